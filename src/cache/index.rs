@@ -1,0 +1,207 @@
+//! A hash table made for one purpose: to find a key with two reads of memory.
+//!
+//! A line of the table fills one line of the processor's cache: seven keys, a byte of each one's hash,
+//! and how many more keys would have been here had there been room. So a look-up reads one line and
+//! then the key, where a general table reads its tags, its slots and then the key.
+
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+
+use crate::{decision::ResolvedKey, token::KeyId};
+
+const SLOTS: usize = 7;
+
+/// The table grows before more than three in four of its slots are taken, given as keys per line.
+const MAX_LOAD: (usize, usize) = (SLOTS * 3, 4);
+
+pub(super) struct Index {
+    /// Their number is a power of two.
+    lines: Box<[Line]>,
+    len: usize,
+    capacity: usize,
+    /// Where to look next for a key to forget.
+    hand: usize,
+}
+
+#[repr(align(64))]
+#[derive(Default)]
+struct Line {
+    /// A byte of each key's hash, with its high bit set; zero is an empty slot. Last, the number of
+    /// keys that wanted to be here and are further on.
+    tags: [u8; SLOTS + 1],
+    keys: [Option<Arc<ResolvedKey>>; SLOTS],
+}
+
+impl Index {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            lines: lines(1),
+            len: 0,
+            capacity,
+            hand: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, id: KeyId) -> Option<&Arc<ResolvedKey>> {
+        let tag = tag(hash);
+        for line in self.walk(hash) {
+            let line = self.lines.get(line)?;
+            let mut matches = line.matches(tag);
+            while matches != 0 {
+                let slot = (matches.trailing_zeros() / 8) as usize;
+                if let Some(key) = line.keys.get(slot)?
+                    && key.id() == id
+                {
+                    return Some(key);
+                }
+                matches &= matches - 1;
+            }
+            if line.is_last() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Adds `key`, or puts it in the place of the one with its id. A full table forgets another.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        key: Arc<ResolvedKey>,
+        hash_of: impl Fn(KeyId) -> u64,
+    ) {
+        if self.capacity == 0 {
+            return;
+        }
+        self.remove(hash, key.id());
+        if self.len >= self.capacity {
+            self.forget_one(&hash_of);
+        }
+        let (numerator, denominator) = MAX_LOAD;
+        if (self.len + 1) * denominator > self.lines.len() * numerator {
+            self.grow(&hash_of);
+        }
+        self.place(hash, key);
+        self.len += 1;
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, id: KeyId) {
+        let found = self.walk(hash).find_map(|number| {
+            let line = self.lines.get(number)?;
+            let holds = |key: &Option<Arc<ResolvedKey>>| key.as_ref().is_some_and(|key| key.id() == id);
+            match line.keys.iter().position(holds) {
+                Some(slot) => Some(Some((number, slot))),
+                None => line.is_last().then_some(None),
+            }
+        });
+        if let Some(Some((number, slot))) = found {
+            self.take(hash, number, slot);
+        }
+    }
+
+    /// Empties a slot, and takes back what placing its key counted on the way.
+    fn take(&mut self, hash: u64, number: usize, slot: usize) {
+        for passed in self.walk(hash).take_while(|passed| *passed != number).collect::<Vec<_>>() {
+            if let Some(line) = self.lines.get_mut(passed) {
+                line.count_passing(false);
+            }
+        }
+        if let Some(line) = self.lines.get_mut(number)
+            && let (Some(tag), Some(key)) = (line.tags.get_mut(slot), line.keys.get_mut(slot))
+        {
+            *tag = 0;
+            *key = None;
+            self.len -= 1;
+        }
+    }
+
+    /// Forgets a key that was not used since the hand last passed it, if there is one.
+    fn forget_one(&mut self, hash_of: &impl Fn(KeyId) -> u64) {
+        let slots = self.lines.len() * SLOTS;
+        let mut any = None;
+        // Twice around: the first time spares what was used, the second finds it spared.
+        for _ in 0..slots * 2 {
+            let (number, slot) = (self.hand / SLOTS, self.hand % SLOTS);
+            self.hand = (self.hand + 1) % slots;
+            let key = self.lines.get(number).and_then(|line| line.keys.get(slot)?.as_ref());
+            if let Some(key) = key {
+                any = Some((hash_of(key.id()), number, slot));
+                if !key.stamp.take_use() {
+                    break;
+                }
+            }
+        }
+        if let Some((hash, number, slot)) = any {
+            self.take(hash, number, slot);
+        }
+    }
+
+    fn grow(&mut self, hash_of: &impl Fn(KeyId) -> u64) {
+        let more = lines(self.lines.len() * 2);
+        let old = core::mem::replace(&mut self.lines, more);
+        self.hand = 0;
+        for key in old.into_iter().flat_map(|line| line.keys).flatten() {
+            self.place(hash_of(key.id()), key);
+        }
+    }
+
+    fn place(&mut self, hash: u64, key: Arc<ResolvedKey>) {
+        for number in self.walk(hash) {
+            let Some(line) = self.lines.get_mut(number) else { return };
+            let empty = line.tags.iter().take(SLOTS).position(|tag| *tag == 0);
+            if let Some(slot) = empty
+                && let (Some(tag_byte), Some(place)) =
+                    (line.tags.get_mut(slot), line.keys.get_mut(slot))
+            {
+                *tag_byte = tag(hash);
+                *place = Some(key);
+                return;
+            }
+            line.count_passing(true);
+        }
+    }
+
+    /// The numbers of the lines in which a key with this hash may be, in order.
+    #[inline]
+    fn walk(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.lines.len() - 1;
+        let start = (hash >> 7) as usize;
+        (0..=mask).map(move |step| start.wrapping_add(step) & mask)
+    }
+}
+
+impl Line {
+    /// The high bit of each byte whose tag is `tag`, and perhaps of others.
+    #[inline]
+    fn matches(&self, tag: u8) -> u64 {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const SLOT_BYTES: u64 = u64::MAX >> 8;
+        // A zero byte in the difference is a match (Warren, Hacker's Delight, 6-1).
+        let difference = u64::from_le_bytes(self.tags) ^ (ONES * u64::from(tag));
+        difference.wrapping_sub(ONES) & !difference & (ONES << 7) & SLOT_BYTES
+    }
+
+    /// Whether no key that wanted to be here is further on.
+    #[inline]
+    fn is_last(&self) -> bool {
+        let [.., passing] = self.tags;
+        passing == 0
+    }
+
+    /// Counts a key that goes on to the next line, or is gone from there. A count that is full stays
+    /// so: look-ups go on too far then, and still find everything.
+    fn count_passing(&mut self, more: bool) {
+        let [.., passing] = &mut self.tags;
+        if *passing < u8::MAX {
+            *passing = if more { *passing + 1 } else { passing.saturating_sub(1) };
+        }
+    }
+}
+
+fn lines(number: usize) -> Box<[Line]> {
+    (0..number).map(|_| Line::default()).collect()
+}
+
+fn tag(hash: u64) -> u8 {
+    (hash & 0x7f) as u8 | 0x80
+}

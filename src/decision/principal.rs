@@ -1,0 +1,87 @@
+//! A verified caller.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use super::{ResolvedKey, resolved::Proof};
+use crate::{
+    record::Labels,
+    scope::{MissingScope, Requirement, ScopeSet},
+    token::KeyId,
+};
+
+/// Who a verified request is.
+///
+/// Only verification makes one, so a function that takes a `Principal` cannot be called for somebody
+/// who was not verified.
+#[derive(Clone)]
+pub struct Principal {
+    key: Arc<ResolvedKey>,
+    proof: Proof,
+}
+
+impl Principal {
+    #[inline]
+    pub(super) fn new(key: Arc<ResolvedKey>, proof: Proof) -> Self {
+        Self { key, proof }
+    }
+
+    /// The id of the key, for logs.
+    pub fn key_id(&self) -> KeyId {
+        self.key.id()
+    }
+
+    /// The id of the tenant.
+    pub fn tenant(&self) -> &str {
+        self.key.tenant()
+    }
+
+    /// The name of the key.
+    pub fn name(&self) -> &str {
+        self.key.name()
+    }
+
+    /// The tenant's notes on the key.
+    pub fn labels(&self) -> &Labels {
+        self.key.labels()
+    }
+
+    /// What the caller may do: what its key was granted, as far as the tenant's tier allows it.
+    #[inline]
+    pub fn scopes(&self) -> ScopeSet {
+        self.key.scopes()
+    }
+
+    /// Succeeds if the caller may use a route with this requirement.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingScope`] names what is missing.
+    #[inline]
+    pub fn require(&self, requirement: &Requirement) -> Result<(), MissingScope> {
+        requirement.check(self.scopes())
+    }
+
+    /// Whether this was the first use of a rotated secret, which ends the one before it.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn is_first_use(&self) -> bool {
+        self.proof == Proof::FirstUse
+    }
+
+    /// Whether the caller used the secret from before the last rotation, which ends soon.
+    pub fn used_previous_secret(&self) -> bool {
+        self.proof == Proof::Previous
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("tenant", &self.tenant())
+            .field("key_id", &self.key_id())
+            .field("name", &self.name())
+            .field("scopes", &self.scopes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,334 @@
+//! What a tenant does with its own keys.
+
+use alloc::{string::String, vec::Vec};
+
+use super::{Keyring, KeyringError};
+use crate::{
+    audit::AuditKind,
+    authority::{ChangeError, KeyEdit, NewKey, Overlap},
+    decision::KeyState,
+    record::{KeyRecord, TenantId, TenantRecord},
+    scope::ScopeSet,
+    store::{KeyCursor, KeyQuery, KeyStore, StoreError},
+    token::{KeyId, OneTimeToken},
+};
+
+/// The keys of one tenant, made by [`Keyring::tenant`].
+///
+/// The key of another tenant cannot be reached through it: its id is one that does not exist. Who may
+/// have this handle is for the host to decide; what they can grant is bounded by the tenant's tier,
+/// and by [`granting_at_most`](Self::granting_at_most).
+#[derive(Clone, Debug)]
+pub struct TenantKeys {
+    keyring: Keyring,
+    tenant: TenantId,
+    granter: Option<ScopeSet>,
+}
+
+/// A key with the only copy of its new token.
+#[derive(Debug)]
+#[must_use = "the token in it is lost unless it is revealed"]
+pub struct IssuedKey {
+    /// The record.
+    pub key: KeyRecord,
+    /// The token, which can be revealed once.
+    pub token: OneTimeToken,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, C = KeyCursor> {
+    /// The items, in order.
+    pub items: Vec<T>,
+    /// Where the next part begins, if there is one.
+    pub next: Option<C>,
+}
+
+impl<T, C> Page<T, C> {
+    /// The first `limit` of `items`, which has one more if there is another page.
+    pub(super) fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| has_more).map(cursor);
+        Self { items, next }
+    }
+}
+
+impl TenantKeys {
+    pub(super) fn new(keyring: Keyring, tenant: TenantId) -> Self {
+        Self {
+            keyring,
+            tenant,
+            granter: None,
+        }
+    }
+
+    /// The same keys for somebody who holds `scopes` and can pass on nothing above them: neither by
+    /// issuing a key, nor by editing or rotating one.
+    #[must_use]
+    pub fn granting_at_most(mut self, scopes: ScopeSet) -> Self {
+        self.granter = Some(scopes);
+        self
+    }
+
+    /// The same keys for somebody, whom the audit sink and new keys then name in the host's words.
+    #[must_use]
+    pub fn acting_as(mut self, actor: &str) -> Self {
+        self.keyring = self.keyring.acting_as(actor);
+        self
+    }
+
+    /// The id of the tenant.
+    pub fn id(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// Issues a key, if the tenant's tier allows it another one.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::QuotaExceeded`], [`KeyringError::NoTenant`], or [`KeyringError::Refused`] with
+    /// what cannot be granted.
+    pub async fn issue(&self, request: NewKey) -> Result<IssuedKey, KeyringError> {
+        // The tier may change between the reading and the counting; then both are done again.
+        for _ in 0..MAX_RACES {
+            let tenant = self.keyring.find_tenant(&self.tenant).await?;
+            let allowed = self.keyring.quota(&tenant)?;
+            let issued = self.make(&tenant, request.clone())?;
+            let key = issued.key.clone();
+            match self.keyring.store().insert_key(key, tenant.version, allowed).await {
+                Ok(()) => {
+                    self.record_issued(&issued.key);
+                    return Ok(issued);
+                }
+                Err(StoreError::Conflict) => {}
+                Err(StoreError::QuotaFull { held }) => {
+                    return Err(KeyringError::QuotaExceeded {
+                        tenant: tenant.id,
+                        tier: tenant.tier,
+                        allowed,
+                        held,
+                    });
+                }
+                Err(error) => return Err(KeyringError::of_tenant(error, &self.tenant)),
+            }
+        }
+        Err(KeyringError::Conflict)
+    }
+
+    /// The key `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoKey`] if the tenant holds no such key, or that its seal is broken.
+    pub async fn find(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
+        let key = self.keyring.store().key(&self.tenant, id).await.map_err(KeyringError::of)?;
+        let key = key.filter(|key| key.id == id && key.tenant == self.tenant);
+        let key = key.ok_or(KeyringError::NoKey)?;
+        self.keyring.check_key(&key)?;
+        Ok(key)
+    }
+
+    /// The key with the full token `presented`, whatever its state, if the tenant holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub async fn find_by_token(
+        &self,
+        presented: impl AsRef<[u8]>,
+    ) -> Result<KeyRecord, KeyringError> {
+        let claim = self.keyring.authority().check(presented.as_ref());
+        let claim = claim.map_err(|_| KeyringError::NoKey)?;
+        let key = self.find(claim.id()).await?;
+        if key.holds(&claim, self.keyring.now()) { Ok(key) } else { Err(KeyringError::NoKey) }
+    }
+
+    /// One page of the tenant's keys that match `query`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Unavailable`], or that the seal of one of them is broken.
+    pub async fn list(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, KeyringError> {
+        let limit = query.max().get();
+        let one_more = query.clone().one_more();
+        let keys = self.keyring.store().keys(&self.tenant, &one_more).await;
+        let keys = keys.map_err(KeyringError::of)?;
+        for key in &keys {
+            if key.tenant != self.tenant {
+                return Err(ChangeError::OtherTenant.into());
+            }
+            self.keyring.check_key(key)?;
+        }
+        Ok(Page::of(keys, limit, KeyCursor::of))
+    }
+
+    /// The tenant's keys that `text` finds: by a part of the name, hint or id, or by a full token. At
+    /// most 100.
+    ///
+    /// A text that begins like a token and has its length is never sent to the store as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list).
+    pub async fn search(&self, text: &str) -> Result<Vec<KeyRecord>, KeyringError> {
+        if self.keyring.authority().format().has_shape(text.as_bytes()) {
+            return match self.find_by_token(text).await {
+                Ok(key) => Ok([key].into()),
+                Err(KeyringError::NoKey) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(self.list(&KeyQuery::all().containing(text)).await?.items)
+    }
+
+    /// What `key` is now, its tenant's suspension included.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoTenant`].
+    pub async fn state(&self, key: &KeyRecord) -> Result<KeyState, KeyringError> {
+        let tenant = self.keyring.find_tenant(&self.tenant).await?;
+        Ok(KeyState::of(key, &tenant, self.keyring.now()))
+    }
+
+    /// Edits the key `id`, which was read at `version`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Conflict`] if it has another version by now, [`KeyringError::NoKey`], or
+    /// [`KeyringError::Refused`] with what cannot be granted.
+    pub async fn edit(
+        &self,
+        id: KeyId,
+        version: u64,
+        edit: KeyEdit,
+    ) -> Result<KeyRecord, KeyringError> {
+        let key = self.find(id).await?;
+        if key.version != version {
+            return Err(KeyringError::Conflict);
+        }
+        let tenant = self.keyring.find_tenant(&self.tenant).await?;
+        let changed = self.apply(&key, &tenant, edit)?;
+        self.keyring.update_key(&changed, version).await?;
+        self.record_edited(&changed);
+        Ok(changed)
+    }
+
+    /// Switches the key `id` on, whatever else changes in it meanwhile. What an operator has
+    /// suspended stays suspended.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoKey`].
+    pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
+        self.switch(id, true).await
+    }
+
+    /// Switches the key `id` off, whatever else changes in it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoKey`].
+    pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
+        self.switch(id, false).await
+    }
+
+    /// Gives the key `id`, which was read at `version`, a new secret.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Conflict`] if it has another version by now, [`KeyringError::NoKey`], or
+    /// [`KeyringError::Refused`] if the key has expired or the overlap is too long.
+    pub async fn rotate(
+        &self,
+        id: KeyId,
+        version: u64,
+        overlap: Overlap,
+    ) -> Result<IssuedKey, KeyringError> {
+        let key = self.find(id).await?;
+        if key.version != version {
+            return Err(KeyringError::Conflict);
+        }
+        let now = self.keyring.now();
+        let (key, token) = {
+            let mut randomness = self.keyring.randomness();
+            let authority = self.keyring.authority();
+            authority.rotate(&key, overlap, self.granter, now, &mut *randomness)?
+        };
+        self.keyring.update_key(&key, version).await?;
+        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyRotated);
+        Ok(IssuedKey { key, token })
+    }
+
+    /// Deletes the key `id`, for good.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoKey`].
+    pub async fn delete(&self, id: KeyId) -> Result<(), KeyringError> {
+        self.keyring.delete_key(&self.tenant, id).await?;
+        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyDeleted);
+        Ok(())
+    }
+
+    pub(super) fn make(
+        &self,
+        tenant: &TenantRecord,
+        mut request: NewKey,
+    ) -> Result<IssuedKey, KeyringError> {
+        if !self.keyring.actor.is_empty() {
+            request = request.created_by(String::from(&*self.keyring.actor))?;
+        }
+        if let Some(granter) = self.granter {
+            request = request.granted_by(granter);
+        }
+        let now = self.keyring.now();
+        let mut randomness = self.keyring.randomness();
+        let (key, token) =
+            self.keyring.authority().issue(tenant, request, now, &mut *randomness)?;
+        Ok(IssuedKey { key, token })
+    }
+
+    pub(super) fn record_issued(&self, key: &KeyRecord) {
+        let kind = AuditKind::KeyIssued { scopes: &key.scopes };
+        self.keyring.record(&self.tenant, Some(key.id), kind);
+    }
+
+    fn record_edited(&self, key: &KeyRecord) {
+        let kind = AuditKind::KeyEdited {
+            scopes: &key.scopes,
+            enabled: key.enabled,
+        };
+        self.keyring.record(&self.tenant, Some(key.id), kind);
+    }
+
+    fn apply(
+        &self,
+        key: &KeyRecord,
+        tenant: &TenantRecord,
+        mut edit: KeyEdit,
+    ) -> Result<KeyRecord, KeyringError> {
+        if let Some(granter) = self.granter {
+            edit = edit.granted_by(granter);
+        }
+        Ok(self.keyring.authority().edit(key, tenant, edit, self.keyring.now())?)
+    }
+
+    async fn switch(&self, id: KeyId, enabled: bool) -> Result<KeyRecord, KeyringError> {
+        for _ in 0..MAX_RACES {
+            let key = self.find(id).await?;
+            if key.enabled == enabled {
+                return Ok(key);
+            }
+            match self.edit(id, key.version, KeyEdit::new().enabled(enabled)).await {
+                Err(KeyringError::Conflict) => {}
+                done => return done,
+            }
+        }
+        Err(KeyringError::Conflict)
+    }
+}
+
+/// How often an operation is tried that others get ahead of.
+const MAX_RACES: usize = 16;

@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod audit;
+pub mod authority;
+pub mod authorization;
+pub mod decision;
+pub mod guide;
+pub mod pepper;
+pub mod policy;
+pub mod record;
+pub mod scope;
+pub mod seal;
+pub mod store;
+pub mod tier;
+pub mod time;
+pub mod token;
+
+#[cfg(feature = "std")]
+mod cache;
+#[cfg(feature = "std")]
+pub mod keyring;
+mod mac;
+#[cfg(feature = "std")]
+mod sync;
+mod text;
+#[cfg(feature = "std")]
+pub mod verifier;

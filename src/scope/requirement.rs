@@ -1,0 +1,135 @@
+//! What a route asks of a caller.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{
+    Scope, ScopeCatalog, ScopeSet,
+    set::{Bits, contains, holds_all, holds_any},
+};
+
+/// The scopes that a route requires, resolved once, when the service starts.
+///
+/// It is made by [`ScopeCatalog::require_all`], [`ScopeCatalog::require_any`] and
+/// [`ScopeCatalog::require_none`], where an unknown scope is an error: it stops the start of a
+/// service and never a request.
+#[derive(Clone)]
+pub struct Requirement {
+    catalog: ScopeCatalog,
+    fingerprint: u64,
+    need: Bits,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    All,
+    Any,
+}
+
+impl Requirement {
+    pub(super) fn new(catalog: ScopeCatalog, need: Bits, mode: Mode) -> Self {
+        Self {
+            fingerprint: catalog.fingerprint(),
+            catalog,
+            need,
+            mode,
+        }
+    }
+
+    /// Succeeds if `have` meets the requirement. A set of another catalogue never does.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingScope`] names what is missing.
+    #[inline]
+    pub fn check(&self, have: ScopeSet) -> Result<(), MissingScope> {
+        let met = self.fingerprint == have.catalog()
+            && match self.mode {
+                Mode::All => holds_all(have.bits(), self.need),
+                Mode::Any => holds_any(have.bits(), self.need),
+            };
+        if met { Ok(()) } else { Err(self.missing(have)) }
+    }
+
+    /// The scopes that it names, sorted.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.entries().map(|(_, scope)| scope)
+    }
+
+    /// Whether any one of [`scopes`](Self::scopes) is enough.
+    pub fn is_any(&self) -> bool {
+        self.mode == Mode::Any
+    }
+
+    #[cold]
+    fn missing(&self, have: ScopeSet) -> MissingScope {
+        let ours = have.catalog() == self.fingerprint;
+        let scopes = self
+            .entries()
+            .filter(|(index, _)| !(ours && contains(have.bits(), *index)))
+            .map(|(_, scope)| scope.clone())
+            .collect();
+        MissingScope {
+            scopes,
+            any: self.is_any(),
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (usize, &Scope)> {
+        self.catalog
+            .iter()
+            .map(|(scope, _)| scope)
+            .enumerate()
+            .filter(|(index, _)| contains(self.need, *index))
+    }
+}
+
+impl fmt::Debug for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of ", self.mode)?;
+        f.debug_set().entries(self.scopes()).finish()
+    }
+}
+
+/// A caller lacks a scope that a route requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingScope {
+    scopes: Vec<Scope>,
+    any: bool,
+}
+
+impl MissingScope {
+    /// The missing scopes. All of them are needed, unless [`is_any`](Self::is_any).
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// Whether one of [`scopes`](Self::scopes) would be enough.
+    pub fn is_any(&self) -> bool {
+        self.any
+    }
+}
+
+impl fmt::Display for MissingScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.any && self.scopes.len() > 1 { "missing one of " } else { "missing " })?;
+        fmt::Display::fmt(&List(&self.scopes), f)
+    }
+}
+
+/// Scopes as they stand in a sentence.
+pub(crate) struct List<'s>(pub(crate) &'s [Scope]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.len() == 1 { "scope " } else { "scopes " })?;
+        for (index, scope) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}`{scope}`")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for MissingScope {}

@@ -1,0 +1,122 @@
+//! One handle for every store, so that nothing above has a type parameter.
+
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin};
+
+use super::{KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey};
+use crate::{
+    record::{KeyRecord, TenantId, TenantRecord},
+    token::KeyId,
+};
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A [`KeyLookup`] of any type. Clones share it.
+#[derive(Clone)]
+pub struct AnyLookup(Arc<dyn DynLookup>);
+
+/// A [`KeyStore`] of any type. Clones share it.
+#[derive(Clone)]
+pub struct AnyStore(Arc<dyn DynStore>);
+
+impl AnyLookup {
+    /// Hides the type of `lookup`.
+    pub fn new(lookup: impl KeyLookup) -> Self {
+        Self(Arc::new(lookup))
+    }
+}
+
+impl AnyStore {
+    /// Hides the type of `store`.
+    pub fn new(store: impl KeyStore) -> Self {
+        Self(Arc::new(store))
+    }
+
+    /// The part of it that a verifying node needs.
+    pub fn to_lookup(&self) -> AnyLookup {
+        AnyLookup(Arc::clone(&self.0) as _)
+    }
+}
+
+impl fmt::Debug for AnyLookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyLookup").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AnyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyStore").finish_non_exhaustive()
+    }
+}
+
+/// [`KeyLookup`] with its future in a box.
+trait DynLookup: Send + Sync {
+    fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>>;
+}
+
+impl<S: KeyLookup> DynLookup for S {
+    fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>> {
+        Box::pin(KeyLookup::lookup(self, id))
+    }
+}
+
+impl KeyLookup for AnyLookup {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        DynLookup::lookup(&*self.0, id).await
+    }
+}
+
+impl KeyLookup for AnyStore {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        DynLookup::lookup(&*self.0, id).await
+    }
+}
+
+/// Writes [`KeyStore`] with its futures in boxes, and [`AnyStore`] as one of those. The type of a
+/// borrowed argument stands with its lifetime and without.
+macro_rules! erase {
+    ($(fn $name:ident($($argument:ident: $plain:ty = $boxed:ty),*) -> $output:ty;)*) => {
+        trait DynStore: DynLookup {
+            $(fn $name<'a>(&'a self $(, $argument: $boxed)*) -> Answer<'a, $output>;)*
+        }
+
+        impl<S: KeyStore> DynStore for S {
+            $(fn $name<'a>(&'a self $(, $argument: $boxed)*) -> Answer<'a, $output> {
+                Box::pin(KeyStore::$name(self $(, $argument)*))
+            })*
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl KeyStore for AnyStore {
+            $(async fn $name(&self $(, $argument: $plain)*) -> Result<$output, StoreError> {
+                DynStore::$name(&*self.0 $(, $argument)*).await
+            })*
+        }
+    };
+}
+
+erase! {
+    fn insert_tenant(
+        tenant: TenantRecord = TenantRecord,
+        first_key: Option<KeyRecord> = Option<KeyRecord>
+    ) -> ();
+    fn tenant(id: &TenantId = &'a TenantId) -> Option<TenantRecord>;
+    fn tenants(
+        after: Option<&TenantId> = Option<&'a TenantId>,
+        limit: NonZeroUsize = NonZeroUsize
+    ) -> Vec<TenantRecord>;
+    fn update_tenant(tenant: TenantRecord = TenantRecord, replaces: u64 = u64) -> ();
+    fn delete_tenant(id: &TenantId = &'a TenantId) -> ();
+    fn insert_key(
+        key: KeyRecord = KeyRecord,
+        tenant_version: u64 = u64,
+        max_keys: u32 = u32
+    ) -> ();
+    fn key(tenant: &TenantId = &'a TenantId, id: KeyId = KeyId) -> Option<KeyRecord>;
+    fn keys(tenant: &TenantId = &'a TenantId, query: &KeyQuery = &'a KeyQuery) -> Vec<KeyRecord>;
+    fn count_keys(tenant: &TenantId = &'a TenantId) -> u32;
+    fn update_key(key: KeyRecord = KeyRecord, replaces: u64 = u64) -> ();
+    fn delete_key(tenant: &TenantId = &'a TenantId, id: KeyId = KeyId) -> ();
+    fn record_uses(uses: &[KeyUse] = &'a [KeyUse]) -> ();
+}

@@ -1,0 +1,217 @@
+//! The reference: the smallest store that keeps the whole contract.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::{num::NonZeroUsize, ops::Bound};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey};
+use crate::{
+    record::{KeyRecord, TenantId, TenantRecord},
+    token::KeyId,
+};
+
+/// Keeps everything in memory, and loses it with the process. Clones share one store.
+///
+/// For tests, for trying things out, and as the model for stores of your own. One lock makes every
+/// method atomic.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    tenants: BTreeMap<TenantId, Tenant>,
+    keys: HashMap<KeyId, KeyRecord>,
+    /// The ids of deleted keys, so that none is used again.
+    deleted: HashSet<KeyId>,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    record: TenantRecord,
+    /// Its keys in the order of lists.
+    keys: BTreeSet<KeyCursor>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // No method panics between two changes, so a poisoned lock guards whole tables.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn check_new(&self, id: KeyId) -> Result<(), StoreError> {
+        if self.keys.contains_key(&id) || self.deleted.contains(&id) {
+            return Err(StoreError::Exists);
+        }
+        Ok(())
+    }
+}
+
+impl KeyLookup for MemoryStore {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        let tables = self.tables();
+        Ok(tables.keys.get(&id).and_then(|key| {
+            let tenant = tables.tenants.get(&key.tenant)?.record.clone();
+            Some(StoredKey {
+                key: key.clone(),
+                tenant,
+            })
+        }))
+    }
+}
+
+impl KeyStore for MemoryStore {
+    async fn insert_tenant(
+        &self,
+        tenant: TenantRecord,
+        first_key: Option<KeyRecord>,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        if tables.tenants.contains_key(&tenant.id) {
+            return Err(StoreError::Exists);
+        }
+        let mut keys = BTreeSet::new();
+        if let Some(key) = first_key {
+            tables.check_new(key.id)?;
+            keys.insert(KeyCursor::of(&key));
+            tables.keys.insert(key.id, key);
+        }
+        let id = tenant.id.clone();
+        tables.tenants.insert(id, Tenant { record: tenant, keys });
+        Ok(())
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
+        Ok(self.tables().tenants.get(id).map(|tenant| tenant.record.clone()))
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<TenantRecord>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tables = self.tables();
+        let behind = tables.tenants.range::<TenantId, _>((start, Bound::Unbounded));
+        Ok(behind.map(|(_, tenant)| tenant.record.clone()).take(limit.get()).collect())
+    }
+
+    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let stored = tables.tenants.get_mut(&tenant.id).ok_or(StoreError::NotFound)?;
+        if stored.record.version != replaces {
+            return Err(StoreError::Conflict);
+        }
+        stored.record = tenant;
+        Ok(())
+    }
+
+    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let tenant = tables.tenants.remove(id).ok_or(StoreError::NotFound)?;
+        for KeyCursor { id, .. } in tenant.keys {
+            tables.keys.remove(&id);
+            tables.deleted.insert(id);
+        }
+        Ok(())
+    }
+
+    async fn insert_key(
+        &self,
+        key: KeyRecord,
+        tenant_version: u64,
+        max_keys: u32,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let tenant = tables.tenants.get(&key.tenant).ok_or(StoreError::NotFound)?;
+        if tenant.record.version != tenant_version {
+            return Err(StoreError::Conflict);
+        }
+        let held = count(&tenant.keys);
+        if held >= max_keys {
+            return Err(StoreError::QuotaFull { held });
+        }
+        tables.check_new(key.id)?;
+        if let Some(tenant) = tables.tenants.get_mut(&key.tenant) {
+            tenant.keys.insert(KeyCursor::of(&key));
+        }
+        tables.keys.insert(key.id, key);
+        Ok(())
+    }
+
+    async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.tables().keys.get(&id).filter(|key| key.tenant == *tenant).cloned())
+    }
+
+    async fn keys(
+        &self,
+        tenant: &TenantId,
+        query: &KeyQuery,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let tables = self.tables();
+        let cursors = tables.tenants.get(tenant).map(|tenant| tenant.keys.iter());
+        let keys = cursors.into_iter().flatten().filter_map(|cursor| tables.keys.get(&cursor.id));
+        let matching = keys.filter(|key| query.matches(key));
+        Ok(matching.take(query.max().get()).cloned().collect())
+    }
+
+    async fn count_keys(&self, tenant: &TenantId) -> Result<u32, StoreError> {
+        Ok(self.tables().tenants.get(tenant).map_or(0, |tenant| count(&tenant.keys)))
+    }
+
+    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let stored = tables
+            .keys
+            .get_mut(&key.id)
+            .filter(|stored| stored.tenant == key.tenant)
+            .ok_or(StoreError::NotFound)?;
+        if stored.version != replaces {
+            return Err(StoreError::Conflict);
+        }
+        let last_used = stored.last_used();
+        *stored = key.with_last_used(last_used);
+        Ok(())
+    }
+
+    async fn delete_key(&self, tenant: &TenantId, id: KeyId) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let key = tables.keys.get(&id).filter(|key| key.tenant == *tenant);
+        let cursor = KeyCursor::of(key.ok_or(StoreError::NotFound)?);
+        if let Some(tenant) = tables.tenants.get_mut(tenant) {
+            tenant.keys.remove(&cursor);
+        }
+        tables.keys.remove(&id);
+        tables.deleted.insert(id);
+        Ok(())
+    }
+
+    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for KeyUse { id, at } in uses {
+            if let Some(key) = tables.keys.get_mut(id)
+                && key.last_used() < Some(*at)
+            {
+                *key = key.clone().with_last_used(Some(*at));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(keys: &BTreeSet<KeyCursor>) -> u32 {
+    u32::try_from(keys.len()).unwrap_or(u32::MAX)
+}

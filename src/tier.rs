@@ -1,0 +1,148 @@
+//! Tiers: how many keys a tenant may hold, and what they may do at most.
+
+use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
+/// What a tenant of this tier is allowed.
+///
+/// ```
+/// use std::time::Duration;
+/// use keyway::tier::{Rate, Tier};
+///
+/// let lite = Tier::new("lite", 1).scopes(["metrics.basic"]);
+/// let advanced = Tier::new("advanced", 5)
+///     .rate(Rate { requests: 100, per_seconds: 1 })
+///     .max_lifetime(Duration::from_secs(365 * 86_400));
+/// # _ = (lite, advanced);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Tier {
+    /// The name, 1 to 64 characters.
+    pub name: String,
+    /// The number of keys that a tenant may hold, whatever their state.
+    pub keys: u32,
+    /// The most that any of the tenant's keys may do.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub scopes: Ceiling,
+    /// How often each key may be used. `None` is without limit.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rate: Option<Rate>,
+    /// The longest time from a key's creation to its expiry. `None` is without limit. In a file it
+    /// is a number of days.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, rename = "max_lifetime_days", deserialize_with = "days")
+    )]
+    pub max_lifetime: Option<Duration>,
+}
+
+impl Tier {
+    /// A tier of `keys` keys without any other limit.
+    pub fn new(name: impl Into<String>, keys: u32) -> Self {
+        Self {
+            name: name.into(),
+            keys,
+            scopes: Ceiling::All,
+            rate: None,
+            max_lifetime: None,
+        }
+    }
+
+    /// The built-in tiers: Lite with 1 key and Advanced with 5.
+    pub fn built_in() -> [Self; 2] {
+        [Self::new("lite", 1), Self::new("advanced", 5)]
+    }
+
+    /// Limits keys to these scopes and those below them.
+    #[must_use]
+    pub fn scopes<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.scopes = Ceiling::Only(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Limits how often each key may be used.
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
+    /// Limits how long a key lives.
+    #[must_use]
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.max_lifetime = Some(lifetime);
+        self
+    }
+}
+
+/// The scopes that a tier's keys may have at most.
+///
+/// In a file it is `"all"` or a list of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ceiling {
+    /// Every scope, also those that the catalogue gains later.
+    #[default]
+    All,
+    /// These scopes and those below them. An empty list allows nothing.
+    Only(Vec<String>),
+}
+
+/// A number of requests per time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Rate {
+    /// The number of requests, at least 1.
+    pub requests: u32,
+    /// In this many seconds, at least 1.
+    pub per_seconds: u32,
+}
+
+impl Rate {
+    /// Whether this rate allows at least as many requests as `other` over any time.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        let product = |requests: u32, seconds: u32| u64::from(requests) * u64::from(seconds);
+        product(self.requests, other.per_seconds) >= product(other.requests, self.per_seconds)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Ceiling {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Ceiling;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("`\"all\"` or a list of scopes")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Ceiling, E> {
+                if text == "all" {
+                    return Ok(Ceiling::All);
+                }
+                Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut names: A,
+            ) -> Result<Ceiling, A::Error> {
+                let mut only = Vec::new();
+                while let Some(name) = names.next_element()? {
+                    only.push(name);
+                }
+                Ok(Ceiling::Only(only))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(feature = "serde")]
+fn days<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let days = <Option<u32> as serde::Deserialize>::deserialize(deserializer)?;
+    Ok(days.map(|days| Duration::from_secs(u64::from(days) * 86_400)))
+}

@@ -1,0 +1,295 @@
+//! Verification: from the bytes that a caller presents to a [`Principal`].
+
+mod builder;
+mod error;
+mod load;
+
+use alloc::{boxed::Box, sync::Arc};
+use core::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use self::{
+    builder::{BuildError, VerifierBuilder},
+    error::VerifyError,
+};
+use self::load::{LoadError, Loaded};
+use crate::{
+    audit::{AuditEvent, AuditKind, AuditSink},
+    authority::Authority,
+    authorization::bearer_token,
+    cache::{Cache, Flights, Uses},
+    decision::{Denial, Principal, ResolvedKey, decide},
+    pepper::Peppers,
+    policy::Policy,
+    record::TenantId,
+    scope::{CatalogError, Requirement},
+    store::{AnyLookup, AnyStore, KeyUse},
+    time::{Clock, Moment, Timestamp},
+    token::{Claim, KeyId, Rejection, TokenFormat},
+};
+
+/// Verifies tokens. Cheap to clone; clones share one cache.
+///
+/// A node that only verifies builds one from a [`KeyLookup`](crate::store::KeyLookup). A
+/// [`Keyring`](crate::keyring::Keyring) has one inside.
+#[derive(Clone)]
+pub struct Verifier(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) authority: Authority,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: Cache,
+    pub(crate) uses: Uses,
+    lookup: AnyLookup,
+    /// Where the first use of a rotated secret is written, on a node that writes.
+    store: Option<AnyStore>,
+    flights: Flights<Loaded>,
+    audit: Option<Arc<dyn AuditSink>>,
+}
+
+/// How old the data of a decision may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// As old as the staleness bound that the verifier was built with.
+    #[default]
+    Cached,
+    /// Read from the store after the call began.
+    Now,
+}
+
+impl Verifier {
+    /// A verifier of the keys that `policy` and `peppers` describe.
+    pub fn builder(policy: Policy, peppers: impl Into<Peppers>) -> VerifierBuilder {
+        VerifierBuilder::new(policy, peppers.into())
+    }
+
+    /// Verifies the token `presented`, as the bytes that the caller sent.
+    ///
+    /// A key in the cache takes two SHA-256 compressions and a look-up: no lock but the shared one of
+    /// a cache shard, no allocation, no write. A token that was not minted here reaches neither cache
+    /// nor store.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`] says why not, and tells "denied" from "unavailable".
+    pub async fn verify(&self, presented: impl AsRef<[u8]>) -> Result<Principal, VerifyError> {
+        self.verify_as_of(presented, Freshness::Cached).await
+    }
+
+    /// As [`verify`](Self::verify), with data that is at most as old as `freshness` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub async fn verify_as_of(
+        &self,
+        presented: impl AsRef<[u8]>,
+        freshness: Freshness,
+    ) -> Result<Principal, VerifyError> {
+        let shared = &*self.0;
+        let claim = match shared.authority.check(presented.as_ref()) {
+            Ok(claim) => claim,
+            Err(rejection) => return Err(shared.reject_unproven(rejection)),
+        };
+        let moment = shared.clock.moment();
+        if freshness == Freshness::Cached
+            && let Some(Ok(principal)) = shared.decide_cached(&claim, moment)
+            && !principal.is_first_use()
+        {
+            return Ok(principal);
+        }
+        // In a box, so that it adds nothing to the size of the future of the common case.
+        Box::pin(Self::verify_slowly(&self.0, claim, freshness, moment)).await
+    }
+
+    /// Verifies the token in the value of an `Authorization` field, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Missing`] without a bearer token, [`VerifyError::BadRequest`] if the field
+    /// cannot be read, and as [`verify`](Self::verify).
+    pub async fn verify_authorization(
+        &self,
+        value: Option<impl AsRef<[u8]>>,
+    ) -> Result<Principal, VerifyError> {
+        let value = value.as_ref().map_or(&b""[..], AsRef::as_ref);
+        self.verify(bearer_token(value)?).await
+    }
+
+    /// The requirement that a caller holds every one of `scopes`, for
+    /// [`Principal::require`].
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError`] names a scope that is not declared, or says that there is none.
+    pub fn requirement<S: AsRef<str>>(
+        &self,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Requirement, CatalogError> {
+        self.policy().catalog().require_all(scopes)
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        self.0.authority.policy()
+    }
+
+    /// The token format.
+    pub fn format(&self) -> &TokenFormat {
+        self.0.authority.format()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    #[cold]
+    async fn verify_slowly(
+        shared: &Arc<Shared>,
+        claim: Claim,
+        freshness: Freshness,
+        moment: Moment,
+    ) -> Result<Principal, VerifyError> {
+        let now = moment.now;
+        let cached = match freshness {
+            Freshness::Cached => shared.decide_cached(&claim, moment),
+            Freshness::Now => None,
+        };
+        let decision = match cached {
+            Some(Ok(principal)) => Ok(principal),
+            // Another node may have changed the secret a moment ago. Its holder has proven that the
+            // token was minted here, so this cannot be used to flood the store with made-up ones.
+            Some(Err(Denial::Rejected(_))) | None => {
+                let key = match shared.load(claim.id(), freshness, moment).await {
+                    Ok(Some(key)) => key,
+                    Ok(None) => return Err(shared.reject(Rejection::Unknown, &claim, now)),
+                    Err(error) => return Err(shared.fail(&error, &claim, now)),
+                };
+                let decision = decide(&claim, &key, now);
+                if decision.is_ok() {
+                    shared.note_use(&key, now);
+                }
+                decision
+            }
+            Some(Err(inactive)) => Err(inactive),
+        };
+        match decision {
+            Ok(principal) => {
+                if principal.is_first_use() {
+                    shared.end_overlap(&claim).await;
+                }
+                Ok(principal)
+            }
+            Err(Denial::Rejected(rejection)) => Err(shared.reject(rejection, &claim, now)),
+            Err(Denial::Inactive(state)) => {
+                shared.record(now, "", None, Some(claim.id()), AuditKind::Inactive(state));
+                Err(VerifyError::Inactive(state))
+            }
+        }
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn decide_cached(&self, claim: &Claim, moment: Moment) -> Option<Result<Principal, Denial>> {
+        self.cache.with(claim.id(), moment, |key| {
+            let decision = decide(claim, key, moment.now);
+            if decision.is_ok() {
+                self.note_use(key, moment.now);
+            }
+            decision
+        })
+    }
+
+    #[inline]
+    fn note_use(&self, key: &ResolvedKey, now: Timestamp) {
+        if key.stamp.note_use(now) {
+            let minute = now.as_millis().div_euclid(60_000) * 60_000;
+            self.uses.record(KeyUse {
+                id: key.id(),
+                at: Timestamp::saturating_from_millis(minute),
+            });
+        }
+    }
+
+    #[cold]
+    fn reject_unproven(&self, rejection: Rejection) -> VerifyError {
+        if self.audit.is_some() {
+            let now = self.clock.moment().now;
+            self.record(now, "", None, None, AuditKind::Rejected(rejection));
+        }
+        VerifyError::Rejected
+    }
+
+    fn reject(&self, rejection: Rejection, claim: &Claim, now: Timestamp) -> VerifyError {
+        self.record(now, "", None, Some(claim.id()), AuditKind::Rejected(rejection));
+        VerifyError::Rejected
+    }
+
+    fn fail(&self, error: &LoadError, claim: &Claim, now: Timestamp) -> VerifyError {
+        let key = Some(claim.id());
+        match error {
+            LoadError::Store(cause) => {
+                self.record(now, "", None, key, AuditKind::Unavailable);
+                VerifyError::unavailable(Arc::clone(cause))
+            }
+            LoadError::UnknownTier { tenant, tier } => {
+                let kind = AuditKind::UnknownTier(tier);
+                self.record(now, "", Some(tenant.as_str()), key, kind);
+                VerifyError::unavailable(Arc::new(error.clone()))
+            }
+            LoadError::Tampered(record) => {
+                let tenant = Some(record.tenant.as_str());
+                self.record(now, "", tenant, key, AuditKind::Tampered);
+                // Even that a record is broken is told only to who holds the secret.
+                if record.holds(claim, now) { VerifyError::Tampered } else { VerifyError::Rejected }
+            }
+        }
+    }
+
+    /// Tells the audit sink, if there is one.
+    pub(crate) fn record(
+        &self,
+        at: Timestamp,
+        actor: &str,
+        tenant: Option<&str>,
+        key: Option<KeyId>,
+        kind: AuditKind<'_>,
+    ) {
+        if let Some(sink) = &self.audit {
+            let event = AuditEvent {
+                at,
+                actor,
+                tenant,
+                key,
+                kind,
+            };
+            // The sink observes: what goes wrong in it changes no outcome.
+            let _ = catch_unwind(AssertUnwindSafe(|| sink.record(&event)));
+        }
+    }
+
+    pub(crate) fn invalidate_key_on_drop(&self, id: KeyId) -> impl Drop + '_ {
+        OnDrop(move || self.cache.invalidate_key(id))
+    }
+
+    pub(crate) fn invalidate_tenant_on_drop(&self, id: TenantId) -> impl Drop + '_ {
+        OnDrop(move || self.cache.invalidate_tenant(&id))
+    }
+}
+
+/// Does something at the end of a scope, however it ends: a write whose future is dropped may have
+/// reached the store.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("format", self.format()).finish_non_exhaustive()
+    }
+}

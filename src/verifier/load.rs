@@ -1,0 +1,97 @@
+//! Reading a key from the store into the cache.
+
+use alloc::{string::String, sync::Arc};
+
+use super::{Freshness, Shared};
+use crate::{
+    audit::AuditKind,
+    cache::Ticket,
+    decision::{ResolveError, ResolvedKey},
+    record::{KeyRecord, TenantId},
+    store::{KeyLookup, KeyStore, StoreError},
+    time::Moment,
+    token::{Claim, KeyId},
+};
+
+/// What a load gives, to everybody who waits for it.
+pub(super) type Loaded = Result<Option<Arc<ResolvedKey>>, LoadError>;
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    #[error("the policy has no tier `{tier}`, on which tenant `{tenant}` is")]
+    UnknownTier { tenant: TenantId, tier: String },
+    #[error("the seal of the record is broken")]
+    Tampered(Arc<KeyRecord>),
+}
+
+impl Shared {
+    /// The key `id`, read after this call began, or by a load under way that nothing has fenced off.
+    pub(super) async fn load(
+        self: &Arc<Self>,
+        id: KeyId,
+        freshness: Freshness,
+        moment: Moment,
+    ) -> Loaded {
+        let ticket = self.cache.ticket(id, moment);
+        let shared = Arc::clone(self);
+        let begin = move || async move { shared.read(id, ticket).await };
+        match freshness {
+            Freshness::Now => begin().await,
+            Freshness::Cached => {
+                let is_current = |ticket| self.cache.is_current(id, ticket, moment);
+                self.flights.join(id, ticket, is_current, begin).await
+            }
+        }
+    }
+
+    async fn read(&self, id: KeyId, ticket: Ticket) -> Loaded {
+        let stored = match self.lookup.lookup(id).await {
+            Ok(Some(stored)) if stored.key.id() == id => stored,
+            Ok(_) => {
+                // Whatever was loaded of it before is out of date.
+                self.cache.invalidate_key(id);
+                return Ok(None);
+            }
+            Err(error) => return Err(LoadError::Store(Arc::new(error))),
+        };
+        let resolved = self.authority.resolve(&stored.key, &stored.tenant);
+        let key = resolved.map_err(|error| match error {
+            ResolveError::UnknownTier(tier) => {
+                LoadError::UnknownTier {
+                    tenant: stored.tenant.id().clone(),
+                    tier,
+                }
+            }
+            ResolveError::Tampered(_) | ResolveError::OtherTenant => {
+                LoadError::Tampered(Arc::new(stored.key.clone()))
+            }
+        })?;
+        let unknown = ResolvedKey::unknown_scopes(&stored.key, self.authority.policy());
+        if !unknown.is_empty() {
+            let tenant = Some(stored.tenant.id().as_str());
+            let now = self.clock.moment().now;
+            self.record(now, "", tenant, Some(id), AuditKind::UnknownScopes(&unknown));
+        }
+        Ok(Some(self.cache.insert(key, ticket)))
+    }
+
+    /// Ends the secret before the last rotation, since its successor has been used. What fails here
+    /// is tried again at the next use, and the deadline holds in any case.
+    pub(super) async fn end_overlap(&self, claim: &Claim) {
+        let Some(store) = &self.store else { return };
+        let Ok(Some(mut stored)) = store.lookup(claim.id()).await else { return };
+        let seals = self.authority.seals();
+        if seals.check_key(&stored.key).is_err() || !stored.key.end_overlap(claim) {
+            return;
+        }
+        let replaces = seals.next_key(&mut stored.key);
+        let _invalidate = self.invalidate_key_on_drop(claim.id());
+        if store.update_key(stored.key, replaces).await.is_ok() {
+            let now = self.clock.moment().now;
+            let tenant = Some(stored.tenant.id().as_str());
+            self.record(now, "", tenant, Some(claim.id()), AuditKind::OverlapEnded);
+        }
+    }
+}
