@@ -52,7 +52,9 @@ impl Cache {
     pub(crate) fn new(capacity: usize, max_staleness: Duration) -> Self {
         let per_shard = capacity.div_ceil(SHARDS);
         Self {
-            shards: (0..SHARDS).map(|_| RwLock::new(Index::new(per_shard))).collect(),
+            shards: (0..SHARDS)
+                .map(|_| RwLock::new(Index::new(per_shard)))
+                .collect(),
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
             max_age: ticks(max_staleness),
@@ -68,7 +70,10 @@ impl Cache {
         read: impl FnOnce(&Arc<ResolvedKey>) -> T,
     ) -> Option<T> {
         let hash = self.hash(id);
-        let index = self.shard(hash)?.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self
+            .shard(hash)?
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let key = index.find(hash, id)?;
         self.is_good(id, &key.stamp, moment).then(|| read(key))
     }
@@ -109,13 +114,17 @@ impl Cache {
         self.generations.bump_key(id);
         let hash = self.hash(id);
         if let Some(shard) = self.shard(hash) {
-            shard.write().unwrap_or_else(PoisonError::into_inner).remove(hash, id);
+            shard
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(hash, id);
         }
     }
 
     /// From here on, no verification is decided by what was loaded of this tenant's keys before.
     pub(crate) fn invalidate_tenant(&self, id: &TenantId) {
-        self.generations.bump_tenant(self.generations.stripe(self.hasher.hash_one(id.as_str())));
+        self.generations
+            .bump_tenant(self.generations.stripe(self.hasher.hash_one(id.as_str())));
     }
 
     /// Whether a load that began with `ticket` sees what one that begins at `moment` has to see.
@@ -146,7 +155,9 @@ impl Cache {
 
 impl core::fmt::Debug for Cache {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Cache").field("max_age", &self.max_age).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("max_age", &self.max_age)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,7 +170,10 @@ fn age(began: u32, moment: Moment) -> u32 {
 /// Rounded down, so that an age in ticks is never short of the bound in time.
 #[inline]
 fn ticks(duration: Duration) -> u32 {
-    let millis = duration.as_secs().wrapping_mul(1_000).wrapping_add(duration.subsec_millis().into());
+    let millis = duration
+        .as_secs()
+        .wrapping_mul(1_000)
+        .wrapping_add(duration.subsec_millis().into());
     // Ages are differences of this number, which is why it may wrap.
     (millis / TICK.as_millis() as u64) as u32
 }

@@ -14,12 +14,13 @@ mod state;
 
 use alloc::sync::Arc;
 
+#[cfg(feature = "std")]
+pub(crate) use self::resolved::Stamp;
 pub use self::{
     principal::Principal,
     resolved::{ResolveError, ResolvedKey},
     state::KeyState,
 };
-pub(crate) use self::resolved::Stamp;
 use crate::{
     time::Timestamp,
     token::{Claim, Rejection},

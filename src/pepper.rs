@@ -132,7 +132,14 @@ impl fmt::Debug for Pepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pepper")
             .field("slot", &self.slot)
-            .field("secret", if self.is_public { &"public" } else { &"[redacted]" })
+            .field(
+                "secret",
+                if self.is_public {
+                    &"public"
+                } else {
+                    &"[redacted]"
+                },
+            )
             .finish()
     }
 }
@@ -211,7 +218,10 @@ impl Peppers {
     }
 
     pub(crate) fn for_seals(&self) -> impl Iterator<Item = &Pepper> {
-        let older = self.older.iter().filter(|(_, purpose)| *purpose == Use::TokensAndSeals);
+        let older = self
+            .older
+            .iter()
+            .filter(|(_, purpose)| *purpose == Use::TokensAndSeals);
         core::iter::once(&self.current).chain(older.map(|(pepper, _)| pepper))
     }
 }
@@ -233,7 +243,9 @@ pub enum PepperError {
     #[error("the pepper is not base64")]
     Base64,
     /// The environment variable is not set, or not text.
-    #[error("the environment variable `{0}` does not hold a pepper; `openssl rand -base64 32` makes one")]
+    #[error(
+        "the environment variable `{0}` does not hold a pepper; `openssl rand -base64 32` makes one"
+    )]
     Environment(alloc::string::String),
     /// There is no such slot.
     #[error("slot {0} does not exist: slots are 0 to 61")]

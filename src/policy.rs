@@ -62,17 +62,21 @@ impl Policy {
         let mut ceilings = Vec::with_capacity(tiers.len());
         for (index, tier) in tiers.iter().enumerate() {
             check(tier)?;
-            if tiers.iter().take(index).any(|earlier| earlier.name == tier.name) {
+            if tiers
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.name == tier.name)
+            {
                 return Err(PolicyError::DuplicateTier(tier.name.clone()));
             }
             ceilings.push(match &tier.scopes {
                 Ceiling::All => catalog.all(),
-                Ceiling::Only(names) => catalog.set(names).map_err(|source| {
-                    PolicyError::Ceiling {
+                Ceiling::Only(names) => {
+                    catalog.set(names).map_err(|source| PolicyError::Ceiling {
                         tier: tier.name.clone(),
                         source,
-                    }
-                })?,
+                    })?
+                }
             });
         }
         for (tiers, ceilings) in tiers.windows(2).zip(ceilings.windows(2)) {
@@ -124,10 +128,16 @@ fn check(tier: &Tier) -> Result<(), PolicyError> {
         name: tier.name.clone(),
         problem,
     })?;
-    if tier.rate.is_some_and(|rate| rate.requests == 0 || rate.per_seconds == 0) {
+    if tier
+        .rate
+        .is_some_and(|rate| rate.requests == 0 || rate.per_seconds == 0)
+    {
         return Err(PolicyError::ZeroRate(tier.name.clone()));
     }
-    if tier.max_lifetime.is_some_and(|lifetime| lifetime.as_millis() == 0) {
+    if tier
+        .max_lifetime
+        .is_some_and(|lifetime| lifetime.as_millis() == 0)
+    {
         return Err(PolicyError::ZeroLifetime(tier.name.clone()));
     }
     Ok(())

@@ -41,9 +41,9 @@ mod memory;
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{error::Error, fmt, future::Future, num::NonZeroUsize};
 
+pub use self::erased::{AnyLookup, AnyStore};
 #[cfg(feature = "std")]
 pub use self::memory::MemoryStore;
-pub use self::erased::{AnyLookup, AnyStore};
 use crate::{
     record::{DecodeError, KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
@@ -287,7 +287,9 @@ impl KeyQuery {
         let behind = self.after.is_none_or(|cursor| KeyCursor::of(key) > cursor);
         let contains = |field: &str, text: &str| {
             // Only ASCII letters fold, so positions and lengths stay as they are.
-            field.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
+            field
+                .to_ascii_lowercase()
+                .contains(&text.to_ascii_lowercase())
         };
         behind
             && self.text.as_deref().is_none_or(|text| {

@@ -103,7 +103,11 @@ impl<'b> Reader<'b> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Option<T>> {
-        if self.bool()? { read(self).map(Some) } else { Some(None) }
+        if self.bool()? {
+            read(self).map(Some)
+        } else {
+            Some(None)
+        }
     }
 
     pub(crate) fn list<T>(
@@ -182,7 +186,10 @@ mod tests {
 
     #[test]
     fn text_that_would_deceive_a_reader_is_refused() {
-        assert_eq!(check("a\u{202e}b", 9), Err(TextProblem::Unprintable('\u{202e}')));
+        assert_eq!(
+            check("a\u{202e}b", 9),
+            Err(TextProblem::Unprintable('\u{202e}'))
+        );
         assert_eq!(check_filled(" \u{a0}", 9), Err(TextProblem::Empty));
         assert_eq!(check("naïve 🔑", 7), Ok(()));
     }

@@ -16,7 +16,11 @@ use core::time::Duration;
 /// # _ = (lite, advanced);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Tier {
     /// The name, 1 to 64 characters.
     pub name: String,
@@ -90,7 +94,11 @@ pub enum Ceiling {
 
 /// A number of requests per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Rate {
     /// The number of requests, at least 1.
     pub requests: u32,

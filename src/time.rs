@@ -106,7 +106,10 @@ mod std_clock {
 
             let now = clock_gettime(ClockId::RealtimeCoarse);
             let uptime = clock_gettime(ClockId::MonotonicCoarse);
-            let millis = now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000);
+            let millis = now
+                .tv_sec
+                .saturating_mul(1_000)
+                .saturating_add(now.tv_nsec / 1_000_000);
             Moment {
                 now: Timestamp::saturating_from_millis(millis),
                 uptime: Duration::new(
@@ -128,8 +131,9 @@ mod std_clock {
             static START: LazyLock<Instant> = LazyLock::new(Instant::now);
             let millis = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
                 Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-                Err(before) => i64::try_from(before.duration().as_millis())
-                    .map_or(i64::MIN, i64::wrapping_neg),
+                Err(before) => {
+                    i64::try_from(before.duration().as_millis()).map_or(i64::MIN, i64::wrapping_neg)
+                }
             };
             Moment {
                 now: Timestamp::saturating_from_millis(millis),
@@ -170,7 +174,10 @@ mod std_clock {
                 now.load(Ordering::SeqCst).saturating_add(signed),
             );
             now.store(later.0, Ordering::SeqCst);
-            uptime.store(uptime.load(Ordering::SeqCst).saturating_add(millis), Ordering::SeqCst);
+            uptime.store(
+                uptime.load(Ordering::SeqCst).saturating_add(millis),
+                Ordering::SeqCst,
+            );
         }
 
         /// Sets the time of day, forward or back, as an administrator would. The uptime stays.

@@ -85,8 +85,12 @@ impl TokenFormat {
         let mut keys: Vec<Option<Midstate>> = Vec::new();
         keys.resize_with(Pepper::SLOTS.into(), || None);
         for pepper in peppers.for_tokens() {
-            let domain: [&[u8]; 4] =
-                [b"keyway/v1/token\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
+            let domain: [&[u8]; 4] = [
+                b"keyway/v1/token\0",
+                issuer.as_bytes(),
+                b"\0",
+                environment.as_bytes(),
+            ];
             let key = mac::hmac_sha256(pepper.key(), &domain);
             if let Some(slot) = keys.get_mut(usize::from(pepper.slot())) {
                 *slot = Some(Midstate::new(&key));
@@ -179,18 +183,26 @@ impl TokenFormat {
 
 impl fmt::Debug for TokenFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFormat").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("TokenFormat")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
 pub(crate) fn check_issuer(issuer: &str) -> Result<(), FormatError> {
-    if is_label(issuer, 16) { Ok(()) } else { Err(FormatError::Issuer(issuer.into())) }
+    if is_label(issuer, 16) {
+        Ok(())
+    } else {
+        Err(FormatError::Issuer(issuer.into()))
+    }
 }
 
 fn is_label(text: &str, max_len: usize) -> bool {
     text.len() <= max_len
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// At most 32 bytes as little-endian words, zeros behind them.
@@ -235,7 +247,9 @@ impl Claim {
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Claim")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,11 +8,11 @@ use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use self::load::{LoadError, Loaded};
 pub use self::{
     builder::{BuildError, VerifierBuilder},
     error::VerifyError,
 };
-use self::load::{LoadError, Loaded};
 use crate::{
     audit::{AuditEvent, AuditKind, AuditSink},
     authority::Authority,
@@ -222,7 +222,13 @@ impl Shared {
     }
 
     fn reject(&self, rejection: Rejection, claim: &Claim, now: Timestamp) -> VerifyError {
-        self.record(now, "", None, Some(claim.id()), AuditKind::Rejected(rejection));
+        self.record(
+            now,
+            "",
+            None,
+            Some(claim.id()),
+            AuditKind::Rejected(rejection),
+        );
         VerifyError::Rejected
     }
 
@@ -242,7 +248,11 @@ impl Shared {
                 let tenant = Some(record.tenant.as_str());
                 self.record(now, "", tenant, key, AuditKind::Tampered);
                 // Even that a record is broken is told only to who holds the secret.
-                if record.holds(claim, now) { VerifyError::Tampered } else { VerifyError::Rejected }
+                if record.holds(claim, now) {
+                    VerifyError::Tampered
+                } else {
+                    VerifyError::Rejected
+                }
             }
         }
     }
@@ -290,6 +300,8 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("format", self.format()).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("format", self.format())
+            .finish_non_exhaustive()
     }
 }

@@ -76,7 +76,10 @@ impl<T> Drop for Landing<T> {
     fn drop(&mut self) {
         let mut flights = lock(&self.flights);
         // A later load of the same key stays on the list.
-        if flights.get(&self.id).is_some_and(|flight| flight.ticket == self.ticket) {
+        if flights
+            .get(&self.id)
+            .is_some_and(|flight| flight.ticket == self.ticket)
+        {
             flights.remove(&self.id);
         }
     }

@@ -48,7 +48,9 @@ impl Generations {
 
     #[inline]
     pub(super) fn of_tenant(&self, stripe: u16) -> u32 {
-        self.tenants.get(usize::from(stripe)).map_or(0, |counter| counter.load(SeqCst))
+        self.tenants
+            .get(usize::from(stripe))
+            .map_or(0, |counter| counter.load(SeqCst))
     }
 
     pub(super) fn tenant_changes(&self) -> u32 {
@@ -67,6 +69,7 @@ impl Generations {
     #[inline]
     fn key(&self, id: KeyId) -> Option<&AtomicU32> {
         let [.., a, b] = *id.as_bytes();
-        self.keys.get((usize::from(a) << 6 ^ usize::from(b)) % KEY_STRIPES)
+        self.keys
+            .get((usize::from(a) << 6 ^ usize::from(b)) % KEY_STRIPES)
     }
 }

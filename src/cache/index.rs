@@ -88,7 +88,8 @@ impl Index {
     pub(super) fn remove(&mut self, hash: u64, id: KeyId) {
         let found = self.walk(hash).find_map(|number| {
             let line = self.lines.get(number)?;
-            let holds = |key: &Option<Arc<ResolvedKey>>| key.as_ref().is_some_and(|key| key.id() == id);
+            let holds =
+                |key: &Option<Arc<ResolvedKey>>| key.as_ref().is_some_and(|key| key.id() == id);
             match line.keys.iter().position(holds) {
                 Some(slot) => Some(Some((number, slot))),
                 None => line.is_last().then_some(None),
@@ -101,7 +102,11 @@ impl Index {
 
     /// Empties a slot, and takes back what placing its key counted on the way.
     fn take(&mut self, hash: u64, number: usize, slot: usize) {
-        for passed in self.walk(hash).take_while(|passed| *passed != number).collect::<Vec<_>>() {
+        for passed in self
+            .walk(hash)
+            .take_while(|passed| *passed != number)
+            .collect::<Vec<_>>()
+        {
             if let Some(line) = self.lines.get_mut(passed) {
                 line.count_passing(false);
             }
@@ -123,7 +128,10 @@ impl Index {
         for _ in 0..slots * 2 {
             let (number, slot) = (self.hand / SLOTS, self.hand % SLOTS);
             self.hand = (self.hand + 1) % slots;
-            let key = self.lines.get(number).and_then(|line| line.keys.get(slot)?.as_ref());
+            let key = self
+                .lines
+                .get(number)
+                .and_then(|line| line.keys.get(slot)?.as_ref());
             if let Some(key) = key {
                 any = Some((hash_of(key.id()), number, slot));
                 if !key.stamp.take_use() {
@@ -147,7 +155,9 @@ impl Index {
 
     fn place(&mut self, hash: u64, key: Arc<ResolvedKey>) {
         for number in self.walk(hash) {
-            let Some(line) = self.lines.get_mut(number) else { return };
+            let Some(line) = self.lines.get_mut(number) else {
+                return;
+            };
             let empty = line.tags.iter().take(SLOTS).position(|tag| *tag == 0);
             if let Some(slot) = empty
                 && let (Some(tag_byte), Some(place)) =
@@ -193,7 +203,11 @@ impl Line {
     fn count_passing(&mut self, more: bool) {
         let [.., passing] = &mut self.tags;
         if *passing < u8::MAX {
-            *passing = if more { *passing + 1 } else { passing.saturating_sub(1) };
+            *passing = if more {
+                *passing + 1
+            } else {
+                passing.saturating_sub(1)
+            };
         }
     }
 }

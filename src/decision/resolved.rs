@@ -60,7 +60,11 @@ impl Stamp {
     /// Notes a use, and tells whether it is the first one of its minute.
     #[inline]
     pub(crate) fn note_use(&self, now: Timestamp) -> bool {
-        let minute = (now.as_millis().div_euclid(60_000).rem_euclid(i64::from(u16::MAX)) + 1) as u16;
+        let minute = (now
+            .as_millis()
+            .div_euclid(60_000)
+            .rem_euclid(i64::from(u16::MAX))
+            + 1) as u16;
         self.used.load(Relaxed) != minute && self.used.swap(minute, Relaxed) != minute
     }
 
@@ -226,7 +230,11 @@ impl Rare {
     fn prove(&self, claim: &Claim, is_current: bool, now: Timestamp) -> Result<Proof, Rejection> {
         // Compared whether or not the current secret matched.
         let previous = self.previous.map(|previous| {
-            (previous.digest.same(claim.digest()), now < previous.until, previous.until_first_use)
+            (
+                previous.digest.same(claim.digest()),
+                now < previous.until,
+                previous.until_first_use,
+            )
         });
         match previous {
             Some((_, true, true)) if is_current => Ok(Proof::FirstUse),

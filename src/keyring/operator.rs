@@ -44,7 +44,8 @@ impl Keyring {
         id: &str,
         tier: &str,
     ) -> Result<(TenantKeys, IssuedKey), KeyringError> {
-        self.create_tenant_with(id, tier, NewKey::named("default")).await
+        self.create_tenant_with(id, tier, NewKey::named("default"))
+            .await
     }
 
     /// Creates a tenant on a tier, and with it, in one step, this first key.
@@ -118,7 +119,11 @@ impl Keyring {
     ) -> Result<Page<TenantRecord, TenantId>, KeyringError> {
         let limit = limit.clamp(1, 1_000);
         let one_more = NonZeroUsize::MIN.saturating_add(limit);
-        let tenants = self.store().tenants(after, one_more).await.map_err(KeyringError::of)?;
+        let tenants = self
+            .store()
+            .tenants(after, one_more)
+            .await
+            .map_err(KeyringError::of)?;
         for tenant in &tenants {
             self.check_tenant(tenant)?;
         }
@@ -144,7 +149,11 @@ impl Keyring {
             to: tier,
         };
         self.record(id, None, kind);
-        let held = self.store().count_keys(id).await.map_err(KeyringError::of)?;
+        let held = self
+            .store()
+            .count_keys(id)
+            .await
+            .map_err(KeyringError::of)?;
         Ok(TierChange {
             tenant: changed,
             held,
@@ -163,7 +172,9 @@ impl Keyring {
         suspension: Suspension,
     ) -> Result<TenantRecord, KeyringError> {
         let tenant = self.change_suspension(id, Some(suspension.clone())).await?;
-        let kind = AuditKind::TenantSuspended { reason: suspension.reason() };
+        let kind = AuditKind::TenantSuspended {
+            reason: suspension.reason(),
+        };
         self.record(id, None, kind);
         Ok(tenant)
     }
@@ -203,8 +214,12 @@ impl Keyring {
         suspension: Suspension,
     ) -> Result<KeyRecord, KeyringError> {
         let stored = self.find_key(id).await?;
-        let key = self.set_key_suspension(stored, Some(suspension.clone())).await?;
-        let kind = AuditKind::KeySuspended { reason: suspension.reason() };
+        let key = self
+            .set_key_suspension(stored, Some(suspension.clone()))
+            .await?;
+        let kind = AuditKind::KeySuspended {
+            reason: suspension.reason(),
+        };
         self.record(&key.tenant, Some(id), kind);
         Ok(key)
     }
@@ -243,7 +258,9 @@ impl Keyring {
     /// A key of any tenant, with its seals checked.
     async fn find_key(&self, id: KeyId) -> Result<StoredKey, KeyringError> {
         let stored = self.store().lookup(id).await.map_err(KeyringError::of)?;
-        let stored = stored.filter(|stored| stored.key.id == id).ok_or(KeyringError::NoKey)?;
+        let stored = stored
+            .filter(|stored| stored.key.id == id)
+            .ok_or(KeyringError::NoKey)?;
         self.check_key(&stored.key)?;
         self.check_tenant(&stored.tenant)?;
         Ok(stored)
@@ -257,10 +274,13 @@ impl Keyring {
     }
 
     fn check_tenant(&self, tenant: &TenantRecord) -> Result<(), KeyringError> {
-        self.authority().seals().check_tenant(tenant).map_err(|tampered| {
-            self.record(&tenant.id, None, AuditKind::Tampered);
-            tampered.into()
-        })
+        self.authority()
+            .seals()
+            .check_tenant(tenant)
+            .map_err(|tampered| {
+                self.record(&tenant.id, None, AuditKind::Tampered);
+                tampered.into()
+            })
     }
 
     /// Writes a changed key. From then on no verification goes by the old one.
@@ -270,7 +290,10 @@ impl Keyring {
         replaces: u64,
     ) -> Result<(), KeyringError> {
         let _invalidate = self.shared().invalidate_key_on_drop(key.id);
-        self.store().update_key(key.clone(), replaces).await.map_err(KeyringError::of_key)
+        self.store()
+            .update_key(key.clone(), replaces)
+            .await
+            .map_err(KeyringError::of_key)
     }
 
     fn new_tenant(&self, id: &str, tier: &str) -> Result<TenantRecord, KeyringError> {

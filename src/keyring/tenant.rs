@@ -96,7 +96,12 @@ impl TenantKeys {
             let allowed = self.keyring.quota(&tenant)?;
             let issued = self.make(&tenant, request.clone())?;
             let key = issued.key.clone();
-            match self.keyring.store().insert_key(key, tenant.version, allowed).await {
+            match self
+                .keyring
+                .store()
+                .insert_key(key, tenant.version, allowed)
+                .await
+            {
                 Ok(()) => {
                     self.record_issued(&issued.key);
                     return Ok(issued);
@@ -122,7 +127,12 @@ impl TenantKeys {
     ///
     /// [`KeyringError::NoKey`] if the tenant holds no such key, or that its seal is broken.
     pub async fn find(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
-        let key = self.keyring.store().key(&self.tenant, id).await.map_err(KeyringError::of)?;
+        let key = self
+            .keyring
+            .store()
+            .key(&self.tenant, id)
+            .await
+            .map_err(KeyringError::of)?;
         let key = key.filter(|key| key.id == id && key.tenant == self.tenant);
         let key = key.ok_or(KeyringError::NoKey)?;
         self.keyring.check_key(&key)?;
@@ -141,7 +151,11 @@ impl TenantKeys {
         let claim = self.keyring.authority().check(presented.as_ref());
         let claim = claim.map_err(|_| KeyringError::NoKey)?;
         let key = self.find(claim.id()).await?;
-        if key.holds(&claim, self.keyring.now()) { Ok(key) } else { Err(KeyringError::NoKey) }
+        if key.holds(&claim, self.keyring.now()) {
+            Ok(key)
+        } else {
+            Err(KeyringError::NoKey)
+        }
     }
 
     /// One page of the tenant's keys that match `query`.
@@ -257,7 +271,8 @@ impl TenantKeys {
             authority.rotate(&key, overlap, self.granter, now, &mut *randomness)?
         };
         self.keyring.update_key(&key, version).await?;
-        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyRotated);
+        self.keyring
+            .record(&self.tenant, Some(id), AuditKind::KeyRotated);
         Ok(IssuedKey { key, token })
     }
 
@@ -268,7 +283,8 @@ impl TenantKeys {
     /// [`KeyringError::NoKey`].
     pub async fn delete(&self, id: KeyId) -> Result<(), KeyringError> {
         self.keyring.delete_key(&self.tenant, id).await?;
-        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyDeleted);
+        self.keyring
+            .record(&self.tenant, Some(id), AuditKind::KeyDeleted);
         Ok(())
     }
 
@@ -286,12 +302,16 @@ impl TenantKeys {
         let now = self.keyring.now();
         let mut randomness = self.keyring.randomness();
         let (key, token) =
-            self.keyring.authority().issue(tenant, request, now, &mut *randomness)?;
+            self.keyring
+                .authority()
+                .issue(tenant, request, now, &mut *randomness)?;
         Ok(IssuedKey { key, token })
     }
 
     pub(super) fn record_issued(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyIssued { scopes: &key.scopes };
+        let kind = AuditKind::KeyIssued {
+            scopes: &key.scopes,
+        };
         self.keyring.record(&self.tenant, Some(key.id), kind);
     }
 
@@ -312,7 +332,10 @@ impl TenantKeys {
         if let Some(granter) = self.granter {
             edit = edit.granted_by(granter);
         }
-        Ok(self.keyring.authority().edit(key, tenant, edit, self.keyring.now())?)
+        Ok(self
+            .keyring
+            .authority()
+            .edit(key, tenant, edit, self.keyring.now())?)
     }
 
     async fn switch(&self, id: KeyId, enabled: bool) -> Result<KeyRecord, KeyringError> {
@@ -321,7 +344,10 @@ impl TenantKeys {
             if key.enabled == enabled {
                 return Ok(key);
             }
-            match self.edit(id, key.version, KeyEdit::new().enabled(enabled)).await {
+            match self
+                .edit(id, key.version, KeyEdit::new().enabled(enabled))
+                .await
+            {
                 Err(KeyringError::Conflict) => {}
                 done => return done,
             }

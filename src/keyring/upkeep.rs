@@ -72,7 +72,11 @@ impl Keyring {
     ) -> Result<Resealed, KeyringError> {
         let limit = core::num::NonZeroUsize::new(limit.min(1_000));
         let limit = limit.unwrap_or(core::num::NonZeroUsize::MIN);
-        let tenants = self.store().tenants(after, limit).await.map_err(KeyringError::of)?;
+        let tenants = self
+            .store()
+            .tenants(after, limit)
+            .await
+            .map_err(KeyringError::of)?;
         let mut resealed = Resealed {
             next: (tenants.len() == limit.get())
                 .then(|| tenants.last().map(|tenant| tenant.id.clone()))
@@ -111,8 +115,14 @@ impl Keyring {
         let seals = self.authority().seals();
         let mut query = KeyQuery::all().limit(KeyQuery::MAX_LIMIT);
         loop {
-            let keys = self.store().keys(tenant, &query).await.map_err(KeyringError::of)?;
-            let Some(last) = keys.last() else { return Ok(()) };
+            let keys = self
+                .store()
+                .keys(tenant, &query)
+                .await
+                .map_err(KeyringError::of)?;
+            let Some(last) = keys.last() else {
+                return Ok(());
+            };
             query = query.after(crate::store::KeyCursor::of(last));
             for mut key in keys {
                 if seals.check_key(&key).is_err() {
@@ -128,10 +138,7 @@ impl Keyring {
 }
 
 /// A record that somebody else changed or deleted at the same time needs no new seal.
-fn count(
-    result: Result<(), KeyringError>,
-    resealed: &mut Resealed,
-) -> Result<(), KeyringError> {
+fn count(result: Result<(), KeyringError>, resealed: &mut Resealed) -> Result<(), KeyringError> {
     match result {
         Ok(()) => {
             resealed.records += 1;

@@ -181,16 +181,18 @@ impl KeyRecord {
     /// Whether `claim` is of its secret, or of the one before it as long as that is accepted.
     #[cfg(feature = "std")]
     pub(crate) fn holds(&self, claim: &Claim, now: Timestamp) -> bool {
-        let previous = self.previous.is_some_and(|previous| {
-            previous.digest.same(claim.digest()) & (now < previous.until)
-        });
+        let previous = self
+            .previous
+            .is_some_and(|previous| previous.digest.same(claim.digest()) & (now < previous.until));
         self.digest.same(claim.digest()) | previous
     }
 
     /// Ends the secret before the last rotation, if it was to end with the use that `claim` proves.
     #[cfg(feature = "std")]
     pub(crate) fn end_overlap(&mut self, claim: &Claim) -> bool {
-        let ends = self.previous.is_some_and(|previous| previous.until_first_use)
+        let ends = self
+            .previous
+            .is_some_and(|previous| previous.until_first_use)
             && self.digest.same(claim.digest());
         if ends {
             self.previous = None;
@@ -252,7 +254,9 @@ impl KeyRecord {
             writer.str(value);
         }
         writer.bool(self.enabled);
-        writer.option(self.suspension.as_ref(), |writer, suspension| suspension.write(writer));
+        writer.option(self.suspension.as_ref(), |writer, suspension| {
+            suspension.write(writer)
+        });
         writer.option(self.not_before, Writer::time);
         writer.option(self.expires_at, Writer::time);
         writer.time(self.created_at);
@@ -270,7 +274,9 @@ impl KeyRecord {
         let record = Self {
             id: KeyId::from_bytes(*reader.raw()?)?,
             tenant: reader.str()?.try_into().ok()?,
-            name: reader.string().filter(|name| Self::check_name(name).is_ok())?,
+            name: reader
+                .string()
+                .filter(|name| Self::check_name(name).is_ok())?,
             digest: Digest::from_bytes(reader.raw()?),
             previous: reader.option(|reader| {
                 Some(Previous {
@@ -280,10 +286,8 @@ impl KeyRecord {
                 })
             })?,
             scopes: reader.list(|reader| reader.str()?.try_into().ok())?,
-            labels: Labels::new(
-                reader.list(|reader| Some((reader.string()?, reader.string()?)))?,
-            )
-            .ok()?,
+            labels: Labels::new(reader.list(|reader| Some((reader.string()?, reader.string()?)))?)
+                .ok()?,
             enabled: reader.bool()?,
             suspension: reader.option(Suspension::read)?,
             not_before: reader.option(Reader::time)?,

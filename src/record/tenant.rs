@@ -96,7 +96,9 @@ impl TenantRecord {
         writer.raw(MAGIC);
         writer.str(self.id.as_str());
         writer.str(&self.tier);
-        writer.option(self.suspension.as_ref(), |writer, suspension| suspension.write(writer));
+        writer.option(self.suspension.as_ref(), |writer, suspension| {
+            suspension.write(writer)
+        });
         writer.time(self.created_at);
         writer.u64(self.version);
     }

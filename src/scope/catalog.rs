@@ -13,7 +13,11 @@ use super::{
 
 /// One scope as its service declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct ScopeDeclaration {
     /// The name, checked by [`ScopeCatalog::new`].
     pub name: String,
@@ -109,12 +113,18 @@ impl ScopeCatalog {
                 below,
             })
             .collect();
-        Ok(Self(Arc::new(Inner { entries, fingerprint })))
+        Ok(Self(Arc::new(Inner {
+            entries,
+            fingerprint,
+        })))
     }
 
     /// The scopes with their descriptions, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Scope, &str)> {
-        self.0.entries.iter().map(|entry| (&entry.scope, &*entry.description))
+        self.0
+            .entries
+            .iter()
+            .map(|entry| (&entry.scope, &*entry.description))
     }
 
     /// The least set with every scope of `names`: those and all that they imply.
@@ -152,7 +162,13 @@ impl ScopeCatalog {
     /// the rest is implied. Nothing for a set of another catalogue.
     pub fn names(&self, set: ScopeSet) -> Vec<Scope> {
         let bits = self.unwrap(set);
-        let held = || self.0.entries.iter().enumerate().filter(|(index, _)| contains(bits, *index));
+        let held = || {
+            self.0
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| contains(bits, *index))
+        };
         held()
             .filter(|(index, _)| {
                 !held().any(|(other, above)| other != *index && contains(above.below, *index))
@@ -165,7 +181,11 @@ impl ScopeCatalog {
     /// 6749, section 3.3, writes them.
     pub fn text(&self, set: ScopeSet) -> String {
         let names = self.names(set);
-        names.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+        names
+            .iter()
+            .map(Scope::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// The set that a text names, as [`text`](Self::text) writes it. Any order, repetition and
@@ -271,7 +291,9 @@ impl ScopeCatalog {
 
 impl fmt::Debug for ScopeCatalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(|(scope, _)| scope)).finish()
+        f.debug_set()
+            .entries(self.iter().map(|(scope, _)| scope))
+            .finish()
     }
 }
 
@@ -287,7 +309,9 @@ fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, CatalogErr
             }
         }
         for implied in &declaration.implies {
-            let known = declared.iter().position(|(name, _)| name.as_str() == implied);
+            let known = declared
+                .iter()
+                .position(|(name, _)| name.as_str() == implied);
             let other = known.ok_or_else(|| CatalogError::UnknownImplied {
                 scope: scope.clone(),
                 implied: implied.clone(),
@@ -333,7 +357,10 @@ fn fingerprint(declared: &[(Scope, ScopeDeclaration)], below: &[Bits]) -> u64 {
             hash.update(word.to_be_bytes());
         }
     }
-    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    hash.finalize()
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A catalogue is inconsistent, or does not know a name.

@@ -113,7 +113,11 @@ impl MissingScope {
 
 impl fmt::Display for MissingScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.any && self.scopes.len() > 1 { "missing one of " } else { "missing " })?;
+        f.write_str(if self.any && self.scopes.len() > 1 {
+            "missing one of "
+        } else {
+            "missing "
+        })?;
         fmt::Display::fmt(&List(&self.scopes), f)
     }
 }
@@ -123,7 +127,11 @@ pub(crate) struct List<'s>(pub(crate) &'s [Scope]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.len() == 1 { "scope " } else { "scopes " })?;
+        f.write_str(if self.0.len() == 1 {
+            "scope "
+        } else {
+            "scopes "
+        })?;
         for (index, scope) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}`{scope}`")?;

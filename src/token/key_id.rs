@@ -13,7 +13,10 @@ impl KeyId {
     /// The id that these characters spell, if each is alphanumeric.
     #[inline]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        bytes.iter().all(u8::is_ascii_alphanumeric).then_some(Self(bytes))
+        bytes
+            .iter()
+            .all(u8::is_ascii_alphanumeric)
+            .then_some(Self(bytes))
     }
 
     /// The characters.
@@ -51,7 +54,11 @@ impl FromStr for KeyId {
     type Err = InvalidKeyId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = text.as_bytes().to_owned().try_into().map_err(|_| InvalidKeyId(()))?;
+        let bytes = text
+            .as_bytes()
+            .to_owned()
+            .try_into()
+            .map_err(|_| InvalidKeyId(()))?;
         Self::from_bytes(bytes).ok_or(InvalidKeyId(()))
     }
 }

@@ -22,7 +22,9 @@ pub struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("hint", &self.hint).finish_non_exhaustive()
+        f.debug_struct("Minted")
+            .field("hint", &self.hint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,8 +163,14 @@ where
         }
         // A source that repeats itself gives equal groups. By chance this is less likely than 2⁻⁷¹.
         let mut groups = into.chunks_exact(4);
-        let repeats = groups.next().is_some_and(|first| groups.all(|group| group == first));
-        if repeats { Err(MintError::Stuck) } else { Ok(()) }
+        let repeats = groups
+            .next()
+            .is_some_and(|first| groups.all(|group| group == first));
+        if repeats {
+            Err(MintError::Stuck)
+        } else {
+            Ok(())
+        }
     }
 
     fn refill(&mut self) -> Result<(), MintError> {

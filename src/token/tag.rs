@@ -80,7 +80,11 @@ mod tests {
             for byte in 0..=u8::MAX {
                 let mut text = *b"A0z9bZya";
                 text[place] = byte;
-                assert_eq!(read(text) < 1 << 48, byte.is_ascii_alphanumeric(), "{byte} in {place}");
+                assert_eq!(
+                    read(text) < 1 << 48,
+                    byte.is_ascii_alphanumeric(),
+                    "{byte} in {place}"
+                );
             }
         }
     }

@@ -58,12 +58,10 @@ impl Shared {
         };
         let resolved = self.authority.resolve(&stored.key, &stored.tenant);
         let key = resolved.map_err(|error| match error {
-            ResolveError::UnknownTier(tier) => {
-                LoadError::UnknownTier {
-                    tenant: stored.tenant.id().clone(),
-                    tier,
-                }
-            }
+            ResolveError::UnknownTier(tier) => LoadError::UnknownTier {
+                tenant: stored.tenant.id().clone(),
+                tier,
+            },
             ResolveError::Tampered(_) | ResolveError::OtherTenant => {
                 LoadError::Tampered(Arc::new(stored.key.clone()))
             }
@@ -72,7 +70,13 @@ impl Shared {
         if !unknown.is_empty() {
             let tenant = Some(stored.tenant.id().as_str());
             let now = self.clock.moment().now;
-            self.record(now, "", tenant, Some(id), AuditKind::UnknownScopes(&unknown));
+            self.record(
+                now,
+                "",
+                tenant,
+                Some(id),
+                AuditKind::UnknownScopes(&unknown),
+            );
         }
         Ok(Some(self.cache.insert(key, ticket)))
     }
@@ -81,7 +85,9 @@ impl Shared {
     /// is tried again at the next use, and the deadline holds in any case.
     pub(super) async fn end_overlap(&self, claim: &Claim) {
         let Some(store) = &self.store else { return };
-        let Ok(Some(mut stored)) = store.lookup(claim.id()).await else { return };
+        let Ok(Some(mut stored)) = store.lookup(claim.id()).await else {
+            return;
+        };
         let seals = self.authority.seals();
         if seals.check_key(&stored.key).is_err() || !stored.key.end_overlap(claim) {
             return;
