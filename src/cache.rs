@@ -25,8 +25,8 @@ use crate::{
     token::KeyId,
 };
 
-/// The unit of age. A cached key notes its age in 32 bits, which last for 13 years.
-const TICK: Duration = Duration::from_millis(100);
+/// The unit of age, in milliseconds. A cached key notes its age in 32 bits, which last for 13 years.
+const TICK: u64 = 100;
 
 /// A power of two.
 const SHARDS: usize = 64;
@@ -57,7 +57,7 @@ impl Cache {
                 .collect(),
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
-            max_age: ticks(max_staleness),
+            max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK)).unwrap_or(u32::MAX),
         }
     }
 
@@ -83,7 +83,7 @@ impl Cache {
         Ticket {
             tenant_changes: self.generations.tenant_changes(),
             key_generation: self.generations.of_key(id),
-            began: ticks(moment.uptime),
+            began: tick(moment),
         }
     }
 
@@ -164,16 +164,12 @@ impl core::fmt::Debug for Cache {
 /// The age of what was asked for at the tick `began`.
 #[inline]
 fn age(began: u32, moment: Moment) -> u32 {
-    ticks(moment.uptime).wrapping_sub(began)
+    tick(moment).wrapping_sub(began)
 }
 
-/// Rounded down, so that an age in ticks is never short of the bound in time.
+/// The tick at `moment`. Ages are differences of this number, which is why it may wrap.
 #[inline]
-fn ticks(duration: Duration) -> u32 {
-    let millis = duration
-        .as_secs()
-        .wrapping_mul(1_000)
-        .wrapping_add(duration.subsec_millis().into());
-    // Ages are differences of this number, which is why it may wrap.
-    (millis / TICK.as_millis() as u64) as u32
+#[allow(clippy::cast_possible_truncation, reason = "a tick wraps")]
+pub(crate) fn tick(moment: Moment) -> u32 {
+    (moment.uptime / TICK) as u32
 }

@@ -62,9 +62,9 @@ impl core::fmt::Debug for Timestamp {
 pub struct Moment {
     /// The time of day. Somebody may set it, so it can go back.
     pub now: Timestamp,
-    /// The time since a fixed start, which never goes back. The age of a cached key is measured
-    /// with it.
-    pub uptime: Duration,
+    /// The time since a fixed start, in milliseconds, which never goes back. The age of a cached key
+    /// is measured with it.
+    pub uptime: u64,
 }
 
 /// Where the time comes from.
@@ -93,8 +93,8 @@ mod std_clock {
     /// The operating system's clocks.
     ///
     /// On Linux these are `CLOCK_REALTIME_COARSE` and `CLOCK_MONOTONIC_COARSE`: exact to one kernel
-    /// tick (1 to 10 ms), at a quarter of the cost of the precise ones. Elsewhere they are those of
-    /// the standard library.
+    /// tick (1 to 10 ms), at a quarter of the cost of the precise ones. A time of day that somebody
+    /// sets is noticed within a tenth of a second. Elsewhere they are those of the standard library.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct SystemClock;
 
@@ -102,20 +102,28 @@ mod std_clock {
     impl Clock for SystemClock {
         #[inline]
         fn moment(&self) -> Moment {
-            use rustix::time::{ClockId, clock_gettime};
+            use rustix::time::{ClockId, Timespec, clock_gettime};
 
-            let now = clock_gettime(ClockId::RealtimeCoarse);
-            let uptime = clock_gettime(ClockId::MonotonicCoarse);
-            let millis = now
-                .tv_sec
-                .saturating_mul(1_000)
-                .saturating_add(now.tv_nsec / 1_000_000);
+            /// What the time of day has ahead of the uptime, and until when that need not be asked
+            /// again. The second is written last and read first: it never vouches for an older first.
+            static AHEAD: AtomicI64 = AtomicI64::new(0);
+            static GOOD_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+            let millis = |time: Timespec| {
+                time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
+            };
+            let uptime = millis(clock_gettime(ClockId::MonotonicCoarse));
+            let unsigned = uptime.cast_unsigned();
+            let is_good = unsigned < GOOD_UNTIL.load(Ordering::Acquire);
+            let mut ahead = AHEAD.load(Ordering::Relaxed);
+            if !is_good {
+                ahead = millis(clock_gettime(ClockId::RealtimeCoarse)).saturating_sub(uptime);
+                AHEAD.store(ahead, Ordering::Relaxed);
+                GOOD_UNTIL.store(unsigned.saturating_add(100), Ordering::Release);
+            }
             Moment {
-                now: Timestamp::saturating_from_millis(millis),
-                uptime: Duration::new(
-                    u64::try_from(uptime.tv_sec).unwrap_or(0),
-                    u32::try_from(uptime.tv_nsec).unwrap_or(0),
-                ),
+                now: Timestamp::saturating_from_millis(uptime.saturating_add(ahead)),
+                uptime: unsigned,
             }
         }
     }
@@ -137,7 +145,7 @@ mod std_clock {
             };
             Moment {
                 now: Timestamp::saturating_from_millis(millis),
-                uptime: START.elapsed(),
+                uptime: u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX),
             }
         }
     }
@@ -190,7 +198,7 @@ mod std_clock {
         fn moment(&self) -> Moment {
             Moment {
                 now: Timestamp::saturating_from_millis(self.0.0.load(Ordering::SeqCst)),
-                uptime: Duration::from_millis(self.0.1.load(Ordering::SeqCst)),
+                uptime: self.0.1.load(Ordering::SeqCst),
             }
         }
     }

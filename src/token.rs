@@ -134,14 +134,15 @@ impl TokenFormat {
             .and_then(|slot| self.keys.get(usize::from(slot)))
             .and_then(Option::as_ref)
             .ok_or(Rejection::Forged)?;
-        // Read beside the MAC and not after it, so that it costs next to nothing.
+        // Both are read beside the MAC and not after it, so that they cost next to nothing.
         let tag = tag::read(*tag);
+        // With the public pepper anybody can tag anything, so the id may still be no id.
+        let id = KeyId::from_bytes(first(message));
         let mac = key.mac(message);
         if !bool::from(tag.ct_eq(&tag::of(&mac))) {
             return Err(Rejection::Forged);
         }
-        // With the public pepper anybody can tag anything, so the id may still be no id.
-        let id = KeyId::from_bytes(first(message)).ok_or(Rejection::Forged)?;
+        let id = id.ok_or(Rejection::Forged)?;
         Ok(Claim {
             id,
             digest: Digest::of(&mac),

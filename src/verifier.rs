@@ -17,7 +17,7 @@ use crate::{
     audit::{AuditEvent, AuditKind, AuditSink},
     authority::Authority,
     authorization::bearer_token,
-    cache::{Cache, Flights, Uses},
+    cache::{Cache, Flights, Uses, tick},
     decision::{Denial, Principal, ResolvedKey, decide},
     pepper::Peppers,
     policy::Policy,
@@ -86,18 +86,10 @@ impl Verifier {
         presented: impl AsRef<[u8]>,
         freshness: Freshness,
     ) -> Result<Principal, VerifyError> {
-        let shared = &*self.0;
-        let claim = match shared.authority.check(presented.as_ref()) {
-            Ok(claim) => claim,
-            Err(rejection) => return Err(shared.reject_unproven(rejection)),
+        let (claim, moment) = match self.0.verify_at_once(presented.as_ref(), freshness) {
+            Ok(result) => return result,
+            Err(missing) => missing,
         };
-        let moment = shared.clock.moment();
-        if freshness == Freshness::Cached
-            && let Some(Ok(principal)) = shared.decide_cached(&claim, moment)
-            && !principal.is_first_use()
-        {
-            return Ok(principal);
-        }
         // In a box, so that it adds nothing to the size of the future of the common case.
         Box::pin(Self::verify_slowly(&self.0, claim, freshness, moment)).await
     }
@@ -167,7 +159,7 @@ impl Verifier {
                 };
                 let decision = decide(&claim, &key, now);
                 if decision.is_ok() {
-                    shared.note_use(&key, now);
+                    shared.note_use(&key, moment);
                 }
                 decision
             }
@@ -190,21 +182,42 @@ impl Verifier {
 }
 
 impl Shared {
+    /// What can be said without waiting; otherwise what is needed to go on.
+    #[inline]
+    fn verify_at_once(
+        &self,
+        presented: &[u8],
+        freshness: Freshness,
+    ) -> Result<Result<Principal, VerifyError>, (Claim, Moment)> {
+        let claim = match self.authority.check(presented) {
+            Ok(claim) => claim,
+            Err(rejection) => return Ok(Err(self.reject_unproven(rejection))),
+        };
+        let moment = self.clock.moment();
+        if freshness == Freshness::Cached
+            && let Some(Ok(principal)) = self.decide_cached(&claim, moment)
+            && !principal.is_first_use()
+        {
+            return Ok(Ok(principal));
+        }
+        Err((claim, moment))
+    }
+
     #[inline]
     fn decide_cached(&self, claim: &Claim, moment: Moment) -> Option<Result<Principal, Denial>> {
         self.cache.with(claim.id(), moment, |key| {
             let decision = decide(claim, key, moment.now);
             if decision.is_ok() {
-                self.note_use(key, moment.now);
+                self.note_use(key, moment);
             }
             decision
         })
     }
 
     #[inline]
-    fn note_use(&self, key: &ResolvedKey, now: Timestamp) {
-        if key.stamp.note_use(now) {
-            let minute = now.as_millis().div_euclid(60_000) * 60_000;
+    fn note_use(&self, key: &ResolvedKey, moment: Moment) {
+        if key.stamp.note_use(tick(moment)) && self.store.is_some() {
+            let minute = moment.now.as_millis().div_euclid(60_000) * 60_000;
             self.uses.record(KeyUse {
                 id: key.id(),
                 at: Timestamp::saturating_from_millis(minute),

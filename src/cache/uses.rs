@@ -34,6 +34,11 @@ impl Uses {
     /// Takes out at most `limit` uses.
     pub(crate) fn take(&self, limit: usize) -> Vec<KeyUse> {
         let mut pending = self.pending();
+        if pending.latest.len() <= limit {
+            // All of them, and with them their memory.
+            let all = core::mem::take(&mut pending.latest);
+            return all.into_iter().map(|(id, at)| KeyUse { id, at }).collect();
+        }
         let ids: Vec<KeyId> = pending.latest.keys().take(limit).copied().collect();
         ids.into_iter()
             .filter_map(|id| pending.latest.remove(&id).map(|at| KeyUse { id, at }))

@@ -43,7 +43,7 @@ pub(crate) struct Stamp {
     pub(crate) loaded: u32,
     /// Where its tenant's invalidations are counted.
     pub(crate) tenant_stripe: u16,
-    /// The minute of its last use, counted from 1 and wrapped; 0 without one.
+    /// The minute of its last use, as `note_use` counts it; 0 without one.
     used: AtomicU16,
 }
 
@@ -57,14 +57,12 @@ impl Stamp {
         }
     }
 
-    /// Notes a use, and tells whether it is the first one of its minute.
+    /// Notes a use, and tells whether it is the first one of its minute, or nearly a minute: 512
+    /// ticks.
     #[inline]
-    pub(crate) fn note_use(&self, now: Timestamp) -> bool {
-        let minute = (now
-            .as_millis()
-            .div_euclid(60_000)
-            .rem_euclid(i64::from(u16::MAX))
-            + 1) as u16;
+    #[allow(clippy::cast_possible_truncation, reason = "the count wraps after 19 days")]
+    pub(crate) fn note_use(&self, tick: u32) -> bool {
+        let minute = (tick >> 9) as u16 | 1 << 15;
         self.used.load(Relaxed) != minute && self.used.swap(minute, Relaxed) != minute
     }
 
@@ -84,8 +82,10 @@ struct Rare {
     not_before: Option<Timestamp>,
 }
 
-/// Which of its secrets proved a key.
+/// Which of its secrets proved a key. As wide as a pointer, so that a principal has no padding, whose
+/// copies would stall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Proof {
     Current,
     /// The current one, while an older one waits for this to happen.
@@ -197,7 +197,13 @@ impl ResolvedKey {
         .state(now)
     }
 
-    /// Compares the claimed secret with the key's, in constant time.
+    /// Whether `claim` is of this key's secret, or of the one before it as long as that is accepted.
+    /// The secrets are compared in constant time.
+    #[inline]
+    pub fn is_proven_by(&self, claim: &Claim, now: Timestamp) -> bool {
+        self.prove(claim, now).is_ok()
+    }
+
     #[inline]
     pub(crate) fn prove(&self, claim: &Claim, now: Timestamp) -> Result<Proof, Rejection> {
         let current = Digest {

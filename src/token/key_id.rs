@@ -3,6 +3,8 @@
 use alloc::borrow::ToOwned;
 use core::{fmt, str::FromStr};
 
+use super::tag;
+
 /// The id of a key: 16 alphanumeric characters, the first of which names its pepper's slot.
 ///
 /// It is public: it stands in logs and URLs, and nobody can do anything with it alone.
@@ -13,10 +15,7 @@ impl KeyId {
     /// The id that these characters spell, if each is alphanumeric.
     #[inline]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        bytes
-            .iter()
-            .all(u8::is_ascii_alphanumeric)
-            .then_some(Self(bytes))
+        tag::is_alphanumeric(&bytes).then_some(Self(bytes))
     }
 
     /// The characters.

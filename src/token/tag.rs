@@ -20,17 +20,10 @@ pub(super) fn of(mac: &Words) -> u64 {
 #[inline]
 pub(super) fn read(text: [u8; 8]) -> u64 {
     let text = u64::from_le_bytes(text);
-    let low = text & !HIGH;
-    // One in each byte that is at least `min`. No sum carries into the next byte.
-    let at_least = |min: u64| ((low + ONES * (128 - min)) & HIGH) >> 7;
-    let upper = at_least(b'A'.into()) - at_least((b'Z' + 1).into());
-    let lower = at_least(b'a'.into()) - at_least((b'z' + 1).into());
-    let digit = at_least(b'0'.into()) - at_least((b'9' + 1).into());
-    let invalid = (ONES - upper - lower - digit) | (text & HIGH) >> 7;
-
+    let Kinds { upper, lower, digit, other } = kinds(text);
     // RFC 4648, table 2: A-Z are 0 to 25, a-z 26 to 51, 0-9 52 to 61. The sums wrap only where a
-    // character is invalid.
-    let values = low
+    // character is none of these.
+    let values = (text & !HIGH)
         .wrapping_sub(upper * u64::from(b'A'))
         .wrapping_sub(lower * u64::from(b'a' - 26))
         .wrapping_add(digit * u64::from(52 - b'0'))
@@ -40,7 +33,39 @@ pub(super) fn read(text: [u8; 8]) -> u64 {
     let values = (values & 0x3f00_3f00_3f00_3f00) >> 2 | (values & 0x003f_003f_003f_003f);
     let values = (values & 0x0fff_0000_0fff_0000) >> 4 | (values & 0x0000_0fff_0000_0fff);
     let values = (values & 0x00ff_ffff_0000_0000) >> 8 | (values & 0x0000_0000_00ff_ffff);
-    values | invalid << 48 | invalid >> 8 << 48
+    values | other << 48 | other >> 8 << 48
+}
+
+/// Whether all of these characters are alphanumeric. No branch depends on any one of them.
+#[inline]
+pub(super) fn is_alphanumeric(text: &[u8; 16]) -> bool {
+    let words = text.as_chunks::<8>().0.iter();
+    words.fold(0, |other, word| other | kinds(u64::from_le_bytes(*word)).other) == 0
+}
+
+/// Of which kind each of eight characters is: a one in its byte.
+struct Kinds {
+    upper: u64,
+    lower: u64,
+    digit: u64,
+    other: u64,
+}
+
+#[inline]
+fn kinds(text: u64) -> Kinds {
+    let low = text & !HIGH;
+    // One in each byte that is at least `min`. No sum carries into the next byte.
+    let at_least = |min: u64| ((low + ONES * (128 - min)) & HIGH) >> 7;
+    let upper = at_least(b'A'.into()) - at_least((b'Z' + 1).into());
+    let lower = at_least(b'a'.into()) - at_least((b'z' + 1).into());
+    let digit = at_least(b'0'.into()) - at_least((b'9' + 1).into());
+    let other = (ONES - upper - lower - digit) | (text & HIGH) >> 7;
+    Kinds {
+        upper,
+        lower,
+        digit,
+        other,
+    }
 }
 
 /// The characters of a MAC's tag.
