@@ -57,7 +57,8 @@ impl Cache {
                 .collect(),
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
-            max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK)).unwrap_or(u32::MAX),
+            max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK))
+                .unwrap_or(u32::MAX),
         }
     }
 

@@ -110,7 +110,9 @@ mod std_clock {
             static GOOD_UNTIL: AtomicU64 = AtomicU64::new(0);
 
             let millis = |time: Timespec| {
-                time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
+                time.tv_sec
+                    .saturating_mul(1_000)
+                    .saturating_add(time.tv_nsec / 1_000_000)
             };
             let uptime = millis(clock_gettime(ClockId::MonotonicCoarse));
             let unsigned = uptime.cast_unsigned();

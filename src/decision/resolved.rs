@@ -60,7 +60,10 @@ impl Stamp {
     /// Notes a use, and tells whether it is the first one of its minute, or nearly a minute: 512
     /// ticks.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the count wraps after 19 days")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the count wraps after 19 days"
+    )]
     pub(crate) fn note_use(&self, tick: u32) -> bool {
         let minute = (tick >> 9) as u16 | 1 << 15;
         self.used.load(Relaxed) != minute && self.used.swap(minute, Relaxed) != minute

@@ -3,7 +3,7 @@
 use alloc::borrow::ToOwned;
 use core::{fmt, str::FromStr};
 
-use super::tag;
+use super::alphabet;
 
 /// The id of a key: 16 alphanumeric characters, the first of which names its pepper's slot.
 ///
@@ -15,7 +15,7 @@ impl KeyId {
     /// The id that these characters spell, if each is alphanumeric.
     #[inline]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        tag::is_alphanumeric(&bytes).then_some(Self(bytes))
+        alphabet::is_alphanumeric(&bytes).then_some(Self(bytes))
     }
 
     /// The characters.

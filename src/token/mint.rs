@@ -1,13 +1,14 @@
 //! New tokens, from randomness.
 
-use alloc::{boxed::Box, format, string::String};
+use alloc::{boxed::Box, string::String};
 use core::{error::Error, fmt};
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
 
-use super::{BODY_LEN, Digest, KeyId, MESSAGE_LEN, OneTimeToken, TokenFormat, key_id, tag};
+use super::{
+    BODY_LEN, Digest, KeyId, MESSAGE_LEN, OneTimeToken, TokenFormat, alphabet, key_id, tag_of,
+};
 use crate::mac::Midstate;
 
 /// What minting gives.
@@ -85,8 +86,8 @@ impl TokenFormat {
             let (_, secret) = message.split_at_mut(16);
             characters.fill(secret)?;
             let mac = key.mac(&message);
-            let tag = tag::write(&mac);
-            if tag.iter().all(u8::is_ascii_alphanumeric) {
+            let tag = alphabet::write(tag_of(&mac));
+            if alphabet::is_alphanumeric(&tag) {
                 return Ok(self.assemble(id, &message, tag, Digest::of(&mac)));
             }
         }
@@ -102,15 +103,21 @@ impl TokenFormat {
     ) -> Minted {
         // Reserved at once: growing would leave a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(self.prefix.len() + BODY_LEN));
+        // INVARIANT: all of it is alphanumeric ASCII, so it is text.
+        let ascii = |bytes| str::from_utf8(bytes).unwrap_or_default();
         text.push_str(&self.prefix);
-        text.extend(message.iter().chain(&tag).map(|byte| char::from(*byte)));
-        let [.., w, x, y, z] = tag.map(char::from);
-        let start = id.as_str().get(..4).unwrap_or_default();
+        text.push_str(ascii(message));
+        text.push_str(ascii(&tag));
+        let mut hint = String::with_capacity(self.prefix.len() + 4 + '…'.len_utf8() + 4);
+        hint.push_str(&self.prefix);
+        hint.push_str(id.as_str().get(..4).unwrap_or_default());
+        hint.push('…');
+        hint.push_str(ascii(&tag).get(4..).unwrap_or_default());
         Minted {
             id,
             token: OneTimeToken::new(text),
             digest,
-            hint: format!("{}{start}…{w}{x}{y}{z}", self.prefix),
+            hint,
         }
     }
 }
@@ -118,14 +125,21 @@ impl TokenFormat {
 /// More draws than an honest source ever takes: the chance is below 2⁻¹²⁸.
 const MAX_DRAWS: usize = 64;
 
-/// Random bytes taken from the source at a time. Most tokens take one call.
-const BATCH: usize = 63;
+/// Random bytes, in sixes, taken from the source at first: three in four tokens need no more.
+const FIRST_BATCH: usize = 48;
+
+/// Random bytes taken when those are used up: enough for a secret, and what the system gives at the
+/// price of one block.
+const NEXT_BATCH: usize = 30;
 
 /// Random alphanumeric characters, each as likely as any other.
 struct Characters<'r, R> {
     rng: &'r mut R,
-    text: Zeroizing<[u8; BATCH / 3 * 4]>,
+    batch: usize,
+    groups: Zeroizing<[[u8; 4]; FIRST_BATCH / 3]>,
     used: usize,
+    /// How many groups the last batch gave.
+    len: usize,
 }
 
 impl<'r, R: TryCryptoRng> Characters<'r, R>
@@ -133,11 +147,12 @@ where
     R::Error: Send + Sync + 'static,
 {
     fn new(rng: &'r mut R) -> Self {
-        let text = Zeroizing::new([0; BATCH / 3 * 4]);
         Self {
             rng,
-            used: text.len(),
-            text,
+            batch: FIRST_BATCH,
+            groups: Zeroizing::default(),
+            used: 0,
+            len: 0,
         }
     }
 
@@ -146,9 +161,9 @@ where
         let mut draws = 0;
         for place in into.chunks_exact_mut(4) {
             loop {
-                if let Some(group) = self.text.get(self.used..self.used + 4) {
-                    self.used += 4;
-                    if group.iter().all(|byte| !matches!(byte, b'-' | b'_')) {
+                if let Some(group) = self.groups.get(self.used).filter(|_| self.used < self.len) {
+                    self.used += 1;
+                    if is_alphanumeric(*group) {
                         place.copy_from_slice(group);
                         break;
                     }
@@ -174,14 +189,32 @@ where
     }
 
     fn refill(&mut self) -> Result<(), MintError> {
-        let mut bytes = Zeroizing::new([0; BATCH]);
+        let mut bytes = Zeroizing::new([0; FIRST_BATCH]);
+        let (batch, _) = bytes.split_at_mut(self.batch);
         self.rng
-            .try_fill_bytes(&mut *bytes)
+            .try_fill_bytes(batch)
             .map_err(|source| MintError::Randomness(Box::new(source)))?;
-        Base64UrlUnpadded::encode(&*bytes, &mut *self.text).map_err(|_| MintError::Stuck)?;
+        let (batch, _) = batch.as_chunks::<6>();
+        for (groups, bytes) in self.groups.as_chunks_mut::<2>().0.iter_mut().zip(batch) {
+            let [a, b, c, d, e, f] = *bytes;
+            let text = alphabet::write(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+            groups.as_flattened_mut().copy_from_slice(&text);
+        }
+        self.len = batch.len() * 2;
         self.used = 0;
+        self.batch = NEXT_BATCH;
         Ok(())
     }
+}
+
+/// Whether none of four characters of base64url is `-` or `_`.
+#[inline]
+fn is_alphanumeric(group: [u8; 4]) -> bool {
+    const ONES: u32 = 0x0101_0101;
+    let group = u32::from_le_bytes(group);
+    // The high bit of each byte that is zero (Warren, Hacker's Delight, 6-1).
+    let zeros = |word: u32| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    zeros(group ^ (ONES * u32::from(b'-'))) | zeros(group ^ (ONES * u32::from(b'_'))) == 0
 }
 
 /// No token was made.
