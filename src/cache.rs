@@ -90,7 +90,7 @@ impl Cache {
 
     /// Keeps `key`, which was loaded since `ticket`, unless it is out of date already.
     pub(crate) fn insert(&self, mut key: ResolvedKey, ticket: Ticket) -> Arc<ResolvedKey> {
-        let tenant_stripe = self.generations.stripe(self.hasher.hash_one(key.tenant()));
+        let tenant_stripe = Generations::stripe(self.hasher.hash_one(key.tenant()));
         let tenant_generation = self.generations.of_tenant(tenant_stripe);
         // The tenant was not known before the load, so any tenant's change makes it doubtful. The
         // order matters: an invalidation counts the change before it counts the generation.
@@ -125,7 +125,7 @@ impl Cache {
     /// From here on, no verification is decided by what was loaded of this tenant's keys before.
     pub(crate) fn invalidate_tenant(&self, id: &TenantId) {
         self.generations
-            .bump_tenant(self.generations.stripe(self.hasher.hash_one(id.as_str())));
+            .bump_tenant(Generations::stripe(self.hasher.hash_one(id.as_str())));
     }
 
     /// Whether a load that began with `ticket` sees what one that begins at `moment` has to see.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 /// use keyway::pepper::Pepper;
 ///
 /// let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
-/// assert_eq!(format!("{pepper:?}"), "Pepper { slot: 0, secret: \"[redacted]\" }");
+/// assert_eq!(format!("{pepper:?}"), "Pepper { slot: 0, secret: \"[redacted]\", .. }");
 /// # Ok::<(), keyway::pepper::PepperError>(())
 /// ```
 pub struct Pepper {
@@ -57,14 +57,12 @@ impl Pepper {
     ///
     /// [`PepperError::Base64`] or [`PepperError::Length`].
     pub fn from_base64(text: &str) -> Result<Self, PepperError> {
-        let decoders: [fn(&str) -> Result<Vec<u8>, base64ct::Error>; 4] = [
-            Base64::decode_vec,
-            Base64Unpadded::decode_vec,
-            Base64Url::decode_vec,
-            Base64UrlUnpadded::decode_vec,
-        ];
-        let secret = decoders.iter().find_map(|decode| decode(text).ok());
-        Self::from_bytes(&Zeroizing::new(secret.ok_or(PepperError::Base64)?))
+        let secret = Base64::decode_vec(text)
+            .or_else(|_| Base64Unpadded::decode_vec(text))
+            .or_else(|_| Base64Url::decode_vec(text))
+            .or_else(|_| Base64UrlUnpadded::decode_vec(text))
+            .map_err(|_| PepperError::Base64)?;
+        Self::from_bytes(&Zeroizing::new(secret))
     }
 
     /// The pepper in the environment variable `name`, in base64, in slot 0.
@@ -140,7 +138,7 @@ impl fmt::Debug for Pepper {
                     &"[redacted]"
                 },
             )
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

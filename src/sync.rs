@@ -1,7 +1,9 @@
 //! The synchronization that the cache is built on, which a model checker can take the place of.
 
 #[cfg(not(keyway_shuttle))]
-pub(crate) use std::sync::{RwLock, atomic::AtomicU32};
+pub(crate) use core::sync::atomic::AtomicU32;
+#[cfg(not(keyway_shuttle))]
+pub(crate) use std::sync::RwLock;
 
 #[cfg(keyway_shuttle)]
 pub(crate) use shuttle::sync::{RwLock, atomic::AtomicU32};

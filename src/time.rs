@@ -80,13 +80,13 @@ pub use self::std_clock::{InvalidTimestamp, ManualClock, SystemClock};
 
 #[cfg(feature = "std")]
 mod std_clock {
+    use alloc::sync::Arc;
     use core::{
         fmt,
         str::FromStr,
         sync::atomic::{AtomicI64, AtomicU64, Ordering},
         time::Duration,
     };
-    use std::sync::Arc;
 
     use super::{Clock, Moment, Timestamp};
 
@@ -246,7 +246,7 @@ mod std_clock {
     #[cfg(feature = "serde")]
     impl<'de> serde::Deserialize<'de> for Timestamp {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
             text.parse().map_err(serde::de::Error::custom)
         }
     }

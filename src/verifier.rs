@@ -5,8 +5,8 @@ mod error;
 mod load;
 
 use alloc::{boxed::Box, sync::Arc};
-use core::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use core::{fmt, panic::AssertUnwindSafe};
+use std::panic::catch_unwind;
 
 use self::load::{LoadError, Loaded};
 pub use self::{

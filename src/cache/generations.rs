@@ -11,7 +11,7 @@ use crate::{sync::AtomicU32, token::KeyId};
 
 /// Powers of two. Together they take 32 kB.
 const KEY_STRIPES: usize = 4_096;
-const TENANT_STRIPES: usize = 4_096;
+const TENANT_STRIPES: u16 = 4_096;
 
 pub(super) struct Generations {
     keys: Box<[AtomicU32]>,
@@ -25,7 +25,7 @@ impl Generations {
         let stripes = |number| (0..number).map(|_| AtomicU32::new(0)).collect();
         Self {
             keys: stripes(KEY_STRIPES),
-            tenants: stripes(TENANT_STRIPES),
+            tenants: stripes(TENANT_STRIPES.into()),
             tenant_changes: AtomicU32::new(0),
         }
     }
@@ -42,8 +42,8 @@ impl Generations {
     }
 
     /// Where the tenant with this hash is counted.
-    pub(super) fn stripe(&self, tenant: u64) -> u16 {
-        (tenant % TENANT_STRIPES as u64) as u16
+    pub(super) fn stripe(tenant: u64) -> u16 {
+        u16::try_from(tenant % u64::from(TENANT_STRIPES)).unwrap_or_default()
     }
 
     #[inline]

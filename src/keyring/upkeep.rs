@@ -49,7 +49,9 @@ impl Keyring {
                 return Ok(written);
             }
             if let Err(error) = self.store().record_uses(&batch).await {
-                batch.into_iter().for_each(|lost| shared.uses.record(lost));
+                for unwritten in batch {
+                    shared.uses.record(unwritten);
+                }
                 return Err(KeyringError::of(error));
             }
             written += batch.len();

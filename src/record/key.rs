@@ -183,8 +183,8 @@ impl KeyRecord {
     pub(crate) fn holds(&self, claim: &Claim, now: Timestamp) -> bool {
         let previous = self
             .previous
-            .is_some_and(|previous| previous.digest.same(claim.digest()) & (now < previous.until));
-        self.digest.same(claim.digest()) | previous
+            .is_some_and(|previous| previous.digest.same(claim.digest()) && now < previous.until);
+        self.digest.same(claim.digest()) || previous
     }
 
     /// Ends the secret before the last rotation, if it was to end with the use that `claim` proves.
@@ -255,7 +255,7 @@ impl KeyRecord {
         }
         writer.bool(self.enabled);
         writer.option(self.suspension.as_ref(), |writer, suspension| {
-            suspension.write(writer)
+            suspension.write(writer);
         });
         writer.option(self.not_before, Writer::time);
         writer.option(self.expires_at, Writer::time);

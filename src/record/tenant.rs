@@ -97,7 +97,7 @@ impl TenantRecord {
         writer.str(self.id.as_str());
         writer.str(&self.tier);
         writer.option(self.suspension.as_ref(), |writer, suspension| {
-            suspension.write(writer)
+            suspension.write(writer);
         });
         writer.time(self.created_at);
         writer.u64(self.version);

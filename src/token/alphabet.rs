@@ -48,7 +48,7 @@ pub(super) fn write(bits: u64) -> [u8; WIDTH] {
 /// Whether all of these characters are letters and digits.
 #[inline]
 pub(super) fn is_alphanumeric<const N: usize>(text: &[u8; N]) -> bool {
-    const { assert!(N % WIDTH == 0) };
+    const { assert!(N.is_multiple_of(WIDTH)) };
     let words = text.as_chunks().0.iter();
     words.fold(0, |other, word| {
         other | Kinds::of(u64::from_le_bytes(*word)).other
