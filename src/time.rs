@@ -88,6 +88,8 @@ mod std_clock {
         time::Duration,
     };
 
+    use jiff::{SignedDuration, civil::DateTime, fmt::temporal::Pieces};
+
     use super::{Clock, Moment, Timestamp};
 
     /// The operating system's clocks.
@@ -208,8 +210,8 @@ mod std_clock {
     /// RFC 3339 in UTC, such as `2026-11-22T09:30:00Z`.
     impl fmt::Display for Timestamp {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match jiff::Timestamp::from_millisecond(self.0) {
-                Ok(time) => fmt::Display::fmt(&time, f),
+            match EPOCH.checked_add(SignedDuration::from_millis(self.0)) {
+                Ok(time) => write!(f, "{time}Z"),
                 Err(_) => write!(f, "{}ms", self.0),
             }
         }
@@ -226,9 +228,21 @@ mod std_clock {
 
         /// Reads RFC 3339 with any offset. What is finer than a millisecond is dropped.
         fn from_str(text: &str) -> Result<Self, Self::Err> {
-            let time: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp(()))?;
-            Self::from_millis(time.as_millisecond()).ok_or(InvalidTimestamp(()))
+            parse(text).ok_or(InvalidTimestamp(()))
         }
+    }
+
+    /// Civil times, since jiff's own timestamps end a day before the year 9999 does.
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+    fn parse(text: &str) -> Option<Timestamp> {
+        let pieces = Pieces::parse(text).ok()?;
+        let offset = pieces.to_numeric_offset()?.seconds();
+        let time = DateTime::from_parts(pieces.date(), pieces.time()?)
+            .checked_sub(SignedDuration::from_secs(offset.into()))
+            .ok()?;
+        let millis = time.duration_since(EPOCH).as_nanos().div_euclid(1_000_000);
+        Timestamp::from_millis(i64::try_from(millis).ok()?)
     }
 
     /// A text is not an RFC 3339 time between the years 1 and 9999.
