@@ -1,0 +1,307 @@
+//! What the tests of keyring and verifier share: a small policy, a world to act in, and a store that
+//! fails, counts, waits and lies on request.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, of which no test file needs all"
+)]
+
+mod faulty_store;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use keyway::{
+    audit::{AuditEvent, AuditSink},
+    authority::NewKey,
+    keyring::{Keyring, KeyringBuilder, TenantKeys},
+    pepper::Pepper,
+    policy::Policy,
+    record::{KeyRecord, TenantId, TenantRecord},
+    scope::{ScopeCatalog, ScopeDeclaration},
+    store::MemoryStore,
+    tier::Tier,
+    time::{Clock, ManualClock, Timestamp},
+    verifier::{Verifier, VerifierBuilder},
+};
+use rand_core::{TryCryptoRng, TryRng};
+
+pub use self::faulty_store::FaultyStore;
+
+pub const HOUR: Duration = Duration::from_secs(3_600);
+pub const DAY: Duration = Duration::from_secs(86_400);
+/// The staleness bound of every world.
+pub const MAX_STALENESS: Duration = Duration::from_secs(5);
+/// What the hosts of all worlds keep outside their database.
+pub const PEPPER: &[u8; 32] = b"a pepper that all the tests know";
+
+pub fn pepper() -> Pepper {
+    Pepper::from_bytes(PEPPER).unwrap()
+}
+
+pub fn catalog() -> ScopeCatalog {
+    let declare = |name| ScopeDeclaration::new(name, "for tests");
+    ScopeCatalog::new([
+        declare("operator"),
+        declare("operator.read"),
+        declare("operator.jobs"),
+        declare("reporting"),
+        declare("erp").implies(["reporting"]),
+        declare("manager"),
+    ])
+    .unwrap()
+}
+
+/// Lite holds 1 key below `manager`, Advanced 5 without a ceiling.
+pub fn policy() -> Policy {
+    let tiers = [
+        Tier::new("lite", 1).scopes(["operator", "erp"]),
+        Tier::new("advanced", 5),
+    ];
+    Policy::new("mm", catalog(), tiers).unwrap()
+}
+
+pub fn tenant_id(id: &str) -> TenantId {
+    id.parse().unwrap()
+}
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    pollster::block_on(future)
+}
+
+/// One process of a service, with everything that it depends on in the test's hand.
+pub struct World {
+    pub clock: ManualClock,
+    pub store: FaultyStore,
+    pub audit: Recorder,
+    pub keyring: Keyring,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(policy(), |builder| builder)
+    }
+
+    pub fn with(policy: Policy, change: impl FnOnce(KeyringBuilder) -> KeyringBuilder) -> Self {
+        let start = "2026-01-01T00:00:00Z".parse().unwrap();
+        let memory = MemoryStore::new();
+        Self::over(memory, ManualClock::at(start), policy, change)
+    }
+
+    /// Another process of the same service: the same database and time, its own cache and faults.
+    pub fn another_node(&self) -> Self {
+        self.another_node_with(policy(), |builder| builder)
+    }
+
+    pub fn another_node_with(
+        &self,
+        policy: Policy,
+        change: impl FnOnce(KeyringBuilder) -> KeyringBuilder,
+    ) -> Self {
+        Self::over(
+            self.store.memory().clone(),
+            self.clock.clone(),
+            policy,
+            change,
+        )
+    }
+
+    fn over(
+        memory: MemoryStore,
+        clock: ManualClock,
+        policy: Policy,
+        change: impl FnOnce(KeyringBuilder) -> KeyringBuilder,
+    ) -> Self {
+        let store = FaultyStore::over(memory);
+        let audit = Recorder::default();
+        let builder = Keyring::builder(policy, pepper())
+            .environment("live")
+            .store(store.clone())
+            .clock(clock.clone())
+            .rng(SeededRng::fresh())
+            .audit(audit.clone())
+            .max_staleness(MAX_STALENESS);
+        Self {
+            keyring: change(builder).build().unwrap(),
+            clock,
+            store,
+            audit,
+        }
+    }
+
+    /// A node that only verifies, over the same store, faults included.
+    pub fn verifier(&self, change: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Verifier {
+        let builder = Verifier::builder(policy(), pepper())
+            .environment("live")
+            .lookup(self.store.clone())
+            .clock(self.clock.clone())
+            .audit(self.audit.clone())
+            .max_staleness(MAX_STALENESS);
+        change(builder).build().unwrap()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.moment().now
+    }
+
+    pub fn after(&self, duration: Duration) -> Timestamp {
+        self.now().checked_add(duration).unwrap()
+    }
+
+    /// A tenant on Advanced with one key, which may read reports.
+    pub fn tenant_with_key(&self, id: &str) -> Held {
+        let request = NewKey::named("first").scopes(["reporting"]);
+        let created = block_on(self.keyring.create_tenant_with(id, "advanced", request));
+        let (keys, issued) = created.unwrap();
+        Held {
+            keys,
+            key: issued.key,
+            token: issued.token.reveal().to_string(),
+        }
+    }
+}
+
+/// A tenant and the key that it holds.
+pub struct Held {
+    pub keys: TenantKeys,
+    pub key: KeyRecord,
+    pub token: String,
+}
+
+/// Random enough to mint from, and the same in every run.
+pub struct SeededRng(u64);
+
+impl SeededRng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A source that no other one of this process repeats.
+    pub fn fresh() -> Self {
+        static SEED: AtomicU64 = AtomicU64::new(1);
+        Self(SEED.fetch_add(1, Ordering::Relaxed) << 32)
+    }
+}
+
+impl TryRng for SeededRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|word| (word >> 32) as u32)
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood, 2014).
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Ok(word ^ (word >> 31))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            let word = self.try_next_u64()?.to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for SeededRng {}
+
+/// Remembers what it is told.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder(Arc<Mutex<Vec<Event>>>);
+
+/// An audit event that outlives what it borrowed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub actor: String,
+    pub tenant: Option<String>,
+    pub key: Option<String>,
+    /// The `Debug` text.
+    pub kind: String,
+}
+
+impl Recorder {
+    pub fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn kinds(&self) -> Vec<String> {
+        self.events().into_iter().map(|event| event.kind).collect()
+    }
+
+    /// What came since this was last asked.
+    pub fn take_kinds(&self) -> Vec<String> {
+        let events = core::mem::take(&mut *self.0.lock().unwrap());
+        events.into_iter().map(|event| event.kind).collect()
+    }
+}
+
+impl AuditSink for Recorder {
+    fn record(&self, event: &AuditEvent<'_>) {
+        self.0.lock().unwrap().push(Event {
+            actor: event.actor.into(),
+            tenant: event.tenant.map(Into::into),
+            key: event.key.map(|id| id.to_string()),
+            kind: format!("{:?}", event.kind),
+        });
+    }
+}
+
+/// Polls `future` at most `polls` times and drops it, as a caller does who gives up.
+pub fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    (0..polls).find_map(|_| match future.as_mut().poll(&mut context) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    })
+}
+
+/// `key` as somebody with access to the database would change it: every text `from` in it becomes
+/// `to`, and the seal stays.
+pub fn with_text(key: &KeyRecord, from: &str, to: &str) -> KeyRecord {
+    KeyRecord::decode(&replace_text(&key.encode(), from, to)).unwrap()
+}
+
+/// As [`with_text`], for a tenant.
+pub fn tenant_with_text(tenant: &TenantRecord, from: &str, to: &str) -> TenantRecord {
+    TenantRecord::decode(&replace_text(&tenant.encode(), from, to)).unwrap()
+}
+
+/// Records hold texts behind their lengths.
+fn replace_text(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let field = |text: &str| [&(text.len() as u64).to_be_bytes(), text.as_bytes()].concat();
+    let (from, to) = (field(from), field(to));
+    let mut replaced = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(from.len()).position(|part| part == from) {
+        replaced.extend_from_slice(&rest[..at]);
+        replaced.extend_from_slice(&to);
+        rest = &rest[at + from.len()..];
+    }
+    assert!(rest.len() < bytes.len(), "there is no such text to replace");
+    replaced.extend_from_slice(rest);
+    replaced
+}
+
+/// An error's text and those of all its causes.
+pub fn chain(error: &dyn core::error::Error) -> Vec<String> {
+    let causes = core::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect()
+}
