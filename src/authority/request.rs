@@ -88,9 +88,10 @@ impl NewKey {
         Ok(self)
     }
 
-    /// Nothing above `granter` may be granted: what somebody passes on is at most what they have.
+    /// Nothing above `granter` may be granted: what somebody passes on is at most what they have. Of
+    /// several granters every one is such a bound.
     pub fn granted_by(mut self, granter: ScopeSet) -> Self {
-        self.granter = Some(granter);
+        self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
         self
     }
 }
@@ -158,9 +159,9 @@ impl KeyEdit {
     }
 
     /// Nobody may leave a key with more than they have: the edited key is at most `granter`. Whoever
-    /// may edit keys may switch off any of them.
+    /// may edit keys may switch off any of them. Of several granters every one is such a bound.
     pub fn granted_by(mut self, granter: ScopeSet) -> Self {
-        self.granter = Some(granter);
+        self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
         self
     }
 
