@@ -90,7 +90,8 @@ impl TenantKeys {
     /// [`KeyringError::QuotaExceeded`], [`KeyringError::NoTenant`], or [`KeyringError::Refused`] with
     /// what cannot be granted.
     pub async fn issue(&self, request: NewKey) -> Result<IssuedKey, KeyringError> {
-        // The tier may change between the reading and the counting; then both are done again.
+        // The tier may change between the reading and the counting, and the id may have been drawn
+        // before by a process with the same randomness; then everything is done again.
         for _ in 0..MAX_RACES {
             let tenant = self.keyring.find_tenant(&self.tenant).await?;
             let allowed = self.keyring.quota(&tenant)?;
@@ -106,7 +107,7 @@ impl TenantKeys {
                     self.record_issued(&issued.key);
                     return Ok(issued);
                 }
-                Err(StoreError::Conflict) => {}
+                Err(StoreError::Conflict | StoreError::Exists) => {}
                 Err(StoreError::QuotaFull { held }) => {
                     return Err(KeyringError::QuotaExceeded {
                         tenant: tenant.id,
