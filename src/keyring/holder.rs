@@ -26,9 +26,11 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Rejected`] unless the token is that of a key.
+    /// [`KeyringError::Rejected`] unless the token is that of a key, or that the seal of the key or its
+    /// tenant is broken.
     pub async fn describe(&self, presented: impl AsRef<[u8]>) -> Result<Description, KeyringError> {
         let StoredKey { key, tenant } = self.possessed(presented.as_ref()).await?;
+        self.check_tenant(&tenant)?;
         let state = KeyState::of(&key, &tenant, self.now());
         Ok(Description { key, state })
     }

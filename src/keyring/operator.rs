@@ -273,7 +273,7 @@ impl Keyring {
         })
     }
 
-    fn check_tenant(&self, tenant: &TenantRecord) -> Result<(), KeyringError> {
+    pub(super) fn check_tenant(&self, tenant: &TenantRecord) -> Result<(), KeyringError> {
         self.authority()
             .seals()
             .check_tenant(tenant)
