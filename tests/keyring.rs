@@ -1,0 +1,1416 @@
+//! What operators, tenants and holders do with keys, in every state that a key can be in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
+mod common;
+
+use std::{sync::Barrier, thread};
+
+use common::{DAY, HOUR, Held, SeededRng, World, block_on, catalog, policy, tenant_id};
+use keyway::{
+    authority::{ChangeError, KeyEdit, NewKey, Overlap},
+    keyring::{Keyring, KeyringError, TenantKeys},
+    policy::Policy,
+    record::{KeyRecord, Suspension},
+    scope::ScopeSet,
+    store::{KeyQuery, KeyStore},
+    tier::Tier,
+    verifier::{Freshness, VerifyError},
+};
+
+// Every state and every operation.
+
+const STATES: [(&str, fn(&World, &mut Held)); 8] = [
+    ("active", |_, _| {}),
+    ("disabled", |_, held| {
+        block_on(held.keys.disable(held.key.id())).unwrap();
+    }),
+    ("suspended", |world, held| {
+        block_on(world.keyring.suspend_key(held.key.id(), ban())).unwrap();
+    }),
+    ("tenant suspended", |world, held| {
+        block_on(world.keyring.suspend_tenant(held.keys.id(), ban())).unwrap();
+    }),
+    ("not yet valid", |world, held| {
+        edit(held, KeyEdit::new().not_before(world.after(HOUR)));
+    }),
+    ("expired", |world, held| {
+        edit(held, KeyEdit::new().expires_at(world.after(HOUR)));
+        world.clock.advance(HOUR);
+    }),
+    // The token at hand is the old one.
+    ("in overlap", |_, held| {
+        let overlap = Overlap::For(HOUR);
+        drop(block_on(held.keys.rotate(held.key.id(), held.key.version(), overlap)).unwrap());
+    }),
+    ("deleted", |_, held| {
+        block_on(held.keys.delete(held.key.id())).unwrap();
+    }),
+];
+
+const OPERATIONS: [(&str, fn(&World, &Held) -> String); 15] = [
+    ("verify", |world, held| verified(world, held)),
+    ("describe", |world, held| {
+        match block_on(world.keyring.describe(&held.token)) {
+            Ok(description) => description.state.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }),
+    ("revoke", |world, held| {
+        outcome(block_on(world.keyring.revoke(&held.token)))
+    }),
+    ("find", |_, held| {
+        outcome(block_on(held.keys.find(held.key.id())))
+    }),
+    ("list", |_, held| {
+        let page = block_on(held.keys.list(&KeyQuery::all())).unwrap();
+        page.items.len().to_string()
+    }),
+    ("search by token", |_, held| {
+        block_on(held.keys.search(&held.token))
+            .unwrap()
+            .len()
+            .to_string()
+    }),
+    ("find by token", |_, held| {
+        outcome(block_on(held.keys.find_by_token(&held.token)))
+    }),
+    ("edit", |_, held| {
+        let edit = KeyEdit::new().name("renamed");
+        outcome(block_on(held.keys.edit(held.key.id(), version(held), edit)))
+    }),
+    ("enable", |_, held| {
+        outcome(block_on(held.keys.enable(held.key.id())))
+    }),
+    ("disable", |_, held| {
+        outcome(block_on(held.keys.disable(held.key.id())))
+    }),
+    ("rotate", |_, held| {
+        let rotated = held
+            .keys
+            .rotate(held.key.id(), version(held), Overlap::None);
+        outcome(block_on(rotated))
+    }),
+    ("delete", |_, held| {
+        outcome(block_on(held.keys.delete(held.key.id())))
+    }),
+    ("suspend key", |world, held| {
+        outcome(block_on(world.keyring.suspend_key(held.key.id(), ban())))
+    }),
+    ("resume key", |world, held| {
+        outcome(block_on(world.keyring.resume_key(held.key.id())))
+    }),
+    ("report leak", |world, held| {
+        outcome(block_on(
+            world.keyring.report_leak(&held.token, "seen on a forum"),
+        ))
+    }),
+];
+
+/// The outcome of each operation in each state, and what the token is good for afterwards.
+const TABLE: &str = "
+state            | operation       | outcome                                                                       | afterwards
+active           | verify          | verified                                                                      | verified
+active           | describe        | it is active                                                                  | verified
+active           | revoke          | done                                                                          | the API key is not valid
+active           | find            | done                                                                          | verified
+active           | list            | 1                                                                             | verified
+active           | search by token | 1                                                                             | verified
+active           | find by token   | done                                                                          | verified
+active           | edit            | done                                                                          | verified
+active           | enable          | done                                                                          | verified
+active           | disable         | done                                                                          | the API key cannot be used: it is disabled
+active           | rotate          | done                                                                          | the API key is not valid
+active           | delete          | done                                                                          | the API key is not valid
+active           | suspend key     | done                                                                          | the API key cannot be used: it is suspended
+active           | resume key      | done                                                                          | verified
+active           | report leak     | done                                                                          | the API key cannot be used: it is suspended
+disabled         | verify          | the API key cannot be used: it is disabled                                    | the API key cannot be used: it is disabled
+disabled         | describe        | it is disabled                                                                | the API key cannot be used: it is disabled
+disabled         | revoke          | done                                                                          | the API key is not valid
+disabled         | find            | done                                                                          | the API key cannot be used: it is disabled
+disabled         | list            | 1                                                                             | the API key cannot be used: it is disabled
+disabled         | search by token | 1                                                                             | the API key cannot be used: it is disabled
+disabled         | find by token   | done                                                                          | the API key cannot be used: it is disabled
+disabled         | edit            | done                                                                          | the API key cannot be used: it is disabled
+disabled         | enable          | done                                                                          | verified
+disabled         | disable         | done                                                                          | the API key cannot be used: it is disabled
+disabled         | rotate          | done                                                                          | the API key is not valid
+disabled         | delete          | done                                                                          | the API key is not valid
+disabled         | suspend key     | done                                                                          | the API key cannot be used: it is suspended
+disabled         | resume key      | done                                                                          | the API key cannot be used: it is disabled
+disabled         | report leak     | done                                                                          | the API key cannot be used: it is suspended
+suspended        | verify          | the API key cannot be used: it is suspended                                   | the API key cannot be used: it is suspended
+suspended        | describe        | it is suspended                                                               | the API key cannot be used: it is suspended
+suspended        | revoke          | done                                                                          | the API key is not valid
+suspended        | find            | done                                                                          | the API key cannot be used: it is suspended
+suspended        | list            | 1                                                                             | the API key cannot be used: it is suspended
+suspended        | search by token | 1                                                                             | the API key cannot be used: it is suspended
+suspended        | find by token   | done                                                                          | the API key cannot be used: it is suspended
+suspended        | edit            | done                                                                          | the API key cannot be used: it is suspended
+suspended        | enable          | done                                                                          | the API key cannot be used: it is suspended
+suspended        | disable         | done                                                                          | the API key cannot be used: it is suspended
+suspended        | rotate          | done                                                                          | the API key is not valid
+suspended        | delete          | done                                                                          | the API key is not valid
+suspended        | suspend key     | done                                                                          | the API key cannot be used: it is suspended
+suspended        | resume key      | done                                                                          | verified
+suspended        | report leak     | done                                                                          | the API key cannot be used: it is suspended
+tenant suspended | verify          | the API key cannot be used: its tenant is suspended                           | the API key cannot be used: its tenant is suspended
+tenant suspended | describe        | its tenant is suspended                                                       | the API key cannot be used: its tenant is suspended
+tenant suspended | revoke          | done                                                                          | the API key is not valid
+tenant suspended | find            | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | list            | 1                                                                             | the API key cannot be used: its tenant is suspended
+tenant suspended | search by token | 1                                                                             | the API key cannot be used: its tenant is suspended
+tenant suspended | find by token   | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | edit            | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | enable          | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | disable         | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | rotate          | done                                                                          | the API key is not valid
+tenant suspended | delete          | done                                                                          | the API key is not valid
+tenant suspended | suspend key     | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | resume key      | done                                                                          | the API key cannot be used: its tenant is suspended
+tenant suspended | report leak     | done                                                                          | the API key cannot be used: its tenant is suspended
+not yet valid    | verify          | the API key cannot be used: it is not yet valid                               | the API key cannot be used: it is not yet valid
+not yet valid    | describe        | it is not yet valid                                                           | the API key cannot be used: it is not yet valid
+not yet valid    | revoke          | done                                                                          | the API key is not valid
+not yet valid    | find            | done                                                                          | the API key cannot be used: it is not yet valid
+not yet valid    | list            | 1                                                                             | the API key cannot be used: it is not yet valid
+not yet valid    | search by token | 1                                                                             | the API key cannot be used: it is not yet valid
+not yet valid    | find by token   | done                                                                          | the API key cannot be used: it is not yet valid
+not yet valid    | edit            | done                                                                          | the API key cannot be used: it is not yet valid
+not yet valid    | enable          | done                                                                          | the API key cannot be used: it is not yet valid
+not yet valid    | disable         | done                                                                          | the API key cannot be used: it is disabled
+not yet valid    | rotate          | done                                                                          | the API key is not valid
+not yet valid    | delete          | done                                                                          | the API key is not valid
+not yet valid    | suspend key     | done                                                                          | the API key cannot be used: it is suspended
+not yet valid    | resume key      | done                                                                          | the API key cannot be used: it is not yet valid
+not yet valid    | report leak     | done                                                                          | the API key cannot be used: it is suspended
+expired          | verify          | the API key cannot be used: it has expired                                    | the API key cannot be used: it has expired
+expired          | describe        | it has expired                                                                | the API key cannot be used: it has expired
+expired          | revoke          | done                                                                          | the API key is not valid
+expired          | find            | done                                                                          | the API key cannot be used: it has expired
+expired          | list            | 1                                                                             | the API key cannot be used: it has expired
+expired          | search by token | 1                                                                             | the API key cannot be used: it has expired
+expired          | find by token   | done                                                                          | the API key cannot be used: it has expired
+expired          | edit            | done                                                                          | the API key cannot be used: it has expired
+expired          | enable          | done                                                                          | the API key cannot be used: it has expired
+expired          | disable         | done                                                                          | the API key cannot be used: it is disabled
+expired          | rotate          | the key expired at 2026-01-01T01:00:00Z; extend its expiry before it gets a new secret | the API key cannot be used: it has expired
+expired          | delete          | done                                                                          | the API key is not valid
+expired          | suspend key     | done                                                                          | the API key cannot be used: it is suspended
+expired          | resume key      | done                                                                          | the API key cannot be used: it has expired
+expired          | report leak     | done                                                                          | the API key cannot be used: it is suspended
+in overlap       | verify          | verified                                                                      | verified
+in overlap       | describe        | it is active                                                                  | verified
+in overlap       | revoke          | done                                                                          | the API key is not valid
+in overlap       | find            | done                                                                          | verified
+in overlap       | list            | 1                                                                             | verified
+in overlap       | search by token | 1                                                                             | verified
+in overlap       | find by token   | done                                                                          | verified
+in overlap       | edit            | done                                                                          | verified
+in overlap       | enable          | done                                                                          | verified
+in overlap       | disable         | done                                                                          | the API key cannot be used: it is disabled
+in overlap       | rotate          | done                                                                          | the API key is not valid
+in overlap       | delete          | done                                                                          | the API key is not valid
+in overlap       | suspend key     | done                                                                          | the API key cannot be used: it is suspended
+in overlap       | resume key      | done                                                                          | verified
+in overlap       | report leak     | done                                                                          | the API key cannot be used: it is suspended
+deleted          | verify          | the API key is not valid                                                      | the API key is not valid
+deleted          | describe        | the token is not valid                                                        | the API key is not valid
+deleted          | revoke          | the token is not valid                                                        | the API key is not valid
+deleted          | find            | there is no such key                                                          | the API key is not valid
+deleted          | list            | 0                                                                             | the API key is not valid
+deleted          | search by token | 0                                                                             | the API key is not valid
+deleted          | find by token   | there is no such key                                                          | the API key is not valid
+deleted          | edit            | there is no such key                                                          | the API key is not valid
+deleted          | enable          | there is no such key                                                          | the API key is not valid
+deleted          | disable         | there is no such key                                                          | the API key is not valid
+deleted          | rotate          | there is no such key                                                          | the API key is not valid
+deleted          | delete          | there is no such key                                                          | the API key is not valid
+deleted          | suspend key     | there is no such key                                                          | the API key is not valid
+deleted          | resume key      | there is no such key                                                          | the API key is not valid
+deleted          | report leak     | the token is not valid                                                        | the API key is not valid
+";
+
+#[test]
+fn every_operation_has_its_outcome_in_every_state() {
+    assert_eq!(differences(TABLE), Vec::<String>::new());
+}
+
+#[test]
+fn a_table_with_one_wrong_outcome_is_noticed() {
+    let line = "suspended        | enable          |";
+    let at = TABLE.find(line).expect("the line is there");
+    let (head, tail) = TABLE.split_at(at);
+    let wrong = tail.replacen("it is suspended", "it is active", 1);
+    assert_eq!(differences(&format!("{head}{wrong}")).len(), 1);
+}
+
+/// What of `table` is not so.
+fn differences(table: &str) -> Vec<String> {
+    let words = |line: &str| {
+        line.split('|')
+            .map(|cell| cell.trim().to_string())
+            .collect::<Vec<_>>()
+    };
+    let mut lines = table.lines().filter(|line| !line.is_empty()).map(words);
+    lines.next();
+    let mut differences = Vec::new();
+    for (state, reach) in STATES {
+        for (operation, perform) in OPERATIONS {
+            let world = World::new();
+            let mut held = world.tenant_with_key("acme");
+            reach(&world, &mut held);
+            let outcome = perform(&world, &held);
+            let actual = [state, operation, &outcome, &verified(&world, &held)].map(String::from);
+            let expected = lines.next().unwrap_or_default();
+            if expected != actual {
+                differences.push(format!("expected {expected:?}, and it is {actual:?}"));
+            }
+        }
+    }
+    differences.extend(lines.map(|line| format!("{line:?} is of nothing")));
+    differences
+}
+
+fn outcome<T>(result: Result<T, KeyringError>) -> String {
+    match result {
+        Ok(_) => "done".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn verified(world: &World, held: &Held) -> String {
+    match block_on(world.keyring.verify(&held.token)) {
+        Ok(_) => "verified".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn ban() -> Suspension {
+    Suspension::for_good("floods the report endpoint").unwrap()
+}
+
+fn version(held: &Held) -> u64 {
+    block_on(held.keys.find(held.key.id())).map_or(0, |key| key.version())
+}
+
+fn edit(held: &mut Held, edit: KeyEdit) {
+    let edited = block_on(held.keys.edit(held.key.id(), version(held), edit));
+    held.key = edited.unwrap();
+}
+
+fn issue(keys: &TenantKeys, name: &str) -> Result<KeyRecord, KeyringError> {
+    block_on(keys.issue(NewKey::named(name))).map(|issued| issued.key)
+}
+
+fn names(keys: &[KeyRecord]) -> Vec<&str> {
+    keys.iter().map(KeyRecord::name).collect()
+}
+
+// The first match of the states wins.
+
+#[test]
+fn of_several_states_the_first_in_order_is_told() {
+    let world = World::new();
+    let mut held = world.tenant_with_key("acme");
+    edit(&mut held, KeyEdit::new().expires_at(world.after(HOUR)));
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    block_on(world.keyring.suspend_key(held.key.id(), ban())).unwrap();
+    block_on(world.keyring.suspend_tenant(held.keys.id(), ban())).unwrap();
+    world.clock.advance(HOUR);
+
+    assert!(verified(&world, &held).ends_with("its tenant is suspended"));
+    block_on(world.keyring.resume_tenant(held.keys.id())).unwrap();
+    assert!(verified(&world, &held).ends_with("it is suspended"));
+    block_on(world.keyring.resume_key(held.key.id())).unwrap();
+    assert!(verified(&world, &held).ends_with("it is disabled"));
+    block_on(held.keys.enable(held.key.id())).unwrap();
+    assert!(verified(&world, &held).ends_with("it has expired"));
+    edit(&mut held, KeyEdit::new().expires_at(None));
+    assert_eq!(verified(&world, &held), "verified");
+}
+
+#[test]
+fn a_suspension_until_a_time_ends_by_itself() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let end = world.after(HOUR);
+    let ban = Suspension::until(end, "cool down").unwrap();
+    block_on(world.keyring.suspend_key(held.key.id(), ban.clone())).unwrap();
+    block_on(world.keyring.suspend_tenant(held.keys.id(), ban)).unwrap();
+    world
+        .clock
+        .advance(HOUR - core::time::Duration::from_millis(1));
+    assert!(verified(&world, &held).ends_with("its tenant is suspended"));
+    world.clock.advance(core::time::Duration::from_millis(1));
+    assert_eq!(verified(&world, &held), "verified");
+}
+
+#[test]
+fn what_a_tenant_can_do_does_not_lift_a_suspension() {
+    let world = World::new();
+    let mut held = world.tenant_with_key("acme");
+    block_on(world.keyring.suspend_key(held.key.id(), ban())).unwrap();
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    block_on(held.keys.enable(held.key.id())).unwrap();
+    edit(&mut held, KeyEdit::new().enabled(true).name("innocent"));
+    let rotated = block_on(held.keys.rotate(
+        held.key.id(),
+        held.key.version(),
+        Overlap::UntilFirstUse,
+    ));
+    let token = rotated.unwrap().token.reveal();
+    for token in [&held.token, &*token] {
+        let verified = block_on(world.keyring.verify(token));
+        assert!(
+            matches!(verified, Err(VerifyError::Inactive(_))),
+            "{verified:?}"
+        );
+    }
+    block_on(world.keyring.resume_key(held.key.id())).unwrap();
+    assert!(block_on(world.keyring.verify(&*token)).is_ok());
+}
+
+#[test]
+fn a_leak_report_outlasts_a_suspension_that_would_have_ended() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let ban = Suspension::until(world.after(HOUR), "cool down").unwrap();
+    block_on(world.keyring.suspend_key(held.key.id(), ban)).unwrap();
+    block_on(world.keyring.report_leak(&held.token, "seen on a forum")).unwrap();
+    world.clock.advance(2 * HOUR);
+    assert!(verified(&world, &held).ends_with("it is suspended"));
+}
+
+#[test]
+fn nobody_switches_a_key_off_by_its_id_alone() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let mut wrong = held.token.clone();
+    let last = if wrong.pop() == Some('A') { 'B' } else { 'A' };
+    wrong.push(last);
+    for presented in [held.key.id().as_str(), held.key.hint(), &wrong, ""] {
+        let report = block_on(world.keyring.report_leak(presented, "seen"));
+        assert!(matches!(report, Err(KeyringError::Rejected)), "{presented}");
+        let revoked = block_on(world.keyring.revoke(presented));
+        assert!(
+            matches!(revoked, Err(KeyringError::Rejected)),
+            "{presented}"
+        );
+    }
+    assert_eq!(verified(&world, &held), "verified");
+    assert!(block_on(world.keyring.report_leak(&held.token, "seen")).is_ok());
+}
+
+// Quotas.
+
+#[test]
+fn lite_holds_one_key_and_advanced_five() {
+    let world = World::new();
+    for (tier, allowed) in [("lite", 1), ("advanced", 5)] {
+        let keys = block_on(world.keyring.create_empty_tenant(tier, tier)).unwrap();
+        for _ in 0..allowed {
+            issue(&keys, "within").unwrap();
+        }
+        match issue(&keys, "one too many") {
+            Err(KeyringError::QuotaExceeded {
+                tenant,
+                tier: on,
+                allowed: said,
+                held,
+            }) => {
+                assert_eq!(
+                    (tenant.as_str(), &*on, said, held),
+                    (tier, tier, allowed, allowed)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_first_key_counts() {
+    let world = World::new();
+    let (keys, first) = block_on(world.keyring.create_tenant("acme", "lite")).unwrap();
+    assert_eq!(first.key.name(), "default");
+    assert!(matches!(
+        issue(&keys, "second"),
+        Err(KeyringError::QuotaExceeded { .. })
+    ));
+}
+
+#[test]
+fn a_key_counts_whatever_its_state_until_it_is_deleted() {
+    for (state, reach) in STATES {
+        let world = World::new();
+        let mut held = world.tenant_with_key("acme");
+        for _ in 0..4 {
+            issue(&held.keys, "more").unwrap();
+        }
+        reach(&world, &mut held);
+        let sixth = issue(&held.keys, "a sixth");
+        if state == "deleted" {
+            assert!(sixth.is_ok(), "{sixth:?}");
+        } else {
+            assert!(
+                matches!(sixth, Err(KeyringError::QuotaExceeded { .. })),
+                "{state}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_downgrade_keeps_the_keys_says_by_how_many_it_is_over_and_stops_new_ones() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    for _ in 0..3 {
+        issue(&held.keys, "more").unwrap();
+    }
+    let change = block_on(world.keyring.set_tier(held.keys.id(), "lite")).unwrap();
+    assert_eq!((change.held, change.allowed, change.over()), (4, 1, 3));
+    assert_eq!(change.tenant.tier(), "lite");
+    let kept = block_on(held.keys.list(&KeyQuery::all())).unwrap().items;
+    assert_eq!(kept.len(), 4);
+    assert_eq!(verified(&world, &held), "verified");
+
+    for key in kept {
+        let refused = issue(&held.keys, "not yet");
+        assert!(matches!(refused, Err(KeyringError::QuotaExceeded { .. })));
+        block_on(held.keys.delete(key.id())).unwrap();
+    }
+    assert!(issue(&held.keys, "at last").is_ok());
+}
+
+#[test]
+fn a_downgrade_narrows_what_keys_may_do_at_once_and_an_upgrade_gives_it_back() {
+    let world = World::new();
+    let keys = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
+    let request = NewKey::named("all").scopes(["operator", "manager"]);
+    let token = block_on(keys.issue(request)).unwrap().token.reveal();
+    let may = || catalog().text(block_on(world.keyring.verify(&*token)).unwrap().scopes());
+    assert_eq!(may(), "manager operator");
+    block_on(world.keyring.set_tier(keys.id(), "lite")).unwrap();
+    assert_eq!(may(), "operator");
+    block_on(world.keyring.set_tier(keys.id(), "advanced")).unwrap();
+    assert_eq!(may(), "manager operator");
+}
+
+#[test]
+fn scopes_above_the_tier_are_refused_by_name_when_issued_and_when_edited() {
+    let world = World::new();
+    let keys = block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
+    let refused = block_on(keys.issue(NewKey::named("k").scopes(["manager", "erp"])));
+    assert_eq!(
+        outcome(refused),
+        "tier `lite` does not allow scope `manager`"
+    );
+    let issued = block_on(keys.issue(NewKey::named("k").scopes(["erp"]))).unwrap();
+    let edit = KeyEdit::new().scopes(["manager"]);
+    let refused = block_on(keys.edit(issued.key.id(), 1, edit));
+    assert_eq!(
+        outcome(refused),
+        "tier `lite` does not allow scope `manager`"
+    );
+}
+
+#[test]
+fn many_threads_on_two_nodes_never_get_more_keys_than_the_tier_allows() {
+    let world = World::new();
+    let node = world.another_node();
+    for round in 0..20 {
+        let id = format!("acme-{round}");
+        let keys = block_on(world.keyring.create_empty_tenant(&id, "advanced")).unwrap();
+        let barrier = Barrier::new(8);
+        let issued: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|number| {
+                    let keyring = if number % 2 == 0 { &world } else { &node };
+                    let keys = keyring.keyring.tenant(keys.id().clone());
+                    let barrier = &barrier;
+                    scope.spawn(move || {
+                        barrier.wait();
+                        (0..3).filter(|_| issue(&keys, "raced").is_ok()).count()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(issued, 5);
+        let stored = block_on(world.store.memory().count_keys(keys.id())).unwrap();
+        assert_eq!(stored, 5);
+    }
+}
+
+#[test]
+fn a_key_issued_while_the_tier_changes_is_counted_against_the_new_tier() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    world.store.hold("insert_key");
+    thread::scope(|scope| {
+        let issuing = scope.spawn(|| issue(&held.keys, "second"));
+        while world.store.calls("insert_key") == 0 {
+            thread::yield_now();
+        }
+        block_on(world.keyring.set_tier(held.keys.id(), "lite")).unwrap();
+        world.store.release("insert_key");
+        let issued = issuing.join().unwrap();
+        assert!(matches!(
+            issued,
+            Err(KeyringError::QuotaExceeded { allowed: 1, .. })
+        ));
+    });
+}
+
+// Tenants.
+
+#[test]
+fn a_tenant_that_exists_is_not_created_again_and_the_attempt_leaves_nothing_behind() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let again = block_on(world.keyring.create_tenant("acme", "lite"));
+    assert!(matches!(again, Err(KeyringError::TenantExists(id)) if id == *held.keys.id()));
+    let tenant = block_on(world.keyring.find_tenant(held.keys.id())).unwrap();
+    assert_eq!((tenant.tier(), tenant.version()), ("advanced", 1));
+    let keys = block_on(held.keys.list(&KeyQuery::all())).unwrap().items;
+    assert_eq!(keys, [held.key]);
+}
+
+#[test]
+fn a_tenant_whose_first_key_cannot_be_granted_is_not_created() {
+    let world = World::new();
+    let requests = [
+        NewKey::named("k").scopes(["manager"]),
+        NewKey::named("k").scopes(["no.such.scope"]),
+        NewKey::named(" "),
+        NewKey::named("k").expires_at(world.now()),
+    ];
+    for request in requests {
+        let created = block_on(world.keyring.create_tenant_with("acme", "lite", request));
+        assert!(
+            matches!(created, Err(KeyringError::Refused(_))),
+            "{created:?}"
+        );
+    }
+    let found = block_on(world.keyring.find_tenant(&tenant_id("acme")));
+    assert!(matches!(found, Err(KeyringError::NoTenant(_))));
+    assert!(block_on(world.keyring.create_tenant("acme", "lite")).is_ok());
+}
+
+#[test]
+fn a_tier_without_keys_has_tenants_only_without_a_first_key() {
+    let policy = Policy::new("mm", catalog(), [Tier::new("none", 0)]).unwrap();
+    let world = World::with(policy, |builder| builder);
+    let created = block_on(world.keyring.create_tenant("acme", "none"));
+    assert!(matches!(
+        created,
+        Err(KeyringError::QuotaExceeded { allowed: 0, .. })
+    ));
+    let keys = block_on(world.keyring.create_empty_tenant("acme", "none")).unwrap();
+    assert!(matches!(
+        issue(&keys, "k"),
+        Err(KeyringError::QuotaExceeded { .. })
+    ));
+}
+
+#[test]
+fn an_unknown_tier_is_refused() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let created = block_on(world.keyring.create_tenant("globex", "gold"));
+    assert_eq!(outcome(created), "the policy has no tier `gold`");
+    let moved = block_on(world.keyring.set_tier(held.keys.id(), "Lite"));
+    assert_eq!(outcome(moved), "the policy has no tier `Lite`");
+}
+
+#[test]
+fn a_deleted_tenant_is_gone_with_its_keys_and_one_of_its_name_starts_empty() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    assert_eq!(verified(&world, &held), "verified");
+    block_on(world.keyring.delete_tenant(held.keys.id())).unwrap();
+    assert_eq!(verified(&world, &held), "the API key is not valid");
+    assert!(matches!(
+        issue(&held.keys, "k"),
+        Err(KeyringError::NoTenant(_))
+    ));
+
+    let keys = block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
+    assert_eq!(verified(&world, &held), "the API key is not valid");
+    assert_eq!(block_on(keys.list(&KeyQuery::all())).unwrap().items, []);
+}
+
+#[test]
+fn tenants_are_listed_in_pages_in_the_order_of_their_ids() {
+    let world = World::new();
+    for id in ["b", "a", "c", "Z", "é"] {
+        block_on(world.keyring.create_empty_tenant(id, "lite")).unwrap();
+    }
+    let (mut after, mut ids) = (None, Vec::new());
+    loop {
+        let page = block_on(world.keyring.tenants(after.as_ref(), 2)).unwrap();
+        assert!(page.items.len() <= 2);
+        ids.extend(page.items.iter().map(|tenant| tenant.id().to_string()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(ids, ["Z", "a", "b", "c", "é"]);
+}
+
+// Versions.
+
+#[test]
+fn a_change_of_a_version_that_is_no_more_is_a_conflict_and_changes_nothing() {
+    let world = World::new();
+    let mut held = world.tenant_with_key("acme");
+    edit(&mut held, KeyEdit::new().name("second version"));
+    let id = held.key.id();
+    assert_eq!(held.key.version(), 2);
+    for stale in [0, 1, 3, u64::MAX] {
+        let edited = block_on(held.keys.edit(id, stale, KeyEdit::new().name("late")));
+        assert!(matches!(edited, Err(KeyringError::Conflict)), "{stale}");
+        let rotated = block_on(held.keys.rotate(id, stale, Overlap::None));
+        assert!(matches!(rotated, Err(KeyringError::Conflict)), "{stale}");
+    }
+    assert_eq!(block_on(held.keys.find(id)).unwrap(), held.key);
+    assert!(block_on(held.keys.edit(id, 2, KeyEdit::new().name("in time"))).is_ok());
+}
+
+#[test]
+fn of_two_edits_of_one_version_one_wins_and_the_other_is_a_conflict() {
+    let world = World::new();
+    let node = world.another_node();
+    let held = world.tenant_with_key("acme");
+    let there = node.keyring.tenant(held.keys.id().clone());
+    node.store.hold("update_key");
+    thread::scope(|scope| {
+        let late =
+            scope.spawn(|| block_on(there.edit(held.key.id(), 1, KeyEdit::new().name("late"))));
+        while node.store.calls("update_key") == 0 {
+            thread::yield_now();
+        }
+        block_on(
+            held.keys
+                .edit(held.key.id(), 1, KeyEdit::new().name("first")),
+        )
+        .unwrap();
+        node.store.release("update_key");
+        assert!(matches!(late.join().unwrap(), Err(KeyringError::Conflict)));
+    });
+    let key = block_on(held.keys.find(held.key.id())).unwrap();
+    assert_eq!((key.name(), key.version()), ("first", 2));
+}
+
+#[test]
+fn switching_goes_through_whatever_else_changes_meanwhile() {
+    let world = World::new();
+    let node = world.another_node();
+    let held = world.tenant_with_key("acme");
+    let there = node.keyring.tenant(held.keys.id().clone());
+    node.store.hold("update_key");
+    thread::scope(|scope| {
+        let switching = scope.spawn(|| block_on(there.disable(held.key.id())));
+        while node.store.calls("update_key") == 0 {
+            thread::yield_now();
+        }
+        block_on(
+            held.keys
+                .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),
+        )
+        .unwrap();
+        node.store.release("update_key");
+        let key = switching.join().unwrap().unwrap();
+        assert_eq!(
+            (key.name(), key.enabled(), key.version()),
+            ("renamed", false, 3)
+        );
+    });
+}
+
+#[test]
+fn switching_a_key_to_what_it_is_writes_nothing() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let before = world.store.writes();
+    assert_eq!(block_on(held.keys.enable(held.key.id())).unwrap(), held.key);
+    assert_eq!(world.store.writes(), before);
+    let off = block_on(held.keys.disable(held.key.id())).unwrap();
+    assert_eq!(world.store.writes(), before + 1);
+    assert_eq!(block_on(held.keys.disable(held.key.id())).unwrap(), off);
+    assert_eq!(world.store.writes(), before + 1);
+    assert_eq!(off.version(), 2);
+}
+
+#[test]
+fn a_leak_report_is_not_lost_over_somebody_elses_change() {
+    let world = World::new();
+    let node = world.another_node();
+    let held = world.tenant_with_key("acme");
+    node.store.hold("update_key");
+    thread::scope(|scope| {
+        let reporting = scope.spawn(|| block_on(node.keyring.report_leak(&held.token, "seen")));
+        while node.store.calls("update_key") == 0 {
+            thread::yield_now();
+        }
+        block_on(
+            held.keys
+                .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),
+        )
+        .unwrap();
+        node.store.release("update_key");
+        let key = reporting.join().unwrap().unwrap();
+        assert_eq!((key.name(), key.version()), ("renamed", 3));
+        assert!(key.suspension().is_some());
+    });
+}
+
+// Rotation.
+
+#[test]
+fn rotating_keeps_everything_but_the_secret() {
+    let world = World::new();
+    let mut held = world.tenant_with_key("acme");
+    edit(&mut held, KeyEdit::new().expires_at(world.after(DAY)));
+    world.clock.advance(HOUR);
+    let rotated = block_on(held.keys.rotate(held.key.id(), 2, Overlap::None)).unwrap();
+    let (old, new) = (&held.key, &rotated.key);
+    assert_eq!(new.id(), old.id());
+    assert_eq!((new.name(), new.scopes()), (old.name(), old.scopes()));
+    assert_eq!(new.expires_at(), old.expires_at());
+    assert_eq!(new.created_at(), old.created_at());
+    assert_eq!(new.rotated_at(), Some(world.now()));
+    assert_ne!(new.hint(), old.hint());
+    let token = rotated.token.reveal();
+    assert_ne!(*token, held.token);
+    assert!(token.contains(old.id().as_str()));
+}
+
+#[test]
+fn an_overlap_for_a_time_ends_then_and_not_with_the_first_use() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let rotated = block_on(held.keys.rotate(held.key.id(), 1, Overlap::For(HOUR))).unwrap();
+    let token = rotated.token.reveal();
+    assert!(block_on(world.keyring.verify(&*token)).is_ok());
+    world
+        .clock
+        .advance(HOUR - core::time::Duration::from_millis(1));
+    let caller = block_on(world.keyring.verify(&held.token)).unwrap();
+    assert!(caller.used_previous_secret());
+    world.clock.advance(core::time::Duration::from_millis(1));
+    assert_eq!(verified(&world, &held), "the API key is not valid");
+    assert!(block_on(world.keyring.verify(&*token)).is_ok());
+}
+
+#[test]
+fn an_overlap_never_outlives_the_key() {
+    let world = World::new();
+    let mut held = world.tenant_with_key("acme");
+    edit(&mut held, KeyEdit::new().expires_at(world.after(HOUR)));
+    drop(block_on(held.keys.rotate(held.key.id(), 2, Overlap::For(DAY))).unwrap());
+    assert_eq!(verified(&world, &held), "verified");
+    world.clock.advance(HOUR);
+    assert!(verified(&world, &held).ends_with("it has expired"));
+}
+
+#[test]
+fn an_overlap_of_more_than_30_days_is_refused() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let longer = Overlap::MAX + core::time::Duration::from_millis(1);
+    let refused = block_on(held.keys.rotate(held.key.id(), 1, Overlap::For(longer)));
+    let Err(KeyringError::Refused(ChangeError::OverlapTooLong(said))) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(said, longer);
+    let longest = Overlap::For(Overlap::MAX);
+    assert!(block_on(held.keys.rotate(held.key.id(), 1, longest)).is_ok());
+}
+
+#[test]
+fn rotating_again_before_the_first_use_replaces_the_unused_secret() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let id = held.key.id();
+    let rotate = |version| {
+        let rotated = block_on(held.keys.rotate(id, version, Overlap::UntilFirstUse)).unwrap();
+        rotated.token.reveal()
+    };
+    let lost = rotate(1);
+    let kept = rotate(2);
+    assert!(matches!(
+        block_on(world.keyring.verify(&*lost)),
+        Err(VerifyError::Rejected)
+    ));
+    assert_eq!(verified(&world, &held), "verified");
+    assert!(block_on(world.keyring.verify(&*kept)).is_ok());
+    assert_eq!(verified(&world, &held), "the API key is not valid");
+}
+
+#[test]
+fn at_most_two_secrets_of_a_key_live() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let mut tokens = vec![held.token.clone()];
+    for (version, overlap) in [
+        Overlap::For(HOUR),
+        Overlap::For(DAY),
+        Overlap::UntilFirstUse,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rotated = block_on(held.keys.rotate(held.key.id(), version as u64 + 1, overlap));
+        tokens.push(rotated.unwrap().token.reveal().to_string());
+        let live = tokens
+            .iter()
+            .filter(|token| block_on(held.keys.find_by_token(token)).is_ok());
+        assert_eq!(live.count(), 2);
+    }
+}
+
+// Lists and search.
+
+#[test]
+fn a_list_in_pages_gives_every_key_once_in_order_of_creation() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    for number in 0..4 {
+        world.clock.advance(HOUR);
+        issue(&held.keys, &format!("number {number}")).unwrap();
+    }
+    for limit in 1..=6 {
+        let (mut query, mut seen) = (KeyQuery::all().limit(limit), Vec::new());
+        loop {
+            let page = block_on(held.keys.list(&query)).unwrap();
+            assert!(page.items.len() <= limit);
+            seen.extend(page.items);
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        let expected = ["first", "number 0", "number 1", "number 2", "number 3"];
+        assert_eq!(names(&seen), expected, "{limit} per page");
+    }
+}
+
+#[test]
+fn a_key_deleted_between_two_pages_hides_no_other() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    for number in 0..4 {
+        world.clock.advance(HOUR);
+        issue(&held.keys, &format!("number {number}")).unwrap();
+    }
+    let query = KeyQuery::all().limit(2);
+    let page = block_on(held.keys.list(&query)).unwrap();
+    for key in &page.items {
+        block_on(held.keys.delete(key.id())).unwrap();
+    }
+    let rest = KeyQuery::all().after(page.next.expect("there is more"));
+    let rest = block_on(held.keys.list(&rest)).unwrap();
+    assert_eq!(names(&rest.items), ["number 1", "number 2", "number 3"]);
+    assert_eq!(rest.next, None);
+}
+
+#[test]
+fn a_search_takes_every_character_as_it_is() {
+    let world = World::new();
+    let keys = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
+    for name in [
+        "100% off",
+        "snake_case",
+        "it's \"quoted\"",
+        "🔑 café",
+        "back\\slash",
+    ] {
+        issue(&keys, name).unwrap();
+    }
+    let cases: [(&str, &[&str]); 16] = [
+        ("%", &["100% off"]),
+        ("0%", &["100% off"]),
+        ("1%off", &[]),
+        ("e_c", &["snake_case"]),
+        ("s_ake", &[]),
+        ("'", &["it's \"quoted\""]),
+        ("\"q", &["it's \"quoted\""]),
+        ("' OR '1'='1", &[]),
+        ("🔑", &["🔑 café"]),
+        ("fé", &["🔑 café"]),
+        ("FÉ", &[]),
+        ("SNAKE", &["snake_case"]),
+        ("\\", &["back\\slash"]),
+        ("\\%", &[]),
+        (".*", &[]),
+        ("\u{0}", &[]),
+    ];
+    for (text, expected) in cases {
+        let found = block_on(keys.search(text)).unwrap();
+        assert_eq!(names(&found), expected, "{text:?}");
+    }
+    assert_eq!(block_on(keys.search("")).unwrap().len(), 5);
+}
+
+#[test]
+fn a_search_finds_by_any_part_of_id_and_hint() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    issue(&held.keys, "another").unwrap();
+    let (id, hint) = (held.key.id(), held.key.hint());
+    let middle: String = id.as_str().chars().skip(4).take(8).collect();
+    let end: String = hint.chars().skip_while(|c| *c != '…').collect();
+    for text in [id.as_str(), &middle, hint, &end] {
+        let found = block_on(held.keys.search(text)).unwrap();
+        assert_eq!(found, [held.key.clone()], "{text:?}");
+    }
+    assert_eq!(block_on(held.keys.search("mm_live_")).unwrap().len(), 2);
+}
+
+#[test]
+fn a_search_for_a_full_token_finds_its_key_also_by_the_secret_in_overlap() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let rotated = block_on(held.keys.rotate(held.key.id(), 1, Overlap::For(HOUR))).unwrap();
+    let (key, token) = (rotated.key, rotated.token.reveal());
+    for token in [&held.token, &*token] {
+        let found = block_on(held.keys.search(token)).unwrap();
+        assert_eq!(found, [key.clone()]);
+    }
+    world.clock.advance(HOUR);
+    assert_eq!(block_on(held.keys.search(&held.token)).unwrap(), []);
+    assert_eq!(block_on(held.keys.search(&token)).unwrap(), [key]);
+}
+
+#[test]
+fn a_text_with_the_shape_of_a_token_never_reaches_the_store_as_a_search() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let other = world.tenant_with_key("globex");
+    let forged = format!("mm_live_{}", "A".repeat(56));
+    for text in [&held.token, &other.token, &forged] {
+        block_on(held.keys.search(text)).unwrap();
+    }
+    assert_eq!(world.store.searched(), Vec::<String>::new());
+    block_on(held.keys.search("fir")).unwrap();
+    assert_eq!(world.store.searched(), ["fir"]);
+}
+
+// What somebody grants is at most what they have.
+
+fn scopes(names: &[&str]) -> ScopeSet {
+    catalog().set(names).unwrap()
+}
+
+#[test]
+fn who_grants_at_most_some_scopes_cannot_issue_a_key_above_them() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let clerk = held
+        .keys
+        .clone()
+        .granting_at_most(scopes(&["operator.read", "erp"]));
+    let refused = block_on(clerk.issue(NewKey::named("k").scopes(["operator", "erp"])));
+    assert_eq!(
+        outcome(refused),
+        "whoever grants scope `operator` must have it too"
+    );
+    assert!(
+        block_on(clerk.issue(NewKey::named("k").scopes(["operator.read", "reporting"]))).is_ok()
+    );
+    assert!(block_on(held.keys.issue(NewKey::named("k").scopes(["operator"]))).is_ok());
+}
+
+#[test]
+fn who_grants_at_most_some_scopes_cannot_leave_an_edited_key_above_them() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let issued = block_on(
+        held.keys
+            .issue(NewKey::named("strong").scopes(["operator"])),
+    );
+    let strong = issued.unwrap().key.id();
+    let clerk = held
+        .keys
+        .clone()
+        .granting_at_most(scopes(&["operator.read"]));
+
+    let above = [
+        KeyEdit::new().scopes(["operator"]),
+        KeyEdit::new().name("mine"),
+        KeyEdit::new().expires_at(world.after(HOUR)),
+        KeyEdit::new().enabled(true),
+        KeyEdit::new().enabled(false).name("mine"),
+        KeyEdit::new(),
+    ];
+    for edit in above {
+        let refused = block_on(clerk.edit(strong, 1, edit.clone()));
+        let Err(KeyringError::Refused(ChangeError::AboveGranter(missing))) = refused else {
+            panic!("{edit:?}: {refused:?}");
+        };
+        assert_eq!(
+            missing.first().map(|scope| scope.as_str()),
+            Some("operator")
+        );
+    }
+    // Less is always theirs to give, and anybody who edits keys may switch one off.
+    block_on(clerk.edit(strong, 1, KeyEdit::new().enabled(false))).unwrap();
+    let enabled = block_on(clerk.enable(strong));
+    assert!(matches!(
+        enabled,
+        Err(KeyringError::Refused(ChangeError::AboveGranter(_)))
+    ));
+    block_on(clerk.edit(strong, 2, KeyEdit::new().scopes(["operator.read"]))).unwrap();
+    assert!(block_on(clerk.enable(strong)).is_ok());
+}
+
+#[test]
+fn who_grants_at_most_some_scopes_cannot_get_the_secret_of_a_key_above_them() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let clerk = held
+        .keys
+        .clone()
+        .granting_at_most(scopes(&["operator.read"]));
+    let refused = block_on(clerk.rotate(held.key.id(), 1, Overlap::None));
+    assert_eq!(
+        outcome(refused),
+        "whoever grants scope `reporting` must have it too"
+    );
+    assert_eq!(verified(&world, &held), "verified");
+    let peer = held.keys.clone().granting_at_most(scopes(&["erp"]));
+    assert!(block_on(peer.rotate(held.key.id(), 1, Overlap::None)).is_ok());
+}
+
+#[test]
+fn who_grants_nothing_can_issue_keys_without_scopes_only() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let nobody = held.keys.clone().granting_at_most(catalog().none());
+    assert!(block_on(nobody.issue(NewKey::named("k").scopes(["reporting"]))).is_err());
+    let issued = block_on(nobody.issue(NewKey::named("k"))).unwrap();
+    assert_eq!(issued.key.scopes(), []);
+}
+
+#[test]
+fn the_bound_of_a_handle_does_not_lift_a_narrower_one_in_the_request() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let wide = held.keys.clone().granting_at_most(catalog().all());
+    let narrow = scopes(&["operator.read"]);
+
+    let request = NewKey::named("k").scopes(["manager"]).granted_by(narrow);
+    let refused = block_on(wide.issue(request));
+    assert_eq!(
+        outcome(refused),
+        "whoever grants scope `manager` must have it too"
+    );
+    let edit = KeyEdit::new().scopes(["manager"]).granted_by(narrow);
+    let refused = block_on(wide.edit(held.key.id(), 1, edit));
+    assert_eq!(
+        outcome(refused),
+        "whoever grants scope `manager` must have it too"
+    );
+
+    let request = NewKey::named("k")
+        .scopes(["operator.read"])
+        .granted_by(narrow);
+    assert!(block_on(wide.issue(request)).is_ok());
+}
+
+#[test]
+fn a_granter_of_another_catalogue_grants_nothing() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let other = keyway::scope::ScopeCatalog::new([keyway::scope::ScopeDeclaration::new(
+        "reporting",
+        "of another service",
+    )]);
+    let stranger = held.keys.clone().granting_at_most(other.unwrap().all());
+    assert!(block_on(stranger.issue(NewKey::named("k").scopes(["reporting"]))).is_err());
+    assert!(block_on(stranger.rotate(held.key.id(), 1, Overlap::None)).is_err());
+}
+
+// Who did it.
+
+#[test]
+fn whoever_acts_is_named_in_new_keys_and_in_the_audit() {
+    let world = World::new();
+    let alice = world.keyring.acting_as("alice@acme");
+    let (keys, first) = block_on(alice.create_tenant("acme", "advanced")).unwrap();
+    assert_eq!(first.key.created_by(), "alice@acme");
+    let bob = keys.acting_as("bob@acme");
+    let second = block_on(bob.issue(NewKey::named("second"))).unwrap();
+    assert_eq!(second.key.created_by(), "bob@acme");
+    block_on(bob.disable(second.key.id())).unwrap();
+    block_on(bob.delete(second.key.id())).unwrap();
+    block_on(alice.delete_tenant(bob.id())).unwrap();
+
+    let told: Vec<_> = world
+        .audit
+        .events()
+        .into_iter()
+        .map(|event| {
+            assert_eq!(event.tenant.as_deref(), Some("acme"));
+            (event.actor, event.kind)
+        })
+        .collect();
+    let expected = [
+        ("alice@acme", "TenantCreated { tier: \"advanced\" }"),
+        ("alice@acme", "KeyIssued { scopes: [] }"),
+        ("bob@acme", "KeyIssued { scopes: [] }"),
+        ("bob@acme", "KeyEdited { scopes: [], enabled: false }"),
+        ("bob@acme", "KeyDeleted"),
+        ("alice@acme", "TenantDeleted"),
+    ];
+    assert_eq!(told, expected.map(|(who, what)| (who.into(), what.into())));
+}
+
+#[test]
+fn acting_as_somebody_leaves_the_handle_that_it_was_asked_of_alone() {
+    let world = World::new();
+    let _alice = world.keyring.acting_as("alice");
+    let (_, issued) = block_on(world.keyring.create_tenant("acme", "lite")).unwrap();
+    assert_eq!(issued.key.created_by(), "");
+}
+
+#[test]
+fn operators_changes_are_told_to_the_audit() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let (id, tenant) = (held.key.id(), held.keys.id());
+    world.audit.take_kinds();
+    let operator = world.keyring.acting_as("operator");
+    block_on(operator.set_tier(tenant, "lite")).unwrap();
+    block_on(operator.suspend_tenant(tenant, ban())).unwrap();
+    block_on(operator.resume_tenant(tenant)).unwrap();
+    block_on(operator.suspend_key(id, ban())).unwrap();
+    block_on(operator.resume_key(id)).unwrap();
+    block_on(operator.report_leak(&held.token, "seen")).unwrap();
+    block_on(operator.revoke(&held.token)).unwrap();
+    assert!(
+        world
+            .audit
+            .events()
+            .iter()
+            .all(|event| event.actor == "operator")
+    );
+    assert_eq!(
+        world.audit.kinds(),
+        [
+            "TierChanged { from: \"advanced\", to: \"lite\" }",
+            "TenantSuspended { reason: \"floods the report endpoint\" }",
+            "TenantResumed",
+            "KeySuspended { reason: \"floods the report endpoint\" }",
+            "KeyResumed",
+            "LeakReported",
+            "KeyRevoked",
+        ]
+    );
+}
+
+#[test]
+fn what_was_refused_is_not_told_as_done() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    world.audit.take_kinds();
+    let id = held.key.id();
+    let _ = block_on(held.keys.edit(id, 9, KeyEdit::new().name("late")));
+    let _ = block_on(held.keys.issue(NewKey::named("")));
+    let _ = block_on(held.keys.rotate(id, 9, Overlap::None));
+    let _ = block_on(world.keyring.set_tier(held.keys.id(), "gold"));
+    world.store.set_down(true);
+    let _ = block_on(held.keys.delete(id));
+    let _ = block_on(world.keyring.delete_tenant(held.keys.id()));
+    assert_eq!(world.audit.kinds(), Vec::<String>::new());
+}
+
+// Randomness.
+
+#[test]
+fn a_source_that_repeats_what_another_process_drew_costs_a_second_draw_and_nothing_else() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let twin =
+        |seed| world.another_node_with(policy(), |builder| builder.rng(SeededRng::new(seed)));
+    let issue_at = |node: &World| {
+        let keys = node.keyring.tenant(held.keys.id().clone());
+        issue(&keys, "drawn").map(|key| key.id())
+    };
+    let first = issue_at(&twin(77)).unwrap();
+    let second = issue_at(&twin(77)).unwrap();
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_source_that_is_stuck_issues_nothing() {
+    struct Stuck;
+
+    impl rand_core::TryRng for Stuck {
+        type Error = core::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(0)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(0)
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            bytes.fill(0);
+            Ok(())
+        }
+    }
+
+    impl rand_core::TryCryptoRng for Stuck {}
+
+    let world = World::with(policy(), |builder| builder.rng(Stuck));
+    let created = block_on(world.keyring.create_tenant("acme", "lite"));
+    assert_eq!(outcome(created), "the source of randomness repeats itself");
+    assert_eq!(world.store.writes(), 0);
+}
+
+// Outages.
+
+#[test]
+fn an_outage_is_unavailable_with_its_cause_for_every_operation() {
+    for (operation, perform) in OPERATIONS {
+        let world = World::new();
+        let held = world.tenant_with_key("acme");
+        world.store.set_down(true);
+        if ["list", "search by token"].contains(&operation) {
+            let listed = block_on(held.keys.list(&KeyQuery::all())).unwrap_err();
+            assert!(listed.is_unavailable());
+            continue;
+        }
+        let outcome = perform(&world, &held);
+        assert!(
+            outcome == "the store is not available"
+                || outcome == "API keys cannot be verified at present",
+            "{operation}: {outcome}"
+        );
+    }
+    let world = World::new();
+    world.store.set_down(true);
+    let error = block_on(world.keyring.create_tenant("acme", "lite")).unwrap_err();
+    assert_eq!(
+        common::chain(&error),
+        [
+            "the store is not available",
+            "the store did not answer",
+            "the test pulled the plug"
+        ]
+    );
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_unavailable_and_holds_at_once_if_it_was_done() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    assert_eq!(verified(&world, &held), "verified");
+    let there = world.another_node();
+    world.store.set_losing_answers(true);
+    let deleted = block_on(held.keys.delete(held.key.id())).unwrap_err();
+    assert!(deleted.is_unavailable());
+    world.store.set_losing_answers(false);
+    assert_eq!(verified(&there, &held), "the API key is not valid");
+    assert_eq!(verified(&world, &held), "the API key is not valid");
+}
+
+// Tampering.
+
+#[test]
+fn a_tampered_key_is_neither_shown_nor_changed_and_the_audit_is_told() {
+    type Change = fn(&Keyring, &Held) -> Result<(), KeyringError>;
+    let changes: [(&str, Change); 9] = [
+        ("find", |_, held| {
+            block_on(held.keys.find(held.key.id())).map(drop)
+        }),
+        ("list", |_, held| {
+            block_on(held.keys.list(&KeyQuery::all())).map(drop)
+        }),
+        ("edit", |_, held| {
+            block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("x"))).map(drop)
+        }),
+        ("disable", |_, held| {
+            block_on(held.keys.disable(held.key.id())).map(drop)
+        }),
+        ("rotate", |_, held| {
+            block_on(held.keys.rotate(held.key.id(), 1, Overlap::None)).map(drop)
+        }),
+        ("suspend", |keyring, held| {
+            block_on(keyring.suspend_key(held.key.id(), ban())).map(drop)
+        }),
+        ("describe", |keyring, held| {
+            block_on(keyring.describe(&held.token)).map(drop)
+        }),
+        ("report leak", |keyring, held| {
+            block_on(keyring.report_leak(&held.token, "seen")).map(drop)
+        }),
+        ("find by token", |_, held| {
+            block_on(held.keys.find_by_token(&held.token)).map(drop)
+        }),
+    ];
+    for (name, change) in changes {
+        let world = World::new();
+        let held = world.tenant_with_key("acme");
+        world.audit.take_kinds();
+        world
+            .store
+            .rewrite_keys(|key| Ok(common::with_text(&key, "reporting", "manager")));
+        let writes = world.store.writes();
+        let error = change(&world.keyring, &held).unwrap_err();
+        assert!(error.is_tampered(), "{name}: {error:?}");
+        assert_eq!(world.store.writes(), writes, "{name}");
+        assert_eq!(world.audit.kinds(), ["Tampered"], "{name}");
+        world.store.rewrite_nothing();
+        assert!(change(&world.keyring, &held).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn a_tampered_tenant_gets_no_keys_and_no_changes() {
+    let world = World::new();
+    let (keys, _) = block_on(world.keyring.create_tenant("acme", "lite")).unwrap();
+    world
+        .store
+        .rewrite_tenants(|tenant| Ok(common::tenant_with_text(&tenant, "lite", "advanced")));
+    assert!(issue(&keys, "second").unwrap_err().is_tampered());
+    let moved = block_on(world.keyring.set_tier(keys.id(), "advanced"));
+    assert!(moved.unwrap_err().is_tampered());
+    assert!(
+        block_on(world.keyring.tenants(None, 9))
+            .unwrap_err()
+            .is_tampered()
+    );
+    world.store.rewrite_nothing();
+    assert!(block_on(world.keyring.set_tier(keys.id(), "advanced")).is_ok());
+}
+
+#[test]
+fn a_state_that_depends_on_a_tampered_tenant_is_not_described() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    block_on(world.keyring.suspend_tenant(held.keys.id(), ban())).unwrap();
+    world.store.rewrite_tenants(|tenant| {
+        let raised = common::tenant_with_text(&tenant, "floods the report endpoint", "harmless");
+        Ok(raised)
+    });
+    let described = block_on(world.keyring.describe(&held.token));
+    assert!(described.is_err_and(|error| error.is_tampered()));
+    let verified = block_on(world.keyring.verify_as_of(&held.token, Freshness::Now));
+    assert!(matches!(verified, Err(VerifyError::Tampered)));
+}
