@@ -1,0 +1,602 @@
+//! The token format: what is minted, and what is refused.
+
+#[path = "support/random.rs"]
+mod random;
+
+use std::{collections::BTreeSet, error::Error, fs, path::Path};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use hmac::{Hmac, KeyInit, Mac};
+use keyway::{
+    pepper::{Pepper, Peppers},
+    token::{FormatError, KeyId, MintError, Rejection, TokenFormat},
+};
+use random::{Constant, Failing, Seeded};
+use sha2::Sha256;
+
+const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+fn pepper(byte: u8, slot: u8) -> Pepper {
+    let pepper = Pepper::from_bytes(&[byte; 32]).unwrap();
+    pepper.in_slot(slot).unwrap()
+}
+
+fn format_under(peppers: impl Into<Peppers>) -> TokenFormat {
+    TokenFormat::new("mm", "live", &peppers.into()).unwrap()
+}
+
+/// The format that all vectors are of.
+fn format() -> TokenFormat {
+    format_under(pepper(7, 0))
+}
+
+fn mint(format: &TokenFormat, seed: u64) -> String {
+    let minted = format.mint(&mut Seeded::new(seed)).unwrap();
+    minted.token.reveal().to_string()
+}
+
+fn vector(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token");
+    fs::read(folder.join(name).with_extension("txt")).unwrap()
+}
+
+fn valid() -> Vec<u8> {
+    vector("valid")
+}
+
+/// The MAC of DESIGN's formula, by the `hmac` crate alone.
+fn mac(pepper: &[u8], issuer: &str, environment: &str, message: &[u8]) -> [u8; 32] {
+    let hmac = |key: &[u8], message: &[u8]| -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.update(message);
+        mac.finalize().into_bytes().into()
+    };
+    let domain = format!("keyway/v1/token\0{issuer}\0{environment}");
+    hmac(&hmac(pepper, domain.as_bytes()), message)
+}
+
+/// A token of `mm` and `live` with this message and the tag that belongs to it.
+fn tagged(pepper: &[u8], message: &[u8]) -> Vec<u8> {
+    assert_eq!(message.len(), 48);
+    let mac = mac(pepper, "mm", "live", message);
+    let tag = Base64UrlUnpadded::encode_string(&mac[..6]);
+    [b"mm_live_", message, tag.as_bytes()].concat()
+}
+
+fn is_alphanumeric(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_alphanumeric)
+}
+
+// What is minted
+
+#[test]
+fn a_minted_token_is_accepted_and_names_its_key() {
+    let format = format();
+    let minted = format.mint(&mut Seeded::new(1)).unwrap();
+    let id = minted.id;
+    let claim = format.check(minted.token.reveal().as_bytes()).unwrap();
+    assert_eq!(claim.id(), id);
+}
+
+#[test]
+fn a_token_is_its_prefix_its_id_and_40_more_letters_and_digits() {
+    let minted = format().mint(&mut Seeded::new(1)).unwrap();
+    let id = minted.id;
+    let text = minted.token.reveal();
+    let body = text.strip_prefix("mm_live_").unwrap();
+    assert_eq!(body.len(), 56);
+    assert!(body.starts_with(id.as_str()));
+    assert!(is_alphanumeric(body.as_bytes()));
+}
+
+#[test]
+fn the_tag_is_the_start_of_an_hmac_over_id_and_secret() {
+    for seed in 0..20 {
+        let text = mint(&format(), seed);
+        let message = &text.as_bytes()["mm_live_".len()..][..48];
+        assert_eq!(text.as_bytes(), tagged(&[7; 32], message));
+    }
+}
+
+#[test]
+fn a_token_made_by_the_formula_alone_is_accepted() {
+    let message = (0_u64..)
+        .map(|number| format!("A00000000000000bcccccccccccc{number:020}"))
+        .find(|message| is_alphanumeric(&tagged(&[7; 32], message.as_bytes())[8..]))
+        .unwrap();
+    let token = tagged(&[7; 32], message.as_bytes());
+    let claim = format().check(&token).unwrap();
+    assert_eq!(claim.id().as_str(), "A00000000000000b");
+}
+
+#[test]
+fn a_right_tag_that_is_not_alphanumeric_is_refused() {
+    for sign in *b"-_" {
+        let token = (0_u64..)
+            .map(|number| format!("A00000000000000bcccccccccccc{number:020}"))
+            .map(|message| tagged(&[7; 32], message.as_bytes()))
+            .find(|token| token[56..].contains(&sign))
+            .unwrap();
+        assert_eq!(format().check(&token).unwrap_err(), Rejection::Forged);
+    }
+}
+
+#[test]
+fn issuer_and_environment_of_every_length_give_tokens() {
+    for issuer in ["a", "a1", "abcdefghijklmnop"] {
+        for environment in ["b", "b2", "abcdefgh"] {
+            let format = TokenFormat::new(issuer, environment, &pepper(7, 0).into()).unwrap();
+            let text = mint(&format, 1);
+            assert!(text.starts_with(&format!("{issuer}_{environment}_")));
+            assert!(format.check(text.as_bytes()).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_first_character_of_an_id_names_the_slot() {
+    for (slot, character) in (0..).zip(ALPHABET) {
+        let minted = format_under(pepper(7, slot))
+            .mint(&mut Seeded::new(1))
+            .unwrap();
+        assert_eq!(minted.id.as_bytes()[0], *character);
+        assert_eq!(minted.id.slot(), slot);
+    }
+}
+
+#[test]
+fn each_of_62_slots_checks_its_own_tokens() {
+    let mut ring = Peppers::new(pepper(100, 0));
+    for slot in 1..62 {
+        ring = ring.retired(pepper(100 + slot, slot)).unwrap();
+    }
+    let format = format_under(ring);
+    for slot in 0..62 {
+        let own = mint(&format_under(pepper(100 + slot, slot)), 1);
+        assert!(format.check(own.as_bytes()).is_ok(), "slot {slot}");
+        let foreign = mint(&format_under(pepper(99, slot)), 1);
+        assert!(format.check(foreign.as_bytes()).is_err(), "slot {slot}");
+    }
+}
+
+#[test]
+fn all_letters_and_digits_are_about_equally_frequent() {
+    let format = format();
+    let mut rng = Seeded::new(1);
+    let mut counts = [0_u32; 256];
+    for _ in 0..600 {
+        let text = format.mint(&mut rng).unwrap().token.reveal();
+        // Id and secret but for the slot.
+        for byte in &text.as_bytes()[9..56] {
+            counts[usize::from(*byte)] += 1;
+        }
+    }
+    // 28,200 characters: 455 of each are expected, with a standard deviation of 21.
+    for byte in 0..=u8::MAX {
+        let count = counts[usize::from(byte)];
+        if ALPHABET.contains(&byte) {
+            assert!((350..560).contains(&count), "{count} of {byte}");
+        } else {
+            assert_eq!(count, 0, "{byte}");
+        }
+    }
+}
+
+#[test]
+fn all_letters_and_digits_occur_in_tags() {
+    let format = format();
+    let mut rng = Seeded::new(2);
+    let mut seen = BTreeSet::new();
+    for _ in 0..200 {
+        let text = format.mint(&mut rng).unwrap().token.reveal();
+        seen.extend(text.as_bytes()[56..].iter().copied());
+    }
+    assert_eq!(seen, BTreeSet::from(*ALPHABET));
+}
+
+#[test]
+fn the_scanner_regex_is_that_of_the_documentation() {
+    assert_eq!(format().scanner_regex(), r"\bmm_live_[0-9A-Za-z]{56}\b");
+}
+
+#[test]
+fn a_text_has_the_shape_of_a_token_by_its_prefix_and_length_alone() {
+    let format = format();
+    assert!(format.has_shape(&valid()));
+    assert!(format.has_shape(&[&b"mm_live_"[..], &[0xff; 56]].concat()));
+    assert!(!format.has_shape(&[&b"mm_live_"[..], &[b'A'; 55]].concat()));
+    assert!(!format.has_shape(&[&b"mm_live_"[..], &[b'A'; 57]].concat()));
+    assert!(!format.has_shape(&[&b"mm_livE_"[..], &[b'A'; 56]].concat()));
+    assert!(!format.has_shape(b""));
+}
+
+// Randomness
+
+#[test]
+fn the_same_randomness_gives_the_same_token() {
+    assert_eq!(mint(&format(), 5), mint(&format(), 5));
+    assert_ne!(mint(&format(), 5), mint(&format(), 6));
+}
+
+#[test]
+fn one_source_never_gives_the_same_token_twice() {
+    let format = format();
+    let mut rng = Seeded::new(5);
+    let tokens: BTreeSet<String> = (0..100)
+        .map(|_| format.mint(&mut rng).unwrap().token.reveal().to_string())
+        .collect();
+    assert_eq!(tokens.len(), 100);
+}
+
+#[test]
+fn a_source_that_fails_gives_an_error_with_its_cause() {
+    let mut rng = Failing {
+        left: 0,
+        rng: Seeded::new(1),
+    };
+    let error = format().mint(&mut rng).unwrap_err();
+    assert_eq!(error.to_string(), "the source of randomness failed");
+    assert_eq!(error.source().unwrap().to_string(), "the device is gone");
+}
+
+#[test]
+fn a_source_that_fails_half_way_gives_no_token() {
+    let format = format();
+    let (seed, calls) = (0..)
+        .map(|seed| {
+            let mut rng = Seeded::new(seed);
+            format.mint(&mut rng).unwrap();
+            (seed, rng.calls)
+        })
+        .find(|(_, calls)| *calls > 1)
+        .unwrap();
+    let attempt = |left| {
+        let rng = Seeded::new(seed);
+        format.mint(&mut Failing { left, rng })
+    };
+    assert!(matches!(attempt(calls - 1), Err(MintError::Randomness(_))));
+    assert!(attempt(calls).is_ok());
+}
+
+#[test]
+fn a_source_that_repeats_one_byte_gives_no_token() {
+    let format = format();
+    let id = format.mint(&mut Seeded::new(1)).unwrap().id;
+    for byte in 0..=u8::MAX {
+        let minted = format.mint(&mut Constant(byte));
+        assert!(matches!(minted, Err(MintError::Stuck)), "{byte}");
+        let minted = format.mint_successor(id, &mut Constant(byte));
+        assert!(matches!(minted, Err(MintError::Stuck)), "{byte}");
+    }
+}
+
+// Successors
+
+#[test]
+fn a_successor_keeps_the_id_and_has_another_secret() {
+    let format = format();
+    let mut rng = Seeded::new(1);
+    let first = format.mint(&mut rng).unwrap();
+    let second = format.mint_successor(first.id, &mut rng).unwrap();
+    assert_eq!(second.id, first.id);
+    let (first, second) = (first.token.reveal(), second.token.reveal());
+    assert_eq!(first[..24], second[..24]);
+    assert_ne!(first[24..56], second[24..56]);
+    assert!(format.check(first.as_bytes()).is_ok());
+    assert!(format.check(second.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_successor_is_minted_under_the_pepper_of_its_id() {
+    let old = format_under(pepper(7, 0));
+    let id = old.mint(&mut Seeded::new(1)).unwrap().id;
+    let ring = Peppers::new(pepper(8, 1)).retired(pepper(7, 0)).unwrap();
+    let minted = format_under(ring).mint_successor(id, &mut Seeded::new(2));
+    let text = minted.unwrap().token.reveal();
+    assert!(old.check(text.as_bytes()).is_ok());
+}
+
+#[test]
+fn there_is_no_successor_without_the_pepper_of_the_id() {
+    let id = format().mint(&mut Seeded::new(1)).unwrap().id;
+    let minted = format_under(pepper(7, 1)).mint_successor(id, &mut Seeded::new(2));
+    let error = minted.unwrap_err();
+    assert!(matches!(error, MintError::NoPepper));
+    assert_eq!(error.to_string(), "there is no pepper in the key's slot");
+}
+
+// Peppers
+
+#[test]
+fn tokens_of_older_peppers_are_accepted_until_the_ring_drops_them() {
+    let token = mint(&format_under(pepper(7, 0)), 1);
+    let new = || Peppers::new(pepper(8, 1));
+    let accepted = |ring| format_under(ring).check(token.as_bytes()).is_ok();
+    assert!(accepted(new().retiring(pepper(7, 0)).unwrap()));
+    assert!(accepted(new().retired(pepper(7, 0)).unwrap()));
+    assert!(!accepted(new()));
+}
+
+#[test]
+fn another_pepper_in_the_same_slot_accepts_nothing_of_the_first() {
+    let token = mint(&format_under(pepper(7, 0)), 1);
+    let check = |byte| format_under(pepper(byte, 0)).check(token.as_bytes());
+    assert_eq!(check(8).unwrap_err(), Rejection::Forged);
+    assert!(check(7).is_ok());
+}
+
+#[test]
+fn the_slot_of_a_token_cannot_be_exchanged() {
+    let token = mint(&format_under(pepper(7, 0)), 1);
+    let moved = token.replacen("mm_live_A", "mm_live_B", 1);
+    let ring = Peppers::new(pepper(7, 0)).retiring(pepper(7, 1)).unwrap();
+    let format = format_under(ring);
+    assert!(format.check(token.as_bytes()).is_ok());
+    assert_eq!(
+        format.check(moved.as_bytes()).unwrap_err(),
+        Rejection::Forged
+    );
+}
+
+#[test]
+fn all_hosts_with_the_public_pepper_accept_each_others_tokens() {
+    let token = mint(&format_under(Pepper::public()), 1);
+    assert!(
+        format_under(Pepper::public())
+            .check(token.as_bytes())
+            .is_ok()
+    );
+    assert!(format().check(token.as_bytes()).is_err());
+}
+
+#[test]
+fn what_the_public_pepper_tags_still_needs_an_id_that_is_one() {
+    let public = b"keyway/v1/public pepper: no secret";
+    let format = format_under(Pepper::public());
+    let check = |id: &[u8; 16]| {
+        let token = (0_u64..)
+            .map(|number| [&id[..], format!("{number:032}").as_bytes()].concat())
+            .map(|message| tagged(public, &message))
+            .find(|token| is_alphanumeric(&token[56..]))
+            .unwrap();
+        format.check(&token).map(|claim| claim.id().to_string())
+    };
+    assert_eq!(check(b"A00000000000000b"), Ok("A00000000000000b".into()));
+    for id in [
+        b"A0000000000000-b",
+        b"A00000000000000\0",
+        b"A00000000000000\xff",
+    ] {
+        assert_eq!(check(id), Err(Rejection::Forged));
+    }
+}
+
+// What is refused
+
+#[test]
+fn the_valid_vector_is_accepted() {
+    assert!(format().check(&valid()).is_ok());
+}
+
+#[test]
+fn every_other_vector_is_refused() {
+    let format = format();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/token");
+    let mut refused = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|kind| kind == "txt") && name != "valid" {
+            let token = fs::read(&path).unwrap();
+            assert!(format.check(&token).is_err(), "{name} was accepted");
+            refused += 1;
+        }
+    }
+    assert!(refused >= 40, "only {refused} vectors were found");
+}
+
+#[test]
+fn a_token_of_another_issuer_is_malformed_even_under_the_same_pepper() {
+    let other = TokenFormat::new("mx", "live", &pepper(7, 0).into()).unwrap();
+    let token = vector("own-token-of-another-issuer");
+    assert!(other.check(&token).is_ok());
+    assert_eq!(format().check(&token).unwrap_err(), Rejection::Malformed);
+}
+
+#[test]
+fn a_token_of_another_environment_is_malformed_even_under_the_same_pepper() {
+    let other = TokenFormat::new("mm", "test", &pepper(7, 0).into()).unwrap();
+    let token = vector("own-token-of-another-environment");
+    assert!(other.check(&token).is_ok());
+    assert_eq!(format().check(&token).unwrap_err(), Rejection::Malformed);
+}
+
+#[test]
+fn a_body_of_another_environment_is_forged() {
+    let other = TokenFormat::new("mm", "test", &pepper(7, 0).into()).unwrap();
+    let body = mint(&other, 1).replacen("test", "live", 1);
+    assert_eq!(
+        format().check(body.as_bytes()).unwrap_err(),
+        Rejection::Forged
+    );
+}
+
+#[test]
+fn issuer_and_environment_do_not_run_into_each_other() {
+    // Both have the prefix's letters in the same order.
+    let one = TokenFormat::new("ab", "c", &pepper(7, 0).into()).unwrap();
+    let other = TokenFormat::new("a", "bc", &pepper(7, 0).into()).unwrap();
+    let body = mint(&one, 1).replacen("ab_c_", "a_bc_", 1);
+    assert_eq!(other.check(body.as_bytes()).unwrap_err(), Rejection::Forged);
+}
+
+#[test]
+fn a_wrong_length_or_prefix_is_malformed_and_a_wrong_body_is_forged() {
+    let check = |name: &str| format().check(&vector(name)).unwrap_err();
+    for name in [
+        "empty",
+        "too-short",
+        "too-long",
+        "wrong-issuer",
+        "upper-cased",
+    ] {
+        assert_eq!(check(name), Rejection::Malformed, "{name}");
+    }
+    for name in ["non-ascii", "embedded-nul", "lower-cased-body", "wrong-tag"] {
+        assert_eq!(check(name), Rejection::Forged, "{name}");
+    }
+}
+
+#[test]
+fn no_single_byte_of_a_token_can_be_another() {
+    let (format, valid) = (format(), valid());
+    for place in 0..valid.len() {
+        for byte in 0..=u8::MAX {
+            let mut edited = valid.clone();
+            edited[place] = byte;
+            let accepted = format.check(&edited).is_ok();
+            assert_eq!(accepted, edited == valid, "{byte} in {place}");
+        }
+    }
+}
+
+#[test]
+fn no_byte_can_be_inserted() {
+    let (format, valid) = (format(), valid());
+    for place in 0..=valid.len() {
+        for byte in 0..=u8::MAX {
+            let mut edited = valid.clone();
+            edited.insert(place, byte);
+            assert!(format.check(&edited).is_err(), "{byte} in {place}");
+        }
+    }
+}
+
+#[test]
+fn no_byte_can_be_left_out() {
+    let (format, valid) = (format(), valid());
+    for place in 0..valid.len() {
+        let mut edited = valid.clone();
+        edited.remove(place);
+        assert!(format.check(&edited).is_err(), "without {place}");
+    }
+}
+
+#[test]
+fn no_part_of_a_token_is_accepted() {
+    let (format, valid) = (format(), valid());
+    for start in 0..valid.len() {
+        for end in start..=valid.len() {
+            let whole = end - start == valid.len();
+            assert_eq!(format.check(&valid[start..end]).is_ok(), whole);
+        }
+    }
+}
+
+#[test]
+fn no_letter_can_change_its_case() {
+    let (format, valid) = (format(), valid());
+    let letters = |place: &usize| valid[*place].is_ascii_alphabetic();
+    for place in (0..valid.len()).filter(letters) {
+        let mut edited = valid.clone();
+        edited[place] ^= 0x20;
+        assert!(format.check(&edited).is_err(), "{place}");
+    }
+}
+
+#[test]
+fn no_two_neighbours_can_be_exchanged() {
+    let (format, valid) = (format(), valid());
+    for place in 1..valid.len() {
+        let mut edited = valid.clone();
+        edited.swap(place - 1, place);
+        assert_eq!(format.check(&edited).is_ok(), edited == valid, "{place}");
+    }
+}
+
+// The parts
+
+#[test]
+fn an_issuer_has_1_to_16_lower_case_letters_and_digits_a_letter_first() {
+    let new = |issuer| TokenFormat::new(issuer, "live", &pepper(7, 0).into());
+    for issuer in [
+        "",
+        "MM",
+        "mM",
+        "1m",
+        "m_m",
+        "m-m",
+        "mü",
+        " m",
+        "m ",
+        "m\0",
+        "abcdefghijklmnopq",
+    ] {
+        let error = new(issuer).unwrap_err();
+        assert_eq!(error, FormatError::Issuer(issuer.into()));
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("`{}` ", issuer.escape_debug())),
+            "{text}"
+        );
+    }
+    assert!(new("m1").is_ok());
+}
+
+#[test]
+fn an_environment_has_1_to_8_lower_case_letters_and_digits_a_letter_first() {
+    let new = |environment| TokenFormat::new("mm", environment, &pepper(7, 0).into());
+    for environment in [
+        "",
+        "Live",
+        "1",
+        "li_ve",
+        "li-ve",
+        "é",
+        "live\n",
+        "abcdefghi",
+    ] {
+        let error = new(environment).unwrap_err();
+        assert_eq!(error, FormatError::Environment(environment.into()));
+    }
+    assert!(new("v2").is_ok());
+}
+
+#[test]
+fn an_id_has_16_letters_and_digits() {
+    let id: KeyId = "A123456789abcDEF".parse().unwrap();
+    assert_eq!(id.to_string(), "A123456789abcDEF");
+    assert_eq!(format!("{id:?}"), "A123456789abcDEF");
+    for text in [
+        "",
+        "A123456789abcDE",
+        "A123456789abcDEFG",
+        "A123456789abcDE-",
+        "A123456789abcDE_",
+        "A123456789abcDE ",
+        "A123456789abcDE\0",
+        "A123456789abcDé",
+    ] {
+        let error = text.parse::<KeyId>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the id of a key has 16 letters and digits"
+        );
+    }
+}
+
+#[test]
+fn no_debug_text_holds_a_secret() {
+    let format = format();
+    let minted = format.mint(&mut Seeded::new(1)).unwrap();
+    let mut texts = vec![format!("{format:?} {minted:?} {:?}", minted.token)];
+    let token = minted.token.reveal();
+    texts.push(format!("{:?}", format.check(token.as_bytes()).unwrap()));
+    for text in texts {
+        // Only the first four characters of the id and the last four of the tag may be shown.
+        for part in token.as_bytes()[24..60].windows(4) {
+            let part = str::from_utf8(part).unwrap();
+            assert!(!text.contains(part), "{part} of {token:?} in {text}");
+        }
+    }
+}
