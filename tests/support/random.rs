@@ -10,15 +10,15 @@ use sha2::{Digest, Sha256};
 
 /// Blocks of SHA-256 over a seed and a counter. It cannot be cloned, so nothing behind its back can
 /// draw what it draws.
-pub struct Seeded {
+pub(crate) struct Seeded {
     seed: u64,
     counter: u64,
     /// How often bytes were asked for.
-    pub calls: usize,
+    pub(crate) calls: usize,
 }
 
 impl Seeded {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
             counter: 0,
@@ -58,7 +58,7 @@ impl TryRng for Seeded {
 impl TryCryptoRng for Seeded {}
 
 /// Always the same byte.
-pub struct Constant(pub u8);
+pub(crate) struct Constant(pub(crate) u8);
 
 impl TryRng for Constant {
     type Error = Infallible;
@@ -80,9 +80,9 @@ impl TryRng for Constant {
 impl TryCryptoRng for Constant {}
 
 /// Random until `left` calls have been answered; then the device is gone.
-pub struct Failing {
-    pub left: usize,
-    pub rng: Seeded,
+pub(crate) struct Failing {
+    pub(crate) left: usize,
+    pub(crate) rng: Seeded,
 }
 
 impl TryRng for Failing {

@@ -17,22 +17,22 @@ use keyway::{
 
 use super::random::Seeded;
 
-pub const DAY: i64 = 86_400_000;
+pub(crate) const DAY: i64 = 86_400_000;
 
 /// `millis` after the start of 2026.
-pub fn at(millis: i64) -> Timestamp {
+pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(1_767_225_600_000 + millis).unwrap()
 }
 
-pub fn pepper(byte: u8) -> Pepper {
+pub(crate) fn pepper(byte: u8) -> Pepper {
     Pepper::from_bytes(&[byte; 32]).unwrap()
 }
 
-pub fn catalog(names: &[&str]) -> ScopeCatalog {
+pub(crate) fn catalog(names: &[&str]) -> ScopeCatalog {
     ScopeCatalog::new(names.iter().map(|name| ScopeDeclaration::new(*name, ""))).unwrap()
 }
 
-pub const SCOPES: [&str; 5] = [
+pub(crate) const SCOPES: [&str; 5] = [
     "operator",
     "operator.jobs",
     "operator.read",
@@ -41,28 +41,28 @@ pub const SCOPES: [&str; 5] = [
 ];
 
 /// `lite` may do anything but `user`, and both tiers keep keys for as long as they like.
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let lite = Tier::new("lite", 1).scopes(["operator", "reporting"]);
     Policy::new("mm", catalog(&SCOPES), [lite, Tier::new("advanced", 5)]).unwrap()
 }
 
-pub fn authority_under(peppers: impl Into<Peppers>) -> Authority {
+pub(crate) fn authority_under(peppers: impl Into<Peppers>) -> Authority {
     Authority::new(policy(), "live", &peppers.into()).unwrap()
 }
 
 /// The authority under a pepper of sevens.
-pub fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     authority_under(pepper(7))
 }
 
-pub fn tenant(authority: &Authority, id: &str, tier: &str) -> TenantRecord {
+pub(crate) fn tenant(authority: &Authority, id: &str, tier: &str) -> TenantRecord {
     authority
         .create_tenant(id.parse().unwrap(), tier, at(0))
         .unwrap()
 }
 
 /// A key and the text of its token.
-pub fn issue(
+pub(crate) fn issue(
     authority: &Authority,
     tenant: &TenantRecord,
     request: NewKey,
@@ -75,7 +75,7 @@ pub fn issue(
 }
 
 /// The whole way from a token's text to a decision.
-pub fn present(
+pub(crate) fn present(
     authority: &Authority,
     tenant: &TenantRecord,
     key: &KeyRecord,
