@@ -286,8 +286,11 @@ impl KeyRecord {
                 })
             })?,
             scopes: reader.list(|reader| reader.str()?.try_into().ok())?,
-            labels: Labels::new(reader.list(|reader| Some((reader.string()?, reader.string()?)))?)
-                .ok()?,
+            labels: reader
+                .list(|reader| Some((reader.string()?, reader.string()?)))
+                // In the order in which they are written, so that no other bytes are this record's.
+                .filter(|labels| labels.is_sorted_by(|(left, _), (right, _)| left < right))
+                .and_then(|labels| Labels::new(labels).ok())?,
             enabled: reader.bool()?,
             suspension: reader.option(Suspension::read)?,
             not_before: reader.option(Reader::time)?,
