@@ -174,3 +174,206 @@ fn age(began: u32, moment: Moment) -> u32 {
 pub(crate) fn tick(moment: Moment) -> u32 {
     (moment.uptime / TICK) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    const ID: &str = "AAAAAAAAAAAAAAAA";
+    const BOUND: Duration = Duration::from_secs(5);
+
+    fn id() -> KeyId {
+        ID.parse().unwrap()
+    }
+
+    fn tenant(id: &str) -> TenantId {
+        id.parse().unwrap()
+    }
+
+    fn key(name: &str) -> ResolvedKey {
+        ResolvedKey::sample(ID, "acme", name)
+    }
+
+    fn after(uptime: Duration) -> Moment {
+        Moment {
+            now: Timestamp::MAX,
+            uptime,
+        }
+    }
+
+    fn seconds(uptime: u64) -> Moment {
+        after(Duration::from_secs(uptime))
+    }
+
+    fn cached(cache: &Cache, moment: Moment) -> Option<String> {
+        cache.with(id(), moment, |key| key.name().into())
+    }
+
+    /// A cache with one key, loaded without anything in between.
+    fn loaded(cache: Cache, moment: Moment) -> Cache {
+        let ticket = cache.ticket(id(), moment);
+        cache.insert(key("old"), ticket);
+        assert_eq!(cached(&cache, moment).as_deref(), Some("old"));
+        cache
+    }
+
+    fn new() -> Cache {
+        Cache::new(1_000, BOUND)
+    }
+
+    #[test]
+    fn an_invalidated_key_is_not_served() {
+        let cache = loaded(new(), seconds(0));
+        cache.invalidate_key(id());
+        assert_eq!(cached(&cache, seconds(0)), None);
+        loaded(cache, seconds(0));
+    }
+
+    #[test]
+    fn an_invalidated_tenants_keys_are_not_served() {
+        let cache = loaded(new(), seconds(0));
+        cache.invalidate_tenant(&tenant("acme"));
+        assert_eq!(cached(&cache, seconds(0)), None);
+        loaded(cache, seconds(0));
+    }
+
+    #[test]
+    fn what_is_invalidated_leaves_others_alone() {
+        let cache = loaded(new(), seconds(0));
+        cache.invalidate_key("AAAAAAAAAAAAAAAB".parse().unwrap());
+        cache.invalidate_tenant(&tenant("others"));
+        assert!(cached(&cache, seconds(0)).is_some());
+    }
+
+    #[test]
+    fn a_load_from_before_an_invalidation_is_never_served_after_it() {
+        let invalidations: [fn(&Cache); 2] = [
+            |cache| cache.invalidate_key(id()),
+            |cache| cache.invalidate_tenant(&tenant("acme")),
+        ];
+        for invalidate in invalidations {
+            let cache = new();
+            let ticket = cache.ticket(id(), seconds(0));
+            assert!(cache.is_current(id(), ticket, seconds(0)));
+            invalidate(&cache);
+            assert!(!cache.is_current(id(), ticket, seconds(0)));
+            let key = cache.insert(key("old"), ticket);
+            // Who waited for this load began before the invalidation, and may have it.
+            assert_eq!(key.name(), "old");
+            assert_eq!(cached(&cache, seconds(0)), None);
+            loaded(cache, seconds(0));
+        }
+    }
+
+    #[test]
+    fn a_late_load_does_not_push_out_a_newer_one() {
+        let cache = new();
+        let late = cache.ticket(id(), seconds(0));
+        cache.invalidate_key(id());
+        let ticket = cache.ticket(id(), seconds(0));
+        cache.insert(key("new"), ticket);
+        cache.insert(key("old"), late);
+        assert_eq!(cached(&cache, seconds(0)).as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn a_key_is_served_until_the_bound() {
+        let cache = loaded(new(), seconds(100));
+        assert!(cached(&cache, after(Duration::from_millis(104_899))).is_some());
+        assert!(cached(&cache, seconds(105)).is_none());
+        assert!(cached(&cache, seconds(1_000)).is_none());
+        // Its age counts from before the load, however long that took.
+        let ticket = cache.ticket(id(), seconds(200));
+        cache.insert(key("slow"), ticket);
+        assert!(cached(&cache, seconds(204)).is_some());
+        assert!(cached(&cache, seconds(205)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_served_at_the_bound(
+            began in 0..1_u64 << 50,
+            age in 0..20_000_u64,
+            bound in 0..20_000_u64,
+        ) {
+            let millis = Duration::from_millis;
+            let cache = Cache::new(1, millis(bound));
+            let ticket = cache.ticket(id(), after(millis(began)));
+            cache.insert(key("old"), ticket);
+            let served = cached(&cache, after(millis(began + age))).is_some();
+            prop_assert!(!served || age < bound);
+            // On the early side by less than two ticks.
+            prop_assert!(served || age + 200 > bound);
+        }
+    }
+
+    #[test]
+    fn ages_outlast_the_wrap_of_ticks() {
+        let wrap = TICK * u32::MAX;
+        for start in [wrap - BOUND / 2, wrap - TICK, wrap, wrap + TICK] {
+            let cache = loaded(new(), after(start));
+            assert!(cached(&cache, after(start + BOUND - TICK)).is_some());
+            assert!(cached(&cache, after(start + BOUND)).is_none());
+        }
+    }
+
+    #[test]
+    fn the_fence_outlasts_the_wrap_of_generations() {
+        for start in [0, u32::MAX / 2, u32::MAX - 1, u32::MAX] {
+            for invalidations in 0..4 {
+                let mut cache = new();
+                cache.generations = Generations::starting_at(start);
+                let early = cache.ticket(id(), seconds(0));
+                let cache = loaded(cache, seconds(0));
+                for number in 0..invalidations {
+                    if number % 2 == 0 {
+                        cache.invalidate_tenant(&tenant("acme"));
+                    } else {
+                        cache.invalidate_key(id());
+                    }
+                    assert_eq!(cached(&cache, seconds(0)), None);
+                    cache.insert(key("old"), early);
+                    assert_eq!(cached(&cache, seconds(0)), None);
+                }
+                loaded(cache, seconds(0));
+            }
+        }
+    }
+
+    #[test]
+    fn without_room_or_time_nothing_is_kept() {
+        for cache in [
+            Cache::new(0, BOUND),
+            Cache::new(1_000, Duration::ZERO),
+            Cache::new(1_000, TICK - Duration::from_nanos(1)),
+        ] {
+            let ticket = cache.ticket(id(), seconds(0));
+            assert_eq!(cache.insert(key("new"), ticket).name(), "new");
+            assert_eq!(cached(&cache, seconds(0)), None);
+        }
+    }
+
+    #[test]
+    fn it_holds_what_it_has_room_for() {
+        let capacity = SHARDS * 10;
+        let cache = Cache::new(capacity, BOUND);
+        let ids: alloc::vec::Vec<KeyId> = (0..capacity * 4)
+            .map(|number| alloc::format!("{number:016}").parse().unwrap())
+            .collect();
+        for id in &ids {
+            let ticket = cache.ticket(*id, seconds(0));
+            cache.insert(ResolvedKey::sample(id.as_str(), "acme", ""), ticket);
+            assert!(cache.with(*id, seconds(0), |key| key.id() == *id) == Some(true));
+        }
+        let held = ids
+            .iter()
+            .filter(|id| cache.with(**id, seconds(0), |_| ()).is_some())
+            .count();
+        assert!(held <= capacity && held > capacity * 9 / 10, "{held}");
+    }
+}

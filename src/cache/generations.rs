@@ -73,3 +73,58 @@ impl Generations {
             .get((usize::from(a) << 6 ^ usize::from(b)) % KEY_STRIPES)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Generations {
+        /// As if there had been this many invalidations of everything.
+        pub(in crate::cache) fn starting_at(start: u32) -> Self {
+            let generations = Self::new();
+            for counter in generations.keys.iter().chain(&generations.tenants) {
+                counter.store(start, SeqCst);
+            }
+            generations.tenant_changes.store(start, SeqCst);
+            generations
+        }
+    }
+
+    fn id(text: &str) -> KeyId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_invalidation_is_counted_where_it_is_read() {
+        let generations = Generations::new();
+        let (a, b) = (id("AAAAAAAAAAAAAAAA"), id("AAAAAAAAAAAAAAAB"));
+        generations.bump_key(a);
+        assert_eq!((generations.of_key(a), generations.of_key(b)), (1, 0));
+        generations.bump_tenant(7);
+        assert_eq!((generations.of_tenant(7), generations.of_tenant(8)), (1, 0));
+        assert_eq!(generations.tenant_changes(), 1);
+    }
+
+    #[test]
+    fn every_hash_and_id_has_a_counter() {
+        let generations = Generations::new();
+        for hash in [0, 1, 4_095, 4_096, u64::MAX] {
+            let stripe = generations.stripe(hash);
+            let before = generations.of_tenant(stripe);
+            generations.bump_tenant(stripe);
+            assert_eq!(generations.of_tenant(stripe), before + 1);
+        }
+        let characters = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z');
+        for (first, second) in characters
+            .clone()
+            .flat_map(|a| characters.clone().map(move |b| (a, b)))
+        {
+            let mut bytes = [b'0'; 16];
+            bytes[14..].copy_from_slice(&[first, second]);
+            let id = KeyId::from_bytes(bytes).unwrap();
+            let before = generations.of_key(id);
+            generations.bump_key(id);
+            assert_eq!(generations.of_key(id), before + 1);
+        }
+    }
+}

@@ -219,3 +219,214 @@ fn lines(number: usize) -> Box<[Line]> {
 fn tag(hash: u64) -> u8 {
     (hash & 0x7f) as u8 | 0x80
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    const NOW: Timestamp = Timestamp::MAX;
+
+    fn id(number: u64) -> KeyId {
+        alloc::format!("{number:016}").parse().unwrap()
+    }
+
+    fn key(number: u64, name: &str) -> Arc<ResolvedKey> {
+        Arc::new(ResolvedKey::sample(id(number).as_str(), "acme", name))
+    }
+
+    /// An even spread (Knuth, The Art of Computer Programming, 6.4).
+    fn spread(id: KeyId) -> u64 {
+        let number: u64 = id.as_str().parse().unwrap();
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Few tags and few first lines, so that lines overflow into others all the time.
+    fn crowd(id: KeyId) -> u64 {
+        spread(id) & (0b11 << 7 | 1)
+    }
+
+    fn collide(_: KeyId) -> u64 {
+        0
+    }
+
+    impl Index {
+        fn put(&mut self, number: u64, hash_of: fn(KeyId) -> u64) {
+            self.insert(hash_of(id(number)), key(number, ""), hash_of);
+        }
+
+        fn has(&self, number: u64, hash_of: fn(KeyId) -> u64) -> bool {
+            self.find(hash_of(id(number)), id(number)).is_some()
+        }
+
+        /// What look-ups rely on, seen from the table as a whole.
+        fn check(&self, hash_of: fn(KeyId) -> u64) {
+            let mut len = 0;
+            let mut passing = std::vec![0; self.lines.len()];
+            for (number, line) in self.lines.iter().enumerate() {
+                for (slot, key) in line.keys.iter().enumerate() {
+                    let Some(key) = key else {
+                        assert_eq!(line.tags[slot], 0);
+                        continue;
+                    };
+                    len += 1;
+                    assert_eq!(line.tags[slot], tag(hash_of(key.id())));
+                    for passed in self.walk(hash_of(key.id())).take_while(|at| *at != number) {
+                        passing[passed] += 1;
+                    }
+                }
+            }
+            assert_eq!(self.len, len);
+            assert!(len <= self.capacity);
+            assert!(self.lines.len().is_power_of_two());
+            for (line, passing) in self.lines.iter().zip(passing) {
+                let [.., counted] = line.tags;
+                // A count that was once full stays full.
+                assert!(counted == u8::MAX || usize::from(counted) == passing);
+            }
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Insert(u64),
+        Remove(u64),
+        Find(u64),
+    }
+
+    fn steps(keys: u64) -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => (0..keys).prop_map(Step::Insert),
+            2 => (0..keys).prop_map(Step::Remove),
+            1 => (0..keys).prop_map(Step::Find),
+        ];
+        prop::collection::vec(step, 0..600)
+    }
+
+    /// Runs `steps` on a table and on a map side by side.
+    fn run(steps: Vec<Step>, capacity: usize, hash_of: fn(KeyId) -> u64) {
+        let mut index = Index::new(capacity);
+        let mut model = HashMap::new();
+        for (version, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Insert(number) => {
+                    let version = alloc::format!("{version}");
+                    index.insert(hash_of(id(number)), key(number, &version), hash_of);
+                    model.insert(number, version);
+                    assert!(index.has(number, hash_of) || capacity == 0);
+                    // What the table forgot for want of room, and nothing else, is gone.
+                    let before = model.len();
+                    model.retain(|number, _| index.has(*number, hash_of));
+                    assert_eq!(model.len(), before.min(capacity));
+                }
+                Step::Remove(number) => {
+                    index.remove(hash_of(id(number)), id(number));
+                    model.remove(&number);
+                }
+                Step::Find(number) => {
+                    let found = index.find(hash_of(id(number)), id(number));
+                    assert_eq!(
+                        found.map(|key| key.name()),
+                        model.get(&number).map(|name| &**name)
+                    );
+                }
+            }
+            index.check(hash_of);
+        }
+        for (number, name) in &model {
+            let found = index.find(hash_of(id(*number)), id(*number)).unwrap();
+            assert_eq!(found.name(), name);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn it_is_a_map(steps in steps(200), capacity in prop_oneof![0..60_usize, Just(1_000)]) {
+            run(steps, capacity, spread);
+        }
+
+        #[test]
+        fn it_is_a_map_when_lines_overflow(steps in steps(100), capacity in 0..100_usize) {
+            run(steps, capacity, crowd);
+        }
+
+        #[test]
+        fn it_is_a_map_when_all_hashes_are_equal(steps in steps(60), capacity in 0..60_usize) {
+            run(steps, capacity, collide);
+        }
+    }
+
+    #[test]
+    fn it_grows_and_finds_everything() {
+        let mut index = Index::new(5_000);
+        for number in 0..5_000 {
+            index.put(number, spread);
+        }
+        index.check(spread);
+        assert!((0..5_000).all(|number| index.has(number, spread)));
+        assert!(!(5_000..6_000).any(|number| index.has(number, spread)));
+    }
+
+    /// More keys than a line's count of passing keys can tell.
+    #[test]
+    fn a_full_count_loses_nothing() {
+        let mut index = Index::new(1_000);
+        for number in 0..600 {
+            index.put(number, collide);
+        }
+        assert!(index.lines.iter().any(|line| line.tags[SLOTS] == u8::MAX));
+        for number in (0..600).step_by(2) {
+            index.remove(0, id(number));
+        }
+        index.check(collide);
+        for number in 0..600 {
+            assert_eq!(index.has(number, collide), number % 2 == 1);
+        }
+    }
+
+    #[test]
+    fn a_used_key_is_spared_before_an_unused_one() {
+        let mut index = Index::new(100);
+        for number in 0..100 {
+            index.put(number, spread);
+        }
+        let used = |number: &u64| number % 3 == 0;
+        for number in (0..100).filter(used) {
+            let found = index.find(spread(id(number)), id(number)).unwrap();
+            assert!(found.stamp.note_use(NOW));
+        }
+        let unused = (0..100).filter(|number| !used(number)).count() as u64;
+        for number in 100..100 + unused {
+            index.put(number, spread);
+            // What has just come in is used, too: it was asked for.
+            let found = index.find(spread(id(number)), id(number)).unwrap();
+            found.stamp.note_use(NOW);
+        }
+        for number in 0..100 {
+            assert_eq!(index.has(number, spread), used(&number), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_used_keys_still_takes_a_new_one() {
+        let mut index = Index::new(20);
+        for number in 0..200 {
+            index.put(number, spread);
+            let found = index.find(spread(id(number)), id(number)).unwrap();
+            found.stamp.note_use(NOW);
+        }
+        assert_eq!(index.len, 20);
+        assert!(index.has(199, spread));
+    }
+
+    #[test]
+    fn a_line_is_a_line_of_the_cache() {
+        assert_eq!(size_of::<Line>(), 64);
+    }
+}

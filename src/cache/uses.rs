@@ -54,3 +54,66 @@ impl Uses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_use(number: usize, millis: i64) -> KeyUse {
+        let mut id = [b'0'; 16];
+        for (digit, place) in id.iter_mut().rev().take(8).zip(0..) {
+            *digit += (number / 10_usize.pow(place) % 10) as u8;
+        }
+        KeyUse {
+            id: KeyId::from_bytes(id).unwrap(),
+            at: Timestamp::saturating_from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn the_latest_use_of_a_key_counts() {
+        let uses = Uses::default();
+        for millis in [60_000, 180_000, 120_000] {
+            uses.record(key_use(1, millis));
+        }
+        assert_eq!(uses.take(10), [key_use(1, 180_000)]);
+        assert_eq!(uses.take(10), []);
+    }
+
+    #[test]
+    fn a_batch_takes_out_what_it_gives() {
+        let uses = Uses::default();
+        for number in 0..25 {
+            uses.record(key_use(number, 60_000));
+        }
+        let mut taken = Vec::new();
+        for expected in [10, 10, 5, 0] {
+            let batch = uses.take(10);
+            assert_eq!(batch.len(), expected);
+            taken.extend(batch);
+        }
+        taken.sort_by_key(|key_use| key_use.id);
+        assert_eq!(
+            taken,
+            (0..25)
+                .map(|number| key_use(number, 60_000))
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(uses.take_lost(), 0);
+    }
+
+    #[test]
+    fn what_is_above_the_limit_is_lost_and_counted() {
+        let uses = Uses::default();
+        for number in 0..MAX_PENDING + 3 {
+            uses.record(key_use(number, 60_000));
+        }
+        // A key that is on the list stays on it.
+        uses.record(key_use(0, 120_000));
+        assert_eq!(uses.take_lost(), 3);
+        assert_eq!(uses.take_lost(), 0);
+        let taken = uses.take(usize::MAX);
+        assert_eq!(taken.len(), MAX_PENDING);
+        assert!(taken.contains(&key_use(0, 120_000)));
+    }
+}

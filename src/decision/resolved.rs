@@ -283,6 +283,24 @@ pub enum ResolveError {
 mod tests {
     use super::*;
 
+    impl ResolvedKey {
+        /// An active key that nobody can prove, without the cost of sealing one.
+        #[cfg(feature = "std")]
+        pub(crate) fn sample(id: &str, tenant: &str, name: &str) -> Self {
+            Self {
+                id: id.parse().unwrap(),
+                digest_tail: [0; 3],
+                expires_at: i64::MAX,
+                stamp: Stamp::default(),
+                digest_head: 0,
+                scopes: crate::scope::ScopeCatalog::new([]).unwrap().none(),
+                tenant_len: tenant.len().try_into().unwrap(),
+                text: alloc::format!("{tenant}{name}").into(),
+                rare: None,
+            }
+        }
+    }
+
     #[test]
     fn a_resolved_key_takes_two_cache_lines() {
         assert_eq!(size_of::<ResolvedKey>(), 128);
