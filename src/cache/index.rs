@@ -229,8 +229,6 @@ mod tests {
     use super::*;
     use crate::time::Timestamp;
 
-    const NOW: Timestamp = Timestamp::MAX;
-
     fn id(number: u64) -> KeyId {
         alloc::format!("{number:016}").parse().unwrap()
     }
@@ -261,6 +259,11 @@ mod tests {
 
         fn has(&self, number: u64, hash_of: fn(KeyId) -> u64) -> bool {
             self.find(hash_of(id(number)), id(number)).is_some()
+        }
+
+        fn note_use(&self, number: u64) {
+            let found = self.find(spread(id(number)), id(number)).unwrap();
+            assert!(found.stamp.note_use(Timestamp::MAX));
         }
 
         /// What look-ups rely on, seen from the table as a whole.
@@ -398,15 +401,13 @@ mod tests {
         }
         let used = |number: &u64| number % 3 == 0;
         for number in (0..100).filter(used) {
-            let found = index.find(spread(id(number)), id(number)).unwrap();
-            assert!(found.stamp.note_use(NOW));
+            index.note_use(number);
         }
         let unused = (0..100).filter(|number| !used(number)).count() as u64;
         for number in 100..100 + unused {
             index.put(number, spread);
             // What has just come in is used, too: it was asked for.
-            let found = index.find(spread(id(number)), id(number)).unwrap();
-            found.stamp.note_use(NOW);
+            index.note_use(number);
         }
         for number in 0..100 {
             assert_eq!(index.has(number, spread), used(&number), "{number}");
@@ -418,8 +419,7 @@ mod tests {
         let mut index = Index::new(20);
         for number in 0..200 {
             index.put(number, spread);
-            let found = index.find(spread(id(number)), id(number)).unwrap();
-            found.stamp.note_use(NOW);
+            index.note_use(number);
         }
         assert_eq!(index.len, 20);
         assert!(index.has(199, spread));

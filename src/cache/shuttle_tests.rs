@@ -1,0 +1,245 @@
+//! The fence under the interleavings of its threads, driven by the scheduler of `shuttle`.
+//!
+//! The law: once an invalidation has returned, no verification is decided by what was stored before.
+//! Beside it stand planted faults that break it, and the same runs find each of them.
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::panic::catch_unwind;
+
+use shuttle::{sync::atomic::AtomicU32, thread};
+
+use super::*;
+use crate::time::Timestamp;
+
+const ID: &str = "AAAAAAAAAAAAAAAA";
+const TENANT: &str = "acme";
+const SCHEDULES: usize = 35_000;
+
+/// A cache before a store whose only content is a version of one key.
+struct World {
+    cache: Cache,
+    stored: AtomicU32,
+    /// The latest version whose invalidation has returned.
+    settled: AtomicU32,
+}
+
+type Load = fn(&World);
+type Invalidate = fn(&World);
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            cache: Cache::new(SHARDS, Duration::from_secs(5)),
+            stored: AtomicU32::new(0),
+            settled: AtomicU32::new(0),
+        })
+    }
+
+    fn read(&self) -> ResolvedKey {
+        let version = self.stored.load(SeqCst);
+        ResolvedKey::sample(ID, TENANT, &alloc::format!("{version}"))
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.cache.ticket(id(), moment())
+    }
+
+    /// Writes the next version, and has the cache forget the ones before it.
+    fn write(&self, invalidate: Invalidate) {
+        let version = self.stored.fetch_add(1, SeqCst) + 1;
+        invalidate(self);
+        self.settled.fetch_max(version, SeqCst);
+    }
+
+    /// A verification.
+    fn verify(&self) {
+        let settled = self.settled.load(SeqCst);
+        let served = self
+            .cache
+            .with(id(), moment(), |key| key.name().parse::<u32>().unwrap());
+        assert!(
+            served.is_none_or(|version| version >= settled),
+            "version {served:?} was served after the invalidation of what was before {settled}"
+        );
+    }
+}
+
+fn id() -> KeyId {
+    ID.parse().unwrap()
+}
+
+fn moment() -> Moment {
+    Moment {
+        now: Timestamp::MAX,
+        uptime: Duration::default(),
+    }
+}
+
+fn load(world: &World) {
+    let ticket = world.ticket();
+    world.cache.insert(world.read(), ticket);
+}
+
+fn key(world: &World) {
+    world.cache.invalidate_key(id());
+}
+
+fn tenant(world: &World) {
+    world.cache.invalidate_tenant(&TENANT.parse().unwrap());
+}
+
+/// Fault: what was read before the ticket may be older than it says.
+fn load_with_a_late_ticket(world: &World) {
+    let key = world.read();
+    world.cache.insert(key, world.ticket());
+}
+
+/// Fault: the tenant's generation is read after its changes were compared.
+fn load_with_a_hasty_check(world: &World) {
+    let ticket = world.ticket();
+    let mut key = world.read();
+    let cache = &world.cache;
+    if cache.generations.tenant_changes() == ticket.tenant_changes
+        && cache.generations.of_key(id()) == ticket.key_generation
+    {
+        let stripe = cache.generations.stripe(cache.hasher.hash_one(TENANT));
+        let tenant_generation = cache.generations.of_tenant(stripe);
+        let generation = ticket.key_generation.wrapping_add(tenant_generation);
+        key.stamp = Stamp::new(generation, ticket.began, stripe);
+        put(cache, key);
+    }
+}
+
+/// Fault: the key's generation is the one after the load.
+fn load_with_the_latest_generation(world: &World) {
+    let key = world.read();
+    load_as(world, key);
+}
+
+fn load_as(world: &World, mut key: ResolvedKey) {
+    let cache = &world.cache;
+    let stripe = cache.generations.stripe(cache.hasher.hash_one(TENANT));
+    let generation = cache
+        .generations
+        .of_key(id())
+        .wrapping_add(cache.generations.of_tenant(stripe));
+    key.stamp = Stamp::new(generation, 0, stripe);
+    put(cache, key);
+}
+
+fn put(cache: &Cache, key: ResolvedKey) {
+    let hash = cache.hash(id());
+    let mut index = cache.shard(hash).unwrap().write().unwrap();
+    index.insert(hash, Arc::new(key), |id| cache.hash(id));
+}
+
+/// Fault: the key is removed, and who is loading it puts it back.
+fn key_without_a_generation(world: &World) {
+    let hash = world.cache.hash(id());
+    let mut index = world.cache.shard(hash).unwrap().write().unwrap();
+    index.remove(hash, id());
+}
+
+/// Fault: a load that ends between the two counts takes the new generation for its own.
+fn tenant_backwards(world: &World) {
+    let generations = &world.cache.generations;
+    generations.bump_tenant_backwards(generations.stripe(world.cache.hasher.hash_one(TENANT)));
+}
+
+/// One load beside one write, in every possible order; the key may be cached already.
+fn one_beside_one(load: Load, invalidate: Invalidate, is_cached: bool) {
+    shuttle::check_dfs(
+        move || {
+            let world = World::new();
+            if is_cached {
+                load(&world);
+            }
+            let loader = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || load(&world))
+            };
+            world.write(invalidate);
+            world.verify();
+            loader.join().unwrap();
+            world.verify();
+        },
+        None,
+    );
+}
+
+/// Loads, writes of key and tenant, and verifications all at once, in random orders.
+fn many(load: Load, invalidations: [Invalidate; 2]) {
+    shuttle::check_random(
+        move || {
+            let world = World::new();
+            let mut threads = Vec::new();
+            let mut spawn = |work: fn(&World, Load, Invalidate), invalidate| {
+                let world = Arc::clone(&world);
+                threads.push(thread::spawn(move || work(&world, load, invalidate)));
+            };
+            for invalidate in invalidations {
+                spawn(|world, _, invalidate| world.write(invalidate), invalidate);
+                spawn(
+                    |world, load, _| {
+                        load(world);
+                        world.verify();
+                        load(world);
+                    },
+                    invalidate,
+                );
+            }
+            spawn(
+                |world, _, _| (0..3).for_each(|_| world.verify()),
+                invalidations[0],
+            );
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            world.verify();
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn no_order_of_a_load_and_a_write_breaks_the_fence() {
+    for invalidate in [key as Invalidate, tenant] {
+        one_beside_one(load, invalidate, false);
+        one_beside_one(load, invalidate, true);
+    }
+}
+
+#[test]
+fn random_orders_of_many_do_not_break_the_fence() {
+    many(load, [key, tenant]);
+    many(load, [key, key]);
+    many(load, [tenant, tenant]);
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let faults: [(Load, Invalidate, &str); 7] = [
+        (load_with_a_late_ticket, key, "late ticket, key"),
+        (load_with_a_late_ticket, tenant, "late ticket, tenant"),
+        (load_with_a_hasty_check, tenant, "hasty check"),
+        (load_with_the_latest_generation, key, "generation, key"),
+        (
+            load_with_the_latest_generation,
+            tenant,
+            "generation, tenant",
+        ),
+        (load, key_without_a_generation, "removed only"),
+        (load, tenant_backwards, "tenant backwards"),
+    ];
+    for (load, invalidate, fault) in faults {
+        assert!(
+            catch_unwind(|| one_beside_one(load, invalidate, false)).is_err(),
+            "every order: {fault}"
+        );
+        assert!(
+            catch_unwind(|| many(load, [invalidate, invalidate])).is_err(),
+            "random orders: {fault}"
+        );
+    }
+}
