@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use super::{Keyring, KeyringError};
 use crate::{
     audit::AuditKind,
+    cache::Uses,
     record::{TenantId, TenantRecord},
-    store::{KeyQuery, KeyStore},
+    store::{KeyQuery, KeyStore, KeyUse},
     token::KeyId,
 };
 
@@ -44,17 +45,19 @@ impl Keyring {
         }
         let mut written = 0;
         loop {
-            let batch = shared.uses.take(BATCH);
-            if batch.is_empty() {
+            let mut unwritten = Unwritten {
+                batch: shared.uses.take(BATCH),
+                uses: &shared.uses,
+            };
+            if unwritten.batch.is_empty() {
                 return Ok(written);
             }
-            if let Err(error) = self.store().record_uses(&batch).await {
-                for unwritten in batch {
-                    shared.uses.record(unwritten);
-                }
-                return Err(KeyringError::of(error));
-            }
-            written += batch.len();
+            self.store()
+                .record_uses(&unwritten.batch)
+                .await
+                .map_err(KeyringError::of)?;
+            written += unwritten.batch.len();
+            unwritten.batch.clear();
         }
     }
 
@@ -135,6 +138,20 @@ impl Keyring {
                     count(self.update_key(&key, replaces).await, resealed)?;
                 }
             }
+        }
+    }
+}
+
+/// Uses that go back to where they were taken from, also when the flush is given up half-way.
+struct Unwritten<'u> {
+    batch: Vec<KeyUse>,
+    uses: &'u Uses,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        for unwritten in self.batch.drain(..) {
+            self.uses.record(unwritten);
         }
     }
 }
