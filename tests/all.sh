@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a change lands. It installs what it needs with rustup and cargo;
+# what could not be run is said in the last lines, and is a failure where CI=true.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+not_run=()
+step() { printf '\n== %s\n' "$*"; }
+skip() { printf 'not run: %s\n' "$1"; not_run+=("$1"); }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+step "toolchain"
+rustc --version
+if has rustup; then
+    rustup component add rustfmt clippy >/dev/null 2>&1 || true
+    rustup target add thumbv7em-none-eabi >/dev/null 2>&1 || true
+    rustup toolchain list | grep -q '^1\.88' ||
+        rustup toolchain install 1.88 --profile minimal >/dev/null 2>&1 || true
+fi
+
+step "format"
+cargo fmt --check
+
+step "lints"
+cargo clippy --no-default-features -- -D warnings
+cargo clippy --all-targets -- -D warnings
+cargo clippy --all-features --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+step "tests"
+cargo test --all-features
+
+step "the core without features"
+cargo test --no-default-features --lib
+if rustup target list --installed 2>/dev/null | grep -q thumbv7em-none-eabi; then
+    cargo build --no-default-features --target thumbv7em-none-eabi
+else
+    skip "build for thumbv7em-none-eabi (no such target)"
+fi
+
+step "dependencies of the core"
+barred='tokio|async-std|smol|futures|sqlx|rusqlite|postgres|axum|actix|hyper|tower|getrandom|rustix|libc'
+names() { cargo tree --edges normal --prefix none "$@" | awk '{ print $1 }' | sort -u; }
+if names --no-default-features --target thumbv7em-none-eabi | grep -E "^($barred)"; then
+    echo "the core depends on what stands above" && exit 1
+fi
+# The same search finds the operating system's randomness where it is allowed.
+names | grep -qE "^($barred)"
+if cargo tree --duplicates --edges normal --all-features | grep -q .; then
+    echo "two versions of one crate:" && cargo tree --duplicates --edges normal --all-features && exit 1
+fi
+
+step "oldest Rust"
+if cargo +1.88 --version >/dev/null 2>&1; then
+    CARGO_TARGET_DIR=target/msrv cargo +1.88 check
+    CARGO_TARGET_DIR=target/msrv cargo +1.88 check --no-default-features
+else
+    skip "check with Rust 1.88 (no such toolchain)"
+fi
+
+step "the cache under every interleaving"
+RUSTFLAGS="--cfg keyway_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --lib shuttle
+
+step "examples"
+cargo run --release --example quickstart
+cargo run --release --example custom_store
+
+step "fuzzing"
+if cargo +nightly --version >/dev/null 2>&1; then
+    if ! has cargo-fuzz; then
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+            CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+            cargo install --locked cargo-fuzz >/dev/null 2>&1 || true
+    fi
+    if has cargo-fuzz; then
+        for target in $(cargo +nightly fuzz list); do
+            # A scratch corpus first: what is found goes there and not into the committed one.
+            mkdir -p "target/fuzz-corpus/$target"
+            cargo +nightly fuzz run "$target" -s none "target/fuzz-corpus/$target" \
+                "fuzz/corpus/$target" -- -max_total_time="${FUZZ_SECONDS:-5}" -verbosity=0
+        done
+    else
+        skip "short fuzz run (no cargo-fuzz)"
+    fi
+else
+    skip "short fuzz run (no nightly toolchain)"
+fi
+
+step "benchmarks, quickly: only a broken one fails here"
+cargo bench --bench ratios -- --quick
+
+step "done"
+if [ ${#not_run[@]} -gt 0 ]; then
+    printf 'not run: %s\n' "${not_run[@]}"
+    if [ "${CI:-}" = true ]; then exit 1; fi
+fi
+echo "all that was run has passed"

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# What takes longer than every change can wait for: more random cases, longer fuzzing, all figures.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tests/all.sh
+PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release
+FUZZ_SECONDS="${FUZZ_SECONDS:-300}"
+for target in $(cargo +nightly fuzz list); do
+    mkdir -p "target/fuzz-corpus/$target"
+    cargo +nightly fuzz run "$target" -s none "target/fuzz-corpus/$target" "fuzz/corpus/$target" \
+        -- -max_total_time="$FUZZ_SECONDS" -verbosity=0
+done
+cargo bench --bench ratios
+cargo run --release --manifest-path benches/peers/Cargo.toml
