@@ -1,12 +1,25 @@
 //! The token in an `Authorization` field.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
+
 use keyway::authorization::{
     BearerError::{self, Missing, Unreadable},
     bearer_token,
 };
 
+/// A value, and what is read from it.
+type Row = (&'static [u8], Result<&'static [u8], BearerError>);
+
 #[track_caller]
-fn check(table: &[(&[u8], Result<&[u8], BearerError>)]) {
+fn check(table: &[Row]) {
     for (value, expected) in table {
         let text = value.escape_ascii();
         assert_eq!(bearer_token(value), *expected, "`{text}`");

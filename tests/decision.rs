@@ -1,5 +1,15 @@
 //! Decisions: what a key is at a time, which secrets prove it, and what it may do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
+
 #[path = "support/random.rs"]
 mod random;
 #[path = "support/world.rs"]

@@ -1,5 +1,16 @@
 //! Peppers: where they come from, and what they give away.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
+#![cfg(feature = "std")]
+
 use std::{env, process::Command};
 
 use keyway::pepper::{Pepper, PepperError, Peppers};

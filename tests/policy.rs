@@ -1,5 +1,14 @@
 //! Policies: what loads, and how each inconsistency is named.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
 #![cfg(feature = "serde")]
 
 #[path = "support/random.rs"]
@@ -170,7 +179,7 @@ fn a_lifetime_below_a_millisecond_is_zero() {
 
 #[test]
 fn the_cause_of_a_bad_ceiling_is_the_scope_at_fault() {
-    use std::error::Error;
+    use core::error::Error;
 
     let error = with_tiers([Tier::new("a", 1).scopes(["usr"])]).unwrap_err();
     assert_eq!(error.to_string(), "the ceiling of tier `a` is inconsistent");

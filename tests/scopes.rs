@@ -1,5 +1,15 @@
 //! Scopes: the laws of their lattice, their text, and what routes require.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
+
 #[path = "support/random.rs"]
 mod random;
 #[path = "support/world.rs"]
@@ -703,7 +713,7 @@ fn a_name_has_1_to_100_characters() {
 
 #[test]
 fn a_bad_name_is_named_with_the_rule_as_its_cause() {
-    use std::error::Error;
+    use core::error::Error;
 
     let error = ScopeCatalog::new([ScopeDeclaration::new("read all\n", "")]).unwrap_err();
     assert_eq!(

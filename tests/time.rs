@@ -1,5 +1,16 @@
 //! Timestamps: their text, their range and what does not fit it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
+#![cfg(feature = "std")]
+
 use core::time::Duration;
 
 use keyway::time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -1,9 +1,20 @@
 //! The token format: what is minted, and what is refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "a test fails by panicking, and has the standard library"
+)]
+
 #[path = "support/random.rs"]
 mod random;
 
-use std::{collections::BTreeSet, error::Error, fs, path::Path};
+use core::error::Error;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
@@ -100,7 +111,7 @@ fn the_tag_is_the_start_of_an_hmac_over_id_and_secret() {
 
 #[test]
 fn a_token_made_by_the_formula_alone_is_accepted() {
-    let message = (0_u64..)
+    let message = (0_u64..10_000)
         .map(|number| format!("A00000000000000bcccccccccccc{number:020}"))
         .find(|message| is_alphanumeric(&tagged(&[7; 32], message.as_bytes())[8..]))
         .unwrap();
@@ -112,7 +123,7 @@ fn a_token_made_by_the_formula_alone_is_accepted() {
 #[test]
 fn a_right_tag_that_is_not_alphanumeric_is_refused() {
     for sign in *b"-_" {
-        let token = (0_u64..)
+        let token = (0_u64..10_000)
             .map(|number| format!("A00000000000000bcccccccccccc{number:020}"))
             .map(|message| tagged(&[7; 32], message.as_bytes()))
             .find(|token| token[56..].contains(&sign))
@@ -242,7 +253,7 @@ fn a_source_that_fails_gives_an_error_with_its_cause() {
 #[test]
 fn a_source_that_fails_half_way_gives_no_token() {
     let format = format();
-    let (seed, calls) = (0..)
+    let (seed, calls) = (0..1_000)
         .map(|seed| {
             let mut rng = Seeded::new(seed);
             format.mint(&mut rng).unwrap();
@@ -354,7 +365,7 @@ fn what_the_public_pepper_tags_still_needs_an_id_that_is_one() {
     let public = b"keyway/v1/public pepper: no secret";
     let format = format_under(Pepper::public());
     let check = |id: &[u8; 16]| {
-        let token = (0_u64..)
+        let token = (0_u64..10_000)
             .map(|number| [&id[..], format!("{number:032}").as_bytes()].concat())
             .map(|message| tagged(public, &message))
             .find(|token| is_alphanumeric(&token[56..]))
