@@ -31,10 +31,19 @@ pub fn bearer_token(value: &[u8]) -> Result<&[u8], BearerError> {
         .split_at_checked(spaces)
         .ok_or(BearerError::Unreadable)?;
     match (spaces, token) {
-        ([], [byte, ..]) if byte.is_ascii_alphanumeric() => Err(BearerError::Missing),
-        ([], _) | (_, []) => Err(BearerError::Unreadable),
-        (_, token) => Ok(token.strip_prefix(SECRET_TOKEN).unwrap_or(token)),
+        // A longer scheme that begins like this one.
+        ([], [byte, ..]) if is_token_character(*byte) => Err(BearerError::Missing),
+        ([], _) => Err(BearerError::Unreadable),
+        (_, token) => match token.strip_prefix(SECRET_TOKEN).unwrap_or(token) {
+            [] => Err(BearerError::Unreadable),
+            token => Ok(token),
+        },
     }
+}
+
+/// Whether a scheme may hold this byte (RFC 9110, section 5.6.2).
+fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 const SCHEME: &[u8] = b"Bearer";

@@ -43,7 +43,7 @@ impl TryFrom<&str> for TenantId {
         text::check_filled(id, Self::MAX_LEN).map_err(problem)?;
         if id.len() > Self::MAX_LEN {
             let (len, max) = (id.len(), Self::MAX_LEN);
-            return Err(problem(TextProblem::TooLong { len, max }));
+            return Err(problem(TextProblem::TooLarge { len, max }));
         }
         Ok(Self(id.into()))
     }

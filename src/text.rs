@@ -1,6 +1,7 @@
 //! The canonical bytes of records, and the rules for text that people enter.
 
 use alloc::{string::String, vec::Vec};
+use core::{fmt, time::Duration};
 
 use crate::time::Timestamp;
 
@@ -119,6 +120,22 @@ impl<'b> Reader<'b> {
     }
 }
 
+/// A duration as it stands in a sentence: in the largest unit that measures it whole.
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [(86_400_000, "day"), (3_600_000, "hour"), (1_000, "second")];
+        let whole = units
+            .into_iter()
+            .find(|(unit, _)| millis.is_multiple_of(*unit));
+        let (unit, name) = whole.unwrap_or((1, "millisecond"));
+        let plural = if millis / unit == 1 { "" } else { "s" };
+        write!(f, "{} {name}{plural}", millis / unit)
+    }
+}
+
 /// What is wrong with a text that somebody entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -130,6 +147,14 @@ pub enum TextProblem {
     #[error("has {len} characters, and at most {max} are allowed")]
     TooLong {
         /// Its length in characters.
+        len: usize,
+        /// The most that are allowed.
+        max: usize,
+    },
+    /// It is too long.
+    #[error("has {len} bytes, and at most {max} are allowed")]
+    TooLarge {
+        /// Its length in bytes.
         len: usize,
         /// The most that are allowed.
         max: usize,
@@ -159,10 +184,21 @@ pub(crate) fn check_filled(text: &str, max: usize) -> Result<(), TextProblem> {
     check(text, max)
 }
 
-/// Control characters, line and paragraph separators, and those that reorder the text around them.
+/// Control characters, line and paragraph separators, those that reorder the text around them, and
+/// those that cannot be seen. The joiners of scripts and emoji are none of these.
 fn is_unprintable(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+        )
 }
 
 #[cfg(test)]

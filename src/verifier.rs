@@ -86,12 +86,11 @@ impl Verifier {
         presented: impl AsRef<[u8]>,
         freshness: Freshness,
     ) -> Result<Principal, VerifyError> {
-        let (claim, moment) = match self.0.verify_at_once(presented.as_ref(), freshness) {
-            Ok(result) => return result,
-            Err(missing) => missing,
-        };
-        // In a box, so that it adds nothing to the size of the future of the common case.
-        Box::pin(Self::verify_slowly(&self.0, claim, freshness, moment)).await
+        match self.0.verify_at_once(presented.as_ref(), freshness) {
+            Ok(result) => result,
+            // In a box, so that it adds nothing to the size of the future of the common case.
+            Err(unfinished) => Box::pin(self.0.finish(unfinished, freshness)).await,
+        }
     }
 
     /// Verifies the token in the value of an `Authorization` field, if there is one.
@@ -134,73 +133,89 @@ impl Verifier {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }
+}
 
-    #[cold]
-    async fn verify_slowly(
-        shared: &Arc<Shared>,
-        claim: Claim,
-        freshness: Freshness,
-        moment: Moment,
-    ) -> Result<Principal, VerifyError> {
-        let now = moment.now;
-        let cached = match freshness {
-            Freshness::Cached => shared.decide_cached(&claim, moment),
-            Freshness::Now => None,
-        };
-        let decision = match cached {
-            Some(Ok(principal)) => Ok(principal),
-            // Another node may have changed the secret a moment ago. Its holder has proven that the
-            // token was minted here, so this cannot be used to flood the store with made-up ones.
-            Some(Err(Denial::Rejected(_))) | None => {
-                let key = match shared.load(claim.id(), freshness, moment).await {
-                    Ok(Some(key)) => key,
-                    Ok(None) => return Err(shared.reject(Rejection::Unknown, &claim, now)),
-                    Err(error) => return Err(shared.fail(&error, &claim, now)),
-                };
-                let decision = decide(&claim, &key, now);
-                if decision.is_ok() {
-                    shared.note_use(&key, moment);
-                }
-                decision
-            }
-            Some(Err(inactive)) => Err(inactive),
-        };
-        match decision {
-            Ok(principal) => {
-                if principal.is_first_use() {
-                    shared.end_overlap(&claim).await;
-                }
-                Ok(principal)
-            }
-            Err(Denial::Rejected(rejection)) => Err(shared.reject(rejection, &claim, now)),
-            Err(Denial::Inactive(state)) => {
-                shared.record(now, "", None, Some(claim.id()), AuditKind::Inactive(state));
-                Err(VerifyError::Inactive(state))
-            }
-        }
-    }
+/// A verification that has to wait.
+struct Unfinished {
+    claim: Claim,
+    moment: Moment,
+    /// What the cache says, if it knows the key.
+    cached: Option<Result<Principal, Denial>>,
 }
 
 impl Shared {
-    /// What can be said without waiting; otherwise what is needed to go on.
+    /// What can be said without waiting.
     #[inline]
     fn verify_at_once(
         &self,
         presented: &[u8],
         freshness: Freshness,
-    ) -> Result<Result<Principal, VerifyError>, (Claim, Moment)> {
+    ) -> Result<Result<Principal, VerifyError>, Unfinished> {
         let claim = match self.authority.check(presented) {
             Ok(claim) => claim,
             Err(rejection) => return Ok(Err(self.reject_unproven(rejection))),
         };
         let moment = self.clock.moment();
-        if freshness == Freshness::Cached
-            && let Some(Ok(principal)) = self.decide_cached(&claim, moment)
-            && !principal.is_first_use()
-        {
-            return Ok(Ok(principal));
+        let cached = match freshness {
+            Freshness::Cached => self.decide_cached(&claim, moment),
+            Freshness::Now => None,
+        };
+        match cached {
+            Some(Ok(principal)) if !principal.claims_overlap() => Ok(Ok(principal)),
+            cached => Err(Unfinished {
+                claim,
+                moment,
+                cached,
+            }),
         }
-        Err((claim, moment))
+    }
+
+    #[cold]
+    async fn finish(
+        self: &Arc<Self>,
+        unfinished: Unfinished,
+        freshness: Freshness,
+    ) -> Result<Principal, VerifyError> {
+        let Unfinished {
+            claim,
+            moment,
+            cached,
+        } = unfinished;
+        let now = moment.now;
+        let decision = match cached {
+            Some(Ok(principal)) => {
+                self.end_overlap(&principal, &claim).await;
+                return Ok(principal);
+            }
+            Some(Err(inactive @ Denial::Inactive(_))) => Err(inactive),
+            // Another node may have changed the secret a moment ago. Its holder has proven that the
+            // token was minted here, so this cannot be used to flood the store with made-up ones.
+            Some(Err(Denial::Rejected(_))) | None => {
+                let key = match self.load(claim.id(), freshness, moment).await {
+                    Ok(Some(key)) => key,
+                    Ok(None) => return Err(self.reject(Rejection::Unknown, &claim, now)),
+                    Err(error) => return Err(self.fail(&error, &claim, now)),
+                };
+                let decision = decide(&claim, &key, now);
+                if decision.is_ok() {
+                    self.note_use(&key, moment);
+                }
+                decision
+            }
+        };
+        match decision {
+            Ok(principal) => {
+                if principal.claims_overlap() {
+                    self.end_overlap(&principal, &claim).await;
+                }
+                Ok(principal)
+            }
+            Err(Denial::Rejected(rejection)) => Err(self.reject(rejection, &claim, now)),
+            Err(Denial::Inactive(state)) => {
+                self.record(now, "", None, Some(claim.id()), AuditKind::Inactive(state));
+                Err(VerifyError::Inactive(state))
+            }
+        }
     }
 
     #[inline]
@@ -303,7 +318,7 @@ impl Shared {
 
 /// Does something at the end of a scope, however it ends: a write whose future is dropped may have
 /// reached the store.
-struct OnDrop<F: FnMut()>(F);
+pub(crate) struct OnDrop<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {

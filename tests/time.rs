@@ -157,7 +157,7 @@ fn a_manual_clock_stands_still_until_it_is_told_otherwise() {
     clock.advance(Duration::from_millis(7));
     let moment = clock.moment();
     assert_eq!(moment.now.as_millis(), Timestamp::MIN.as_millis() + 7);
-    assert_eq!(moment.uptime, Duration::from_millis(7));
+    assert_eq!(moment.uptime, 7);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn setting_a_manual_clock_back_leaves_its_uptime() {
     clock.advance(Duration::from_secs(1));
     clock.set(Timestamp::MIN);
     assert_eq!(clock.moment().now, Timestamp::MIN);
-    assert_eq!(clock.moment().uptime, Duration::from_secs(1));
+    assert_eq!(clock.moment().uptime, 1_000);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     record::InvalidField,
     scope::{CatalogError, List, Scope},
     seal::Tampered,
+    text::Span,
     time::Timestamp,
     token::MintError,
 };
@@ -42,7 +43,7 @@ pub enum ChangeError {
     #[error("the key would end before it begins")]
     EndsBeforeStart,
     /// The tier does not allow the key to live that long.
-    #[error("tier `{tier}` allows keys to live for {} days at most", allowed.as_secs() / 86_400)]
+    #[error("tier `{tier}` allows keys to live for {} at most", Span(*allowed))]
     LifetimeTooLong {
         /// The tier.
         tier: String,
@@ -53,7 +54,7 @@ pub enum ChangeError {
     #[error("the key expired at {0:?}; extend its expiry before it gets a new secret")]
     Expired(Timestamp),
     /// The old secret would live on for too long.
-    #[error("an overlap of {} hours is too long: at most 720 are allowed", .0.as_secs() / 3_600)]
+    #[error("an overlap of {} is too long: at most {} are allowed", Span(*.0), Span(super::Overlap::MAX))]
     OverlapTooLong(Duration),
     /// The key belongs to another tenant.
     #[error("the key is of another tenant")]

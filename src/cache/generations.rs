@@ -116,7 +116,7 @@ mod tests {
     fn every_hash_and_id_has_a_counter() {
         let generations = Generations::new();
         for hash in [0, 1, 4_095, 4_096, u64::MAX] {
-            let stripe = generations.stripe(hash);
+            let stripe = Generations::stripe(hash);
             let before = generations.of_tenant(stripe);
             generations.bump_tenant(stripe);
             assert_eq!(generations.of_tenant(stripe), before + 1);

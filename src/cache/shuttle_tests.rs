@@ -72,7 +72,7 @@ fn id() -> KeyId {
 fn moment() -> Moment {
     Moment {
         now: Timestamp::MAX,
-        uptime: Duration::default(),
+        uptime: 0,
     }
 }
 
@@ -103,7 +103,7 @@ fn load_with_a_hasty_check(world: &World) {
     if cache.generations.tenant_changes() == ticket.tenant_changes
         && cache.generations.of_key(id()) == ticket.key_generation
     {
-        let stripe = cache.generations.stripe(cache.hasher.hash_one(TENANT));
+        let stripe = Generations::stripe(cache.hasher.hash_one(TENANT));
         let tenant_generation = cache.generations.of_tenant(stripe);
         let generation = ticket.key_generation.wrapping_add(tenant_generation);
         key.stamp = Stamp::new(generation, ticket.began, stripe);
@@ -119,7 +119,7 @@ fn load_with_the_latest_generation(world: &World) {
 
 fn load_as(world: &World, mut key: ResolvedKey) {
     let cache = &world.cache;
-    let stripe = cache.generations.stripe(cache.hasher.hash_one(TENANT));
+    let stripe = Generations::stripe(cache.hasher.hash_one(TENANT));
     let generation = cache
         .generations
         .of_key(id())
@@ -144,7 +144,7 @@ fn key_without_a_generation(world: &World) {
 /// Fault: a load that ends between the two counts takes the new generation for its own.
 fn tenant_backwards(world: &World) {
     let generations = &world.cache.generations;
-    generations.bump_tenant_backwards(generations.stripe(world.cache.hasher.hash_one(TENANT)));
+    generations.bump_tenant_backwards(Generations::stripe(world.cache.hasher.hash_one(TENANT)));
 }
 
 /// One load beside one write, in every possible order; the key may be cached already.

@@ -62,11 +62,17 @@ impl Principal {
         requirement.check(self.scopes())
     }
 
-    /// Whether this was the first use of a rotated secret, which ends the one before it.
+    /// Whether this was the first use of a rotated secret, which ends the one before it, and the
+    /// caller is the one to see to that.
     #[cfg(feature = "std")]
     #[inline]
-    pub(crate) fn is_first_use(&self) -> bool {
-        self.proof == Proof::FirstUse
+    pub(crate) fn claims_overlap(&self) -> bool {
+        self.proof == Proof::FirstUse && self.key.claim_overlap()
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn release_overlap(&self) {
+        self.key.release_overlap();
     }
 
     /// Whether the caller used the secret from before the last rotation, which ends soon.

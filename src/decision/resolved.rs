@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{
     fmt,
-    sync::atomic::{AtomicU16, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
 };
 
 use super::{KeyState, state::Facts};
@@ -83,6 +83,8 @@ struct Rare {
     key_suspension: Option<Suspension>,
     enabled: bool,
     not_before: Option<Timestamp>,
+    /// Somebody is ending the previous secret.
+    ending: AtomicBool,
 }
 
 /// Which of its secrets proved a key. As wide as a pointer, so that a principal has no padding, whose
@@ -129,6 +131,7 @@ impl ResolvedKey {
             key_suspension: key.suspension.clone(),
             enabled: key.enabled,
             not_before: key.not_before,
+            ending: AtomicBool::new(false),
         };
         Ok(Self {
             id: key.id,
@@ -198,6 +201,23 @@ impl ResolvedKey {
             expires_at: Timestamp::from_millis(self.expires_at),
         }
         .state(now)
+    }
+
+    /// Whether the caller is the one who ends the previous secret. Until it says that it
+    /// [is done](Self::release_overlap), nobody else is.
+    #[cfg(feature = "std")]
+    #[cold]
+    pub(crate) fn claim_overlap(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.ending.swap(true, Relaxed))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn release_overlap(&self) {
+        if let Some(rare) = &self.rare {
+            rare.ending.store(false, Relaxed);
+        }
     }
 
     /// Whether `claim` is of this key's secret, or of the one before it as long as that is accepted.

@@ -113,10 +113,10 @@ impl MissingScope {
 
 impl fmt::Display for MissingScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.any && self.scopes.len() > 1 {
-            "missing one of "
-        } else {
-            "missing "
+        f.write_str(match &*self.scopes {
+            [] => return f.write_str("the caller's scopes are of another catalogue"),
+            [_, _, ..] if self.any => "missing one of ",
+            _ => "missing ",
         })?;
         fmt::Display::fmt(&List(&self.scopes), f)
     }

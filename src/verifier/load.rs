@@ -2,11 +2,11 @@
 
 use alloc::{string::String, sync::Arc};
 
-use super::{Freshness, Shared};
+use super::{Freshness, OnDrop, Shared};
 use crate::{
     audit::AuditKind,
     cache::Ticket,
-    decision::{ResolveError, ResolvedKey},
+    decision::{Principal, ResolveError, ResolvedKey},
     record::{KeyRecord, TenantId},
     store::{KeyLookup, KeyStore, StoreError},
     time::Moment,
@@ -82,8 +82,10 @@ impl Shared {
     }
 
     /// Ends the secret before the last rotation, since its successor has been used. What fails here
-    /// is tried again at the next use, and the deadline holds in any case.
-    pub(super) async fn end_overlap(&self, claim: &Claim) {
+    /// is tried again at the next use, and the deadline holds in any case. One caller at a time waits
+    /// for it, however long the store takes.
+    pub(super) async fn end_overlap(&self, principal: &Principal, claim: &Claim) {
+        let _release = OnDrop(|| principal.release_overlap());
         let Some(store) = &self.store else { return };
         let Ok(Some(mut stored)) = store.lookup(claim.id()).await else {
             return;
