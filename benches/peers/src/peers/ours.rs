@@ -1,0 +1,125 @@
+use std::{sync::Arc, time::UNIX_EPOCH};
+
+use keyway::{
+    authority::{Authority, NewKey},
+    decision::decide,
+    keyring::Keyring,
+    pepper::Pepper,
+    policy::Policy,
+    scope::{ScopeCatalog, ScopeDeclaration},
+    store::MemoryStore,
+    tier::Tier,
+    time::Timestamp,
+};
+
+use super::{Peer, each, in_a_year};
+use crate::harness::ready;
+
+pub fn peers() -> Vec<Peer> {
+    vec![keyring(), authority()]
+}
+
+fn keyring() -> Peer {
+    let keyring = Keyring::builder(policy(), pepper(7))
+        .environment("live")
+        .store(MemoryStore::new())
+        .build()
+        .unwrap();
+    let real = each(|number| {
+        let id = format!("tenant-{number}");
+        let tenant = ready(keyring.create_empty_tenant(&id, "lite")).unwrap();
+        let issued = ready(tenant.issue(request())).unwrap();
+        issued.token.reveal().to_string()
+    });
+    let made_up = made_up();
+    let wrong_secret = wrong_secret(&real, &made_up);
+
+    let verify = |tokens: Vec<String>| {
+        let keyring = keyring.clone();
+        move |number: usize| ready(keyring.verify(&tokens[number])).is_ok()
+    };
+    Peer::new(
+        "keyway, `Keyring::verify`, cached key",
+        &["keyway"],
+        "tag, digest, expiry, start, suspension of key and tenant; notes the use",
+        verify(real),
+    )
+    .made_up(verify(made_up))
+    .wrong_secret(verify(wrong_secret))
+}
+
+fn authority() -> Peer {
+    let authority = Arc::new(authority_with(7));
+    let now = timestamp(std::time::SystemTime::now());
+    let (real, keys): (Vec<_>, Vec<_>) = each(|number| {
+        let id = format!("tenant-{number}").parse().unwrap();
+        let tenant = authority.create_tenant(id, "lite", now).unwrap();
+        let (key, token) = authority
+            .issue(&tenant, request(), now, &mut getrandom::SysRng)
+            .unwrap();
+        let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());
+        (token.reveal().to_string(), resolved)
+    })
+    .into_iter()
+    .unzip();
+    let made_up = made_up();
+    let wrong_secret = wrong_secret(&real, &made_up);
+
+    let verify = |tokens: Vec<String>| {
+        let (authority, keys) = (Arc::clone(&authority), keys.clone());
+        move |number: usize| match authority.check(tokens[number].as_bytes()) {
+            Ok(claim) => decide(&claim, &keys[number], now).is_ok(),
+            Err(_) => false,
+        }
+    };
+    Peer::new(
+        "keyway, `Authority::check` + `decide`",
+        &["keyway"],
+        "the same without look-up, clock and note of the use",
+        verify(real),
+    )
+    .made_up(verify(made_up))
+    .wrong_secret(verify(wrong_secret))
+}
+
+fn policy() -> Policy {
+    let scope = ScopeDeclaration::new("reporting", "Read reports");
+    let catalog = ScopeCatalog::new([scope]).unwrap();
+    Policy::new("mm", catalog, Tier::built_in()).unwrap()
+}
+
+fn pepper(byte: u8) -> Pepper {
+    Pepper::from_bytes(&[byte; 32]).unwrap()
+}
+
+fn authority_with(byte: u8) -> Authority {
+    Authority::new(policy(), "live", &pepper(byte).into()).unwrap()
+}
+
+fn request() -> NewKey {
+    NewKey::named("ERP nightly sync")
+        .scopes(["reporting"])
+        .expires_at(timestamp(in_a_year()))
+}
+
+fn timestamp(time: std::time::SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(since.as_millis().try_into().unwrap()).unwrap()
+}
+
+/// Tokens of somebody who does not have the pepper.
+fn made_up() -> Vec<String> {
+    let forger = authority_with(8);
+    each(|_| {
+        let minted = forger.format().mint(&mut getrandom::SysRng).unwrap();
+        minted.token.reveal().to_string()
+    })
+}
+
+/// Ids that were issued, with secrets and tags that were not.
+fn wrong_secret(real: &[String], made_up: &[String]) -> Vec<String> {
+    let id_end = "mm_live_".len() + 16;
+    let splice =
+        |(real, made_up): (&String, &String)| real[..id_end].to_owned() + &made_up[id_end..];
+    real.iter().zip(made_up).map(splice).collect()
+}
