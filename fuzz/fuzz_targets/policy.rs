@@ -1,0 +1,12 @@
+#![no_main]
+
+use keyway::policy::Policy;
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../laws.rs"]
+#[allow(dead_code, reason = "each target uses its own law")]
+mod laws;
+
+fuzz_target!(|data: &[u8]| {
+    laws::policy(data, Policy::ceiling);
+});

@@ -1,0 +1,280 @@
+//! What holds for every input, one law per target.
+//!
+//! Each law takes the function that it is about, so that it can be held against a broken one too, and
+//! tells whether the input was accepted. The fuzz targets and the replay of the corpus share them.
+
+use std::{convert::Infallible, sync::LazyLock};
+
+use keyway::{
+    authority::{Authority, NewKey},
+    authorization::{BearerError, bearer_token},
+    keyring::Keyring,
+    pepper::Pepper,
+    policy::Policy,
+    record::{KeyRecord, Labels, TenantRecord},
+    scope::{CatalogError, Scope, ScopeCatalog, ScopeSet},
+    seal::Seals,
+    store::MemoryStore,
+    time::Timestamp,
+    token::{Rejection, TokenFormat},
+    verifier::VerifyError,
+};
+use rand_core::{TryCryptoRng, TryRng};
+
+/// A token is accepted only if it is, byte for byte, one that was minted.
+///
+/// The input is presented as it is, and once more as edits of a minted token: pairs of a place and
+/// what to change there.
+pub(crate) fn token(data: &[u8], check: impl Fn(&[u8]) -> Result<(), Rejection>) -> bool {
+    let is_accepted = |presented: &[u8]| {
+        let answer = check(presented);
+        let is_minted = presented == MINTED.token.as_bytes();
+        assert_eq!(answer.is_ok(), is_minted, "{}", presented.escape_ascii());
+        let has_shape = MINTED.format.has_shape(presented);
+        assert_eq!(has_shape, answer != Err(Rejection::Malformed));
+        is_minted
+    };
+    let mut edited = MINTED.token.as_bytes().to_vec();
+    for edit in data.chunks_exact(2) {
+        let place = usize::from(edit[0]) % edited.len();
+        edited[place] ^= edit[1];
+    }
+    is_accepted(&edited);
+    is_accepted(data)
+}
+
+pub(crate) fn check(presented: &[u8]) -> Result<(), Rejection> {
+    MINTED.format.check(presented).map(drop)
+}
+
+/// A policy that is read keeps what policies promise, whatever it was read from.
+pub(crate) fn policy(data: &[u8], ceiling: impl Fn(&Policy, &str) -> Option<ScopeSet>) -> bool {
+    let policy: Policy = match serde_json::from_slice(data) {
+        Ok(policy) => policy,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return false;
+        }
+    };
+    TokenFormat::new(policy.issuer(), "live", &pepper().into()).unwrap();
+    let catalog = policy.catalog();
+    let scopes: Vec<&Scope> = catalog.iter().map(|(scope, _)| scope).collect();
+    assert!(scopes.len() <= ScopeCatalog::MAX_SCOPES);
+    assert!(scopes.is_sorted_by(|left, right| left < right));
+    for scope in &scopes {
+        let set = catalog.set([scope]).unwrap();
+        assert!(catalog.all().covers(set) && !catalog.none().covers(set));
+        // A scope stands for itself: nobody is above it and below it at once.
+        assert_eq!(catalog.text(set), scope.as_str());
+        if let Some((above, _)) = scope.as_str().rsplit_once('.')
+            && let Ok(above) = catalog.set([above])
+        {
+            assert!(above.covers(set));
+        }
+    }
+    assert!(!policy.tiers().is_empty());
+    for tier in policy.tiers() {
+        assert_eq!(policy.tier(&tier.name), Some(tier));
+        assert!(catalog.all().covers(ceiling(&policy, &tier.name).unwrap()));
+    }
+    for pair in policy.tiers().windows(2) {
+        let [lower, higher] = pair else { continue };
+        assert!(lower.keys <= higher.keys);
+        let ceiling = |name: &str| ceiling(&policy, name).unwrap();
+        assert!(ceiling(&higher.name).covers(ceiling(&lower.name)));
+        let lifetime =
+            |tier: &keyway::tier::Tier| tier.max_lifetime.unwrap_or(std::time::Duration::MAX);
+        assert!(lifetime(lower) <= lifetime(higher));
+    }
+    true
+}
+
+/// A text of scopes is read as one set, which has one canonical text; and sets are a lattice.
+///
+/// The lines of the input are texts.
+pub(crate) fn scope_text(
+    data: &[u8],
+    parse: impl Fn(&ScopeCatalog, &str) -> Result<ScopeSet, CatalogError>,
+) -> bool {
+    let catalog = MINTED.keyring.policy().catalog();
+    let Ok(text) = str::from_utf8(data) else {
+        return false;
+    };
+    let mut sets = Vec::new();
+    for text in text.lines() {
+        let names = || text.split(' ').filter(|name| !name.is_empty());
+        let Ok(set) = parse(catalog, text) else {
+            let is_declared = |name| catalog.iter().any(|(scope, _)| scope.as_str() == name);
+            assert!(!names().all(is_declared), "{text:?}");
+            continue;
+        };
+        for name in names() {
+            assert!(set.covers(catalog.set([name]).unwrap()), "{name}");
+        }
+        let canonical = catalog.text(set);
+        assert_eq!(parse(catalog, &canonical).unwrap(), set);
+        // Maximal and sorted, and no name that was not there.
+        let maximal: Vec<&str> = canonical.split_terminator(' ').collect();
+        assert!(maximal.is_sorted_by(|left, right| left < right));
+        for name in &maximal {
+            assert!(names().any(|given| given == *name), "{name} in {text:?}");
+            let others = maximal.iter().filter(|other| *other != name);
+            let name = catalog.set([name]).unwrap();
+            assert!(!catalog.set(others).unwrap().covers(name));
+        }
+        sets.push(set);
+        if sets.len() == 4 {
+            break;
+        }
+    }
+    for (x, y) in sets.iter().flat_map(|x| sets.iter().map(move |y| (*x, *y))) {
+        assert_eq!(x.join(y), y.join(x));
+        assert_eq!(x.meet(y), y.meet(x));
+        assert_eq!(x.join(x.meet(y)), x);
+        assert_eq!(x.covers(y), x.join(y) == x);
+        assert_eq!(x.covers(y), x.meet(y) == y);
+    }
+    !sets.is_empty()
+}
+
+pub(crate) fn parse(catalog: &ScopeCatalog, text: &str) -> Result<ScopeSet, CatalogError> {
+    catalog.parse(text)
+}
+
+/// Bytes are those of a record exactly if the record's bytes are these.
+pub(crate) fn record(data: &[u8], decode: impl Fn(&[u8]) -> Option<KeyRecord>) -> bool {
+    let tenant = TenantRecord::decode(data).ok();
+    if let Some(tenant) = &tenant {
+        assert_eq!(tenant.encode(), data);
+    }
+    let Some(key) = decode(data) else {
+        return tenant.is_some();
+    };
+    assert!(tenant.is_none());
+    let encoded = key.encode();
+    assert!(encoded == data, "{}", encoded.escape_ascii());
+    assert_eq!(decode(&encoded), Some(key.clone()));
+    // Whoever has no pepper writes no seal: what was not issued here is found out.
+    let is_sealed = MINTED.seals.check_key(&key).is_ok();
+    assert_eq!(is_sealed, encoded == MINTED.record);
+    true
+}
+
+/// A field is let through only if it holds the minted token behind the scheme, and nobody is called
+/// unavailable or tampered with because of it.
+///
+/// The input is presented as it is, and once more as edits of a field that is let through.
+pub(crate) fn authorization(
+    data: &[u8],
+    verify: impl Fn(&[u8]) -> Result<(), VerifyError>,
+) -> bool {
+    let is_accepted = |value: &[u8]| {
+        let answer = verify(value);
+        let token = bearer_token(value);
+        match (&answer, token) {
+            (Ok(()), Ok(token)) => assert_eq!(token, MINTED.issued.as_bytes()),
+            (Err(VerifyError::Rejected), Ok(token)) => assert_ne!(token, MINTED.issued.as_bytes()),
+            (Err(VerifyError::Missing), Err(BearerError::Missing))
+            | (Err(VerifyError::BadRequest), Err(BearerError::Unreadable)) => {}
+            (answer, _) => panic!("{answer:?} to {}", value.escape_ascii()),
+        }
+        if let Ok(token) = token {
+            let scheme = value.strip_suffix(token).unwrap().to_ascii_lowercase();
+            let scheme = scheme.strip_suffix(b"secret-token:").unwrap_or(&scheme);
+            assert_eq!(scheme.trim_ascii_end(), b"bearer");
+        }
+        answer.is_ok()
+    };
+    let mut edited = format!("Bearer {}", MINTED.issued).into_bytes();
+    for edit in data.chunks_exact(2) {
+        let place = usize::from(edit[0]) % edited.len();
+        edited[place] ^= edit[1];
+    }
+    is_accepted(&edited);
+    is_accepted(data)
+}
+
+pub(crate) fn verify(value: &[u8]) -> Result<(), VerifyError> {
+    pollster::block_on(MINTED.keyring.verify_authorization(Some(value))).map(drop)
+}
+
+/// What was minted, the same in every run: the corpus holds it.
+pub(crate) struct Minted {
+    pub(crate) format: TokenFormat,
+    pub(crate) token: String,
+    pub(crate) seals: Seals,
+    /// The bytes of a key.
+    pub(crate) record: Vec<u8>,
+    pub(crate) keyring: Keyring,
+    /// The token of the one key that the keyring has.
+    pub(crate) issued: String,
+}
+
+pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
+    let policy: Policy =
+        serde_json::from_str(include_str!("../examples/machinemetrics.json")).unwrap();
+    let format = TokenFormat::new("mm", "live", &pepper().into()).unwrap();
+    let token = format.mint(&mut Counting(1)).unwrap().token.reveal();
+
+    let authority = Authority::new(policy.clone(), "live", &pepper().into()).unwrap();
+    let now = Timestamp::from_millis(1_800_000_000_000).unwrap();
+    let tenant = authority
+        .create_tenant("acme".parse().unwrap(), "lite", now)
+        .unwrap();
+    let labels = Labels::new([("site", "Halle 3"), ("team", "billing")]).unwrap();
+    let request = NewKey::named("ERP nightly sync")
+        .scopes(["erp", "reporting"])
+        .labels(labels);
+    let (key, _) = authority
+        .issue(&tenant, request, now, &mut Counting(2))
+        .unwrap();
+
+    let keyring = Keyring::builder(policy, pepper())
+        .environment("live")
+        .store(MemoryStore::new())
+        .rng(Counting(3))
+        .build()
+        .unwrap();
+    let issued = pollster::block_on(keyring.create_tenant("acme", "lite"))
+        .unwrap()
+        .1;
+    Minted {
+        format,
+        token: token.to_string(),
+        seals: Seals::new("mm", "live", &pepper().into()),
+        record: key.encode(),
+        keyring,
+        issued: issued.token.reveal().to_string(),
+    }
+});
+
+fn pepper() -> Pepper {
+    Pepper::from_bytes(&[7; 32]).unwrap()
+}
+
+/// Numbers that look random and are the same every time (SplitMix64, Steele et al. 2014).
+struct Counting(u64);
+
+impl TryRng for Counting {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|number| number as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Ok(mixed ^ mixed >> 31)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.try_next_u64()?.to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Counting {}
