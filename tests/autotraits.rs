@@ -1,6 +1,8 @@
 //! Which of the public types can be shared, sent and moved: a promise that a private field could break
 //! unnoticed.
 
+#![cfg(feature = "std")]
+
 use keyway::{
     audit::{AuditEvent, AuditKind, AuditSink},
     authority::{Authority, ChangeError, KeyEdit, NewKey, Overlap},

@@ -1,0 +1,7 @@
+use keyway::record::KeyRecord;
+
+fn raise(key: KeyRecord) -> KeyRecord {
+    KeyRecord { enabled: true, ..key }
+}
+
+fn main() {}

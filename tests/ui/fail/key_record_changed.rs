@@ -1,0 +1,7 @@
+use keyway::{record::KeyRecord, time::Timestamp};
+
+fn extend(key: &mut KeyRecord) {
+    key.expires_at = Some(Timestamp::MAX);
+}
+
+fn main() {}

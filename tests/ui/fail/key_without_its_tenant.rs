@@ -1,0 +1,9 @@
+use keyway::{keyring::Keyring, token::KeyId};
+
+async fn reach(keyring: Keyring, id: KeyId) {
+    let _ = keyring.find(id).await;
+    let _ = keyring.disable(id).await;
+    let _ = keyring.delete(id).await;
+}
+
+fn main() {}

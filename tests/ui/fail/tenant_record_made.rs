@@ -1,0 +1,5 @@
+use keyway::{record::TenantRecord, time::Timestamp};
+
+fn main() {
+    let _ = TenantRecord::new("acme".parse().unwrap(), "advanced".into(), Timestamp::MAX);
+}

@@ -1,0 +1,7 @@
+use keyway::token::OneTimeToken;
+
+fn second(token: &OneTimeToken) -> OneTimeToken {
+    token.clone()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use keyway::token::OneTimeToken;
+
+fn same(left: &OneTimeToken, right: &OneTimeToken) -> bool {
+    left == right
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use keyway::token::OneTimeToken;
+
+fn is_copied<T: Copy>() {}
+
+fn main() {
+    is_copied::<OneTimeToken>();
+}

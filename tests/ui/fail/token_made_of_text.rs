@@ -1,0 +1,6 @@
+use keyway::token::OneTimeToken;
+use zeroize::Zeroizing;
+
+fn main() {
+    let _ = OneTimeToken::new(Zeroizing::new(String::new()));
+}

@@ -1,0 +1,7 @@
+use keyway::token::OneTimeToken;
+
+fn print(token: &OneTimeToken) {
+    println!("{}", *token.0);
+}
+
+fn main() {}

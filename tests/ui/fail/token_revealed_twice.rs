@@ -1,0 +1,8 @@
+use keyway::token::OneTimeToken;
+
+fn twice(token: OneTimeToken) {
+    let _ = token.reveal();
+    let _ = token.reveal();
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use keyway::token::OneTimeToken;
+
+fn is_serialized<T: serde::Serialize>() {}
+
+fn main() {
+    is_serialized::<OneTimeToken>();
+}
