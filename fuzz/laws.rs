@@ -252,14 +252,14 @@ fn pepper() -> Pepper {
     Pepper::from_bytes(&[7; 32]).unwrap()
 }
 
-/// Numbers that look random and are the same every time (SplitMix64, Steele et al. 2014).
+/// Numbers that look random and are the same every time (`SplitMix64`, Steele et al. 2014).
 struct Counting(u64);
 
 impl TryRng for Counting {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        self.try_next_u64().map(|number| number as u32)
+        self.try_next_u64().map(|number| (number >> 32) as u32)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {

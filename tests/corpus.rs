@@ -4,6 +4,14 @@
 //! by fuzzing and only has to be survived.
 
 #![cfg(all(feature = "std", feature = "serde"))]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "a test"
+)]
 
 use std::{
     fs,
