@@ -1,0 +1,437 @@
+//! No secret of a token and no pepper is in any text that the library makes.
+//!
+//! Both are driven through every public type and every operation. The texts that come of it are
+//! searched for any eight characters in a row of a secret, as it is, in base64, in hex and as the
+//! list of its bytes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
+mod common;
+
+use core::fmt::{Debug, Display};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use common::{FaultyStore, HOUR, SeededRng, block_on, policy};
+use keyway::{
+    audit::{AuditEvent, AuditSink},
+    authority::{Authority, KeyEdit, NewKey, Overlap},
+    authorization::bearer_token,
+    decision::decide,
+    keyring::Keyring,
+    pepper::{Pepper, Peppers},
+    record::{KeyRecord, Labels, Suspension, TenantId, TenantRecord},
+    scope::Scope,
+    seal::Seals,
+    store::{
+        AnyLookup, AnyStore, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, MemoryStore,
+        StoreError,
+    },
+    time::{ManualClock, Timestamp},
+    token::{KeyId, TokenFormat},
+    verifier::{Freshness, Verifier},
+};
+
+const PEPPER: &[u8; 32] = b"kQ7vXz2mWp9sLb4tRc6yHd8fJg3nTa5u";
+const OLDER: &[u8; 32] = b"Zx8cVb3nMq5wEr7tYu1iOp9aSd2fGh4j";
+
+/// All texts that were made, with where they come from.
+#[derive(Clone, Default)]
+struct Texts(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Texts {
+    fn add(&self, from: &str, text: String) {
+        self.0.lock().unwrap().push((from.into(), text));
+    }
+
+    fn debug(&self, from: &str, value: &impl Debug) {
+        self.add(from, format!("{value:?}"));
+        self.add(from, format!("{value:#?}"));
+    }
+
+    fn both(&self, from: &str, value: &(impl Debug + Display)) {
+        self.debug(from, value);
+        self.add(from, value.to_string());
+    }
+
+    fn error(&self, from: &str, error: &(impl core::error::Error + 'static)) {
+        self.both(from, error);
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            self.add(from, format!("{error:?} {error:#?} {error}"));
+            cause = error.source();
+        }
+    }
+
+    fn json(&self, from: &str, value: &impl serde::Serialize) {
+        self.add(from, serde_json::to_string(value).unwrap());
+    }
+
+    fn outcome<T: Debug, E: core::error::Error + 'static>(&self, from: &str, of: &Result<T, E>) {
+        match of {
+            Ok(value) => self.debug(from, value),
+            Err(error) => self.error(from, error),
+        }
+    }
+
+    /// The texts with any of the `needles` in them.
+    fn leaks(&self, needles: &BTreeSet<String>) -> Vec<(String, String)> {
+        let texts = self.0.lock().unwrap();
+        let leaks = |text: &str| needles.iter().any(|needle| text.contains(needle));
+        texts
+            .iter()
+            .filter(|(_, text)| leaks(text))
+            .cloned()
+            .collect()
+    }
+}
+
+impl AuditSink for Texts {
+    fn record(&self, event: &AuditEvent<'_>) {
+        self.debug("an audit event", event);
+    }
+}
+
+/// Every eight characters in a row of each form in which `secret` could be written.
+fn windows(secret: &[u8]) -> BTreeSet<String> {
+    let mut needles = BTreeSet::new();
+    let mut add = |text: &str, width: usize| {
+        for window in text.as_bytes().windows(width) {
+            needles.insert(String::from_utf8_lossy(window).into_owned());
+        }
+    };
+    if secret.is_ascii() {
+        add(&String::from_utf8_lossy(secret), 8);
+    }
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    add(&hex, 8);
+    add(&hex.to_uppercase(), 8);
+    // A group of base64 may begin at any of three bytes.
+    for start in 0..3 {
+        add(
+            Base64::encode_string(&secret[start..]).trim_end_matches('='),
+            8,
+        );
+        add(&Base64UrlUnpadded::encode_string(&secret[start..]), 8);
+    }
+    for bytes in secret.windows(4) {
+        let list = |separator: &str| {
+            let numbers: Vec<_> = bytes.iter().map(ToString::to_string).collect();
+            numbers.join(separator)
+        };
+        needles.extend([list(", "), list(",")]);
+    }
+    needles
+}
+
+/// The secret part of a token of issuer `mm` and environment `live`.
+fn secret(token: &str) -> &str {
+    &token["mm_live_".len() + 16..][..32]
+}
+
+fn pepper() -> Pepper {
+    Pepper::from_bytes(PEPPER).unwrap().in_slot(1).unwrap()
+}
+
+fn peppers() -> Peppers {
+    let older = Pepper::from_bytes(OLDER).unwrap();
+    Peppers::new(pepper()).retiring(older).unwrap()
+}
+
+/// Drives secrets through everything, and gives the tokens that there were.
+fn drive(texts: &Texts) -> Vec<String> {
+    let mut tokens = Vec::new();
+    peppers_and_their_errors(texts);
+    pure_layer(texts, &mut tokens);
+    block_on(keyring_and_verifier(texts, &mut tokens));
+    tokens
+}
+
+fn peppers_and_their_errors(texts: &Texts) {
+    texts.debug("Pepper", &pepper());
+    texts.debug("Peppers", &peppers());
+    let text = core::str::from_utf8(PEPPER).unwrap();
+    let errors = [
+        Pepper::from_bytes(&PEPPER[..31]).unwrap_err(),
+        Pepper::from_bytes(&PEPPER.repeat(3)).unwrap_err(),
+        Pepper::from_base64(&text.replace('k', "!")).unwrap_err(),
+        Pepper::from_base64(&Base64::encode_string(&PEPPER[..20])).unwrap_err(),
+        pepper().in_slot(62).unwrap_err(),
+        Peppers::new(pepper()).retired(pepper()).unwrap_err(),
+        Pepper::from_env("KEYWAY_NO_SUCH_PEPPER").unwrap_err(),
+    ];
+    for error in errors {
+        texts.error("PepperError", &error);
+    }
+}
+
+fn pure_layer(texts: &Texts, tokens: &mut Vec<String>) {
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut rng = SeededRng::new(1);
+    let authority = Authority::new(policy(), "live", &peppers()).unwrap();
+    texts.debug("Authority", &authority);
+    texts.debug("TokenFormat", authority.format());
+    texts.debug("Seals", authority.seals());
+    texts.debug("Seals", &Seals::new("mm", "live", &peppers()));
+    texts.debug("Policy", authority.policy());
+    texts.add("scanner_regex", authority.format().scanner_regex());
+
+    let format = TokenFormat::new("mm", "live", &peppers()).unwrap();
+    let minted = format.mint(&mut rng).unwrap();
+    texts.debug("Minted", &minted);
+    texts.debug("OneTimeToken", &minted.token);
+    tokens.push(minted.token.reveal().to_string());
+
+    let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now);
+    let tenant = tenant.unwrap();
+    let (key, token) = authority.issue(&tenant, request(), now, &mut rng).unwrap();
+    texts.debug("OneTimeToken", &token);
+    let token = token.reveal();
+    let claim = authority.check(token.as_bytes()).unwrap();
+    texts.debug("Claim", &claim);
+    let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());
+    texts.debug("ResolvedKey", &resolved);
+    texts.debug("Principal", &decide(&claim, &resolved, now).unwrap());
+    let rotated = authority.rotate(&key, Overlap::UntilFirstUse, None, now, &mut rng);
+    let (rotated, successor) = rotated.unwrap();
+    texts.debug("OneTimeToken", &successor);
+    let successor = successor.reveal();
+    let alone = Arc::new(authority.resolve(&key, &tenant).unwrap());
+    let newer = authority.check(successor.as_bytes()).unwrap();
+    texts.error("Denial", &decide(&newer, &alone, now).unwrap_err());
+    records(texts, &rotated, &tenant);
+
+    for damaged in [&token[1..], &token[..63], &format!("{}x", &token[..63])] {
+        let rejection = authority.check(damaged.as_bytes()).unwrap_err();
+        texts.error("Rejection", &rejection);
+    }
+    // A token where something else is expected.
+    texts.error("InvalidKeyId", &token.parse::<KeyId>().unwrap_err());
+    texts.error("InvalidTimestamp", &token.parse::<Timestamp>().unwrap_err());
+    let spaced = format!("{} {}", &token[..40], &token[40..]);
+    texts.error("InvalidScope", &spaced.parse::<Scope>().unwrap_err());
+    texts.error(
+        "InvalidField",
+        &token.repeat(3).parse::<TenantId>().unwrap_err(),
+    );
+    texts.error(
+        "InvalidField",
+        &Suspension::for_good(token.repeat(9)).unwrap_err(),
+    );
+    texts.error(
+        "InvalidField",
+        &Labels::new([(token.repeat(9), "")]).unwrap_err(),
+    );
+    texts.error("BearerError", &bearer_token(token.as_bytes()).unwrap_err());
+    texts.error(
+        "DecodeError",
+        &KeyRecord::decode(token.as_bytes()).unwrap_err(),
+    );
+    texts.error(
+        "DecodeError",
+        &TenantRecord::decode(token.as_bytes()).unwrap_err(),
+    );
+    tokens.extend([token.to_string(), successor.to_string()]);
+}
+
+fn request() -> NewKey {
+    let labels = Labels::new([("team", "billing")]).unwrap();
+    NewKey::named("canary").scopes(["operator"]).labels(labels)
+}
+
+fn records(texts: &Texts, key: &KeyRecord, tenant: &TenantRecord) {
+    texts.debug("KeyRecord", key);
+    texts.json("KeyRecord", key);
+    texts.debug("TenantRecord", tenant);
+    texts.json("TenantId", tenant.id());
+    texts.json("KeyId", &key.id());
+    texts.json("Labels", key.labels());
+    texts.json("Scope", &key.scopes());
+    texts.json("Timestamp", &key.created_at());
+    texts.json("Suspension", &key.suspension());
+    texts.debug("KeyCursor", &KeyCursor::of(key));
+    let at = key.created_at();
+    texts.debug("KeyUse", &KeyUse { id: key.id(), at });
+}
+
+async fn keyring_and_verifier(texts: &Texts, tokens: &mut Vec<String>) {
+    let memory = MemoryStore::new();
+    let store = FaultyStore::over(memory.clone());
+    let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
+    let builder = Keyring::builder(policy(), peppers())
+        .environment("live")
+        .store(store.clone())
+        .clock(clock.clone())
+        .rng(SeededRng::new(2))
+        .audit(texts.clone());
+    texts.debug("KeyringBuilder", &builder);
+    let keyring = builder.build().unwrap();
+    let builder = Verifier::builder(policy(), peppers())
+        .environment("live")
+        .lookup(memory.clone())
+        .clock(clock.clone());
+    texts.debug("VerifierBuilder", &builder);
+    texts.debug("Verifier", &builder.build().unwrap());
+    texts.debug("AnyStore", &AnyStore::new(memory.clone()));
+    texts.debug("AnyLookup", &AnyLookup::new(memory.clone()));
+
+    let created = keyring.create_tenant_with("acme", "advanced", request());
+    let (acme, issued) = created.await.unwrap();
+    texts.debug("Keyring", &keyring);
+    texts.debug("TenantKeys", &acme);
+    texts.debug("IssuedKey", &issued);
+    let id = issued.key.id();
+    let token = issued.token.reveal();
+    tokens.push(token.to_string());
+
+    // A caller in every situation.
+    texts.outcome("verify", &keyring.verify(&*token).await);
+    let header = format!("Bearer {}", &*token);
+    texts.outcome("verify", &keyring.verify_authorization(Some(&header)).await);
+    let header = format!("Basic {}", &*token);
+    texts.outcome("verify", &keyring.verify_authorization(Some(&header)).await);
+    let manager = keyring.requirement(["manager"]).unwrap();
+    texts.debug("Requirement", &manager);
+    let missing = keyring.verify(&*token).await.unwrap().require(&manager);
+    texts.outcome("require", &missing);
+    let forged = format!("{}x", &token[..63]);
+    texts.outcome("verify", &keyring.verify(&forged).await);
+    texts.outcome("describe", &keyring.describe(&*token).await);
+    let description = keyring.describe(&*token).await.unwrap();
+    texts.json("Description", &description);
+    texts.outcome("find by token", &acme.find_by_token(&*token).await);
+    texts.outcome("search", &acme.search(&token).await);
+    texts.outcome("list", &acme.list(&KeyQuery::all()).await);
+    texts.debug("KeyQuery", &KeyQuery::all().containing("canary"));
+    texts.debug("NewKey", &request());
+    texts.debug("KeyEdit", &KeyEdit::new().name("canary").scopes(["erp"]));
+
+    // Every change and every refusal of one.
+    let edit = KeyEdit::new().expires_at(issued.key.created_at().checked_add(24 * HOUR));
+    texts.outcome("edit", &acme.edit(id, 1, edit).await);
+    texts.outcome("edit", &acme.edit(id, 1, KeyEdit::new()).await);
+    texts.outcome("issue", &acme.issue(request().scopes(["none"])).await);
+    let rotated = acme.rotate(id, 2, Overlap::UntilFirstUse).await.unwrap();
+    texts.debug("IssuedKey", &rotated);
+    let successor = rotated.token.reveal();
+    tokens.push(successor.to_string());
+    texts.outcome("verify", &keyring.verify(&*successor).await);
+    texts.outcome("verify", &keyring.verify(&*token).await);
+    texts.outcome("disable", &acme.disable(id).await);
+    texts.outcome("verify", &keyring.verify(&*successor).await);
+    texts.outcome("enable", &acme.enable(id).await);
+    texts.outcome("report", &keyring.report_leak(&*successor, "seen").await);
+    texts.outcome("resume", &keyring.resume_key(id).await);
+    let ban = Suspension::for_good("unpaid").unwrap();
+    texts.outcome("suspend", &keyring.suspend_key(id, ban.clone()).await);
+    texts.outcome("suspend", &keyring.suspend_tenant(acme.id(), ban).await);
+    texts.outcome("describe", &keyring.describe(&*successor).await);
+    texts.json("Description", &keyring.describe(&*successor).await.unwrap());
+    texts.outcome("resume", &keyring.resume_tenant(acme.id()).await);
+    texts.outcome("tier", &keyring.set_tier(acme.id(), "lite").await);
+    texts.outcome("tier", &keyring.set_tier(acme.id(), "gold").await);
+    texts.outcome("issue", &acme.issue(NewKey::named("more")).await);
+    texts.outcome("tenants", &keyring.tenants(None, 9).await);
+    texts.outcome("flush", &keyring.flush_uses().await);
+    texts.outcome("reseal", &keyring.reseal(None, 9).await);
+    texts.outcome("create", &keyring.create_tenant("acme", "lite").await);
+    texts.outcome("lookup", &memory.lookup(id).await);
+    texts.outcome("keys", &memory.keys(acme.id(), &KeyQuery::all()).await);
+    texts.debug("MemoryStore", &memory);
+
+    // What is wrong with the store.
+    store.rewrite_keys(|key| Ok(common::with_text(&key, "operator", "manager")));
+    let now = Freshness::Now;
+    texts.outcome("verify", &keyring.verify_as_of(&*successor, now).await);
+    texts.outcome("find", &acme.find(id).await);
+    store.rewrite_keys(|_| KeyRecord::decode(b"").map_err(StoreError::from));
+    texts.outcome("verify", &keyring.verify_as_of(&*successor, now).await);
+    store.rewrite_nothing();
+    store.set_down(true);
+    texts.outcome("verify", &keyring.verify_as_of(&*successor, now).await);
+    texts.outcome("revoke", &keyring.revoke(&*successor).await);
+    store.set_down(false);
+    texts.outcome("revoke", &keyring.revoke(&*successor).await);
+    texts.outcome("verify", &keyring.verify(&*successor).await);
+    texts.outcome("describe", &keyring.describe(&*successor).await);
+    texts.outcome("delete", &keyring.delete_tenant(acme.id()).await);
+}
+
+#[test]
+fn no_secret_of_a_token_is_in_any_text() {
+    let texts = Texts::default();
+    let tokens = drive(&texts);
+    assert!(texts.0.lock().unwrap().len() > 150);
+    assert_eq!(tokens.len(), 5);
+    for token in tokens {
+        assert_eq!(texts.leaks(&windows(secret(&token).as_bytes())), []);
+    }
+}
+
+#[test]
+fn no_pepper_is_in_any_text() {
+    let texts = Texts::default();
+    drive(&texts);
+    for pepper in [PEPPER, OLDER] {
+        assert_eq!(texts.leaks(&windows(pepper)), []);
+    }
+}
+
+#[test]
+fn no_digest_and_no_seal_is_in_any_text() {
+    let texts = Texts::default();
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let authority = Authority::new(policy(), "live", &peppers()).unwrap();
+    let tenant = authority
+        .create_tenant("acme".parse().unwrap(), "advanced", now)
+        .unwrap();
+    let issued = authority.issue(&tenant, request(), now, &mut SeededRng::new(3));
+    let (key, token) = issued.unwrap();
+    let claim = authority.check(token.reveal().as_bytes()).unwrap();
+    let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());
+    records(&texts, &key, &tenant);
+    texts.debug("Claim", &claim);
+    texts.debug("ResolvedKey", &resolved);
+    texts.debug("Principal", &decide(&claim, &resolved, now).unwrap());
+
+    let bytes = key.encode();
+    // Magic, id, and the two texts `acme` and `canary` with their lengths stand before the digest.
+    let digest = &bytes[4 + 16 + 12 + 14..][..26];
+    let seal = &bytes[bytes.len() - 32..];
+    assert_eq!(texts.leaks(&windows(digest)), []);
+    assert_eq!(texts.leaks(&windows(seal)), []);
+}
+
+#[test]
+fn a_planted_secret_is_found_in_whatever_form_it_is_written() {
+    let planted = secret("mm_live_BcHGSmq6VWw5Ht2NcQ8rT1yLpZx4vKd7sJf0gUaBeWoXiMn3E9k7Qw2R");
+    let needles = windows(planted.as_bytes());
+    let hex: String = planted.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let forms = [
+        planted.to_string(),
+        planted[20..28].to_string(),
+        format!("the token mm_live_…{planted} is not valid"),
+        hex.clone(),
+        hex.to_uppercase(),
+        Base64::encode_string(planted.as_bytes()),
+        Base64::encode_string(format!("ab{planted}").as_bytes()),
+        Base64UrlUnpadded::encode_string(planted.as_bytes()),
+        format!("{:?}", planted.as_bytes()),
+        serde_json::to_string(planted.as_bytes()).unwrap(),
+    ];
+    let texts = Texts::default();
+    drive(&texts);
+    assert_eq!(texts.leaks(&needles), []);
+    for (number, form) in forms.into_iter().enumerate() {
+        texts.add("planted", form.clone());
+        assert_eq!(texts.leaks(&needles).len(), number + 1, "{form}");
+    }
+}
