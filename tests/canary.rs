@@ -4,11 +4,15 @@
 //! searched for any eight characters in a row of a secret, as it is, in base64, in hex and as the
 //! list of its bytes.
 
+#![cfg(all(feature = "std", feature = "serde"))]
 #![allow(
-    clippy::unwrap_used,
-    clippy::panic,
+    clippy::format_collect,
     clippy::indexing_slicing,
-    reason = "helpers of tests"
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "tests, and helpers of tests"
 )]
 
 mod common;

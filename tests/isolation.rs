@@ -1,6 +1,13 @@
 //! No tenant's handle reaches another tenant's key.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(feature = "std")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    reason = "tests, and helpers of tests"
+)]
 
 mod common;
 

@@ -2,10 +2,16 @@
 //!
 //! `PROPTEST_CASES` sets the number of histories; 200 is the default.
 
+#![cfg(feature = "std")]
 #![allow(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "helpers of tests"
+    clippy::manual_let_else,
+    clippy::option_option,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "tests, and helpers of tests"
 )]
 
 mod common;

@@ -1,11 +1,15 @@
 //! What a verification answers when tokens are wrong, stores fail, nodes disagree and callers give up.
 
+#![cfg(feature = "std")]
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    reason = "helpers of tests"
+    clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unchecked_time_subtraction,
+    clippy::unwrap_used,
+    reason = "tests, and helpers of tests"
 )]
 
 mod common;

@@ -4,9 +4,11 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
     reason = "helpers of tests, of which no test file needs all"
 )]
 
@@ -203,7 +205,7 @@ impl TryRng for SeededRng {
         self.try_next_u64().map(|word| (word >> 32) as u32)
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014).
+    /// `SplitMix64` (Steele, Lea and Flood, 2014).
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
