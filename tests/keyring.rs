@@ -564,9 +564,7 @@ fn a_key_issued_while_the_tier_changes_is_counted_against_the_new_tier() {
     world.store.hold("insert_key");
     thread::scope(|scope| {
         let issuing = scope.spawn(|| issue(&held.keys, "second"));
-        while world.store.calls("insert_key") == 0 {
-            thread::yield_now();
-        }
+        world.store.await_call("insert_key");
         block_on(world.keyring.set_tier(held.keys.id(), "lite")).unwrap();
         world.store.release("insert_key");
         let issued = issuing.join().unwrap();
@@ -703,9 +701,7 @@ fn of_two_edits_of_one_version_one_wins_and_the_other_is_a_conflict() {
     thread::scope(|scope| {
         let late =
             scope.spawn(|| block_on(there.edit(held.key.id(), 1, KeyEdit::new().name("late"))));
-        while node.store.calls("update_key") == 0 {
-            thread::yield_now();
-        }
+        node.store.await_call("update_key");
         block_on(
             held.keys
                 .edit(held.key.id(), 1, KeyEdit::new().name("first")),
@@ -727,9 +723,7 @@ fn switching_goes_through_whatever_else_changes_meanwhile() {
     node.store.hold("update_key");
     thread::scope(|scope| {
         let switching = scope.spawn(|| block_on(there.disable(held.key.id())));
-        while node.store.calls("update_key") == 0 {
-            thread::yield_now();
-        }
+        node.store.await_call("update_key");
         block_on(
             held.keys
                 .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),
@@ -766,9 +760,7 @@ fn a_leak_report_is_not_lost_over_somebody_elses_change() {
     node.store.hold("update_key");
     thread::scope(|scope| {
         let reporting = scope.spawn(|| block_on(node.keyring.report_leak(&held.token, "seen")));
-        while node.store.calls("update_key") == 0 {
-            thread::yield_now();
-        }
+        node.store.await_call("update_key");
         block_on(
             held.keys
                 .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),

@@ -136,6 +136,22 @@ fn all_refused_tokens_get_one_and_the_same_answer_and_only_the_audit_is_told_why
 }
 
 #[test]
+fn a_token_has_one_spelling_whatever_byte_stands_in_its_place() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let mut token = held.token.clone().into_bytes();
+    for at in 0..token.len() {
+        let good = token[at];
+        for byte in 0..=u8::MAX {
+            token[at] = byte;
+            let verified = block_on(world.keyring.verify(&token));
+            assert_eq!(verified.is_ok(), byte == good, "{byte} at {at}");
+        }
+        token[at] = good;
+    }
+}
+
+#[test]
 fn the_token_that_those_were_made_from_is_accepted() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
@@ -987,6 +1003,8 @@ fn many_threads_verify_while_others_write() {
     let held = world.tenant_with_key("acme");
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also when an assertion fails, so that the threads end.
+        let _over = OnDrop(|| is_over.store(true, SeqCst));
         for _ in 0..3 {
             scope.spawn(|| {
                 while !is_over.load(SeqCst) {
@@ -1007,8 +1025,15 @@ fn many_threads_verify_while_others_write() {
             switched.unwrap();
             assert_eq!(verify(&world, &held.token).is_err(), off, "round {round}");
         }
-        is_over.store(true, SeqCst);
     });
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 // The audit observes.

@@ -9,6 +9,8 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Poll, Waker},
+    thread,
+    time::Duration,
 };
 
 use keyway::{
@@ -85,6 +87,19 @@ impl FaultyStore {
     pub fn release(&self, method: &'static str) {
         let waiting = self.faults.held.lock().unwrap().remove(method);
         waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Returns when this method has been called. What is held goes on if that does not come to be, so
+    /// that a failed test ends.
+    pub fn await_call(&self, method: &'static str) {
+        for _ in 0..10_000 {
+            if self.calls(method) > 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.release(method);
+        panic!("`{method}` was not called");
     }
 
     pub fn calls(&self, method: &'static str) -> usize {

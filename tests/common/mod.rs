@@ -6,6 +6,7 @@
     unreachable_pub,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
+    clippy::panic,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,
