@@ -38,10 +38,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let mut report = Report {
-        rounds: if quick { 15 } else { 301 },
-        ..Report::default()
-    };
+    let mut report = Report { rounds: if quick { 15 } else { 301 }, ..Report::default() };
     let world = World::new();
     hot_cases(&world, &mut report);
     many_keys(&world, if quick { 100_000 } else { 1_000_000 }, &mut report);
@@ -101,10 +98,7 @@ const BLOCKS: [Block; 2] = [[7; 64], [9; 64]];
 fn two_compressions() {
     let mut state = [1; 8];
     for block in &BLOCKS {
-        compress256(
-            black_box(&mut state),
-            black_box(std::slice::from_ref(block)),
-        );
+        compress256(black_box(&mut state), black_box(std::slice::from_ref(block)));
     }
     black_box(state);
 }
@@ -122,13 +116,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn hot_cases(world: &World, report: &mut Report) {
-    let World {
-        authority,
-        keyring,
-        token,
-        key,
-        now,
-    } = world;
+    let World { authority, keyring, token, key, now } = world;
     let requirement = keyring.requirement(["reporting"]).unwrap();
     let principal = verify(keyring, token).unwrap();
     let mut forged = token.clone();
@@ -150,11 +138,7 @@ fn hot_cases(world: &World, report: &mut Report) {
         black_box(verify(keyring, black_box(token)).unwrap());
     });
     report.case("require", 0.05, 5_000, two_compressions, || {
-        assert!(
-            black_box(&principal)
-                .require(black_box(&requirement))
-                .is_ok()
-        );
+        assert!(black_box(&principal).require(black_box(&requirement)).is_ok());
     });
     let mut random = [0; 64];
     let floor = || getrandom::fill(black_box(&mut random)).unwrap();
@@ -191,17 +175,12 @@ fn many_keys(world: &World, number: usize, report: &mut Report) {
         // Five keys a tenant, as on the Advanced tier.
         if index % 5 == 0 {
             let id = format!("tenant-{index:06}").parse().unwrap();
-            let record = world
-                .authority
-                .create_tenant(id, "advanced", world.now)
-                .unwrap();
+            let record = world.authority.create_tenant(id, "advanced", world.now).unwrap();
             tenant = Some(Arc::new(record));
         }
         let tenant = tenant.as_ref().unwrap();
         let request = NewKey::named(format!("key {index}")).scopes(["reporting"]);
-        let issued = world
-            .authority
-            .issue(tenant, request, world.now, &mut SysRng);
+        let issued = world.authority.issue(tenant, request, world.now, &mut SysRng);
         let (key, token) = issued.unwrap();
         bare.insert(*key.id().as_bytes(), u32::try_from(index).unwrap());
         let mut bytes = [0; 64];

@@ -40,9 +40,7 @@ impl TableStore {
 impl Tables {
     fn key(&mut self, tenant: &TenantId, id: KeyId) -> Answer<&mut KeyRecord> {
         let place = self.places.get(&id).filter(|(holder, _)| holder == tenant);
-        place
-            .and_then(|place| self.keys.get_mut(place))
-            .ok_or(StoreError::NotFound)
+        place.and_then(|place| self.keys.get_mut(place)).ok_or(StoreError::NotFound)
     }
 
     fn keys_of(&self, tenant: &TenantId) -> impl Iterator<Item = &KeyRecord> {
@@ -63,18 +61,9 @@ impl Tables {
 impl KeyLookup for TableStore {
     async fn lookup(&self, id: KeyId) -> Answer<Option<StoredKey>> {
         let tables = self.begin();
-        let key = tables
-            .places
-            .get(&id)
-            .and_then(|place| tables.keys.get(place))
-            .cloned();
-        let tenant = key
-            .as_ref()
-            .and_then(|key| tables.tenants.get(key.tenant()))
-            .cloned();
-        Ok(key
-            .zip(tenant)
-            .map(|(key, tenant)| StoredKey { key, tenant }))
+        let key = tables.places.get(&id).and_then(|place| tables.keys.get(place)).cloned();
+        let tenant = key.as_ref().and_then(|key| tables.tenants.get(key.tenant())).cloned();
+        Ok(key.zip(tenant).map(|(key, tenant)| StoredKey { key, tenant }))
     }
 }
 
@@ -99,22 +88,12 @@ impl KeyStore for TableStore {
         n: NonZeroUsize,
     ) -> Answer<Vec<TenantRecord>> {
         let behind = |tenant: &&TenantRecord| after.is_none_or(|after| tenant.id() > after);
-        Ok(self
-            .begin()
-            .tenants
-            .values()
-            .filter(behind)
-            .take(n.get())
-            .cloned()
-            .collect())
+        Ok(self.begin().tenants.values().filter(behind).take(n.get()).cloned().collect())
     }
 
     async fn update_tenant(&self, new: TenantRecord, replaces: u64) -> Answer<()> {
         let mut tables = self.begin();
-        let stored = tables
-            .tenants
-            .get_mut(new.id())
-            .ok_or(StoreError::NotFound)?;
+        let stored = tables.tenants.get_mut(new.id()).ok_or(StoreError::NotFound)?;
         if stored.version() != replaces {
             return Err(StoreError::Conflict);
         }
@@ -131,10 +110,7 @@ impl KeyStore for TableStore {
 
     async fn insert_key(&self, new: KeyRecord, version: u64, max: u32) -> Answer<()> {
         let mut tables = self.begin();
-        let tenant = tables
-            .tenants
-            .get(new.tenant())
-            .ok_or(StoreError::NotFound)?;
+        let tenant = tables.tenants.get(new.tenant()).ok_or(StoreError::NotFound)?;
         if tenant.version() != version {
             return Err(StoreError::Conflict);
         }
@@ -180,11 +156,7 @@ impl KeyStore for TableStore {
     async fn record_uses(&self, uses: &[KeyUse]) -> Answer<()> {
         let tables = &mut *self.begin();
         for KeyUse { id, at } in uses {
-            if let Some(key) = tables
-                .places
-                .get(id)
-                .and_then(|place| tables.keys.get_mut(place))
-            {
+            if let Some(key) = tables.places.get(id).and_then(|place| tables.keys.get_mut(place)) {
                 *key = key.clone().with_last_used(key.last_used().max(Some(*at)));
             }
         }
@@ -203,10 +175,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (acme, issued) = keyring.create_tenant_with("acme", "lite", first).await?;
         let caller = keyring.verify(&*issued.token.reveal()).await?;
         println!("{} of {} was verified", caller.name(), caller.tenant());
-        println!(
-            "second key: {}",
-            acme.issue(NewKey::named("One more")).await.unwrap_err()
-        );
+        println!("second key: {}", acme.issue(NewKey::named("One more")).await.unwrap_err());
         Ok(())
     })
 }

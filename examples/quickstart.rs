@@ -39,21 +39,11 @@ async fn story() -> Result<(), Box<dyn Error>> {
         .build()?;
 
     chapter("A tenant and its first key");
-    say(
-        "policy",
-        format!("{scopes} scopes, tiers lite (1 key) and advanced (5 keys)"),
-    );
+    say("policy", format!("{scopes} scopes, tiers lite (1 key) and advanced (5 keys)"));
     let first = NewKey::named("ERP nightly sync").scopes(["reporting", "operator"]);
     let (acme, first) = keyring.create_tenant_with("acme", "lite", first).await?;
     let token = first.token.reveal();
-    say(
-        "created",
-        format!(
-            "tenant {} on lite, with the key {:?}",
-            acme.id(),
-            first.key.name()
-        ),
-    );
+    say("created", format!("tenant {} on lite, with the key {:?}", acme.id(), first.key.name()));
     say("shown once", &*token);
     say("from now on", first.key.hint());
     let second = NewKey::named("Dashboard").scopes(["reporting"]);
@@ -61,35 +51,21 @@ async fn story() -> Result<(), Box<dyn Error>> {
 
     chapter("A larger tier");
     let change = keyring.set_tier(acme.id(), "advanced").await?;
-    say(
-        "moved",
-        format!(
-            "to advanced: {} of {} keys held",
-            change.held, change.allowed
-        ),
-    );
+    say("moved", format!("to advanced: {} of {} keys held", change.held, change.allowed));
     let mut dashboard = Zeroizing::default();
     for name in ["Dashboard", "Edge gateway", "Reports", "Sandbox"] {
-        let issued = acme
-            .issue(NewKey::named(name).scopes(["reporting"]))
-            .await?;
+        let issued = acme.issue(NewKey::named(name).scopes(["reporting"])).await?;
         say("issued", format!("{name:<12} {}", issued.key.hint()));
         if name == "Dashboard" {
             dashboard = issued.token.reveal();
         }
     }
-    say(
-        "refused",
-        refusal(acme.issue(NewKey::named("A sixth")).await),
-    );
+    say("refused", refusal(acme.issue(NewKey::named("A sixth")).await));
 
     chapter("A request");
     let header = format!("Bearer {}", &*token);
     let caller = keyring.verify_authorization(Some(&header)).await?;
-    say(
-        "verified",
-        format!("{} of {}", caller.name(), caller.tenant()),
-    );
+    say("verified", format!("{} of {}", caller.name(), caller.tenant()));
     say("may do", keyring.policy().catalog().text(caller.scopes()));
     for scope in ["reporting", "operator.jobs", "manager"] {
         let requirement = keyring.requirement([scope])?;
@@ -105,29 +81,17 @@ async fn story() -> Result<(), Box<dyn Error>> {
     let key = acme.edit(id, first.key.version(), edit).await?;
     let caller = keyring.verify(&*token).await?;
     say("narrowed", keyring.policy().catalog().text(caller.scopes()));
-    say(
-        "lost race",
-        refusal(acme.edit(id, 1, KeyEdit::new().name("Too late")).await),
-    );
+    say("lost race", refusal(acme.edit(id, 1, KeyEdit::new().name("Too late")).await));
     acme.disable(id).await?;
     say("disabled", refusal(keyring.verify(&*token).await));
     acme.enable(id).await?;
     say("enabled", accepted(keyring.verify(&*token).await.is_ok()));
-    let end = SystemClock
-        .moment()
-        .now
-        .checked_add(Duration::from_secs(3_600))
-        .ok_or("clock")?;
-    keyring
-        .suspend_key(id, Suspension::until(end, "floods the report endpoint")?)
-        .await?;
+    let end = SystemClock.moment().now.checked_add(Duration::from_secs(3_600)).ok_or("clock")?;
+    keyring.suspend_key(id, Suspension::until(end, "floods the report endpoint")?).await?;
     acme.enable(id).await?;
     say(
         "suspended",
-        format!(
-            "{}, and the tenant cannot lift it",
-            refusal(keyring.verify(&*token).await)
-        ),
+        format!("{}, and the tenant cannot lift it", refusal(keyring.verify(&*token).await)),
     );
     keyring.resume_key(id).await?;
     say("resumed", accepted(keyring.verify(&*token).await.is_ok()));
@@ -137,28 +101,16 @@ async fn story() -> Result<(), Box<dyn Error>> {
     assert!(version > key.version());
     let rotated = acme.rotate(id, version, Overlap::UntilFirstUse).await?;
     let successor = rotated.token.reveal();
-    say(
-        "rotated",
-        format!("{} becomes {}", first.key.hint(), rotated.key.hint()),
-    );
-    say(
-        "old secret",
-        accepted(keyring.verify(&*token).await.is_ok()),
-    );
-    say(
-        "new secret",
-        accepted(keyring.verify(&*successor).await.is_ok()),
-    );
+    say("rotated", format!("{} becomes {}", first.key.hint(), rotated.key.hint()));
+    say("old secret", accepted(keyring.verify(&*token).await.is_ok()));
+    say("new secret", accepted(keyring.verify(&*successor).await.is_ok()));
     say("old secret", refusal(keyring.verify(&*token).await));
 
     chapter("Finding and deleting");
     let found = acme.search("dash").await?;
     say("by name", format!("\"dash\" finds {}", names(&found)));
     let found = acme.search(&successor).await?;
-    say(
-        "by token",
-        format!("the full token finds {}", names(&found)),
-    );
+    say("by token", format!("the full token finds {}", names(&found)));
     acme.delete(id).await?;
     say("deleted", refusal(keyring.verify(&*successor).await));
 
@@ -166,10 +118,7 @@ async fn story() -> Result<(), Box<dyn Error>> {
     let reads = Arc::new(AtomicUsize::new(0));
     let node = Verifier::builder(policy, pepper()?)
         .environment("live")
-        .lookup(Counting {
-            store,
-            reads: Arc::clone(&reads),
-        })
+        .lookup(Counting { store, reads: Arc::clone(&reads) })
         .build()?;
     let mut forged = dashboard.clone();
     let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
@@ -180,10 +129,7 @@ async fn story() -> Result<(), Box<dyn Error>> {
     say("store reads", reads.load(Ordering::Relaxed));
 
     let written = keyring.flush_uses().await?;
-    say(
-        "last use",
-        format!("written for {written} key in one batch"),
-    );
+    say("last use", format!("written for {written} key in one batch"));
     Ok(())
 }
 

@@ -181,8 +181,7 @@ impl Authority {
         let scopes = self.grant(&request.scopes, tenant, request.granter)?;
         let expires_at = request.expires_at.or_else(|| {
             // Without a wish, a key lives as long as its tier allows.
-            tier.max_lifetime
-                .map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
+            tier.max_lifetime.map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
         });
         check_times(tier, request.not_before, expires_at, now, now)?;
 
@@ -238,13 +237,7 @@ impl Authority {
             changed.not_before = edit.not_before.unwrap_or(changed.not_before);
             changed.expires_at = edit.expires_at.unwrap_or(changed.expires_at);
             let tier = self.tier(&tenant.tier)?;
-            check_times(
-                tier,
-                changed.not_before,
-                changed.expires_at,
-                changed.created_at,
-                now,
-            )?;
+            check_times(tier, changed.not_before, changed.expires_at, changed.created_at, now)?;
         }
         changed.enabled = edit.enabled.unwrap_or(changed.enabled);
         self.seals.next_key(&mut changed);
@@ -282,9 +275,7 @@ impl Authority {
         let end = overlap.end(now)?;
         let minted = self.format.mint_successor(key.id, rng)?;
         let mut rotated = key.clone();
-        let unused = key
-            .previous
-            .filter(|old| old.until_first_use && now < old.until);
+        let unused = key.previous.filter(|old| old.until_first_use && now < old.until);
         rotated.previous = end.map(|(until, until_first_use)| Previous {
             digest: unused.map_or(key.digest, |old| old.digest),
             until,
@@ -320,9 +311,7 @@ impl Authority {
     }
 
     fn tier(&self, name: &str) -> Result<&Tier, ChangeError> {
-        self.policy
-            .tier(name)
-            .ok_or_else(|| ChangeError::UnknownTier(name.into()))
+        self.policy.tier(name).ok_or_else(|| ChangeError::UnknownTier(name.into()))
     }
 
     fn change_tenant(
@@ -340,11 +329,7 @@ impl Authority {
     fn check_pair(&self, key: &KeyRecord, tenant: &TenantRecord) -> Result<(), ChangeError> {
         self.seals.check_key(key)?;
         self.seals.check_tenant(tenant)?;
-        if key.tenant == tenant.id {
-            Ok(())
-        } else {
-            Err(ChangeError::OtherTenant)
-        }
+        if key.tenant == tenant.id { Ok(()) } else { Err(ChangeError::OtherTenant) }
     }
 
     /// The canonical names of `scopes`, if both the tier's ceiling and the granter cover them.
@@ -376,9 +361,7 @@ impl Authority {
         if granter.covers(set) {
             return Ok(());
         }
-        Err(ChangeError::AboveGranter(
-            self.policy.catalog().names_above(set, granter),
-        ))
+        Err(ChangeError::AboveGranter(self.policy.catalog().names_above(set, granter)))
     }
 }
 
@@ -390,14 +373,10 @@ fn check_times(
     created_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), ChangeError> {
-    let too_long = |lifetime| ChangeError::LifetimeTooLong {
-        tier: tier.name.clone(),
-        allowed: lifetime,
-    };
+    let too_long =
+        |lifetime| ChangeError::LifetimeTooLong { tier: tier.name.clone(), allowed: lifetime };
     let Some(expires_at) = expires_at else {
-        return tier
-            .max_lifetime
-            .map_or(Ok(()), |lifetime| Err(too_long(lifetime)));
+        return tier.max_lifetime.map_or(Ok(()), |lifetime| Err(too_long(lifetime)));
     };
     if expires_at <= now {
         return Err(ChangeError::ExpiryInPast(expires_at));

@@ -20,16 +20,12 @@
 /// [`BearerError::Missing`] if the value is empty or of another scheme, [`BearerError::Unreadable`]
 /// if no token follows the scheme.
 pub fn bearer_token(value: &[u8]) -> Result<&[u8], BearerError> {
-    let (scheme, rest) = value
-        .split_at_checked(SCHEME.len())
-        .ok_or(BearerError::Missing)?;
+    let (scheme, rest) = value.split_at_checked(SCHEME.len()).ok_or(BearerError::Missing)?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return Err(BearerError::Missing);
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    let (spaces, token) = rest
-        .split_at_checked(spaces)
-        .ok_or(BearerError::Unreadable)?;
+    let (spaces, token) = rest.split_at_checked(spaces).ok_or(BearerError::Unreadable)?;
     match (spaces, token) {
         // A longer scheme that begins like this one.
         ([], [byte, ..]) if is_token_character(*byte) => Err(BearerError::Missing),

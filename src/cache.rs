@@ -54,9 +54,7 @@ impl Cache {
     pub(crate) fn new(capacity: usize, max_staleness: Duration) -> Self {
         let per_shard = capacity.div_ceil(SHARDS);
         Self {
-            shards: (0..SHARDS)
-                .map(|_| RwLock::new(Index::new(per_shard)))
-                .collect(),
+            shards: (0..SHARDS).map(|_| RwLock::new(Index::new(per_shard))).collect(),
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
             max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK))
@@ -73,10 +71,7 @@ impl Cache {
         read: impl FnOnce(&Arc<ResolvedKey>) -> T,
     ) -> Option<T> {
         let hash = self.hash(id);
-        let index = self
-            .shard(hash)?
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let index = self.shard(hash)?.read().unwrap_or_else(PoisonError::into_inner);
         let key = index.find(hash, id)?;
         self.is_good(id, &key.stamp, moment).then(|| read(key))
     }
@@ -117,17 +112,13 @@ impl Cache {
         self.generations.bump_key(id);
         let hash = self.hash(id);
         if let Some(shard) = self.shard(hash) {
-            shard
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(hash, id);
+            shard.write().unwrap_or_else(PoisonError::into_inner).remove(hash, id);
         }
     }
 
     /// From here on, no verification is decided by what was loaded of this tenant's keys before.
     pub(crate) fn invalidate_tenant(&self, id: &TenantId) {
-        self.generations
-            .bump_tenant(Generations::stripe(self.hasher.hash_one(id.as_str())));
+        self.generations.bump_tenant(Generations::stripe(self.hasher.hash_one(id.as_str())));
     }
 
     /// Whether a load that began with `ticket` sees what one that begins at `moment` has to see.
@@ -158,9 +149,7 @@ impl Cache {
 
 impl core::fmt::Debug for Cache {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Cache")
-            .field("max_age", &self.max_age)
-            .finish_non_exhaustive()
+        f.debug_struct("Cache").field("max_age", &self.max_age).finish_non_exhaustive()
     }
 }
 
@@ -203,10 +192,7 @@ mod tests {
     }
 
     fn after(uptime: Duration) -> Moment {
-        Moment {
-            now: Timestamp::MAX,
-            uptime: u64::try_from(uptime.as_millis()).unwrap(),
-        }
+        Moment { now: Timestamp::MAX, uptime: u64::try_from(uptime.as_millis()).unwrap() }
     }
 
     fn seconds(uptime: u64) -> Moment {
@@ -252,19 +238,15 @@ mod tests {
         // One in 4,096 tenants shares a counter with this one.
         let stripe = |id: &str| Generations::stripe(cache.hasher.hash_one(id));
         let mut others = (0..).map(|number| std::format!("other {number}"));
-        let other = others
-            .find(|other| stripe(other) != stripe("acme"))
-            .unwrap();
+        let other = others.find(|other| stripe(other) != stripe("acme")).unwrap();
         cache.invalidate_tenant(&tenant(&other));
         assert!(cached(&cache, seconds(0)).is_some());
     }
 
     #[test]
     fn a_load_from_before_an_invalidation_is_never_served_after_it() {
-        let invalidations: [fn(&Cache); 2] = [
-            |cache| cache.invalidate_key(id()),
-            |cache| cache.invalidate_tenant(&tenant("acme")),
-        ];
+        let invalidations: [fn(&Cache); 2] =
+            [|cache| cache.invalidate_key(id()), |cache| cache.invalidate_tenant(&tenant("acme"))];
         for invalidate in invalidations {
             let cache = new();
             let ticket = cache.ticket(id(), seconds(0));
@@ -379,10 +361,7 @@ mod tests {
             cache.insert(ResolvedKey::sample(id.as_str(), "acme", ""), ticket);
             assert!(cache.with(*id, seconds(0), |key| key.id() == *id) == Some(true));
         }
-        let held = ids
-            .iter()
-            .filter(|id| cache.with(**id, seconds(0), |_| ()).is_some())
-            .count();
+        let held = ids.iter().filter(|id| cache.with(**id, seconds(0), |_| ()).is_some()).count();
         assert!(held <= capacity && held > capacity * 9 / 10, "{held}");
     }
 }

@@ -92,10 +92,7 @@ impl Keyring {
     /// This keyring for somebody, whom the audit sink and new keys then name in the host's words.
     #[must_use]
     pub fn acting_as(&self, actor: &str) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            actor: actor.into(),
-        }
+        Self { inner: Arc::clone(&self.inner), actor: actor.into() }
     }
 
     /// The keys of a tenant, and nobody else's.
@@ -111,10 +108,7 @@ impl Keyring {
     ///
     /// [`VerifyError`] says why not, and tells "denied" from "unavailable".
     pub async fn verify(&self, presented: impl AsRef<[u8]>) -> Result<Principal, VerifyError> {
-        self.inner
-            .verifier
-            .verify_as_of(presented, Freshness::Cached)
-            .await
+        self.inner.verifier.verify_as_of(presented, Freshness::Cached).await
     }
 
     /// As [`verify`](Self::verify), with data that is at most as old as `freshness` says.
@@ -183,23 +177,17 @@ impl Keyring {
     }
 
     fn randomness(&self) -> MutexGuard<'_, Randomness> {
-        self.inner
-            .randomness
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.randomness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the audit sink what was done on behalf of the actor.
     fn record(&self, tenant: &TenantId, key: Option<KeyId>, kind: AuditKind<'_>) {
-        self.shared()
-            .record(self.now(), &self.actor, Some(tenant.as_str()), key, kind);
+        self.shared().record(self.now(), &self.actor, Some(tenant.as_str()), key, kind);
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring")
-            .field("actor", &self.actor)
-            .finish_non_exhaustive()
+        f.debug_struct("Keyring").field("actor", &self.actor).finish_non_exhaustive()
     }
 }

@@ -50,10 +50,7 @@ impl Midstate {
             compress256(&mut state, core::slice::from_ref(&*block));
             state
         };
-        Self {
-            inner: state(0x36),
-            outer: state(0x5c),
-        }
+        Self { inner: state(0x36), outer: state(0x5c) }
     }
 
     /// The MAC of `message`, in time that depends on nothing.

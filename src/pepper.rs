@@ -91,11 +91,7 @@ impl Pepper {
         for (byte, secret) in block.iter_mut().zip(secret) {
             *byte = *secret;
         }
-        Self {
-            slot: 0,
-            block,
-            is_public,
-        }
+        Self { slot: 0, block, is_public }
     }
 
     /// Moves this pepper to `slot`.
@@ -130,14 +126,7 @@ impl fmt::Debug for Pepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pepper")
             .field("slot", &self.slot)
-            .field(
-                "secret",
-                if self.is_public {
-                    &"public"
-                } else {
-                    &"[redacted]"
-                },
-            )
+            .field("secret", if self.is_public { &"public" } else { &"[redacted]" })
             .finish_non_exhaustive()
     }
 }
@@ -173,10 +162,7 @@ enum Use {
 impl Peppers {
     /// A ring of one: `current` mints, checks and seals.
     pub fn new(current: Pepper) -> Self {
-        Self {
-            current,
-            older: Vec::new(),
-        }
+        Self { current, older: Vec::new() }
     }
 
     /// Adds an older pepper whose tokens and seals are still accepted.
@@ -216,10 +202,7 @@ impl Peppers {
     }
 
     pub(crate) fn for_seals(&self) -> impl Iterator<Item = &Pepper> {
-        let older = self
-            .older
-            .iter()
-            .filter(|(_, purpose)| *purpose == Use::TokensAndSeals);
+        let older = self.older.iter().filter(|(_, purpose)| *purpose == Use::TokensAndSeals);
         core::iter::once(&self.current).chain(older.map(|(pepper, _)| pepper))
     }
 }

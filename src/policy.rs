@@ -62,21 +62,14 @@ impl Policy {
         let mut ceilings = Vec::with_capacity(tiers.len());
         for (index, tier) in tiers.iter().enumerate() {
             check(tier)?;
-            if tiers
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.name == tier.name)
-            {
+            if tiers.iter().take(index).any(|earlier| earlier.name == tier.name) {
                 return Err(PolicyError::DuplicateTier(tier.name.clone()));
             }
             ceilings.push(match &tier.scopes {
                 Ceiling::All => catalog.all(),
-                Ceiling::Only(names) => {
-                    catalog.set(names).map_err(|source| PolicyError::Ceiling {
-                        tier: tier.name.clone(),
-                        source,
-                    })?
-                }
+                Ceiling::Only(names) => catalog
+                    .set(names)
+                    .map_err(|source| PolicyError::Ceiling { tier: tier.name.clone(), source })?,
             });
         }
         for (tiers, ceilings) in tiers.windows(2).zip(ceilings.windows(2)) {
@@ -88,12 +81,7 @@ impl Policy {
                 }
             }
         }
-        Ok(Self(Arc::new(Inner {
-            issuer,
-            catalog,
-            tiers,
-            ceilings,
-        })))
+        Ok(Self(Arc::new(Inner { issuer, catalog, tiers, ceilings })))
     }
 
     /// What every token begins with.
@@ -124,20 +112,12 @@ impl Policy {
 }
 
 fn check(tier: &Tier) -> Result<(), PolicyError> {
-    text::check_filled(&tier.name, 64).map_err(|problem| PolicyError::TierName {
-        name: tier.name.clone(),
-        problem,
-    })?;
-    if tier
-        .rate
-        .is_some_and(|rate| rate.requests == 0 || rate.per_seconds == 0)
-    {
+    text::check_filled(&tier.name, 64)
+        .map_err(|problem| PolicyError::TierName { name: tier.name.clone(), problem })?;
+    if tier.rate.is_some_and(|rate| rate.requests == 0 || rate.per_seconds == 0) {
         return Err(PolicyError::ZeroRate(tier.name.clone()));
     }
-    if tier
-        .max_lifetime
-        .is_some_and(|lifetime| lifetime.as_millis() == 0)
-    {
+    if tier.max_lifetime.is_some_and(|lifetime| lifetime.as_millis() == 0) {
         return Err(PolicyError::ZeroLifetime(tier.name.clone()));
     }
     Ok(())
@@ -162,11 +142,7 @@ fn check_ascending(lower: &Tier, higher: &Tier) -> Result<(), PolicyError> {
 }
 
 fn descending(lower: &Tier, higher: &Tier, what: String) -> PolicyError {
-    PolicyError::Descending {
-        lower: lower.name.clone(),
-        higher: higher.name.clone(),
-        what,
-    }
+    PolicyError::Descending { lower: lower.name.clone(), higher: higher.name.clone(), what }
 }
 
 /// A policy contradicts itself.

@@ -147,10 +147,7 @@ pub(crate) struct Seal {
 
 impl Seal {
     /// What a record carries until it is sealed. No pepper makes it.
-    pub(crate) const NONE: Self = Self {
-        slot: u8::MAX,
-        mac: [0; 32],
-    };
+    pub(crate) const NONE: Self = Self { slot: u8::MAX, mac: [0; 32] };
 
     fn write(self, writer: &mut Writer) {
         writer.raw(&[self.slot]);

@@ -54,10 +54,7 @@ impl Scope {
 
     /// Whether this name is `other` cut off at one of its dots.
     fn prefixes(&self, other: &Self) -> bool {
-        other
-            .0
-            .strip_prefix(&*self.0)
-            .is_some_and(|rest| rest.starts_with('.'))
+        other.0.strip_prefix(&*self.0).is_some_and(|rest| rest.starts_with('.'))
     }
 }
 

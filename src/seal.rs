@@ -25,12 +25,8 @@ pub struct Seals {
 impl Seals {
     /// The seals of `peppers`. Rows that a [retired](Peppers::retired) pepper sealed do not pass.
     pub fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
-        let domain: [&[u8]; 4] = [
-            b"keyway/v1/seal\0",
-            issuer.as_bytes(),
-            b"\0",
-            environment.as_bytes(),
-        ];
+        let domain: [&[u8]; 4] =
+            [b"keyway/v1/seal\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
         let keys = peppers
             .for_seals()
             .map(|pepper| {
@@ -38,10 +34,7 @@ impl Seals {
                 (pepper.slot(), mac::block(&key))
             })
             .collect();
-        Self {
-            current_slot: peppers.current().slot(),
-            keys,
-        }
+        Self { current_slot: peppers.current().slot(), keys }
     }
 
     /// Seals a new key, or one as it is.
@@ -103,34 +96,22 @@ impl Seals {
     }
 
     fn check(&self, kind: &[u8], bytes: &[u8], seal: Seal) -> Result<(), Tampered> {
-        let (_, key) = self
-            .keys
-            .iter()
-            .find(|(slot, _)| *slot == seal.slot)
-            .ok_or(Tampered(()))?;
+        let (_, key) = self.keys.iter().find(|(slot, _)| *slot == seal.slot).ok_or(Tampered(()))?;
         let mac = mac::hmac_sha256(key, &[kind, bytes]);
-        if mac::same(words(&mac), words(&seal.mac)) {
-            Ok(())
-        } else {
-            Err(Tampered(()))
-        }
+        if mac::same(words(&mac), words(&seal.mac)) { Ok(()) } else { Err(Tampered(())) }
     }
 }
 
 impl fmt::Debug for Seals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seals")
-            .field("current_slot", &self.current_slot)
-            .finish_non_exhaustive()
+        f.debug_struct("Seals").field("current_slot", &self.current_slot).finish_non_exhaustive()
     }
 }
 
 fn words(bytes: &[u8; 32]) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = chunk
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte));
+        *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
     }
     words
 }

@@ -230,11 +230,7 @@ impl KeyQuery {
 
     /// The first 100 keys.
     pub fn all() -> Self {
-        Self {
-            text: None,
-            after: None,
-            limit: NonZeroUsize::MIN.saturating_add(99),
-        }
+        Self { text: None, after: None, limit: NonZeroUsize::MIN.saturating_add(99) }
     }
 
     /// Only keys whose name, hint or id contains `text`, letter for letter; the letters A to Z match
@@ -287,9 +283,7 @@ impl KeyQuery {
         let behind = self.after.is_none_or(|cursor| KeyCursor::of(key) > cursor);
         let contains = |field: &str, text: &str| {
             // Only ASCII letters fold, so positions and lengths stay as they are.
-            field
-                .to_ascii_lowercase()
-                .contains(&text.to_ascii_lowercase())
+            field.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
         };
         behind
             && self.text.as_deref().is_none_or(|text| {
@@ -318,10 +312,7 @@ pub struct KeyCursor {
 impl KeyCursor {
     /// The place of `key`.
     pub fn of(key: &KeyRecord) -> Self {
-        Self {
-            created_at: key.created_at,
-            id: key.id,
-        }
+        Self { created_at: key.created_at, id: key.id }
     }
 }
 

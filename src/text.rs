@@ -104,11 +104,7 @@ impl<'b> Reader<'b> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Option<T>> {
-        if self.bool()? {
-            read(self).map(Some)
-        } else {
-            Some(None)
-        }
+        if self.bool()? { read(self).map(Some) } else { Some(None) }
     }
 
     pub(crate) fn list<T>(
@@ -127,9 +123,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         let units = [(86_400_000, "day"), (3_600_000, "hour"), (1_000, "second")];
-        let whole = units
-            .into_iter()
-            .find(|(unit, _)| millis.is_multiple_of(*unit));
+        let whole = units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit));
         let (unit, name) = whole.unwrap_or((1, "millisecond"));
         let plural = if millis / unit == 1 { "" } else { "s" };
         write!(f, "{} {name}{plural}", millis / unit)
@@ -222,10 +216,7 @@ mod tests {
 
     #[test]
     fn text_that_would_deceive_a_reader_is_refused() {
-        assert_eq!(
-            check("a\u{202e}b", 9),
-            Err(TextProblem::Unprintable('\u{202e}'))
-        );
+        assert_eq!(check("a\u{202e}b", 9), Err(TextProblem::Unprintable('\u{202e}')));
         assert_eq!(check_filled(" \u{a0}", 9), Err(TextProblem::Empty));
         assert_eq!(check("naïve 🔑", 7), Ok(()));
     }

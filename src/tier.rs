@@ -16,11 +16,7 @@ use core::time::Duration;
 /// # _ = (lite, advanced);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Tier {
     /// The name, 1 to 64 characters.
     pub name: String,
@@ -44,13 +40,7 @@ pub struct Tier {
 impl Tier {
     /// A tier of `keys` keys without any other limit.
     pub fn new(name: impl Into<String>, keys: u32) -> Self {
-        Self {
-            name: name.into(),
-            keys,
-            scopes: Ceiling::All,
-            rate: None,
-            max_lifetime: None,
-        }
+        Self { name: name.into(), keys, scopes: Ceiling::All, rate: None, max_lifetime: None }
     }
 
     /// The built-in tiers: Lite with 1 key and Advanced with 5.
@@ -94,11 +84,7 @@ pub enum Ceiling {
 
 /// A number of requests per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Rate {
     /// The number of requests, at least 1.
     pub requests: u32,

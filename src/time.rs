@@ -112,9 +112,7 @@ mod std_clock {
             static GOOD_UNTIL: AtomicU64 = AtomicU64::new(0);
 
             let millis = |time: Timespec| {
-                time.tv_sec
-                    .saturating_mul(1_000)
-                    .saturating_add(time.tv_nsec / 1_000_000)
+                time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
             };
             let uptime = millis(clock_gettime(ClockId::MonotonicCoarse));
             let unsigned = uptime.cast_unsigned();
@@ -186,10 +184,7 @@ mod std_clock {
                 now.load(Ordering::SeqCst).saturating_add(signed),
             );
             now.store(later.0, Ordering::SeqCst);
-            uptime.store(
-                uptime.load(Ordering::SeqCst).saturating_add(millis),
-                Ordering::SeqCst,
-            );
+            uptime.store(uptime.load(Ordering::SeqCst).saturating_add(millis), Ordering::SeqCst);
         }
 
         /// Sets the time of day, forward or back, as an administrator would. The uptime stays.

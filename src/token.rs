@@ -36,6 +36,8 @@ use crate::{
 
 /// The length of id, secret and tag together.
 const BODY_LEN: usize = 56;
+/// The length of the id.
+const PUBLIC_LEN: usize = 16;
 /// The length of id and secret, which the MAC covers.
 const MESSAGE_LEN: usize = 48;
 /// The longest prefix: 16 characters of issuer, 8 of environment and two underscores.
@@ -85,12 +87,8 @@ impl TokenFormat {
         let mut keys: Vec<Option<Midstate>> = Vec::new();
         keys.resize_with(Pepper::SLOTS.into(), || None);
         for pepper in peppers.for_tokens() {
-            let domain: [&[u8]; 4] = [
-                b"keyway/v1/token\0",
-                issuer.as_bytes(),
-                b"\0",
-                environment.as_bytes(),
-            ];
+            let domain: [&[u8]; 4] =
+                [b"keyway/v1/token\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
             let key = mac::hmac_sha256(pepper.key(), &domain);
             if let Some(slot) = keys.get_mut(usize::from(pepper.slot())) {
                 *slot = Some(Midstate::new(&key));
@@ -143,15 +141,16 @@ impl TokenFormat {
             return Err(Rejection::Forged);
         }
         let id = id.ok_or(Rejection::Forged)?;
-        Ok(Claim {
-            id,
-            digest: Digest::of(&mac),
-        })
+        Ok(Claim { id, digest: Digest::of(&mac) })
     }
 
-    /// Whether `text` has the length and the beginning of a token, and so may well be one.
-    pub fn has_shape(&self, text: &[u8]) -> bool {
-        self.split(text).is_some()
+    /// The token in a text that somebody pasted, or as much of it as is there: what begins with the
+    /// prefix and is longer than prefix and id, which are public.
+    pub fn find_in<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let found = text.get(text.find(&self.prefix)?..)?;
+        let end = found.find(|end: char| !end.is_ascii_alphanumeric() && end != '_');
+        let token = found.get(..end.unwrap_or(found.len()))?;
+        (token.len() > self.prefix.len() + PUBLIC_LEN).then_some(token)
     }
 
     /// Message and tag of a text of the right length and prefix.
@@ -184,26 +183,18 @@ impl TokenFormat {
 
 impl fmt::Debug for TokenFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFormat")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("TokenFormat").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
 pub(crate) fn check_issuer(issuer: &str) -> Result<(), FormatError> {
-    if is_label(issuer, 16) {
-        Ok(())
-    } else {
-        Err(FormatError::Issuer(issuer.into()))
-    }
+    if is_label(issuer, 16) { Ok(()) } else { Err(FormatError::Issuer(issuer.into())) }
 }
 
 fn is_label(text: &str, max_len: usize) -> bool {
     text.len() <= max_len
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// The bits of the tag: the first 6 bytes of the MAC.
@@ -255,9 +246,7 @@ impl Claim {
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Claim").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -278,10 +267,7 @@ impl Digest {
         let [_, head, tail @ ..] = *mac;
         let [a, b, c, d, e, f] = tail;
         let join = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
-        Self {
-            head: (head & 0xffff) as u16,
-            tail: [join(a, b), join(c, d), join(e, f)],
-        }
+        Self { head: (head & 0xffff) as u16, tail: [join(a, b), join(c, d), join(e, f)] }
     }
 
     #[inline]
@@ -307,10 +293,7 @@ impl Digest {
         for (word, bytes) in tail.iter_mut().zip(rest.chunks_exact(8)) {
             *word = u64::from_be_bytes(first(bytes));
         }
-        Self {
-            head: u16::from_be_bytes(first(head)),
-            tail,
-        }
+        Self { head: u16::from_be_bytes(first(head)), tail }
     }
 }
 

@@ -163,11 +163,7 @@ impl Shared {
         };
         match cached {
             Some(Ok(principal)) if !principal.claims_overlap() => Ok(Ok(principal)),
-            cached => Err(Unfinished {
-                claim,
-                moment,
-                cached,
-            }),
+            cached => Err(Unfinished { claim, moment, cached }),
         }
     }
 
@@ -177,21 +173,19 @@ impl Shared {
         unfinished: Unfinished,
         freshness: Freshness,
     ) -> Result<Principal, VerifyError> {
-        let Unfinished {
-            claim,
-            moment,
-            cached,
-        } = unfinished;
+        let Unfinished { claim, moment, cached } = unfinished;
         let now = moment.now;
-        let decision = match cached {
+        let decision = match &cached {
             Some(Ok(principal)) => {
-                self.end_overlap(&principal, &claim).await;
-                return Ok(principal);
+                self.end_overlap(principal, &claim).await;
+                return Ok(principal.clone());
             }
-            Some(Err(inactive @ Denial::Inactive(_))) => Err(inactive),
-            // Another node may have changed the secret a moment ago. Its holder has proven that the
-            // token was minted here, so this cannot be used to flood the store with made-up ones.
+            Some(Err(inactive @ Denial::Inactive(_))) => Err(inactive.clone()),
             Some(Err(Denial::Rejected(_))) | None => {
+                // A cached secret may have been changed by another node a moment ago, even while
+                // somebody's read is under way. The holder has proven that the token was minted here,
+                // so this cannot be used to flood the store with made-up ones.
+                let freshness = if cached.is_some() { Freshness::Now } else { freshness };
                 let key = match self.load(claim.id(), freshness, moment).await {
                     Ok(Some(key)) => key,
                     Ok(None) => return Err(self.reject(Rejection::Unknown, &claim, now)),
@@ -234,10 +228,8 @@ impl Shared {
     fn note_use(&self, key: &ResolvedKey, moment: Moment) {
         if key.stamp.note_use(tick(moment)) && self.store.is_some() {
             let minute = moment.now.as_millis().div_euclid(60_000) * 60_000;
-            self.uses.record(KeyUse {
-                id: key.id(),
-                at: Timestamp::saturating_from_millis(minute),
-            });
+            self.uses
+                .record(KeyUse { id: key.id(), at: Timestamp::saturating_from_millis(minute) });
         }
     }
 
@@ -248,13 +240,7 @@ impl Shared {
     }
 
     fn reject(&self, rejection: Rejection, claim: &Claim, now: Timestamp) -> VerifyError {
-        self.record(
-            now,
-            "",
-            None,
-            Some(claim.id()),
-            AuditKind::Rejected(rejection),
-        );
+        self.record(now, "", None, Some(claim.id()), AuditKind::Rejected(rejection));
         VerifyError::Rejected
     }
 
@@ -265,20 +251,20 @@ impl Shared {
                 self.record(now, "", None, key, AuditKind::Unavailable);
                 VerifyError::unavailable(Arc::clone(cause))
             }
-            LoadError::UnknownTier { tenant, tier } => {
-                let kind = AuditKind::UnknownTier(tier);
-                self.record(now, "", Some(tenant.as_str()), key, kind);
-                VerifyError::unavailable(Arc::new(error.clone()))
+            LoadError::UnknownTier { record, tier } => {
+                let tenant = Some(record.tenant.as_str());
+                self.record(now, "", tenant, key, AuditKind::UnknownTier(tier));
+                if record.holds(claim, now) {
+                    VerifyError::unavailable(Arc::new(error.clone()))
+                } else {
+                    VerifyError::Rejected
+                }
             }
             LoadError::Tampered(record) => {
                 let tenant = Some(record.tenant.as_str());
                 self.record(now, "", tenant, key, AuditKind::Tampered);
                 // Even that a record is broken is told only to who holds the secret.
-                if record.holds(claim, now) {
-                    VerifyError::Tampered
-                } else {
-                    VerifyError::Rejected
-                }
+                if record.holds(claim, now) { VerifyError::Tampered } else { VerifyError::Rejected }
             }
         }
     }
@@ -293,13 +279,7 @@ impl Shared {
         kind: AuditKind<'_>,
     ) {
         if let Some(sink) = &self.audit {
-            let event = AuditEvent {
-                at,
-                actor,
-                tenant,
-                key,
-                kind,
-            };
+            let event = AuditEvent { at, actor, tenant, key, kind };
             // The sink observes: what goes wrong in it changes no outcome.
             let _ = catch_unwind(AssertUnwindSafe(|| sink.record(&event)));
         }
@@ -326,8 +306,6 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier")
-            .field("format", self.format())
-            .finish_non_exhaustive()
+        f.debug_struct("Verifier").field("format", self.format()).finish_non_exhaustive()
     }
 }

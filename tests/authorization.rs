@@ -28,19 +28,12 @@ fn check(table: &[Row]) {
 
 #[test]
 fn the_token_follows_the_scheme() {
-    check(&[
-        (b"Bearer mm_live_7Kf3", Ok(b"mm_live_7Kf3")),
-        (b"Bearer x", Ok(b"x")),
-    ]);
+    check(&[(b"Bearer mm_live_7Kf3", Ok(b"mm_live_7Kf3")), (b"Bearer x", Ok(b"x"))]);
 }
 
 #[test]
 fn the_scheme_is_read_in_any_case() {
-    check(&[
-        (b"bearer x", Ok(b"x")),
-        (b"BEARER x", Ok(b"x")),
-        (b"bEaReR x", Ok(b"x")),
-    ]);
+    check(&[(b"bearer x", Ok(b"x")), (b"BEARER x", Ok(b"x")), (b"bEaReR x", Ok(b"x"))]);
 }
 
 #[test]
@@ -106,8 +99,5 @@ fn another_scheme_is_no_credential() {
 #[test]
 fn the_errors_say_what_is_missing() {
     assert_eq!(Missing.to_string(), "no bearer token was presented");
-    assert_eq!(
-        Unreadable.to_string(),
-        "no token follows the scheme `Bearer`"
-    );
+    assert_eq!(Unreadable.to_string(), "no token follows the scheme `Bearer`");
 }

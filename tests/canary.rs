@@ -90,11 +90,7 @@ impl Texts {
     fn leaks(&self, needles: &BTreeSet<String>) -> Vec<(String, String)> {
         let texts = self.0.lock().unwrap();
         let leaks = |text: &str| needles.iter().any(|needle| text.contains(needle));
-        texts
-            .iter()
-            .filter(|(_, text)| leaks(text))
-            .cloned()
-            .collect()
+        texts.iter().filter(|(_, text)| leaks(text)).cloned().collect()
     }
 }
 
@@ -120,10 +116,7 @@ fn windows(secret: &[u8]) -> BTreeSet<String> {
     add(&hex.to_uppercase(), 8);
     // A group of base64 may begin at any of three bytes.
     for start in 0..3 {
-        add(
-            Base64::encode_string(&secret[start..]).trim_end_matches('='),
-            8,
-        );
+        add(Base64::encode_string(&secret[start..]).trim_end_matches('='), 8);
         add(&Base64UrlUnpadded::encode_string(&secret[start..]), 8);
     }
     for bytes in secret.windows(4) {
@@ -222,27 +215,12 @@ fn pure_layer(texts: &Texts, tokens: &mut Vec<String>) {
     texts.error("InvalidTimestamp", &token.parse::<Timestamp>().unwrap_err());
     let spaced = format!("{} {}", &token[..40], &token[40..]);
     texts.error("InvalidScope", &spaced.parse::<Scope>().unwrap_err());
-    texts.error(
-        "InvalidField",
-        &token.repeat(3).parse::<TenantId>().unwrap_err(),
-    );
-    texts.error(
-        "InvalidField",
-        &Suspension::for_good(token.repeat(9)).unwrap_err(),
-    );
-    texts.error(
-        "InvalidField",
-        &Labels::new([(token.repeat(9), "")]).unwrap_err(),
-    );
+    texts.error("InvalidField", &token.repeat(3).parse::<TenantId>().unwrap_err());
+    texts.error("InvalidField", &Suspension::for_good(token.repeat(9)).unwrap_err());
+    texts.error("InvalidField", &Labels::new([(token.repeat(9), "")]).unwrap_err());
     texts.error("BearerError", &bearer_token(token.as_bytes()).unwrap_err());
-    texts.error(
-        "DecodeError",
-        &KeyRecord::decode(token.as_bytes()).unwrap_err(),
-    );
-    texts.error(
-        "DecodeError",
-        &TenantRecord::decode(token.as_bytes()).unwrap_err(),
-    );
+    texts.error("DecodeError", &KeyRecord::decode(token.as_bytes()).unwrap_err());
+    texts.error("DecodeError", &TenantRecord::decode(token.as_bytes()).unwrap_err());
     tokens.extend([token.to_string(), successor.to_string()]);
 }
 
@@ -394,9 +372,7 @@ fn no_digest_and_no_seal_is_in_any_text() {
     let texts = Texts::default();
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
     let authority = Authority::new(policy(), "live", &peppers()).unwrap();
-    let tenant = authority
-        .create_tenant("acme".parse().unwrap(), "advanced", now)
-        .unwrap();
+    let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now).unwrap();
     let issued = authority.issue(&tenant, request(), now, &mut SeededRng::new(3));
     let (key, token) = issued.unwrap();
     let claim = authority.check(token.reveal().as_bytes()).unwrap();

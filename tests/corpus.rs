@@ -26,9 +26,7 @@ mod laws;
 
 /// The files of a target, and whether each has to be accepted.
 fn corpus(target: &str) -> Vec<(String, Option<bool>, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     fs::read_dir(folder)
         .unwrap()
         .map(|entry| {
@@ -49,10 +47,7 @@ fn failures(target: &str, law: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let corpus = corpus(target);
     for expected in [true, false] {
         let files = corpus.iter().filter(|(_, is, _)| *is == Some(expected));
-        assert!(
-            files.count() > 0,
-            "{target} has no file that is accepted: {expected}"
-        );
+        assert!(files.count() > 0, "{target} has no file that is accepted: {expected}");
     }
     corpus
         .into_iter()
@@ -67,27 +62,12 @@ fn failures(target: &str, law: impl Fn(&[u8]) -> bool) -> Vec<String> {
 #[test]
 fn every_law_holds_for_its_corpus() {
     let none = [""; 0];
-    assert_eq!(
-        failures("token", |data| laws::token(data, laws::check)),
-        none
-    );
-    assert_eq!(
-        failures("policy", |data| laws::policy(data, Policy::ceiling)),
-        none
-    );
-    assert_eq!(
-        failures("scope_text", |data| laws::scope_text(data, laws::parse)),
-        none
-    );
+    assert_eq!(failures("token", |data| laws::token(data, laws::check)), none);
+    assert_eq!(failures("policy", |data| laws::policy(data, Policy::ceiling)), none);
+    assert_eq!(failures("scope_text", |data| laws::scope_text(data, laws::parse)), none);
     let decode = |bytes: &[u8]| KeyRecord::decode(bytes).ok();
     assert_eq!(failures("record", |data| laws::record(data, decode)), none);
-    assert_eq!(
-        failures("authorization", |data| laws::authorization(
-            data,
-            laws::verify
-        )),
-        none
-    );
+    assert_eq!(failures("authorization", |data| laws::authorization(data, laws::verify)), none);
 }
 
 #[test]
@@ -104,44 +84,25 @@ fn every_law_fails_for_a_planted_fault() {
 
     // A lowest tier that may do everything.
     let ceiling = |policy: &Policy, tier: &str| {
-        let is_lowest = policy
-            .tiers()
-            .first()
-            .is_some_and(|lowest| lowest.name == tier);
+        let is_lowest = policy.tiers().first().is_some_and(|lowest| lowest.name == tier);
         let all = policy.catalog().all();
-        if is_lowest {
-            Some(all)
-        } else {
-            policy.ceiling(tier)
-        }
+        if is_lowest { Some(all) } else { policy.ceiling(tier) }
     };
-    assert_ne!(
-        failures("policy", |data| laws::policy(data, ceiling)),
-        [""; 0]
-    );
+    assert_ne!(failures("policy", |data| laws::policy(data, ceiling)), [""; 0]);
 
     // Unknown names are passed over.
     let parse = |catalog: &keyway::scope::ScopeCatalog, text: &str| {
         let known = |name: &&str| catalog.iter().any(|(scope, _)| scope.as_str() == *name);
         catalog.set(text.split(' ').filter(known))
     };
-    assert_ne!(
-        failures("scope_text", |data| laws::scope_text(data, parse)),
-        [""; 0]
-    );
+    assert_ne!(failures("scope_text", |data| laws::scope_text(data, parse)), [""; 0]);
 
     // What stands behind the record is passed over.
     let decode =
         |bytes: &[u8]| (0..=bytes.len()).find_map(|end| KeyRecord::decode(&bytes[..end]).ok());
-    assert_ne!(
-        failures("record", |data| laws::record(data, decode)),
-        [""; 0]
-    );
+    assert_ne!(failures("record", |data| laws::record(data, decode)), [""; 0]);
 
     // White space around the token is trimmed.
     let verify = |value: &[u8]| laws::verify(value.trim_ascii());
-    assert_ne!(
-        failures("authorization", |data| laws::authorization(data, verify)),
-        [""; 0]
-    );
+    assert_ne!(failures("authorization", |data| laws::authorization(data, verify)), [""; 0]);
 }

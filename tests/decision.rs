@@ -86,9 +86,7 @@ fn every_combination() -> Vec<(TenantRecord, KeyRecord, String, KeyState)> {
             for of_key in suspensions() {
                 let key = authority.suspend_key(&key, of_key.clone()).unwrap();
                 for of_tenant in suspensions() {
-                    let tenant = authority
-                        .suspend_tenant(&tenant, of_tenant.clone())
-                        .unwrap();
+                    let tenant = authority.suspend_tenant(&tenant, of_tenant.clone()).unwrap();
                     let holds = |suspension: &Option<Suspension>| {
                         let suspension = suspension.as_ref()?;
                         let ended = suspension.end().is_some_and(|end| end <= at(NOW));
@@ -102,8 +100,7 @@ fn every_combination() -> Vec<(TenantRecord, KeyRecord, String, KeyState)> {
                         start
                             .filter(|start| *start > NOW)
                             .map(|start| KeyState::NotYetValid { from: at(start) }),
-                        end.filter(|end| *end <= NOW)
-                            .map(|end| KeyState::Expired { at: at(end) }),
+                        end.filter(|end| *end <= NOW).map(|end| KeyState::Expired { at: at(end) }),
                     ];
                     let expected = states.into_iter().flatten().next();
                     let expected = expected.unwrap_or(KeyState::Active);
@@ -118,11 +115,7 @@ fn every_combination() -> Vec<(TenantRecord, KeyRecord, String, KeyState)> {
 #[test]
 fn the_first_state_that_holds_is_the_state_of_a_record() {
     for (tenant, key, _, expected) in every_combination() {
-        assert_eq!(
-            KeyState::of(&key, &tenant, at(NOW)),
-            expected,
-            "{key:?} {tenant:?}"
-        );
+        assert_eq!(KeyState::of(&key, &tenant, at(NOW)), expected, "{key:?} {tenant:?}");
     }
 }
 
@@ -158,9 +151,7 @@ fn every_state_occurs_among_the_combinations() {
         "it has expired",
         "it is active",
     ] {
-        let found = every_combination()
-            .iter()
-            .any(|(_, _, _, state)| state.to_string() == name);
+        let found = every_combination().iter().any(|(_, _, _, state)| state.to_string() == name);
         assert!(found, "no key of which one says: {name}");
     }
 }
@@ -215,9 +206,7 @@ fn suspensions_end_at_exactly_their_time() {
     let until = Some(at(500));
     let suspension = Suspension::until(at(500), "load").unwrap();
 
-    let suspended = authority
-        .suspend_key(&key, Some(suspension.clone()))
-        .unwrap();
+    let suspended = authority.suspend_key(&key, Some(suspension.clone())).unwrap();
     let states = around(&authority, &tenant, &suspended, 500);
     let ban = KeyState::KeySuspended { until };
     assert_eq!(states, [ban, KeyState::Active, KeyState::Active]);
@@ -272,9 +261,7 @@ fn keys_work_at_both_ends_of_time() {
     }
     let request = new_key().not_before(Timestamp::MAX);
     let rng = &mut Seeded::new(1);
-    let (key, _) = authority
-        .issue(&tenant, request, Timestamp::MAX, rng)
-        .unwrap();
+    let (key, _) = authority.issue(&tenant, request, Timestamp::MAX, rng).unwrap();
     assert!(KeyState::of(&key, &tenant, Timestamp::MAX).is_active());
 }
 
@@ -325,10 +312,7 @@ fn the_right_secret_of_an_inactive_key_learns_why() {
         assert!(!state.is_active());
         let denied = present(&authority, &tenant, &key, &new, at(60)).unwrap_err();
         assert_eq!(denied, Denial::Inactive(state));
-        assert_eq!(
-            denied.to_string(),
-            format!("the key is not active: {state}")
-        );
+        assert_eq!(denied.to_string(), format!("the key is not active: {state}"));
     }
 }
 
@@ -345,16 +329,10 @@ fn a_token_of_one_key_does_not_prove_another() {
 
 #[test]
 fn all_rejections_read_the_same() {
-    for reason in [
-        Rejection::Malformed,
-        Rejection::Forged,
-        Rejection::Unknown,
-        Rejection::WrongSecret,
-    ] {
-        assert_eq!(
-            Denial::Rejected(reason).to_string(),
-            "the token is not valid"
-        );
+    for reason in
+        [Rejection::Malformed, Rejection::Forged, Rejection::Unknown, Rejection::WrongSecret]
+    {
+        assert_eq!(Denial::Rejected(reason).to_string(), "the token is not valid");
     }
 }
 
@@ -368,9 +346,7 @@ fn rotate(
     seed: u64,
 ) -> (KeyRecord, String) {
     let rng = &mut Seeded::new(seed);
-    let (key, token) = authority
-        .rotate(key, overlap, None, at(millis), rng)
-        .unwrap();
+    let (key, token) = authority.rotate(key, overlap, None, at(millis), rng).unwrap();
     (key, token.reveal().to_string())
 }
 
@@ -408,10 +384,7 @@ fn a_rotation_keeps_everything_but_the_secret() {
     let (key, _) = issue(&authority, &tenant, request, 1);
     let (rotated, _) = rotate(&authority, &key, Overlap::None, 5, 2);
     assert_eq!(rotated.id(), key.id());
-    assert_eq!(
-        (rotated.name(), rotated.scopes()),
-        (key.name(), key.scopes())
-    );
+    assert_eq!((rotated.name(), rotated.scopes()), (key.name(), key.scopes()));
     assert_eq!(rotated.labels(), key.labels());
     assert_eq!(rotated.expires_at(), key.expires_at());
     assert_eq!(rotated.created_at(), key.created_at());
@@ -440,10 +413,7 @@ fn an_overlap_ends_at_exactly_its_time() {
 
 #[test]
 fn an_overlap_of_no_time_is_none() {
-    assert_eq!(
-        accepted(&[(10, Overlap::For(millis(0)))], 10),
-        [false, true]
-    );
+    assert_eq!(accepted(&[(10, Overlap::For(millis(0)))], 10), [false, true]);
 }
 
 #[test]
@@ -512,11 +482,7 @@ fn rotating_again_without_an_overlap_ends_all_older_secrets() {
 
 #[test]
 fn at_most_two_secrets_live_whatever_the_rotations() {
-    let overlaps = [
-        Overlap::None,
-        Overlap::UntilFirstUse,
-        Overlap::For(millis(25)),
-    ];
+    let overlaps = [Overlap::None, Overlap::UntilFirstUse, Overlap::For(millis(25))];
     for number in 0..81_usize {
         let rotations: Vec<(i64, Overlap)> = (0..4)
             .map(|place| {
@@ -603,12 +569,7 @@ fn a_key_may_do_what_it_was_granted_as_far_as_its_tier_allows() {
 fn a_downgrade_narrows_at_once_and_an_upgrade_restores() {
     let authority = authority();
     let tenant = acme(&authority);
-    let (key, _) = issue(
-        &authority,
-        &tenant,
-        new_key().scopes(["operator.jobs", "user"]),
-        1,
-    );
+    let (key, _) = issue(&authority, &tenant, new_key().scopes(["operator.jobs", "user"]), 1);
     assert_eq!(names(&authority, &key, &tenant), "operator.jobs user");
     let tenant = authority.set_tier(&tenant, "lite").unwrap();
     assert_eq!(names(&authority, &key, &tenant), "operator.jobs");
@@ -642,11 +603,7 @@ fn a_principal_tells_who_it_is() {
     assert_eq!((caller.tenant(), caller.name()), ("acme", "ERP sync"));
     assert_eq!((caller.key_id(), caller.labels()), (key.id(), &labels));
     let catalog = authority.policy().catalog();
-    assert!(
-        caller
-            .require(&catalog.require_all(["operator.jobs"]).unwrap())
-            .is_ok()
-    );
+    assert!(caller.require(&catalog.require_all(["operator.jobs"]).unwrap()).is_ok());
     let missing = caller.require(&catalog.require_all(["user"]).unwrap());
     assert_eq!(missing.unwrap_err().to_string(), "missing scope `user`");
 }
@@ -695,10 +652,7 @@ fn nothing_above_the_ceiling_is_issued() {
         let request = new_key().scopes(scopes.iter().copied());
         authority.issue(&lite, request, at(0), &mut Seeded::new(1))
     };
-    assert_above_ceiling(
-        issue(&["operator", "user"]),
-        "tier `lite` does not allow scope `user`",
-    );
+    assert_above_ceiling(issue(&["operator", "user"]), "tier `lite` does not allow scope `user`");
     assert!(issue(&["operator", "reporting"]).is_ok());
 }
 
@@ -736,10 +690,7 @@ fn an_unknown_scope_is_neither_issued_nor_edited_in() {
     let issued = issued.unwrap_err().to_string();
     let edit = KeyEdit::new().scopes(["usr"]);
     let edited = authority.edit(&key, &tenant, edit, at(1)).unwrap_err();
-    assert_eq!(
-        [issued, edited.to_string()],
-        ["scope `usr` is not declared"; 2]
-    );
+    assert_eq!([issued, edited.to_string()], ["scope `usr` is not declared"; 2]);
 }
 
 #[test]
@@ -770,12 +721,7 @@ fn assert_above_granter<T>(result: Result<T, ChangeError>, expected: &[&str]) {
 fn granted_key() -> (Authority, TenantRecord, KeyRecord) {
     let authority = authority();
     let tenant = acme(&authority);
-    let (key, _) = issue(
-        &authority,
-        &tenant,
-        new_key().scopes(["operator", "user"]),
-        1,
-    );
+    let (key, _) = issue(&authority, &tenant, new_key().scopes(["operator", "user"]), 1);
     (authority, tenant, key)
 }
 
@@ -788,10 +734,7 @@ fn nobody_issues_more_than_they_have() {
         let request = new_key().scopes(scopes.iter().copied()).granted_by(granter);
         authority.issue(&tenant, request, at(0), &mut Seeded::new(1))
     };
-    assert_above_granter(
-        issue(&["operator.jobs", "user", "reporting"]),
-        &["reporting", "user"],
-    );
+    assert_above_granter(issue(&["operator.jobs", "user", "reporting"]), &["reporting", "user"]);
     assert!(issue(&["operator"]).is_ok());
     assert!(issue(&["operator.jobs"]).is_ok());
     assert!(issue(&[]).is_ok());
@@ -803,12 +746,7 @@ fn who_has_nothing_passes_on_nothing() {
     let tenant = acme(&authority);
     let none = authority.policy().catalog().none();
     let issue = |request: NewKey| {
-        authority.issue(
-            &tenant,
-            request.granted_by(none),
-            at(0),
-            &mut Seeded::new(1),
-        )
+        authority.issue(&tenant, request.granted_by(none), at(0), &mut Seeded::new(1))
     };
     assert_above_granter(issue(new_key().scopes(["user"])), &["user"]);
     assert!(issue(new_key()).is_ok());

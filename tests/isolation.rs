@@ -34,21 +34,14 @@ type Attempt = for<'a> fn(&'a TenantKeys, &'a Held) -> Pin<Box<dyn Future<Output
 /// Everything that a tenant's handle can be asked about a key, by its id, its token, its name or its
 /// place.
 const ATTEMPTS: [(&str, Attempt); 17] = [
-    ("find", |keys, aim| {
-        Box::pin(async { told(keys.find(aim.key.id()).await) })
-    }),
-    ("find by token", |keys, aim| {
-        Box::pin(async { told(keys.find_by_token(&aim.token).await) })
-    }),
+    ("find", |keys, aim| Box::pin(async { told(keys.find(aim.key.id()).await) })),
+    ("find by token", |keys, aim| Box::pin(async { told(keys.find_by_token(&aim.token).await) })),
     ("list", |keys, aim| {
         Box::pin(async { listed(&keys.list(&KeyQuery::all()).await.unwrap().items, aim) })
     }),
     ("list behind the place before it", |keys, aim| {
         Box::pin(async {
-            let before = KeyCursor {
-                created_at: keyway::time::Timestamp::MIN,
-                id: aim.key.id(),
-            };
+            let before = KeyCursor { created_at: keyway::time::Timestamp::MIN, id: aim.key.id() };
             let page = keys.list(&KeyQuery::all().after(before)).await.unwrap();
             listed(&page.items, aim)
         })
@@ -56,15 +49,9 @@ const ATTEMPTS: [(&str, Attempt); 17] = [
     ("search its id", |keys, aim| {
         Box::pin(async { searched(keys, aim.key.id().as_str(), aim).await })
     }),
-    ("search its hint", |keys, aim| {
-        Box::pin(async { searched(keys, aim.key.hint(), aim).await })
-    }),
-    ("search its name", |keys, aim| {
-        Box::pin(async { searched(keys, aim.key.name(), aim).await })
-    }),
-    ("search its token", |keys, aim| {
-        Box::pin(async { searched(keys, &aim.token, aim).await })
-    }),
+    ("search its hint", |keys, aim| Box::pin(async { searched(keys, aim.key.hint(), aim).await })),
+    ("search its name", |keys, aim| Box::pin(async { searched(keys, aim.key.name(), aim).await })),
+    ("search its token", |keys, aim| Box::pin(async { searched(keys, &aim.token, aim).await })),
     ("rename", |keys, aim| {
         Box::pin(async { edited(keys, aim, KeyEdit::new().name("mine")).await })
     }),
@@ -77,15 +64,9 @@ const ATTEMPTS: [(&str, Attempt); 17] = [
             edited(keys, aim, KeyEdit::new().expires_at(end)).await
         })
     }),
-    ("edit nothing", |keys, aim| {
-        Box::pin(async { edited(keys, aim, KeyEdit::new()).await })
-    }),
-    ("disable", |keys, aim| {
-        Box::pin(async { told(keys.disable(aim.key.id()).await) })
-    }),
-    ("enable", |keys, aim| {
-        Box::pin(async { told(keys.enable(aim.key.id()).await) })
-    }),
+    ("edit nothing", |keys, aim| Box::pin(async { edited(keys, aim, KeyEdit::new()).await })),
+    ("disable", |keys, aim| Box::pin(async { told(keys.disable(aim.key.id()).await) })),
+    ("enable", |keys, aim| Box::pin(async { told(keys.enable(aim.key.id()).await) })),
     ("rotate", |keys, aim| {
         Box::pin(async {
             let rotated = keys.rotate(aim.key.id(), aim.key.version(), Overlap::None);
@@ -100,9 +81,7 @@ const ATTEMPTS: [(&str, Attempt); 17] = [
             }
         })
     }),
-    ("delete", |keys, aim| {
-        Box::pin(async { told(keys.delete(aim.key.id()).await) })
-    }),
+    ("delete", |keys, aim| Box::pin(async { told(keys.delete(aim.key.id()).await) })),
 ];
 
 /// Anything but "there is no such key" tells something.
@@ -114,11 +93,7 @@ fn told<T>(result: Result<T, KeyringError>) -> Reach {
 }
 
 fn listed(keys: &[KeyRecord], aim: &Held) -> Reach {
-    if keys.iter().any(|key| key.id() == aim.key.id()) {
-        Reach::Something
-    } else {
-        Reach::Nothing
-    }
+    if keys.iter().any(|key| key.id() == aim.key.id()) { Reach::Something } else { Reach::Nothing }
 }
 
 async fn searched(keys: &TenantKeys, text: &str, aim: &Held) -> Reach {
@@ -140,10 +115,7 @@ fn nothing_that_one_tenant_tries_reaches_the_key_of_another() {
 
         let stored = block_on(victim.keys.find(victim.key.id())).unwrap();
         assert_eq!(stored, victim.key, "{name} changed it");
-        assert!(
-            block_on(world.keyring.verify(&victim.token)).is_ok(),
-            "{name} ended it"
-        );
+        assert!(block_on(world.keyring.verify(&victim.token)).is_ok(), "{name} ended it");
     }
 }
 
@@ -162,15 +134,7 @@ fn a_tenant_whose_id_differs_in_case_space_or_form_is_another_one() {
     for (name, attempt) in ATTEMPTS {
         let world = World::new();
         let victim = world.tenant_with_key("café");
-        for id in [
-            "Café",
-            "café ",
-            " café",
-            "cafe\u{301}",
-            "caf",
-            "café%",
-            "_afé",
-        ] {
+        for id in ["Café", "café ", " café", "cafe\u{301}", "caf", "café%", "_afé"] {
             world.tenant_with_key(id);
             let handle = world.keyring.tenant(tenant_id(id));
             let reach = block_on(attempt(&handle, &victim));
@@ -185,11 +149,7 @@ fn a_handle_of_a_tenant_that_does_not_exist_reaches_nothing() {
         let world = World::new();
         let victim = world.tenant_with_key("acme");
         let nobody = world.keyring.tenant(tenant_id("nobody"));
-        assert_eq!(
-            block_on(attempt(&nobody, &victim)),
-            Reach::Nothing,
-            "{name}"
-        );
+        assert_eq!(block_on(attempt(&nobody, &victim)), Reach::Nothing, "{name}");
     }
 }
 
@@ -245,10 +205,7 @@ fn a_store_that_answers_with_another_tenants_key_is_not_believed() {
     let found = block_on(globex.keys.find(globex.key.id()));
     assert!(matches!(found, Err(KeyringError::NoKey)), "{found:?}");
     let listed = block_on(globex.keys.list(&KeyQuery::all()));
-    assert!(matches!(
-        listed,
-        Err(KeyringError::Refused(ChangeError::OtherTenant))
-    ));
+    assert!(matches!(listed, Err(KeyringError::Refused(ChangeError::OtherTenant))));
     world.store.rewrite_nothing();
     assert!(block_on(globex.keys.find(globex.key.id())).is_ok());
 }

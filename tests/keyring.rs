@@ -60,60 +60,37 @@ const STATES: [(&str, fn(&World, &mut Held)); 8] = [
 
 const OPERATIONS: [(&str, fn(&World, &Held) -> String); 15] = [
     ("verify", |world, held| verified(world, held)),
-    ("describe", |world, held| {
-        match block_on(world.keyring.describe(&held.token)) {
-            Ok(description) => description.state.to_string(),
-            Err(error) => error.to_string(),
-        }
+    ("describe", |world, held| match block_on(world.keyring.describe(&held.token)) {
+        Ok(description) => description.state.to_string(),
+        Err(error) => error.to_string(),
     }),
-    ("revoke", |world, held| {
-        outcome(block_on(world.keyring.revoke(&held.token)))
-    }),
-    ("find", |_, held| {
-        outcome(block_on(held.keys.find(held.key.id())))
-    }),
+    ("revoke", |world, held| outcome(block_on(world.keyring.revoke(&held.token)))),
+    ("find", |_, held| outcome(block_on(held.keys.find(held.key.id())))),
     ("list", |_, held| {
         let page = block_on(held.keys.list(&KeyQuery::all())).unwrap();
         page.items.len().to_string()
     }),
     ("search by token", |_, held| {
-        block_on(held.keys.search(&held.token))
-            .unwrap()
-            .len()
-            .to_string()
+        block_on(held.keys.search(&held.token)).unwrap().len().to_string()
     }),
-    ("find by token", |_, held| {
-        outcome(block_on(held.keys.find_by_token(&held.token)))
-    }),
+    ("find by token", |_, held| outcome(block_on(held.keys.find_by_token(&held.token)))),
     ("edit", |_, held| {
         let edit = KeyEdit::new().name("renamed");
         outcome(block_on(held.keys.edit(held.key.id(), version(held), edit)))
     }),
-    ("enable", |_, held| {
-        outcome(block_on(held.keys.enable(held.key.id())))
-    }),
-    ("disable", |_, held| {
-        outcome(block_on(held.keys.disable(held.key.id())))
-    }),
+    ("enable", |_, held| outcome(block_on(held.keys.enable(held.key.id())))),
+    ("disable", |_, held| outcome(block_on(held.keys.disable(held.key.id())))),
     ("rotate", |_, held| {
-        let rotated = held
-            .keys
-            .rotate(held.key.id(), version(held), Overlap::None);
+        let rotated = held.keys.rotate(held.key.id(), version(held), Overlap::None);
         outcome(block_on(rotated))
     }),
-    ("delete", |_, held| {
-        outcome(block_on(held.keys.delete(held.key.id())))
-    }),
+    ("delete", |_, held| outcome(block_on(held.keys.delete(held.key.id())))),
     ("suspend key", |world, held| {
         outcome(block_on(world.keyring.suspend_key(held.key.id(), ban())))
     }),
-    ("resume key", |world, held| {
-        outcome(block_on(world.keyring.resume_key(held.key.id())))
-    }),
+    ("resume key", |world, held| outcome(block_on(world.keyring.resume_key(held.key.id())))),
     ("report leak", |world, held| {
-        outcome(block_on(
-            world.keyring.report_leak(&held.token, "seen on a forum"),
-        ))
+        outcome(block_on(world.keyring.report_leak(&held.token, "seen on a forum")))
     }),
 ];
 
@@ -258,11 +235,8 @@ fn a_table_with_one_wrong_outcome_is_noticed() {
 
 /// What of `table` is not so.
 fn differences(table: &str) -> Vec<String> {
-    let words = |line: &str| {
-        line.split('|')
-            .map(|cell| cell.trim().to_string())
-            .collect::<Vec<_>>()
-    };
+    let words =
+        |line: &str| line.split('|').map(|cell| cell.trim().to_string()).collect::<Vec<_>>();
     let mut lines = table.lines().filter(|line| !line.is_empty()).map(words);
     lines.next();
     let mut differences = Vec::new();
@@ -349,9 +323,7 @@ fn a_suspension_until_a_time_ends_by_itself() {
     let ban = Suspension::until(end, "cool down").unwrap();
     block_on(world.keyring.suspend_key(held.key.id(), ban.clone())).unwrap();
     block_on(world.keyring.suspend_tenant(held.keys.id(), ban)).unwrap();
-    world
-        .clock
-        .advance(HOUR - core::time::Duration::from_millis(1));
+    world.clock.advance(HOUR - core::time::Duration::from_millis(1));
     assert!(verified(&world, &held).ends_with("its tenant is suspended"));
     world.clock.advance(core::time::Duration::from_millis(1));
     assert_eq!(verified(&world, &held), "verified");
@@ -365,18 +337,12 @@ fn what_a_tenant_can_do_does_not_lift_a_suspension() {
     block_on(held.keys.disable(held.key.id())).unwrap();
     block_on(held.keys.enable(held.key.id())).unwrap();
     edit(&mut held, KeyEdit::new().enabled(true).name("innocent"));
-    let rotated = block_on(held.keys.rotate(
-        held.key.id(),
-        held.key.version(),
-        Overlap::UntilFirstUse,
-    ));
+    let rotated =
+        block_on(held.keys.rotate(held.key.id(), held.key.version(), Overlap::UntilFirstUse));
     let token = rotated.unwrap().token.reveal();
     for token in [&held.token, &*token] {
         let verified = block_on(world.keyring.verify(token));
-        assert!(
-            matches!(verified, Err(VerifyError::Inactive(_))),
-            "{verified:?}"
-        );
+        assert!(matches!(verified, Err(VerifyError::Inactive(_))), "{verified:?}");
     }
     block_on(world.keyring.resume_key(held.key.id())).unwrap();
     assert!(block_on(world.keyring.verify(&*token)).is_ok());
@@ -404,10 +370,7 @@ fn nobody_switches_a_key_off_by_its_id_alone() {
         let report = block_on(world.keyring.report_leak(presented, "seen"));
         assert!(matches!(report, Err(KeyringError::Rejected)), "{presented}");
         let revoked = block_on(world.keyring.revoke(presented));
-        assert!(
-            matches!(revoked, Err(KeyringError::Rejected)),
-            "{presented}"
-        );
+        assert!(matches!(revoked, Err(KeyringError::Rejected)), "{presented}");
     }
     assert_eq!(verified(&world, &held), "verified");
     assert!(block_on(world.keyring.report_leak(&held.token, "seen")).is_ok());
@@ -424,16 +387,8 @@ fn lite_holds_one_key_and_advanced_five() {
             issue(&keys, "within").unwrap();
         }
         match issue(&keys, "one too many") {
-            Err(KeyringError::QuotaExceeded {
-                tenant,
-                tier: on,
-                allowed: said,
-                held,
-            }) => {
-                assert_eq!(
-                    (tenant.as_str(), &*on, said, held),
-                    (tier, tier, allowed, allowed)
-                );
+            Err(KeyringError::QuotaExceeded { tenant, tier: on, allowed: said, held }) => {
+                assert_eq!((tenant.as_str(), &*on, said, held), (tier, tier, allowed, allowed));
             }
             other => panic!("{other:?}"),
         }
@@ -445,10 +400,7 @@ fn the_first_key_counts() {
     let world = World::new();
     let (keys, first) = block_on(world.keyring.create_tenant("acme", "lite")).unwrap();
     assert_eq!(first.key.name(), "default");
-    assert!(matches!(
-        issue(&keys, "second"),
-        Err(KeyringError::QuotaExceeded { .. })
-    ));
+    assert!(matches!(issue(&keys, "second"), Err(KeyringError::QuotaExceeded { .. })));
 }
 
 #[test]
@@ -464,10 +416,7 @@ fn a_key_counts_whatever_its_state_until_it_is_deleted() {
         if state == "deleted" {
             assert!(sixth.is_ok(), "{sixth:?}");
         } else {
-            assert!(
-                matches!(sixth, Err(KeyringError::QuotaExceeded { .. })),
-                "{state}"
-            );
+            assert!(matches!(sixth, Err(KeyringError::QuotaExceeded { .. })), "{state}");
         }
     }
 }
@@ -513,17 +462,11 @@ fn scopes_above_the_tier_are_refused_by_name_when_issued_and_when_edited() {
     let world = World::new();
     let keys = block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
     let refused = block_on(keys.issue(NewKey::named("k").scopes(["manager", "erp"])));
-    assert_eq!(
-        outcome(refused),
-        "tier `lite` does not allow scope `manager`"
-    );
+    assert_eq!(outcome(refused), "tier `lite` does not allow scope `manager`");
     let issued = block_on(keys.issue(NewKey::named("k").scopes(["erp"]))).unwrap();
     let edit = KeyEdit::new().scopes(["manager"]);
     let refused = block_on(keys.edit(issued.key.id(), 1, edit));
-    assert_eq!(
-        outcome(refused),
-        "tier `lite` does not allow scope `manager`"
-    );
+    assert_eq!(outcome(refused), "tier `lite` does not allow scope `manager`");
 }
 
 #[test]
@@ -546,10 +489,7 @@ fn many_threads_on_two_nodes_never_get_more_keys_than_the_tier_allows() {
                     })
                 })
                 .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(issued, 5);
         let stored = block_on(world.store.memory().count_keys(keys.id())).unwrap();
@@ -568,10 +508,7 @@ fn a_key_issued_while_the_tier_changes_is_counted_against_the_new_tier() {
         block_on(world.keyring.set_tier(held.keys.id(), "lite")).unwrap();
         world.store.release("insert_key");
         let issued = issuing.join().unwrap();
-        assert!(matches!(
-            issued,
-            Err(KeyringError::QuotaExceeded { allowed: 1, .. })
-        ));
+        assert!(matches!(issued, Err(KeyringError::QuotaExceeded { allowed: 1, .. })));
     });
 }
 
@@ -600,10 +537,7 @@ fn a_tenant_whose_first_key_cannot_be_granted_is_not_created() {
     ];
     for request in requests {
         let created = block_on(world.keyring.create_tenant_with("acme", "lite", request));
-        assert!(
-            matches!(created, Err(KeyringError::Refused(_))),
-            "{created:?}"
-        );
+        assert!(matches!(created, Err(KeyringError::Refused(_))), "{created:?}");
     }
     let found = block_on(world.keyring.find_tenant(&tenant_id("acme")));
     assert!(matches!(found, Err(KeyringError::NoTenant(_))));
@@ -615,15 +549,9 @@ fn a_tier_without_keys_has_tenants_only_without_a_first_key() {
     let policy = Policy::new("mm", catalog(), [Tier::new("none", 0)]).unwrap();
     let world = World::with(policy, |builder| builder);
     let created = block_on(world.keyring.create_tenant("acme", "none"));
-    assert!(matches!(
-        created,
-        Err(KeyringError::QuotaExceeded { allowed: 0, .. })
-    ));
+    assert!(matches!(created, Err(KeyringError::QuotaExceeded { allowed: 0, .. })));
     let keys = block_on(world.keyring.create_empty_tenant("acme", "none")).unwrap();
-    assert!(matches!(
-        issue(&keys, "k"),
-        Err(KeyringError::QuotaExceeded { .. })
-    ));
+    assert!(matches!(issue(&keys, "k"), Err(KeyringError::QuotaExceeded { .. })));
 }
 
 #[test]
@@ -643,10 +571,7 @@ fn a_deleted_tenant_is_gone_with_its_keys_and_one_of_its_name_starts_empty() {
     assert_eq!(verified(&world, &held), "verified");
     block_on(world.keyring.delete_tenant(held.keys.id())).unwrap();
     assert_eq!(verified(&world, &held), "the API key is not valid");
-    assert!(matches!(
-        issue(&held.keys, "k"),
-        Err(KeyringError::NoTenant(_))
-    ));
+    assert!(matches!(issue(&held.keys, "k"), Err(KeyringError::NoTenant(_))));
 
     let keys = block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
     assert_eq!(verified(&world, &held), "the API key is not valid");
@@ -702,11 +627,7 @@ fn of_two_edits_of_one_version_one_wins_and_the_other_is_a_conflict() {
         let late =
             scope.spawn(|| block_on(there.edit(held.key.id(), 1, KeyEdit::new().name("late"))));
         node.store.await_call("update_key");
-        block_on(
-            held.keys
-                .edit(held.key.id(), 1, KeyEdit::new().name("first")),
-        )
-        .unwrap();
+        block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("first"))).unwrap();
         node.store.release("update_key");
         assert!(matches!(late.join().unwrap(), Err(KeyringError::Conflict)));
     });
@@ -724,17 +645,10 @@ fn switching_goes_through_whatever_else_changes_meanwhile() {
     thread::scope(|scope| {
         let switching = scope.spawn(|| block_on(there.disable(held.key.id())));
         node.store.await_call("update_key");
-        block_on(
-            held.keys
-                .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),
-        )
-        .unwrap();
+        block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("renamed"))).unwrap();
         node.store.release("update_key");
         let key = switching.join().unwrap().unwrap();
-        assert_eq!(
-            (key.name(), key.enabled(), key.version()),
-            ("renamed", false, 3)
-        );
+        assert_eq!((key.name(), key.enabled(), key.version()), ("renamed", false, 3));
     });
 }
 
@@ -761,11 +675,7 @@ fn a_leak_report_is_not_lost_over_somebody_elses_change() {
     thread::scope(|scope| {
         let reporting = scope.spawn(|| block_on(node.keyring.report_leak(&held.token, "seen")));
         node.store.await_call("update_key");
-        block_on(
-            held.keys
-                .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),
-        )
-        .unwrap();
+        block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("renamed"))).unwrap();
         node.store.release("update_key");
         let key = reporting.join().unwrap().unwrap();
         assert_eq!((key.name(), key.version()), ("renamed", 3));
@@ -801,9 +711,7 @@ fn an_overlap_for_a_time_ends_then_and_not_with_the_first_use() {
     let rotated = block_on(held.keys.rotate(held.key.id(), 1, Overlap::For(HOUR))).unwrap();
     let token = rotated.token.reveal();
     assert!(block_on(world.keyring.verify(&*token)).is_ok());
-    world
-        .clock
-        .advance(HOUR - core::time::Duration::from_millis(1));
+    world.clock.advance(HOUR - core::time::Duration::from_millis(1));
     let caller = block_on(world.keyring.verify(&held.token)).unwrap();
     assert!(caller.used_previous_secret());
     world.clock.advance(core::time::Duration::from_millis(1));
@@ -847,10 +755,7 @@ fn rotating_again_before_the_first_use_replaces_the_unused_secret() {
     };
     let lost = rotate(1);
     let kept = rotate(2);
-    assert!(matches!(
-        block_on(world.keyring.verify(&*lost)),
-        Err(VerifyError::Rejected)
-    ));
+    assert!(matches!(block_on(world.keyring.verify(&*lost)), Err(VerifyError::Rejected)));
     assert_eq!(verified(&world, &held), "verified");
     assert!(block_on(world.keyring.verify(&*kept)).is_ok());
     assert_eq!(verified(&world, &held), "the API key is not valid");
@@ -861,19 +766,12 @@ fn at_most_two_secrets_of_a_key_live() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let mut tokens = vec![held.token.clone()];
-    for (version, overlap) in [
-        Overlap::For(HOUR),
-        Overlap::For(DAY),
-        Overlap::UntilFirstUse,
-    ]
-    .into_iter()
-    .enumerate()
+    for (version, overlap) in
+        [Overlap::For(HOUR), Overlap::For(DAY), Overlap::UntilFirstUse].into_iter().enumerate()
     {
         let rotated = block_on(held.keys.rotate(held.key.id(), version as u64 + 1, overlap));
         tokens.push(rotated.unwrap().token.reveal().to_string());
-        let live = tokens
-            .iter()
-            .filter(|token| block_on(held.keys.find_by_token(token)).is_ok());
+        let live = tokens.iter().filter(|token| block_on(held.keys.find_by_token(token)).is_ok());
         assert_eq!(live.count(), 2);
     }
 }
@@ -927,13 +825,7 @@ fn a_key_deleted_between_two_pages_hides_no_other() {
 fn a_search_takes_every_character_as_it_is() {
     let world = World::new();
     let keys = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
-    for name in [
-        "100% off",
-        "snake_case",
-        "it's \"quoted\"",
-        "🔑 café",
-        "back\\slash",
-    ] {
+    for name in ["100% off", "snake_case", "it's \"quoted\"", "🔑 café", "back\\slash"] {
         issue(&keys, name).unwrap();
     }
     let cases: [(&str, &[&str]); 16] = [
@@ -1015,15 +907,9 @@ fn scopes(names: &[&str]) -> ScopeSet {
 fn who_grants_at_most_some_scopes_cannot_issue_a_key_above_them() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let clerk = held
-        .keys
-        .clone()
-        .granting_at_most(scopes(&["operator.read", "erp"]));
+    let clerk = held.keys.clone().granting_at_most(scopes(&["operator.read", "erp"]));
     let refused = block_on(clerk.issue(NewKey::named("k").scopes(["operator", "erp"])));
-    assert_eq!(
-        outcome(refused),
-        "whoever grants scope `operator` must have it too"
-    );
+    assert_eq!(outcome(refused), "whoever grants scope `operator` must have it too");
     assert!(
         block_on(clerk.issue(NewKey::named("k").scopes(["operator.read", "reporting"]))).is_ok()
     );
@@ -1034,15 +920,9 @@ fn who_grants_at_most_some_scopes_cannot_issue_a_key_above_them() {
 fn who_grants_at_most_some_scopes_cannot_leave_an_edited_key_above_them() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let issued = block_on(
-        held.keys
-            .issue(NewKey::named("strong").scopes(["operator"])),
-    );
+    let issued = block_on(held.keys.issue(NewKey::named("strong").scopes(["operator"])));
     let strong = issued.unwrap().key.id();
-    let clerk = held
-        .keys
-        .clone()
-        .granting_at_most(scopes(&["operator.read"]));
+    let clerk = held.keys.clone().granting_at_most(scopes(&["operator.read"]));
 
     let above = [
         KeyEdit::new().scopes(["operator"]),
@@ -1057,18 +937,12 @@ fn who_grants_at_most_some_scopes_cannot_leave_an_edited_key_above_them() {
         let Err(KeyringError::Refused(ChangeError::AboveGranter(missing))) = refused else {
             panic!("{edit:?}: {refused:?}");
         };
-        assert_eq!(
-            missing.first().map(keyway::scope::Scope::as_str),
-            Some("operator")
-        );
+        assert_eq!(missing.first().map(keyway::scope::Scope::as_str), Some("operator"));
     }
     // Less is always theirs to give, and anybody who edits keys may switch one off.
     block_on(clerk.edit(strong, 1, KeyEdit::new().enabled(false))).unwrap();
     let enabled = block_on(clerk.enable(strong));
-    assert!(matches!(
-        enabled,
-        Err(KeyringError::Refused(ChangeError::AboveGranter(_)))
-    ));
+    assert!(matches!(enabled, Err(KeyringError::Refused(ChangeError::AboveGranter(_)))));
     block_on(clerk.edit(strong, 2, KeyEdit::new().scopes(["operator.read"]))).unwrap();
     assert!(block_on(clerk.enable(strong)).is_ok());
 }
@@ -1077,15 +951,9 @@ fn who_grants_at_most_some_scopes_cannot_leave_an_edited_key_above_them() {
 fn who_grants_at_most_some_scopes_cannot_get_the_secret_of_a_key_above_them() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let clerk = held
-        .keys
-        .clone()
-        .granting_at_most(scopes(&["operator.read"]));
+    let clerk = held.keys.clone().granting_at_most(scopes(&["operator.read"]));
     let refused = block_on(clerk.rotate(held.key.id(), 1, Overlap::None));
-    assert_eq!(
-        outcome(refused),
-        "whoever grants scope `reporting` must have it too"
-    );
+    assert_eq!(outcome(refused), "whoever grants scope `reporting` must have it too");
     assert_eq!(verified(&world, &held), "verified");
     let peer = held.keys.clone().granting_at_most(scopes(&["erp"]));
     assert!(block_on(peer.rotate(held.key.id(), 1, Overlap::None)).is_ok());
@@ -1110,20 +978,12 @@ fn the_bound_of_a_handle_does_not_lift_a_narrower_one_in_the_request() {
 
     let request = NewKey::named("k").scopes(["manager"]).granted_by(narrow);
     let refused = block_on(wide.issue(request));
-    assert_eq!(
-        outcome(refused),
-        "whoever grants scope `manager` must have it too"
-    );
+    assert_eq!(outcome(refused), "whoever grants scope `manager` must have it too");
     let edit = KeyEdit::new().scopes(["manager"]).granted_by(narrow);
     let refused = block_on(wide.edit(held.key.id(), 1, edit));
-    assert_eq!(
-        outcome(refused),
-        "whoever grants scope `manager` must have it too"
-    );
+    assert_eq!(outcome(refused), "whoever grants scope `manager` must have it too");
 
-    let request = NewKey::named("k")
-        .scopes(["operator.read"])
-        .granted_by(narrow);
+    let request = NewKey::named("k").scopes(["operator.read"]).granted_by(narrow);
     assert!(block_on(wide.issue(request)).is_ok());
 }
 
@@ -1197,13 +1057,7 @@ fn operators_changes_are_told_to_the_audit() {
     block_on(operator.resume_key(id)).unwrap();
     block_on(operator.report_leak(&held.token, "seen")).unwrap();
     block_on(operator.revoke(&held.token)).unwrap();
-    assert!(
-        world
-            .audit
-            .events()
-            .iter()
-            .all(|event| event.actor == "operator")
-    );
+    assert!(world.audit.events().iter().all(|event| event.actor == "operator"));
     assert_eq!(
         world.audit.kinds(),
         [
@@ -1305,11 +1159,7 @@ fn an_outage_is_unavailable_with_its_cause_for_every_operation() {
     let error = block_on(world.keyring.create_tenant("acme", "lite")).unwrap_err();
     assert_eq!(
         common::chain(&error),
-        [
-            "the store is not available",
-            "the store did not answer",
-            "the test pulled the plug"
-        ]
+        ["the store is not available", "the store did not answer", "the test pulled the plug"]
     );
 }
 
@@ -1333,41 +1183,25 @@ fn a_write_whose_answer_is_lost_is_unavailable_and_holds_at_once_if_it_was_done(
 fn a_tampered_key_is_neither_shown_nor_changed_and_the_audit_is_told() {
     type Change = fn(&Keyring, &Held) -> Result<(), KeyringError>;
     let changes: [(&str, Change); 9] = [
-        ("find", |_, held| {
-            block_on(held.keys.find(held.key.id())).map(drop)
-        }),
-        ("list", |_, held| {
-            block_on(held.keys.list(&KeyQuery::all())).map(drop)
-        }),
+        ("find", |_, held| block_on(held.keys.find(held.key.id())).map(drop)),
+        ("list", |_, held| block_on(held.keys.list(&KeyQuery::all())).map(drop)),
         ("edit", |_, held| {
             block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("x"))).map(drop)
         }),
-        ("disable", |_, held| {
-            block_on(held.keys.disable(held.key.id())).map(drop)
-        }),
-        ("rotate", |_, held| {
-            block_on(held.keys.rotate(held.key.id(), 1, Overlap::None)).map(drop)
-        }),
-        ("suspend", |keyring, held| {
-            block_on(keyring.suspend_key(held.key.id(), ban())).map(drop)
-        }),
-        ("describe", |keyring, held| {
-            block_on(keyring.describe(&held.token)).map(drop)
-        }),
+        ("disable", |_, held| block_on(held.keys.disable(held.key.id())).map(drop)),
+        ("rotate", |_, held| block_on(held.keys.rotate(held.key.id(), 1, Overlap::None)).map(drop)),
+        ("suspend", |keyring, held| block_on(keyring.suspend_key(held.key.id(), ban())).map(drop)),
+        ("describe", |keyring, held| block_on(keyring.describe(&held.token)).map(drop)),
         ("report leak", |keyring, held| {
             block_on(keyring.report_leak(&held.token, "seen")).map(drop)
         }),
-        ("find by token", |_, held| {
-            block_on(held.keys.find_by_token(&held.token)).map(drop)
-        }),
+        ("find by token", |_, held| block_on(held.keys.find_by_token(&held.token)).map(drop)),
     ];
     for (name, change) in changes {
         let world = World::new();
         let held = world.tenant_with_key("acme");
         world.audit.take_kinds();
-        world
-            .store
-            .rewrite_keys(|key| Ok(common::with_text(&key, "reporting", "manager")));
+        world.store.rewrite_keys(|key| Ok(common::with_text(&key, "reporting", "manager")));
         let writes = world.store.writes();
         let error = change(&world.keyring, &held).unwrap_err();
         assert!(error.is_tampered(), "{name}: {error:?}");
@@ -1382,17 +1216,11 @@ fn a_tampered_key_is_neither_shown_nor_changed_and_the_audit_is_told() {
 fn a_tampered_tenant_gets_no_keys_and_no_changes() {
     let world = World::new();
     let (keys, _) = block_on(world.keyring.create_tenant("acme", "lite")).unwrap();
-    world
-        .store
-        .rewrite_tenants(|tenant| Ok(common::tenant_with_text(&tenant, "lite", "advanced")));
+    world.store.rewrite_tenants(|tenant| Ok(common::tenant_with_text(&tenant, "lite", "advanced")));
     assert!(issue(&keys, "second").unwrap_err().is_tampered());
     let moved = block_on(world.keyring.set_tier(keys.id(), "advanced"));
     assert!(moved.unwrap_err().is_tampered());
-    assert!(
-        block_on(world.keyring.tenants(None, 9))
-            .unwrap_err()
-            .is_tampered()
-    );
+    assert!(block_on(world.keyring.tenants(None, 9)).unwrap_err().is_tampered());
     world.store.rewrite_nothing();
     assert!(block_on(world.keyring.set_tier(keys.id(), "advanced")).is_ok());
 }

@@ -53,10 +53,7 @@ fn faults(file: &str, text: &str) -> Vec<String> {
 /// All paths of the crate in `text`, such as `store/memory/MemoryStore`. Tests may reach up, and so
 /// may links in documentation.
 fn imports(file: &str, text: &str) -> BTreeSet<String> {
-    let text = text
-        .split("\n#[cfg(test)]\nmod tests")
-        .next()
-        .unwrap_or_default();
+    let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code: String = text
         .lines()
         .map(|line| line.split("//").next().unwrap_or_default())
@@ -91,16 +88,11 @@ fn expand<'t>(base: &str, text: &'t str, found: &mut BTreeSet<String>) -> &'t st
             if let Some(rest) = rest.strip_prefix('}') {
                 return rest;
             }
-            assert!(
-                !rest.is_empty(),
-                "a brace is open in the imports of `{base}`"
-            );
+            assert!(!rest.is_empty(), "a brace is open in the imports of `{base}`");
             rest = expand(base, rest, found);
         }
     }
-    let end = text
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let path = match (name, base) {
         ("self" | "", base) => base.to_owned(),
@@ -114,9 +106,7 @@ fn expand<'t>(base: &str, text: &'t str, found: &mut BTreeSet<String>) -> &'t st
     found.insert(path);
     let rest = rest.trim_start();
     // `*`, or another name for it.
-    let end = rest
-        .find(|c: char| matches!(c, ',' | '}' | ';' | '\n'))
-        .unwrap_or(rest.len());
+    let end = rest.find(|c: char| matches!(c, ',' | '}' | ';' | '\n')).unwrap_or(rest.len());
     &rest[end..]
 }
 
@@ -181,10 +171,7 @@ mod tests { use crate::keyring::Keyring; }
 #[test]
 fn every_fault_is_found() {
     let fine = [
-        (
-            "keyring/tenant",
-            "use crate::{store::AnyStore, verifier::Verifier};",
-        ),
+        ("keyring/tenant", "use crate::{store::AnyStore, verifier::Verifier};"),
         ("store/memory", "use super::{KeyStore, StoreError};"),
         ("seal", "use crate::decision::KeyState;"),
         ("lib", "pub mod keyring;"),
@@ -197,10 +184,7 @@ fn every_fault_is_found() {
         ("token/mint", "use crate::{mac, record::{KeyRecord}};"),
         ("scope", "fn of(policy: &crate::policy::Policy) {}"),
         ("store/erased", "use super::memory::MemoryStore;"),
-        (
-            "store",
-            "use crate::{\n    store::{\n        memory::MemoryStore\n    }\n};",
-        ),
+        ("store", "use crate::{\n    store::{\n        memory::MemoryStore\n    }\n};"),
         ("store", "use crate::novelty::Thing;"),
         ("novelty", ""),
     ];

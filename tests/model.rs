@@ -41,14 +41,8 @@ use proptest::{
 
 const MINUTE: i64 = 60_000;
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
-const SCOPES: [&str; 6] = [
-    "erp",
-    "manager",
-    "operator",
-    "operator.jobs",
-    "operator.read",
-    "reporting",
-];
+const SCOPES: [&str; 6] =
+    ["erp", "manager", "operator", "operator.jobs", "operator.read", "reporting"];
 /// Name, number of keys, and ceiling.
 const TIERS: [(&str, usize, &[&str]); 2] =
     [("lite", 1, &["operator", "erp"]), ("advanced", 5, &SCOPES)];
@@ -56,44 +50,23 @@ const TIERS: [(&str, usize, &[&str]); 2] =
 /// One step. Tenants, keys and tokens are numbers that are brought into range.
 #[derive(Clone, Debug)]
 enum Op {
-    CreateTenant {
-        tenant: usize,
-        tier: usize,
-        with_key: bool,
-    },
+    CreateTenant { tenant: usize, tier: usize, with_key: bool },
     DeleteTenant(usize),
     SetTier(usize, usize),
     SuspendTenant(usize, Option<i64>),
     ResumeTenant(usize),
-    Issue {
-        tenant: usize,
-        scopes: u8,
-        start: Option<i64>,
-        end: Option<i64>,
-        granter: Option<u8>,
-    },
+    Issue { tenant: usize, scopes: u8, start: Option<i64>, end: Option<i64>, granter: Option<u8> },
     Edit(Edit),
-    Rotate {
-        key: usize,
-        stale: bool,
-        overlap: Overlap,
-        granter: Option<u8>,
-    },
+    Rotate { key: usize, stale: bool, overlap: Overlap, granter: Option<u8> },
     Switch(usize, bool),
-    Delete {
-        key: usize,
-        tenant: Option<usize>,
-    },
+    Delete { key: usize, tenant: Option<usize> },
     SuspendKey(usize, Option<i64>),
     ResumeKey(usize),
     Verify(usize, Freshness),
     Describe(usize),
     ReportLeak(usize),
     Revoke(usize),
-    Find {
-        key: usize,
-        tenant: Option<usize>,
-    },
+    Find { key: usize, tenant: Option<usize> },
     Advance(u64),
     NewPepper,
     Reseal,
@@ -138,27 +111,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         option::weighted(0.3, any::<bool>()),
         granter(),
     );
-    let edit = edit.prop_map(
-        |((key, tenant, stale), scopes, start, end, enabled, granter)| {
-            Op::Edit(Edit {
-                key,
-                tenant,
-                stale,
-                scopes,
-                start,
-                end,
-                enabled,
-                granter,
-            })
-        },
-    );
-    let issue = (
-        tenant(),
-        scopes(),
-        option::weighted(0.2, minutes()),
-        until(),
-        granter(),
-    );
+    let edit = edit.prop_map(|((key, tenant, stale), scopes, start, end, enabled, granter)| {
+        Op::Edit(Edit { key, tenant, stale, scopes, start, end, enabled, granter })
+    });
+    let issue = (tenant(), scopes(), option::weighted(0.2, minutes()), until(), granter());
     let issue = issue.prop_map(|(tenant, scopes, start, end, granter)| Op::Issue {
         tenant,
         scopes,
@@ -202,14 +158,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     ];
     // A tenant to begin with, so that no history is about nothing.
     collection::vec(step, 1..=40).prop_map(|mut ops| {
-        ops.insert(
-            0,
-            Op::CreateTenant {
-                tenant: 0,
-                tier: 1,
-                with_key: true,
-            },
-        );
+        ops.insert(0, Op::CreateTenant { tenant: 0, tier: 1, with_key: true });
         ops
     })
 }
@@ -285,27 +234,16 @@ impl Model {
             let above = |upper: &&&str| **upper != lower && self.implies(upper, lower);
             scopes.iter().any(|upper| above(&upper))
         };
-        scopes
-            .iter()
-            .copied()
-            .filter(|scope| !implied(scope))
-            .collect()
+        scopes.iter().copied().filter(|scope| !implied(scope)).collect()
     }
 
     fn above(&self, scopes: &BTreeSet<&'static str>, bound: &BTreeSet<&'static str>) -> String {
         let missing = self.maximal(scopes).into_iter();
-        missing
-            .filter(|scope| !self.holds(bound, scope))
-            .collect::<Vec<_>>()
-            .join(" ")
+        missing.filter(|scope| !self.holds(bound, scope)).collect::<Vec<_>>().join(" ")
     }
 
     fn ceiling(&self, tenant: usize) -> BTreeSet<&'static str> {
-        TIERS[self.tenants[&tenant].tier]
-            .2
-            .iter()
-            .copied()
-            .collect()
+        TIERS[self.tenants[&tenant].tier].2.iter().copied().collect()
     }
 
     fn held(&self, tenant: usize) -> usize {
@@ -353,15 +291,7 @@ impl Model {
             return Err("the tenant exists".into());
         }
         let (suspended, version, slot) = (None, 1, self.slot);
-        self.tenants.insert(
-            tenant,
-            TenantModel {
-                tier,
-                suspended,
-                version,
-                slot,
-            },
-        );
+        self.tenants.insert(tenant, TenantModel { tier, suspended, version, slot });
         Ok(())
     }
 
@@ -388,23 +318,12 @@ impl Model {
 
     fn set_tier(&mut self, tenant: usize, tier: usize) -> Result<String, String> {
         self.change_tenant(tenant, |tenant| tenant.tier = tier)?;
-        let held = self
-            .keys
-            .values()
-            .filter(|key| key.tenant == tenant)
-            .count();
+        let held = self.keys.values().filter(|key| key.tenant == tenant).count();
         Ok(format!("{held} of {}", TIERS[tier].1))
     }
 
     fn issue(&self, op: &Op) -> Result<(), String> {
-        let Op::Issue {
-            tenant,
-            scopes,
-            start,
-            end,
-            granter,
-        } = op
-        else {
+        let Op::Issue { tenant, scopes, start, end, granter } = op else {
             unreachable!("only an issue is issued");
         };
         let tier = self.tenants.get(tenant).ok_or("no tenant")?.tier;
@@ -467,9 +386,7 @@ impl Model {
             None if only_disables => {}
             None => self.check_granter(&key.scopes, edit.granter)?,
         }
-        let start = edit
-            .start
-            .map_or(key.start, |start| start.map(|at| self.at(at)));
+        let start = edit.start.map_or(key.start, |start| start.map(|at| self.at(at)));
         let end = edit.end.map_or(key.end, |end| end.map(|at| self.at(at)));
         if edit.start.is_some() || edit.end.is_some() {
             self.check_times(start, end)?;
@@ -589,15 +506,8 @@ impl Model {
         };
         let scopes: Vec<_> = SCOPES.iter().filter(granted).copied().collect();
         let tenant = TENANTS[key.tenant];
-        let old = if is_current {
-            ""
-        } else {
-            " with the old secret"
-        };
-        (
-            format!("{tenant}'s {id}{old} may {scopes:?}"),
-            Some((id, is_current)),
-        )
+        let old = if is_current { "" } else { " with the old secret" };
+        (format!("{tenant}'s {id}{old} may {scopes:?}"), Some((id, is_current)))
     }
 
     fn use_key(&mut self, token: &str) -> String {
@@ -621,10 +531,7 @@ impl Model {
     }
 
     fn reseal(&mut self) -> u64 {
-        let (current, bump) = (
-            self.slot,
-            u64::from(self.flaw != Flaw::ResealingKeepsVersions),
-        );
+        let (current, bump) = (self.slot, u64::from(self.flaw != Flaw::ResealingKeepsVersions));
         let mut sealed = 0;
         let mut seal = |slot: &mut u8, version: &mut u64| {
             if *slot != current {
@@ -675,10 +582,7 @@ fn picture_of(
 
 fn chosen(mask: u8) -> BTreeSet<&'static str> {
     let is_in = |bit: &usize| mask >> bit & 1 == 1;
-    (0..SCOPES.len())
-        .filter(is_in)
-        .map(|bit| SCOPES[bit])
-        .collect()
+    (0..SCOPES.len()).filter(is_in).map(|bit| SCOPES[bit]).collect()
 }
 
 // The real thing beside it.
@@ -722,12 +626,9 @@ impl History {
         let (actual, expected) = match op {
             Op::Issue { .. } => self.issue(op),
             Op::Edit(edit) => self.edit(edit),
-            Op::Rotate {
-                key,
-                stale,
-                overlap,
-                granter,
-            } => self.rotate(*key, *stale, *overlap, *granter),
+            Op::Rotate { key, stale, overlap, granter } => {
+                self.rotate(*key, *stale, *overlap, *granter)
+            }
             Op::Switch(..)
             | Op::Delete { .. }
             | Op::SuspendKey(..)
@@ -750,11 +651,7 @@ impl History {
 
     fn change_tenant(&mut self, op: &Op) -> (String, String) {
         match *op {
-            Op::CreateTenant {
-                tenant,
-                tier,
-                with_key,
-            } => {
+            Op::CreateTenant { tenant, tier, with_key } => {
                 let expected = say(self.model.create_tenant(tenant, tier).map(|()| ""));
                 let (id, tier) = (TENANTS[tenant], TIERS[tier].0);
                 if !with_key {
@@ -774,10 +671,7 @@ impl History {
             }
             Op::DeleteTenant(tenant) => {
                 let deleted = block_on(self.keyring.delete_tenant(&tenant_id(TENANTS[tenant])));
-                (
-                    refusal(deleted),
-                    say(self.model.delete_tenant(tenant).map(|()| "")),
-                )
+                (refusal(deleted), say(self.model.delete_tenant(tenant).map(|()| "")))
             }
             Op::SetTier(tenant, tier) => {
                 let id = tenant_id(TENANTS[tenant]);
@@ -791,17 +685,14 @@ impl History {
                 let (until, ban) = self.ban(minutes);
                 let id = tenant_id(TENANTS[tenant]);
                 let suspended = block_on(self.keyring.suspend_tenant(&id, ban)).map(drop);
-                let expected = self
-                    .model
-                    .change_tenant(tenant, |tenant| tenant.suspended = Some(until));
+                let expected =
+                    self.model.change_tenant(tenant, |tenant| tenant.suspended = Some(until));
                 (refusal(suspended), say(expected.map(|()| "")))
             }
             Op::ResumeTenant(tenant) => {
                 let id = tenant_id(TENANTS[tenant]);
                 let resumed = block_on(self.keyring.resume_tenant(&id)).map(drop);
-                let expected = self
-                    .model
-                    .change_tenant(tenant, |tenant| tenant.suspended = None);
+                let expected = self.model.change_tenant(tenant, |tenant| tenant.suspended = None);
                 (refusal(resumed), say(expected.map(|()| "")))
             }
             _ => unreachable!("not about a tenant"),
@@ -809,14 +700,7 @@ impl History {
     }
 
     fn issue(&mut self, op: &Op) -> (String, String) {
-        let Op::Issue {
-            tenant,
-            scopes,
-            start,
-            end,
-            granter,
-        } = *op
-        else {
+        let Op::Issue { tenant, scopes, start, end, granter } = *op else {
             unreachable!("only an issue is issued");
         };
         let mut request = NewKey::named("k").scopes(chosen(scopes));
@@ -879,9 +763,7 @@ impl History {
             return Default::default();
         };
         let version = self.version(id, stale);
-        let expected = self
-            .model
-            .check_rotation(id, tenant, version, overlap, granter);
+        let expected = self.model.check_rotation(id, tenant, version, overlap, granter);
         let expected = say(expected.map(|()| ""));
         let handle = self.handle(tenant, granter);
         match block_on(handle.rotate(id, version, overlap)) {
@@ -910,11 +792,8 @@ impl History {
         let own = self.handle(owner, None);
         let (actual, expected) = match *op {
             Op::Switch(_, on) => {
-                let switched = if on {
-                    block_on(own.enable(id))
-                } else {
-                    block_on(own.disable(id))
-                };
+                let switched =
+                    if on { block_on(own.enable(id)) } else { block_on(own.disable(id)) };
                 (switched.map(drop), self.model.switch(id, owner, on))
             }
             Op::Delete { tenant, .. } => {
@@ -933,10 +812,7 @@ impl History {
             }
             Op::ResumeKey(_) => {
                 let resumed = block_on(self.keyring.resume_key(id)).map(drop);
-                (
-                    resumed,
-                    self.model.change_key(id, |key| key.suspended = None),
-                )
+                (resumed, self.model.change_key(id, |key| key.suspended = None))
             }
             Op::Find { tenant, .. } => {
                 let tenant = tenant.unwrap_or(owner);
@@ -971,10 +847,7 @@ impl History {
                     Ok(description) => description.state.to_string(),
                     Err(error) => refusal(Err(error)),
                 };
-                (
-                    actual,
-                    proved.map_or_else(rejected, |id| self.model.state(id).into()),
-                )
+                (actual, proved.map_or_else(rejected, |id| self.model.state(id).into()))
             }
             Op::ReportLeak(_) => {
                 let reported = block_on(self.keyring.report_leak(&token, "seen")).map(drop);
@@ -1053,9 +926,7 @@ impl History {
 
     fn ban(&self, minutes: Option<i64>) -> (Option<i64>, Suspension) {
         let end = minutes.map(|minutes| self.at(minutes));
-        let ban = end.map_or(Suspension::for_good("no"), |end| {
-            Suspension::until(end, "no")
-        });
+        let ban = end.map_or(Suspension::for_good("no"), |end| Suspension::until(end, "no"));
         (end.map(Timestamp::as_millis), ban.unwrap())
     }
 
@@ -1076,12 +947,7 @@ impl History {
             let stored = block_on(self.memory.lookup(key.id())).unwrap().unwrap();
             assert_eq!(stored.key, *key);
             let scopes: Vec<_> = key.scopes().iter().map(Scope::as_str).collect();
-            let times = [
-                key.not_before(),
-                key.expires_at(),
-                key.overlap_until(),
-                key.last_used(),
-            ];
+            let times = [key.not_before(), key.expires_at(), key.overlap_until(), key.last_used()];
             picture_of(
                 (key.id(), key.tenant().as_str(), key.version()),
                 (&scopes, key.enabled(), key.suspension().is_some()),
@@ -1094,12 +960,7 @@ impl History {
 
 /// A keyring and a reader with a new current pepper, and all before it.
 fn open(memory: &MemoryStore, clock: &ManualClock, slot: u8) -> (Keyring, Verifier) {
-    let pepper = |slot| {
-        Pepper::from_bytes(&[slot + 1; 32])
-            .unwrap()
-            .in_slot(slot)
-            .unwrap()
-    };
+    let pepper = |slot| Pepper::from_bytes(&[slot + 1; 32]).unwrap().in_slot(slot).unwrap();
     let peppers = || {
         (0..slot).fold(Peppers::new(pepper(slot)), |peppers, older| {
             peppers.retiring(pepper(older)).unwrap()
@@ -1130,11 +991,7 @@ fn answer(keyring: &Keyring, verified: Result<Principal, VerifyError>) -> String
                 caller.require(&requirement).is_ok()
             };
             let scopes: Vec<_> = SCOPES.iter().filter(may).copied().collect();
-            let old = if caller.used_previous_secret() {
-                " with the old secret"
-            } else {
-                ""
-            };
+            let old = if caller.used_previous_secret() { " with the old secret" } else { "" };
             let (tenant, id) = (caller.tenant(), caller.key_id());
             format!("{tenant}'s {id}{old} may {scopes:?}")
         }
@@ -1190,17 +1047,13 @@ fn compare<T: PartialEq + core::fmt::Debug>(
     if actual == model {
         return Ok(());
     }
-    Err(format!(
-        "{what} is {actual:#?}, and the model says {model:#?}"
-    ))
+    Err(format!("{what} is {actual:#?}, and the model says {model:#?}"))
 }
 
 fn play(ops: &[Op], flaw: Flaw) -> Result<(), String> {
     let mut history = History::new(flaw);
     for op in ops {
-        history
-            .step(op)
-            .map_err(|difference| format!("{op:?}: {difference}"))?;
+        history.step(op).map_err(|difference| format!("{op:?}: {difference}"))?;
     }
     history.check_all_tokens()
 }
@@ -1213,9 +1066,7 @@ fn a_keyring_and_a_naive_model_of_it_agree_on_every_step_of_random_histories() {
         failure_persistence: None,
         ..Config::default()
     });
-    let played = runner.run(&ops(), |ops| {
-        play(&ops, Flaw::None).map_err(TestCaseError::fail)
-    });
+    let played = runner.run(&ops(), |ops| play(&ops, Flaw::None).map_err(TestCaseError::fail));
     if let Err(TestError::Fail(difference, ops)) = played {
         panic!("{difference}\nafter {ops:#?}");
     }

@@ -117,10 +117,7 @@ fn there_is_no_slot_beyond_61() {
     for slot in [62, u8::MAX] {
         let error = of_len(32).unwrap().in_slot(slot).unwrap_err();
         assert_eq!(error, PepperError::Slot(slot));
-        assert_eq!(
-            error.to_string(),
-            format!("slot {slot} does not exist: slots are 0 to 61")
-        );
+        assert_eq!(error.to_string(), format!("slot {slot} does not exist: slots are 0 to 61"));
     }
 }
 
@@ -168,10 +165,7 @@ fn debug_text_shows_the_slot_and_nothing_of_the_secret() {
 fn the_public_pepper_says_that_it_is_public() {
     let public = Pepper::public();
     assert!(public.is_public());
-    assert_eq!(
-        format!("{public:?}"),
-        r#"Pepper { slot: 0, secret: "public", .. }"#
-    );
+    assert_eq!(format!("{public:?}"), r#"Pepper { slot: 0, secret: "public", .. }"#);
     assert!(public.in_slot(5).unwrap().is_public());
     assert!(!of_len(32).unwrap().is_public());
 }
@@ -184,10 +178,7 @@ fn no_error_holds_any_part_of_the_secret() {
         Pepper::from_base64(secret).unwrap_err(),
         Pepper::from_base64(&secret.replace('-', "_")).unwrap_err(),
     ] {
-        assert!(
-            !format!("{error} {error:?}").contains("hunter"),
-            "{error:?}"
-        );
+        assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
     }
 }
 

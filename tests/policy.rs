@@ -38,10 +38,7 @@ fn with_tiers(tiers: impl IntoIterator<Item = Tier>) -> Result<Policy, PolicyErr
 }
 
 fn rate(requests: u32, per_seconds: u32) -> Rate {
-    Rate {
-        requests,
-        per_seconds,
-    }
+    Rate { requests, per_seconds }
 }
 
 #[test]
@@ -163,9 +160,7 @@ fn rates_are_compared_as_fractions() {
 
 #[test]
 fn a_tier_above_may_drop_its_limits() {
-    let limited = Tier::new("a", 1)
-        .rate(rate(1, 1))
-        .max_lifetime(Duration::from_secs(1));
+    let limited = Tier::new("a", 1).rate(rate(1, 1)).max_lifetime(Duration::from_secs(1));
     assert!(with_tiers([limited, Tier::new("b", 1)]).is_ok());
 }
 
@@ -191,9 +186,6 @@ fn the_cause_of_a_bad_ceiling_is_the_scope_at_fault() {
 fn a_field_that_is_given_twice_is_refused() {
     let document = r#"{ "issuer": "mm", "issuer": "mm", "scopes": [] }"#;
     let error = serde_json::from_str::<Policy>(document).unwrap_err();
-    assert!(
-        error.to_string().contains("duplicate field `issuer`"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("duplicate field `issuer`"), "{error}");
     assert!(serde_json::from_str::<Policy>(r#"{ "issuer": "mm", "scopes": [] }"#).is_ok());
 }

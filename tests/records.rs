@@ -53,14 +53,11 @@ fn full_key() -> (Authority, TenantRecord, KeyRecord) {
         .unwrap();
     let (key, _) = issue(&authority, &tenant, request, 1);
     let overlap = Overlap::For(Duration::from_secs(60));
-    let (key, _) = authority
-        .rotate(&key, overlap, None, at(20), &mut Seeded::new(2))
-        .unwrap();
+    let (key, _) = authority.rotate(&key, overlap, None, at(20), &mut Seeded::new(2)).unwrap();
     let suspension = Suspension::until(at(5_000), "unusual load").unwrap();
     let key = authority.suspend_key(&key, Some(suspension)).unwrap();
-    let tenant = authority
-        .suspend_tenant(&tenant, Some(Suspension::for_good("unpaid").unwrap()))
-        .unwrap();
+    let tenant =
+        authority.suspend_tenant(&tenant, Some(Suspension::for_good("unpaid").unwrap())).unwrap();
     (authority, tenant, key)
 }
 
@@ -488,17 +485,10 @@ fn a_forged_tenant_is_not_sealed_anew() {
     for changed in [
         authority.set_tier(&forged, "lite").err(),
         authority.suspend_tenant(&forged, None).err(),
-        authority
-            .issue(&forged, NewKey::named("k"), at(1), rng)
-            .err(),
-        authority
-            .edit(&key, &forged, KeyEdit::new().name("n"), at(1))
-            .err(),
+        authority.issue(&forged, NewKey::named("k"), at(1), rng).err(),
+        authority.edit(&key, &forged, KeyEdit::new().name("n"), at(1)).err(),
     ] {
-        assert!(
-            matches!(changed, Some(ChangeError::Tampered(_))),
-            "{changed:?}"
-        );
+        assert!(matches!(changed, Some(ChangeError::Tampered(_))), "{changed:?}");
     }
 }
 
@@ -518,10 +508,7 @@ fn a_tenants_key_is_not_edited_for_another_tenant() {
 fn accept(peppers: impl Into<Peppers>) -> bool {
     let (_, tenant, key) = plain_key();
     let seals = authority_under(peppers);
-    let (key, tenant) = (
-        seals.seals().check_key(&key),
-        seals.seals().check_tenant(&tenant),
-    );
+    let (key, tenant) = (seals.seals().check_key(&key), seals.seals().check_tenant(&tenant));
     assert_eq!(key.is_ok(), tenant.is_ok());
     key.is_ok()
 }
@@ -544,12 +531,8 @@ fn rows_of_another_pepper_are_refused_in_any_slot() {
 
 #[test]
 fn rows_of_a_retiring_pepper_are_accepted_and_those_of_a_retired_one_are_not() {
-    assert!(accept(
-        Peppers::new(new_pepper()).retiring(pepper(7)).unwrap()
-    ));
-    assert!(!accept(
-        Peppers::new(new_pepper()).retired(pepper(7)).unwrap()
-    ));
+    assert!(accept(Peppers::new(new_pepper()).retiring(pepper(7)).unwrap()));
+    assert!(!accept(Peppers::new(new_pepper()).retired(pepper(7)).unwrap()));
 }
 
 #[test]
@@ -557,15 +540,8 @@ fn a_change_seals_with_the_current_pepper() {
     let (_, tenant, key) = plain_key();
     let ring = Peppers::new(new_pepper()).retiring(pepper(7)).unwrap();
     let edit = KeyEdit::new().name("renamed");
-    let key = authority_under(ring)
-        .edit(&key, &tenant, edit, at(1))
-        .unwrap();
-    assert!(
-        authority_under(new_pepper())
-            .seals()
-            .check_key(&key)
-            .is_ok()
-    );
+    let key = authority_under(ring).edit(&key, &tenant, edit, at(1)).unwrap();
+    assert!(authority_under(new_pepper()).seals().check_key(&key).is_ok());
     assert!(authority().seals().check_key(&key).is_err());
 }
 
@@ -674,20 +650,14 @@ fn the_name_of_a_label_is_one_line_of_1_to_64_characters() {
 
 #[test]
 fn the_value_of_a_label_is_a_line_of_up_to_256_characters() {
-    assert_line("the value of a label", 256, |value| {
-        Labels::new([("a", value)])
-    });
+    assert_line("the value of a label", 256, |value| Labels::new([("a", value)]));
     assert!(Labels::new([("a", "")]).is_ok());
 }
 
 #[test]
 fn the_reason_of_a_suspension_is_one_line_of_1_to_500_characters() {
-    assert_filled("the reason of the suspension", 500, |reason| {
-        Suspension::for_good(reason)
-    });
-    assert_filled("the reason of the suspension", 500, |reason| {
-        Suspension::until(at(1), reason)
-    });
+    assert_filled("the reason of the suspension", 500, |reason| Suspension::for_good(reason));
+    assert_filled("the reason of the suspension", 500, |reason| Suspension::until(at(1), reason));
 }
 
 #[test]
@@ -744,12 +714,7 @@ fn debug_text_of_a_record_depends_on_neither_digest_nor_seal() {
         let overlap = Overlap::UntilFirstUse;
         let (key, _) = authority.rotate(&key, overlap, None, at(1), rng).unwrap();
         let key_text = format!("{key:?}").replace(key.hint(), "");
-        (
-            key_text,
-            format!("{tenant:?}"),
-            key.encode(),
-            tenant.encode(),
-        )
+        (key_text, format!("{tenant:?}"), key.encode(), tenant.encode())
     };
     let (one, other) = (shown(7), shown(8));
     assert_eq!((one.0, one.1), (other.0, other.1));

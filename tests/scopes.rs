@@ -91,11 +91,7 @@ impl Model {
             one != other && self.below(one).contains(other) && self.below(other).contains(one)
         };
         let mut names = self.implied.keys();
-        names.any(|one| {
-            self.implied
-                .keys()
-                .any(|other| imply_each_other(one, other))
-        })
+        names.any(|one| self.implied.keys().any(|other| imply_each_other(one, other)))
     }
 }
 
@@ -136,10 +132,8 @@ fn small_lattices() -> impl Iterator<Item = (ScopeCatalog, Model, Vec<ScopeSet>)
         let names: Vec<&String> = model.implied.keys().collect();
         let mut sets = Vec::new();
         for chosen in 0_u32..1 << names.len() {
-            let chosen = (0..)
-                .zip(&names)
-                .filter(|(bit, _)| chosen >> bit & 1 == 1)
-                .map(|(_, name)| name);
+            let chosen =
+                (0..).zip(&names).filter(|(bit, _)| chosen >> bit & 1 == 1).map(|(_, name)| name);
             let set = catalog.set(chosen).unwrap();
             if !sets.contains(&set) {
                 sets.push(set);
@@ -239,10 +233,7 @@ fn join_and_meet_obey_the_laws_of_a_distributive_lattice() {
             }
         }
         // Idempotence, which follows, for the sake of a readable failure.
-        assert!(
-            sets.iter().all(|a| a.join(*a) == *a && a.meet(*a) == *a),
-            "{model:?}"
-        );
+        assert!(sets.iter().all(|a| a.join(*a) == *a && a.meet(*a) == *a), "{model:?}");
     }
 }
 
@@ -335,12 +326,8 @@ fn large_sets() -> impl Strategy<Value = (Model, [Names; 3])> {
     let picks = || vec(any::<Index>(), 0..12);
     (large_models(), [picks(), picks(), picks()]).prop_map(|(model, picks)| {
         let names: Vec<&String> = model.implied.keys().collect();
-        let sets = picks.map(|picks| {
-            picks
-                .iter()
-                .map(|pick| (*pick.get(&names)).clone())
-                .collect()
-        });
+        let sets =
+            picks.map(|picks| picks.iter().map(|pick| (*pick.get(&names)).clone()).collect());
         (model, sets)
     })
 }
@@ -400,9 +387,7 @@ proptest! {
 #[test]
 fn any_order_repetition_and_implied_names_are_read() {
     let catalog = world::catalog(&world::SCOPES);
-    let set = catalog
-        .parse(" reporting  operator.jobs operator reporting ")
-        .unwrap();
+    let set = catalog.parse(" reporting  operator.jobs operator reporting ").unwrap();
     assert_eq!(catalog.text(set), "operator reporting");
 }
 
@@ -479,11 +464,7 @@ fn descriptions_are_listed_with_their_names_in_order() {
 fn similar_catalogues() -> (ScopeCatalog, [ScopeCatalog; 3]) {
     let edge = ScopeDeclaration::new("a", "").implies(["b"]);
     let other_order = ScopeCatalog::new([edge, ScopeDeclaration::new("b", "")]).unwrap();
-    let others = [
-        world::catalog(&["a", "c"]),
-        world::catalog(&["a", "b", "c"]),
-        other_order,
-    ];
+    let others = [world::catalog(&["a", "c"]), world::catalog(&["a", "b", "c"]), other_order];
     (world::catalog(&["a", "b"]), others)
 }
 
@@ -581,9 +562,7 @@ fn a_set_of_another_catalogue_meets_no_requirement() {
 #[test]
 fn what_is_missing_is_named_and_what_is_held_is_not() {
     let catalog = world::catalog(&world::SCOPES);
-    let need = catalog
-        .require_all(["user", "reporting", "operator"])
-        .unwrap();
+    let need = catalog.require_all(["user", "reporting", "operator"]).unwrap();
     let missing = need.check(catalog.set(["reporting"]).unwrap()).unwrap_err();
     let names: Vec<&str> = missing.scopes().iter().map(Scope::as_str).collect();
     assert_eq!(names, ["operator", "user"]);
@@ -604,10 +583,7 @@ fn of_an_alternative_every_scope_is_named() {
     let need = catalog.require_any(["user", "reporting"]).unwrap();
     let missing = need.check(catalog.set(["operator"]).unwrap()).unwrap_err();
     assert!(missing.is_any());
-    assert_eq!(
-        missing.to_string(),
-        "missing one of scopes `reporting`, `user`"
-    );
+    assert_eq!(missing.to_string(), "missing one of scopes `reporting`, `user`");
 }
 
 #[test]
@@ -634,14 +610,8 @@ fn a_requirement_of_nothing_is_refused_so_that_no_route_is_open_by_mistake() {
 #[test]
 fn a_requirement_of_an_unknown_scope_is_refused() {
     let catalog = world::catalog(&world::SCOPES);
-    for refused in [
-        catalog.require_all(["user", "usr"]),
-        catalog.require_any(["user", "usr"]),
-    ] {
-        assert_eq!(
-            refused.unwrap_err().to_string(),
-            "scope `usr` is not declared"
-        );
+    for refused in [catalog.require_all(["user", "usr"]), catalog.require_any(["user", "usr"])] {
+        assert_eq!(refused.unwrap_err().to_string(), "scope `usr` is not declared");
     }
 }
 
@@ -681,16 +651,10 @@ fn a_scope_may_say_that_it_implies_itself() {
 #[test]
 fn an_unknown_name_is_named_as_it_was_written() {
     let catalog = world::catalog(&world::SCOPES);
-    for (name, shown) in [
-        ("Operator", "Operator"),
-        ("operator.", "operator."),
-        ("\u{7}", "\\u{7}"),
-    ] {
+    for (name, shown) in [("Operator", "Operator"), ("operator.", "operator."), ("\u{7}", "\\u{7}")]
+    {
         let error = catalog.set(["operator", name]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("scope `{shown}` is not declared")
-        );
+        assert_eq!(error.to_string(), format!("scope `{shown}` is not declared"));
     }
 }
 
@@ -716,17 +680,8 @@ fn a_bad_name_is_named_with_the_rule_as_its_cause() {
     use core::error::Error;
 
     let error = ScopeCatalog::new([ScopeDeclaration::new("read all\n", "")]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        r"`read all\n` cannot be declared as a scope"
-    );
-    assert!(
-        error
-            .source()
-            .unwrap()
-            .to_string()
-            .contains("without space")
-    );
+    assert_eq!(error.to_string(), r"`read all\n` cannot be declared as a scope");
+    assert!(error.source().unwrap().to_string().contains("without space"));
 }
 
 #[test]

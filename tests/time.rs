@@ -33,10 +33,9 @@ fn a_time_is_written_as_rfc_3339_in_utc() {
 
 #[test]
 fn both_ends_of_the_range_have_a_text_that_reads_back() {
-    for (end, text) in [
-        (Timestamp::MIN, "0001-01-01T00:00:00Z"),
-        (Timestamp::MAX, "9999-12-31T23:59:59.999Z"),
-    ] {
+    for (end, text) in
+        [(Timestamp::MIN, "0001-01-01T00:00:00Z"), (Timestamp::MAX, "9999-12-31T23:59:59.999Z")]
+    {
         assert_eq!(end.to_string(), text);
         assert_eq!(text.parse(), Ok(end));
     }
@@ -94,10 +93,7 @@ fn a_time_outside_the_years_1_to_9999_is_refused() {
 #[test]
 fn the_refusal_shows_how_a_time_is_written() {
     let error = "tomorrow".parse::<Timestamp>().unwrap_err();
-    assert!(
-        error.to_string().contains("2026-11-22T09:30:00Z"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("2026-11-22T09:30:00Z"), "{error}");
 }
 
 #[test]
@@ -143,11 +139,7 @@ fn times_are_ordered_as_they_pass() {
         "1970-01-01T00:00:00Z",
         "9999-12-31T23:59:59.999Z",
     ];
-    assert!(
-        texts
-            .map(|text| text.parse::<Timestamp>().unwrap())
-            .is_sorted()
-    );
+    assert!(texts.map(|text| text.parse::<Timestamp>().unwrap()).is_sorted());
 }
 
 #[test]
@@ -181,9 +173,6 @@ fn the_system_clock_agrees_with_the_standard_library() {
 fn a_time_is_its_text_in_json() {
     let json = serde_json::to_string(&Timestamp::MAX).unwrap();
     assert_eq!(json, r#""9999-12-31T23:59:59.999Z""#);
-    assert_eq!(
-        serde_json::from_str::<Timestamp>(&json).unwrap(),
-        Timestamp::MAX
-    );
+    assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), Timestamp::MAX);
     assert!(serde_json::from_str::<Timestamp>("0").is_err());
 }

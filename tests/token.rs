@@ -147,9 +147,7 @@ fn issuer_and_environment_of_every_length_give_tokens() {
 #[test]
 fn the_first_character_of_an_id_names_the_slot() {
     for (slot, character) in (0..).zip(ALPHABET) {
-        let minted = format_under(pepper(7, slot))
-            .mint(&mut Seeded::new(1))
-            .unwrap();
+        let minted = format_under(pepper(7, slot)).mint(&mut Seeded::new(1)).unwrap();
         assert_eq!(minted.id.as_bytes()[0], *character);
         assert_eq!(minted.id.slot(), slot);
     }
@@ -211,14 +209,27 @@ fn the_scanner_regex_is_that_of_the_documentation() {
 }
 
 #[test]
-fn a_text_has_the_shape_of_a_token_by_its_prefix_and_length_alone() {
+fn a_token_is_found_in_what_somebody_pasted() {
     let format = format();
-    assert!(format.has_shape(&valid()));
-    assert!(format.has_shape(&[&b"mm_live_"[..], &[0xff; 56]].concat()));
-    assert!(!format.has_shape(&[&b"mm_live_"[..], &[b'A'; 55]].concat()));
-    assert!(!format.has_shape(&[&b"mm_live_"[..], &[b'A'; 57]].concat()));
-    assert!(!format.has_shape(&[&b"mm_livE_"[..], &[b'A'; 56]].concat()));
-    assert!(!format.has_shape(b""));
+    let token = String::from_utf8(valid()).unwrap();
+    for pasted in [
+        token.clone(),
+        format!("  {token}\n"),
+        format!("Authorization: Bearer {token}"),
+        format!("{{\"key\":\"{token}\"}}"),
+    ] {
+        assert_eq!(format.find_in(&pasted), Some(&*token), "{pasted}");
+    }
+}
+
+#[test]
+fn a_part_of_a_secret_is_taken_for_a_token_and_its_public_half_is_not() {
+    let format = format();
+    let token = String::from_utf8(valid()).unwrap();
+    assert_eq!(format.find_in(&token[..25]), Some(&token[..25]));
+    for public in [&token[..24], "mm_live_7Kf3…r8Mu", "mm_live_", "reports", ""] {
+        assert_eq!(format.find_in(public), None, "{public}");
+    }
 }
 
 // Randomness
@@ -233,18 +244,14 @@ fn the_same_randomness_gives_the_same_token() {
 fn one_source_never_gives_the_same_token_twice() {
     let format = format();
     let mut rng = Seeded::new(5);
-    let tokens: BTreeSet<String> = (0..100)
-        .map(|_| format.mint(&mut rng).unwrap().token.reveal().to_string())
-        .collect();
+    let tokens: BTreeSet<String> =
+        (0..100).map(|_| format.mint(&mut rng).unwrap().token.reveal().to_string()).collect();
     assert_eq!(tokens.len(), 100);
 }
 
 #[test]
 fn a_source_that_fails_gives_an_error_with_its_cause() {
-    let mut rng = Failing {
-        left: 0,
-        rng: Seeded::new(1),
-    };
+    let mut rng = Failing { left: 0, rng: Seeded::new(1) };
     let error = format().mint(&mut rng).unwrap_err();
     assert_eq!(error.to_string(), "the source of randomness failed");
     assert_eq!(error.source().unwrap().to_string(), "the device is gone");
@@ -343,20 +350,13 @@ fn the_slot_of_a_token_cannot_be_exchanged() {
     let ring = Peppers::new(pepper(7, 0)).retiring(pepper(7, 1)).unwrap();
     let format = format_under(ring);
     assert!(format.check(token.as_bytes()).is_ok());
-    assert_eq!(
-        format.check(moved.as_bytes()).unwrap_err(),
-        Rejection::Forged
-    );
+    assert_eq!(format.check(moved.as_bytes()).unwrap_err(), Rejection::Forged);
 }
 
 #[test]
 fn all_hosts_with_the_public_pepper_accept_each_others_tokens() {
     let token = mint(&format_under(Pepper::public()), 1);
-    assert!(
-        format_under(Pepper::public())
-            .check(token.as_bytes())
-            .is_ok()
-    );
+    assert!(format_under(Pepper::public()).check(token.as_bytes()).is_ok());
     assert!(format().check(token.as_bytes()).is_err());
 }
 
@@ -373,11 +373,7 @@ fn what_the_public_pepper_tags_still_needs_an_id_that_is_one() {
         format.check(&token).map(|claim| claim.id().to_string())
     };
     assert_eq!(check(b"A00000000000000b"), Ok("A00000000000000b".into()));
-    for id in [
-        b"A0000000000000-b",
-        b"A00000000000000\0",
-        b"A00000000000000\xff",
-    ] {
+    for id in [b"A0000000000000-b", b"A00000000000000\0", b"A00000000000000\xff"] {
         assert_eq!(check(id), Err(Rejection::Forged));
     }
 }
@@ -426,10 +422,7 @@ fn a_token_of_another_environment_is_malformed_even_under_the_same_pepper() {
 fn a_body_of_another_environment_is_forged() {
     let other = TokenFormat::new("mm", "test", &pepper(7, 0).into()).unwrap();
     let body = mint(&other, 1).replacen("test", "live", 1);
-    assert_eq!(
-        format().check(body.as_bytes()).unwrap_err(),
-        Rejection::Forged
-    );
+    assert_eq!(format().check(body.as_bytes()).unwrap_err(), Rejection::Forged);
 }
 
 #[test]
@@ -444,13 +437,7 @@ fn issuer_and_environment_do_not_run_into_each_other() {
 #[test]
 fn a_wrong_length_or_prefix_is_malformed_and_a_wrong_body_is_forged() {
     let check = |name: &str| format().check(&vector(name)).unwrap_err();
-    for name in [
-        "empty",
-        "too-short",
-        "too-long",
-        "wrong-issuer",
-        "upper-cased",
-    ] {
+    for name in ["empty", "too-short", "too-long", "wrong-issuer", "upper-cased"] {
         assert_eq!(check(name), Rejection::Malformed, "{name}");
     }
     for name in ["non-ascii", "embedded-nul", "lower-cased-body", "wrong-tag"] {
@@ -530,26 +517,12 @@ fn no_two_neighbours_can_be_exchanged() {
 #[test]
 fn an_issuer_has_1_to_16_lower_case_letters_and_digits_a_letter_first() {
     let new = |issuer| TokenFormat::new(issuer, "live", &pepper(7, 0).into());
-    for issuer in [
-        "",
-        "MM",
-        "mM",
-        "1m",
-        "m_m",
-        "m-m",
-        "mü",
-        " m",
-        "m ",
-        "m\0",
-        "abcdefghijklmnopq",
-    ] {
+    for issuer in ["", "MM", "mM", "1m", "m_m", "m-m", "mü", " m", "m ", "m\0", "abcdefghijklmnopq"]
+    {
         let error = new(issuer).unwrap_err();
         assert_eq!(error, FormatError::Issuer(issuer.into()));
         let text = error.to_string();
-        assert!(
-            text.starts_with(&format!("`{}` ", issuer.escape_debug())),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("`{}` ", issuer.escape_debug())), "{text}");
     }
     assert!(new("m1").is_ok());
 }
@@ -557,16 +530,7 @@ fn an_issuer_has_1_to_16_lower_case_letters_and_digits_a_letter_first() {
 #[test]
 fn an_environment_has_1_to_8_lower_case_letters_and_digits_a_letter_first() {
     let new = |environment| TokenFormat::new("mm", environment, &pepper(7, 0).into());
-    for environment in [
-        "",
-        "Live",
-        "1",
-        "li_ve",
-        "li-ve",
-        "é",
-        "live\n",
-        "abcdefghi",
-    ] {
+    for environment in ["", "Live", "1", "li_ve", "li-ve", "é", "live\n", "abcdefghi"] {
         let error = new(environment).unwrap_err();
         assert_eq!(error, FormatError::Environment(environment.into()));
     }
@@ -589,10 +553,7 @@ fn an_id_has_16_letters_and_digits() {
         "A123456789abcDé",
     ] {
         let error = text.parse::<KeyId>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the id of a key has 16 letters and digits"
-        );
+        assert_eq!(error.to_string(), "the id of a key has 16 letters and digits");
     }
 }
 

@@ -121,10 +121,7 @@ fn all_refused_tokens_get_one_and_the_same_answer_and_only_the_audit_is_told_why
         for freshness in [Freshness::Cached, Freshness::Now] {
             let verified = block_on(world.keyring.verify_as_of(&token, freshness));
             let error = verified.expect_err(reason);
-            assert!(
-                matches!(error, VerifyError::Rejected),
-                "{reason}: {error:?}"
-            );
+            assert!(matches!(error, VerifyError::Rejected), "{reason}: {error:?}");
             assert_eq!(format!("{error:?}"), "Rejected");
             assert_eq!(error.to_string(), "the API key is not valid");
             assert!(error.source().is_none());
@@ -207,15 +204,9 @@ fn an_authorization_field_is_read_before_its_token_is_verified() {
     let held = world.tenant_with_key("acme");
     let read = |value: Option<&str>| block_on(world.keyring.verify_authorization(value));
     assert!(matches!(read(None), Err(VerifyError::Missing)));
-    assert!(matches!(
-        read(Some("Basic YTpi")),
-        Err(VerifyError::Missing)
-    ));
+    assert!(matches!(read(Some("Basic YTpi")), Err(VerifyError::Missing)));
     assert!(matches!(read(Some("Bearer")), Err(VerifyError::BadRequest)));
-    assert!(matches!(
-        read(Some("Bearer nonsense")),
-        Err(VerifyError::Rejected)
-    ));
+    assert!(matches!(read(Some("Bearer nonsense")), Err(VerifyError::Rejected)));
     assert!(read(Some(&format!("bearer  {}", held.token))).is_ok());
 }
 
@@ -300,11 +291,7 @@ fn what_another_node_writes_is_seen_now_by_who_asks_for_it() {
         let held = world.tenant_with_key("acme");
         assert_eq!(word(&verify(&world, &held.token)), "verified");
         change(&there, &held);
-        assert_eq!(
-            word(&verify(&world, &held.token)),
-            "verified",
-            "{name}: not cached"
-        );
+        assert_eq!(word(&verify(&world, &held.token)), "verified", "{name}: not cached");
         assert_eq!(word(&verify_now(&world, &held.token)), expected, "{name}");
         // What was read for one is known to all.
         assert_eq!(word(&verify(&world, &held.token)), expected, "{name}");
@@ -322,20 +309,10 @@ fn what_another_node_writes_is_seen_when_the_staleness_bound_has_passed_and_neve
             world.clock.advance(Duration::from_millis(fraction));
             assert_eq!(word(&verify(&world, &held.token)), "verified");
             change(&there, &held);
-            world
-                .clock
-                .advance(MAX_STALENESS - Duration::from_millis(100));
-            assert_eq!(
-                word(&verify(&world, &held.token)),
-                "verified",
-                "{name}: not cached"
-            );
+            world.clock.advance(MAX_STALENESS - Duration::from_millis(100));
+            assert_eq!(word(&verify(&world, &held.token)), "verified", "{name}: not cached");
             world.clock.advance(Duration::from_millis(100));
-            assert_eq!(
-                word(&verify(&world, &held.token)),
-                expected,
-                "{name} at {fraction}"
-            );
+            assert_eq!(word(&verify(&world, &held.token)), expected, "{name} at {fraction}");
         }
     }
 }
@@ -366,24 +343,15 @@ fn a_new_secret_from_another_node_is_accepted_at_once_although_the_old_one_is_ca
     let token = rotated.token.reveal();
     assert_eq!(word(&verify(&world, &held.token)), "verified");
     assert_eq!(word(&verify(&world, &token)), "verified");
-    assert_eq!(
-        word(&verify(&world, &held.token)),
-        "the API key is not valid"
-    );
+    assert_eq!(word(&verify(&world, &held.token)), "the API key is not valid");
 }
 
 #[test]
 fn a_cached_key_is_read_once_and_none_is_without_a_cache() {
     let cases = [
         (World::new(), 1),
-        (
-            World::with(policy(), |builder| builder.cache_capacity(0)),
-            10,
-        ),
-        (
-            World::with(policy(), |builder| builder.max_staleness(Duration::ZERO)),
-            10,
-        ),
+        (World::with(policy(), |builder| builder.cache_capacity(0)), 10),
+        (World::with(policy(), |builder| builder.max_staleness(Duration::ZERO)), 10),
     ];
     for (world, lookups) in cases {
         let held = world.tenant_with_key("acme");
@@ -426,11 +394,7 @@ fn a_read_that_began_before_a_write_is_not_believed_after_it() {
         assert!(reading.as_mut().poll(&mut context).is_pending());
         assert!(reading.as_mut().poll(&mut context).is_pending());
         change(&world, &held);
-        assert_eq!(
-            word(&block_on(reading)),
-            "verified",
-            "{name}: it began before"
-        );
+        assert_eq!(word(&block_on(reading)), "verified", "{name}: it began before");
         assert_eq!(word(&verify(&world, &held.token)), expected, "{name}");
     }
 }
@@ -466,9 +430,7 @@ fn while_the_store_is_down_cached_keys_are_served_within_the_staleness_bound_onl
     let held = world.tenant_with_key("acme");
     verify(&world, &held.token).unwrap();
     world.store.set_down(true);
-    world
-        .clock
-        .advance(MAX_STALENESS - Duration::from_millis(100));
+    world.clock.advance(MAX_STALENESS - Duration::from_millis(100));
     assert_eq!(word(&verify(&world, &held.token)), "verified");
     world.clock.advance(Duration::from_millis(100));
     assert!(verify(&world, &held.token).unwrap_err().is_unavailable());
@@ -489,11 +451,7 @@ fn a_failed_read_is_not_remembered() {
     let held = world.tenant_with_key("acme");
     for _ in 0..3 {
         world.store.set_down(true);
-        assert!(
-            verify_now(&world, &held.token)
-                .unwrap_err()
-                .is_unavailable()
-        );
+        assert!(verify_now(&world, &held.token).unwrap_err().is_unavailable());
         world.store.set_down(false);
         assert!(verify_now(&world, &held.token).is_ok());
     }
@@ -551,10 +509,7 @@ fn a_scope_that_the_catalogue_gains_below_a_granted_one_is_granted_too() {
     let audit = there.keyring.requirement(["operator.audit"]).unwrap();
     assert!(caller.require(&audit).is_ok());
     let ours = world.keyring.requirement(["operator"]).unwrap();
-    assert!(
-        caller.require(&ours).is_err(),
-        "sets of other catalogues never fit"
-    );
+    assert!(caller.require(&ours).is_err(), "sets of other catalogues never fit");
 }
 
 // Records that somebody changed.
@@ -563,9 +518,7 @@ fn a_scope_that_the_catalogue_gains_below_a_granted_one_is_granted_too() {
 fn a_record_that_cannot_be_read_is_unavailable() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    world
-        .store
-        .rewrite_keys(|_| KeyRecord::decode(b"nonsense").map_err(StoreError::from));
+    world.store.rewrite_keys(|_| KeyRecord::decode(b"nonsense").map_err(StoreError::from));
     let error = verify(&world, &held.token).unwrap_err();
     assert!(error.is_unavailable());
     assert_eq!(
@@ -586,9 +539,7 @@ fn that_a_record_was_tampered_with_is_told_to_the_holder_only() {
     let held = world.tenant_with_key("acme");
     let token = rotate(&held, Overlap::None);
     world.audit.take_kinds();
-    world
-        .store
-        .rewrite_keys(|key| Ok(common::with_text(&key, "reporting", "manager")));
+    world.store.rewrite_keys(|key| Ok(common::with_text(&key, "reporting", "manager")));
 
     let error = verify(&world, &token).unwrap_err();
     assert!(matches!(error, VerifyError::Tampered) && error.is_denied());
@@ -598,10 +549,7 @@ fn that_a_record_was_tampered_with_is_told_to_the_holder_only() {
 
     world.store.rewrite_nothing();
     assert!(verify(&world, &token).is_ok());
-    assert!(matches!(
-        verify(&world, &held.token),
-        Err(VerifyError::Rejected)
-    ));
+    assert!(matches!(verify(&world, &held.token), Err(VerifyError::Rejected)));
     assert_eq!(world.audit.take_kinds(), ["Rejected(WrongSecret)"]);
 }
 
@@ -624,10 +572,7 @@ fn no_bit_of_a_stored_key_can_be_changed() {
             other => panic!("bit {bit}: {other:?}"),
         }
     }
-    assert!(
-        tampered > length,
-        "only {tampered} changes were found out by the seal"
-    );
+    assert!(tampered > length, "only {tampered} changes were found out by the seal");
     world.store.rewrite_nothing();
     assert!(verify_now(&world, &held.token).is_ok());
 }
@@ -651,10 +596,7 @@ fn no_bit_of_a_stored_tenant_can_be_changed() {
             other => panic!("bit {bit}: {other:?}"),
         }
     }
-    assert!(
-        tampered > length,
-        "only {tampered} changes were found out by the seal"
-    );
+    assert!(tampered > length, "only {tampered} changes were found out by the seal");
     world.store.rewrite_nothing();
     assert!(verify_now(&world, &held.token).is_ok());
 }
@@ -665,10 +607,7 @@ fn a_store_that_answers_with_another_key_is_not_believed() {
     let held = world.tenant_with_key("acme");
     let other = world.tenant_with_key("globex").key;
     world.store.rewrite_keys(move |_| Ok(other.clone()));
-    assert!(matches!(
-        verify(&world, &held.token),
-        Err(VerifyError::Rejected)
-    ));
+    assert!(matches!(verify(&world, &held.token), Err(VerifyError::Rejected)));
 }
 
 #[test]
@@ -678,10 +617,7 @@ fn a_key_beside_another_tenants_record_is_not_believed() {
     let globex = world.tenant_with_key("globex");
     let other = block_on(world.keyring.find_tenant(globex.keys.id())).unwrap();
     world.store.rewrite_tenants(move |_| Ok(other.clone()));
-    assert!(matches!(
-        verify(&world, &held.token),
-        Err(VerifyError::Tampered)
-    ));
+    assert!(matches!(verify(&world, &held.token), Err(VerifyError::Tampered)));
 }
 
 // Clocks.
@@ -704,9 +640,7 @@ fn a_clock_that_is_set_back_does_not_keep_a_cached_key_young() {
 fn a_clock_that_jumps_decides_cached_keys_by_the_time_that_it_shows() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let edit = KeyEdit::new()
-        .not_before(world.after(HOUR))
-        .expires_at(world.after(2 * HOUR));
+    let edit = KeyEdit::new().not_before(world.after(HOUR)).expires_at(world.after(2 * HOUR));
     block_on(held.keys.edit(held.key.id(), 1, edit)).unwrap();
     let start = world.now();
     let at = |offset: Duration| {
@@ -736,11 +670,7 @@ fn a_verification_that_is_given_up_at_any_point_harms_no_later_one() {
         let held = world.tenant_with_key("acme");
         world.store.set_slow(true);
         let finished = give_up_after(points, world.keyring.verify(&held.token));
-        assert_eq!(
-            word(&verify(&world, &held.token)),
-            "verified",
-            "at point {points}"
-        );
+        assert_eq!(word(&verify(&world, &held.token)), "verified", "at point {points}");
         if finished.is_some() {
             break;
         }
@@ -759,11 +689,7 @@ fn a_first_use_that_is_given_up_at_any_point_is_made_good_by_the_next() {
         verify(&world, &held.token).unwrap();
         world.store.set_slow(true);
         let finished = give_up_after(points, world.keyring.verify(&token));
-        assert_eq!(
-            word(&verify(&world, &token)),
-            "verified",
-            "at point {points}"
-        );
+        assert_eq!(word(&verify(&world, &token)), "verified", "at point {points}");
         let old = verify(&world, &held.token);
         assert_eq!(word(&old), "the API key is not valid", "at point {points}");
         let stored = block_on(held.keys.find(held.key.id())).unwrap();
@@ -792,17 +718,10 @@ const WRITES: [(&str, Write); 12] = [
     }),
     ("rotate", |_, held| {
         Box::pin(async {
-            drop(
-                held.keys
-                    .rotate(held.key.id(), 1, Overlap::None)
-                    .await
-                    .unwrap(),
-            );
+            drop(held.keys.rotate(held.key.id(), 1, Overlap::None).await.unwrap());
         })
     }),
-    ("delete", |_, held| {
-        Box::pin(async { held.keys.delete(held.key.id()).await.unwrap() })
-    }),
+    ("delete", |_, held| Box::pin(async { held.keys.delete(held.key.id()).await.unwrap() })),
     ("issue", |_, held| {
         Box::pin(async { drop(held.keys.issue(NewKey::named("second")).await.unwrap()) })
     }),
@@ -811,11 +730,7 @@ const WRITES: [(&str, Write); 12] = [
     }),
     ("set tier", |world, held| {
         Box::pin(async {
-            world
-                .keyring
-                .set_tier(held.keys.id(), "lite")
-                .await
-                .unwrap();
+            world.keyring.set_tier(held.keys.id(), "lite").await.unwrap();
         })
     }),
     ("suspend tenant", |world, held| {
@@ -829,25 +744,15 @@ const WRITES: [(&str, Write); 12] = [
     }),
     ("suspend key", |world, held| {
         Box::pin(async {
-            world
-                .keyring
-                .suspend_key(held.key.id(), ban())
-                .await
-                .unwrap();
+            world.keyring.suspend_key(held.key.id(), ban()).await.unwrap();
         })
     }),
     ("report leak", |world, held| {
         Box::pin(async {
-            world
-                .keyring
-                .report_leak(&held.token, "seen")
-                .await
-                .unwrap();
+            world.keyring.report_leak(&held.token, "seen").await.unwrap();
         })
     }),
-    ("revoke", |world, held| {
-        Box::pin(async { world.keyring.revoke(&held.token).await.unwrap() })
-    }),
+    ("revoke", |world, held| Box::pin(async { world.keyring.revoke(&held.token).await.unwrap() })),
 ];
 
 /// Everything in the store that a write may change, and what the token is good for by it.
@@ -859,10 +764,8 @@ fn picture(world: &World, held: &Held) -> String {
         let keys = fresh.keyring.tenant(tenant.id().clone());
         let keys = block_on(keys.list(&KeyQuery::all())).unwrap().items;
         // A list has the keys of one moment in the order of their random ids.
-        let keys: std::collections::BTreeSet<_> = keys
-            .iter()
-            .map(|key| (key.name(), key.version(), key.enabled()))
-            .collect();
+        let keys: std::collections::BTreeSet<_> =
+            keys.iter().map(|key| (key.name(), key.version(), key.enabled())).collect();
         picture.push(format!("{} {} {keys:?}", tenant.id(), tenant.tier()));
     }
     picture.join("; ")
@@ -888,10 +791,7 @@ fn a_write_that_is_given_up_at_any_point_is_done_or_not_and_the_cache_knows() {
             world.store.set_slow(false);
 
             let after = picture(&world, &held);
-            assert!(
-                after == before || after == done,
-                "{name} at point {points}: {after}"
-            );
+            assert!(after == before || after == done, "{name} at point {points}: {after}");
             let cached = word(&verify(&world, &held.token));
             let stored = word(&verify(&world.another_node(), &held.token));
             assert_eq!(cached, stored, "{name} at point {points}");
@@ -902,10 +802,7 @@ fn a_write_that_is_given_up_at_any_point_is_done_or_not_and_the_cache_knows() {
             done_though_dropped += usize::from(after == done);
             points += 1;
         }
-        assert!(
-            done_though_dropped > 0,
-            "{name} was never dropped after its effect"
-        );
+        assert!(done_though_dropped > 0, "{name} was never dropped after its effect");
     }
 }
 
@@ -925,9 +822,8 @@ fn many_verifications_of_one_missing_key_cause_one_read() {
     let held = world.tenant_with_key("acme");
     world.store.hold("lookup");
     let mut context = Context::from_waker(Waker::noop());
-    let mut waiting: Vec<_> = (0..100)
-        .map(|_| Box::pin(world.keyring.verify(&held.token)))
-        .collect();
+    let mut waiting: Vec<_> =
+        (0..100).map(|_| Box::pin(world.keyring.verify(&held.token))).collect();
     for verification in &mut waiting {
         assert!(verification.as_mut().poll(&mut context).is_pending());
     }
@@ -985,16 +881,10 @@ fn who_comes_after_a_local_write_does_not_join_a_read_from_before_it() {
     assert!(early.as_mut().poll(&mut context).is_pending());
     block_on(held.keys.disable(held.key.id())).unwrap();
     let late = verify(&world, &held.token);
-    assert!(matches!(
-        late,
-        Err(VerifyError::Inactive(KeyState::Disabled))
-    ));
+    assert!(matches!(late, Err(VerifyError::Inactive(KeyState::Disabled))));
     assert_eq!(word(&block_on(early)), "verified");
     let after = verify(&world, &held.token);
-    assert!(matches!(
-        after,
-        Err(VerifyError::Inactive(KeyState::Disabled))
-    ));
+    assert!(matches!(after, Err(VerifyError::Inactive(KeyState::Disabled))));
 }
 
 #[test]
@@ -1075,23 +965,13 @@ fn the_first_use_of_a_new_secret_ends_the_old_one_with_one_write() {
 
     let old = verify(&world, &held.token).unwrap();
     assert!(old.used_previous_secret());
-    assert_eq!(
-        world.store.writes(),
-        writes,
-        "the old secret's use ends nothing"
-    );
+    assert_eq!(world.store.writes(), writes, "the old secret's use ends nothing");
     assert!(!verify(&world, &token).unwrap().used_previous_secret());
     assert_eq!(world.store.writes(), writes + 1);
     assert_eq!(world.audit.take_kinds(), ["OverlapEnded"]);
 
-    assert!(matches!(
-        verify(&world, &held.token),
-        Err(VerifyError::Rejected)
-    ));
-    assert!(matches!(
-        verify(&there, &held.token),
-        Err(VerifyError::Rejected)
-    ));
+    assert!(matches!(verify(&world, &held.token), Err(VerifyError::Rejected)));
+    assert!(matches!(verify(&there, &held.token), Err(VerifyError::Rejected)));
     for _ in 0..3 {
         assert!(verify(&world, &token).is_ok());
     }
@@ -1104,10 +984,7 @@ fn a_use_that_is_refused_for_the_keys_state_is_no_first_use() {
     let held = world.tenant_with_key("acme");
     let token = rotate(&held, Overlap::UntilFirstUse);
     block_on(held.keys.disable(held.key.id())).unwrap();
-    assert!(matches!(
-        verify(&world, &token),
-        Err(VerifyError::Inactive(_))
-    ));
+    assert!(matches!(verify(&world, &token), Err(VerifyError::Inactive(_))));
     block_on(held.keys.enable(held.key.id())).unwrap();
     assert!(verify(&world, &held.token).is_ok());
 }
@@ -1124,10 +1001,7 @@ fn a_first_use_whose_write_fails_is_verified_and_the_next_use_tries_again() {
     }
     world.store.heal("update_key");
     assert_eq!(word(&verify(&world, &token)), "verified");
-    assert_eq!(
-        word(&verify(&world, &held.token)),
-        "the API key is not valid"
-    );
+    assert_eq!(word(&verify(&world, &held.token)), "the API key is not valid");
 }
 
 #[test]
@@ -1136,17 +1010,12 @@ fn a_first_use_that_is_never_written_leaves_the_old_secret_to_its_deadline() {
     let held = world.tenant_with_key("acme");
     let token = rotate(&held, Overlap::UntilFirstUse);
     world.store.fail("update_key");
-    world
-        .clock
-        .advance(Overlap::FIRST_USE_DEADLINE - MILLISECOND);
+    world.clock.advance(Overlap::FIRST_USE_DEADLINE - MILLISECOND);
     assert_eq!(word(&verify(&world, &token)), "verified");
     assert_eq!(word(&verify(&world, &held.token)), "verified");
     world.clock.advance(MILLISECOND);
     assert_eq!(word(&verify(&world, &token)), "verified");
-    assert_eq!(
-        word(&verify(&world, &held.token)),
-        "the API key is not valid"
-    );
+    assert_eq!(word(&verify(&world, &held.token)), "the API key is not valid");
 }
 
 #[test]
@@ -1196,9 +1065,7 @@ fn a_verification_writes_nothing_and_its_use_is_written_with_the_next_flush() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let writes = world.store.writes();
-    world
-        .clock
-        .advance(90 * MINUTE + 30 * Duration::from_secs(1));
+    world.clock.advance(90 * MINUTE + 30 * Duration::from_secs(1));
     for _ in 0..10 {
         verify(&world, &held.token).unwrap();
         verify_now(&world, &held.token).unwrap();
@@ -1223,11 +1090,7 @@ fn each_minute_of_use_is_written_and_a_change_of_the_key_keeps_the_last() {
         assert_eq!(last_used(&world, &held).unwrap(), minute);
         world.clock.advance(MINUTE);
     }
-    block_on(
-        held.keys
-            .edit(held.key.id(), 1, KeyEdit::new().name("renamed")),
-    )
-    .unwrap();
+    block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("renamed"))).unwrap();
     assert_eq!(last_used(&world, &held).unwrap(), "2026-01-01T00:01:00Z");
 }
 
@@ -1295,10 +1158,7 @@ fn uses_are_written_in_batches() {
     let world = World::with(policy, |builder| builder);
     let keys = block_on(world.keyring.create_empty_tenant("acme", "big")).unwrap();
     for _ in 0..1_001 {
-        let token = block_on(keys.issue(NewKey::named("k")))
-            .unwrap()
-            .token
-            .reveal();
+        let token = block_on(keys.issue(NewKey::named("k"))).unwrap().token.reveal();
         verify(&world, &token).unwrap();
     }
     assert_eq!(flush(&world).unwrap(), 1_001);
@@ -1311,20 +1171,11 @@ fn uses_are_written_in_batches() {
 fn a_verifier_is_not_built_from_less_than_it_needs() {
     let builder = || Verifier::builder(policy(), pepper());
     let error = |builder: keyway::verifier::VerifierBuilder| builder.build().unwrap_err();
-    assert_eq!(
-        error(builder().lookup(MemoryStore::new())),
-        BuildError::NoEnvironment
-    );
+    assert_eq!(error(builder().lookup(MemoryStore::new())), BuildError::NoEnvironment);
     assert_eq!(error(builder().environment("live")), BuildError::NoStore);
     let complete = || builder().environment("live").lookup(MemoryStore::new());
     let longer = DAY + MILLISECOND;
-    assert_eq!(
-        error(complete().max_staleness(longer)),
-        BuildError::MaxStaleness(longer)
-    );
+    assert_eq!(error(complete().max_staleness(longer)), BuildError::MaxStaleness(longer));
     assert!(complete().max_staleness(DAY).build().is_ok());
-    assert!(matches!(
-        error(complete().environment("Live!")),
-        BuildError::Format(_)
-    ));
+    assert!(matches!(error(complete().environment("Live!")), BuildError::Format(_)));
 }

@@ -47,11 +47,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         {
             return load;
         }
-        let landing = Landing {
-            flights: Arc::clone(&self.0),
-            id,
-            ticket,
-        };
+        let landing = Landing { flights: Arc::clone(&self.0), id, ticket };
         let load = begin();
         let load: Load<T> = Box::pin(async move {
             let _landing = landing;
@@ -76,10 +72,7 @@ impl<T> Drop for Landing<T> {
     fn drop(&mut self) {
         let mut flights = lock(&self.flights);
         // A later load of the same key stays on the list.
-        if flights
-            .get(&self.id)
-            .is_some_and(|flight| flight.ticket == self.ticket)
-        {
+        if flights.get(&self.id).is_some_and(|flight| flight.ticket == self.ticket) {
             flights.remove(&self.id);
         }
     }
@@ -108,11 +101,7 @@ mod tests {
     }
 
     fn ticket(began: u32) -> Ticket {
-        Ticket {
-            key_generation: 0,
-            tenant_changes: 0,
-            began,
-        }
+        Ticket { key_generation: 0, tenant_changes: 0, began }
     }
 
     fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -132,12 +121,10 @@ mod tests {
     fn all_who_wait_share_one_load() {
         let (flights, gate) = (Flights::new(), Arc::new(AtomicUsize::new(0)));
         let mut first = flights.join(id(), ticket(0), ANY, || gated(&gate, 1));
-        let mut second = flights.join(
-            id(),
-            ticket(0),
-            ANY,
-            || -> futures_util::future::Ready<u32> { panic!("a second load") },
-        );
+        let mut second =
+            flights.join(id(), ticket(0), ANY, || -> futures_util::future::Ready<u32> {
+                panic!("a second load")
+            });
         assert_eq!(poll(&mut first), Poll::Pending);
         assert_eq!(poll(&mut second), Poll::Pending);
         gate.store(1, SeqCst);

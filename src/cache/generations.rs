@@ -48,9 +48,7 @@ impl Generations {
 
     #[inline]
     pub(super) fn of_tenant(&self, stripe: u16) -> u32 {
-        self.tenants
-            .get(usize::from(stripe))
-            .map_or(0, |counter| counter.load(SeqCst))
+        self.tenants.get(usize::from(stripe)).map_or(0, |counter| counter.load(SeqCst))
     }
 
     pub(super) fn tenant_changes(&self) -> u32 {
@@ -69,8 +67,7 @@ impl Generations {
     #[inline]
     fn key(&self, id: KeyId) -> Option<&AtomicU32> {
         let [.., a, b] = *id.as_bytes();
-        self.keys
-            .get((usize::from(a) << 6 ^ usize::from(b)) % KEY_STRIPES)
+        self.keys.get((usize::from(a) << 6 ^ usize::from(b)) % KEY_STRIPES)
     }
 }
 
@@ -122,9 +119,8 @@ mod tests {
             assert_eq!(generations.of_tenant(stripe), before + 1);
         }
         let characters = (b'0'..=b'9').chain(b'A'..=b'Z').chain(b'a'..=b'z');
-        for (first, second) in characters
-            .clone()
-            .flat_map(|a| characters.clone().map(move |b| (a, b)))
+        for (first, second) in
+            characters.clone().flat_map(|a| characters.clone().map(move |b| (a, b)))
         {
             let mut bytes = [b'0'; 16];
             bytes[14..].copy_from_slice(&[first, second]);

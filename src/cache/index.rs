@@ -33,12 +33,7 @@ struct Line {
 
 impl Index {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            lines: lines(1),
-            len: 0,
-            capacity,
-            hand: 0,
-        }
+        Self { lines: lines(1), len: 0, capacity, hand: 0 }
     }
 
     #[inline]
@@ -102,11 +97,7 @@ impl Index {
 
     /// Empties a slot, and takes back what placing its key counted on the way.
     fn take(&mut self, hash: u64, number: usize, slot: usize) {
-        for passed in self
-            .walk(hash)
-            .take_while(|passed| *passed != number)
-            .collect::<Vec<_>>()
-        {
+        for passed in self.walk(hash).take_while(|passed| *passed != number).collect::<Vec<_>>() {
             if let Some(line) = self.lines.get_mut(passed) {
                 line.count_passing(false);
             }
@@ -128,10 +119,7 @@ impl Index {
         for _ in 0..slots * 2 {
             let (number, slot) = (self.hand / SLOTS, self.hand % SLOTS);
             self.hand = (self.hand + 1) % slots;
-            let key = self
-                .lines
-                .get(number)
-                .and_then(|line| line.keys.get(slot)?.as_ref());
+            let key = self.lines.get(number).and_then(|line| line.keys.get(slot)?.as_ref());
             if let Some(key) = key {
                 any = Some((hash_of(key.id()), number, slot));
                 if !key.stamp.take_use() {
@@ -203,11 +191,7 @@ impl Line {
     fn count_passing(&mut self, more: bool) {
         let [.., passing] = &mut self.tags;
         if *passing < u8::MAX {
-            *passing = if more {
-                *passing + 1
-            } else {
-                passing.saturating_sub(1)
-            };
+            *passing = if more { *passing + 1 } else { passing.saturating_sub(1) };
         }
     }
 }
@@ -331,10 +315,7 @@ mod tests {
                 }
                 Step::Find(number) => {
                     let found = index.find(hash_of(id(number)), id(number));
-                    assert_eq!(
-                        found.map(|key| key.name()),
-                        model.get(&number).map(|name| &**name)
-                    );
+                    assert_eq!(found.map(|key| key.name()), model.get(&number).map(|name| &**name));
                 }
             }
             index.check(hash_of);

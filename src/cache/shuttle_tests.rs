@@ -55,9 +55,7 @@ impl World {
     /// A verification.
     fn verify(&self) {
         let settled = self.settled.load(SeqCst);
-        let served = self
-            .cache
-            .with(id(), moment(), |key| key.name().parse::<u32>().unwrap());
+        let served = self.cache.with(id(), moment(), |key| key.name().parse::<u32>().unwrap());
         assert!(
             served.is_none_or(|version| version >= settled),
             "version {served:?} was served after the invalidation of what was before {settled}"
@@ -70,10 +68,7 @@ fn id() -> KeyId {
 }
 
 fn moment() -> Moment {
-    Moment {
-        now: Timestamp::MAX,
-        uptime: 0,
-    }
+    Moment { now: Timestamp::MAX, uptime: 0 }
 }
 
 fn load(world: &World) {
@@ -120,10 +115,8 @@ fn load_with_the_latest_generation(world: &World) {
 fn load_as(world: &World, mut key: ResolvedKey) {
     let cache = &world.cache;
     let stripe = Generations::stripe(cache.hasher.hash_one(TENANT));
-    let generation = cache
-        .generations
-        .of_key(id())
-        .wrapping_add(cache.generations.of_tenant(stripe));
+    let generation =
+        cache.generations.of_key(id()).wrapping_add(cache.generations.of_tenant(stripe));
     key.stamp = Stamp::new(generation, 0, stripe);
     put(cache, key);
 }
@@ -189,10 +182,7 @@ fn many(load: Load, invalidations: [Invalidate; 2]) {
                     invalidate,
                 );
             }
-            spawn(
-                |world, _, _| (0..3).for_each(|_| world.verify()),
-                invalidations[0],
-            );
+            spawn(|world, _, _| (0..3).for_each(|_| world.verify()), invalidations[0]);
             for thread in threads {
                 thread.join().unwrap();
             }
@@ -224,11 +214,7 @@ fn every_planted_fault_is_found() {
         (load_with_a_late_ticket, tenant, "late ticket, tenant"),
         (load_with_a_hasty_check, tenant, "hasty check"),
         (load_with_the_latest_generation, key, "generation, key"),
-        (
-            load_with_the_latest_generation,
-            tenant,
-            "generation, tenant",
-        ),
+        (load_with_the_latest_generation, tenant, "generation, tenant"),
         (load, key_without_a_generation, "removed only"),
         (load, tenant_backwards, "tenant backwards"),
     ];

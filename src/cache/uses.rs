@@ -64,10 +64,7 @@ mod tests {
         for (digit, place) in id.iter_mut().rev().take(8).zip(0..) {
             *digit += (number / 10_usize.pow(place) % 10) as u8;
         }
-        KeyUse {
-            id: KeyId::from_bytes(id).unwrap(),
-            at: Timestamp::saturating_from_millis(millis),
-        }
+        KeyUse { id: KeyId::from_bytes(id).unwrap(), at: Timestamp::saturating_from_millis(millis) }
     }
 
     #[test]
@@ -93,12 +90,7 @@ mod tests {
             taken.extend(batch);
         }
         taken.sort_by_key(|key_use| key_use.id);
-        assert_eq!(
-            taken,
-            (0..25)
-                .map(|number| key_use(number, 60_000))
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(taken, (0..25).map(|number| key_use(number, 60_000)).collect::<Vec<_>>());
         assert_eq!(uses.take_lost(), 0);
     }
 

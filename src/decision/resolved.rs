@@ -49,21 +49,13 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub(crate) fn new(generation: u32, loaded: u32, tenant_stripe: u16) -> Self {
-        Self {
-            generation,
-            loaded,
-            tenant_stripe,
-            used: AtomicU16::new(0),
-        }
+        Self { generation, loaded, tenant_stripe, used: AtomicU16::new(0) }
     }
 
     /// Notes a use, and tells whether it is the first one of its minute, or nearly a minute: 512
     /// ticks.
     #[inline]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the count wraps after 19 days"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "the count wraps after 19 days")]
     pub(crate) fn note_use(&self, tick: u32) -> bool {
         let minute = (tick >> 9) as u16 | 1 << 15;
         self.used.load(Relaxed) != minute && self.used.swap(minute, Relaxed) != minute
@@ -208,9 +200,7 @@ impl ResolvedKey {
     #[cfg(feature = "std")]
     #[cold]
     pub(crate) fn claim_overlap(&self) -> bool {
-        self.rare
-            .as_ref()
-            .is_some_and(|rare| !rare.ending.swap(true, Relaxed))
+        self.rare.as_ref().is_some_and(|rare| !rare.ending.swap(true, Relaxed))
     }
 
     #[cfg(feature = "std")]
@@ -229,10 +219,7 @@ impl ResolvedKey {
 
     #[inline]
     pub(crate) fn prove(&self, claim: &Claim, now: Timestamp) -> Result<Proof, Rejection> {
-        let current = Digest {
-            head: self.digest_head,
-            tail: self.digest_tail,
-        };
+        let current = Digest { head: self.digest_head, tail: self.digest_tail };
         let is_current = current.same(claim.digest());
         if claim.id() != self.id {
             return Err(Rejection::Unknown);
@@ -259,11 +246,7 @@ impl Rare {
     fn prove(&self, claim: &Claim, is_current: bool, now: Timestamp) -> Result<Proof, Rejection> {
         // Compared whether or not the current secret matched.
         let previous = self.previous.map(|previous| {
-            (
-                previous.digest.same(claim.digest()),
-                now < previous.until,
-                previous.until_first_use,
-            )
+            (previous.digest.same(claim.digest()), now < previous.until, previous.until_first_use)
         });
         match previous {
             Some((_, true, true)) if is_current => Ok(Proof::FirstUse),

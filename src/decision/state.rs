@@ -82,13 +82,9 @@ impl Facts<'_> {
     pub(super) fn state(&self, now: Timestamp) -> KeyState {
         let holds = |suspension: &&Suspension| suspension.holds(now);
         if let Some(suspension) = self.tenant_suspension.filter(holds) {
-            KeyState::TenantSuspended {
-                until: suspension.end(),
-            }
+            KeyState::TenantSuspended { until: suspension.end() }
         } else if let Some(suspension) = self.key_suspension.filter(holds) {
-            KeyState::KeySuspended {
-                until: suspension.end(),
-            }
+            KeyState::KeySuspended { until: suspension.end() }
         } else if !self.enabled {
             KeyState::Disabled
         } else if let Some(from) = self.not_before.filter(|from| now < *from) {

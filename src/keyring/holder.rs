@@ -67,10 +67,7 @@ impl Keyring {
         loop {
             let stored = self.possessed(presented.as_ref()).await?;
             let id = stored.key.id;
-            match self
-                .set_key_suspension(stored, Some(suspension.clone()))
-                .await
-            {
+            match self.set_key_suspension(stored, Some(suspension.clone())).await {
                 // Somebody else changed the key. A report is not lost over that.
                 Err(KeyringError::Conflict) => {}
                 done => {
@@ -88,23 +85,13 @@ impl Keyring {
         id: KeyId,
     ) -> Result<(), KeyringError> {
         let _invalidate = self.shared().invalidate_key_on_drop(id);
-        self.store()
-            .delete_key(tenant, id)
-            .await
-            .map_err(KeyringError::of_key)
+        self.store().delete_key(tenant, id).await.map_err(KeyringError::of_key)
     }
 
     /// The key of this token, read from the store.
     async fn possessed(&self, presented: &[u8]) -> Result<StoredKey, KeyringError> {
-        let claim = self
-            .authority()
-            .check(presented)
-            .map_err(|_| KeyringError::Rejected)?;
-        let stored = self
-            .store()
-            .lookup(claim.id())
-            .await
-            .map_err(KeyringError::of)?;
+        let claim = self.authority().check(presented).map_err(|_| KeyringError::Rejected)?;
+        let stored = self.store().lookup(claim.id()).await.map_err(KeyringError::of)?;
         let stored = stored.filter(|stored| stored.key.id == claim.id());
         let stored = stored.ok_or(KeyringError::Rejected)?;
         if !stored.key.holds(&claim, self.now()) {

@@ -44,8 +44,7 @@ impl Keyring {
         id: &str,
         tier: &str,
     ) -> Result<(TenantKeys, IssuedKey), KeyringError> {
-        self.create_tenant_with(id, tier, NewKey::named("default"))
-            .await
+        self.create_tenant_with(id, tier, NewKey::named("default")).await
     }
 
     /// Creates a tenant on a tier, and with it, in one step, this first key.
@@ -119,11 +118,7 @@ impl Keyring {
     ) -> Result<Page<TenantRecord, TenantId>, KeyringError> {
         let limit = limit.clamp(1, 1_000);
         let one_more = NonZeroUsize::MIN.saturating_add(limit);
-        let tenants = self
-            .store()
-            .tenants(after, one_more)
-            .await
-            .map_err(KeyringError::of)?;
+        let tenants = self.store().tenants(after, one_more).await.map_err(KeyringError::of)?;
         for tenant in &tenants {
             self.check_tenant(tenant)?;
         }
@@ -144,21 +139,10 @@ impl Keyring {
         let changed = self.authority().set_tier(&tenant, tier)?;
         let allowed = self.quota(&changed)?;
         self.update_tenant(&changed, tenant.version).await?;
-        let kind = AuditKind::TierChanged {
-            from: &tenant.tier,
-            to: tier,
-        };
+        let kind = AuditKind::TierChanged { from: &tenant.tier, to: tier };
         self.record(id, None, kind);
-        let held = self
-            .store()
-            .count_keys(id)
-            .await
-            .map_err(KeyringError::of)?;
-        Ok(TierChange {
-            tenant: changed,
-            held,
-            allowed,
-        })
+        let held = self.store().count_keys(id).await.map_err(KeyringError::of)?;
+        Ok(TierChange { tenant: changed, held, allowed })
     }
 
     /// Suspends a tenant: none of its keys can be used.
@@ -172,9 +156,7 @@ impl Keyring {
         suspension: Suspension,
     ) -> Result<TenantRecord, KeyringError> {
         let tenant = self.change_suspension(id, Some(suspension.clone())).await?;
-        let kind = AuditKind::TenantSuspended {
-            reason: suspension.reason(),
-        };
+        let kind = AuditKind::TenantSuspended { reason: suspension.reason() };
         self.record(id, None, kind);
         Ok(tenant)
     }
@@ -214,12 +196,8 @@ impl Keyring {
         suspension: Suspension,
     ) -> Result<KeyRecord, KeyringError> {
         let stored = self.find_key(id).await?;
-        let key = self
-            .set_key_suspension(stored, Some(suspension.clone()))
-            .await?;
-        let kind = AuditKind::KeySuspended {
-            reason: suspension.reason(),
-        };
+        let key = self.set_key_suspension(stored, Some(suspension.clone())).await?;
+        let kind = AuditKind::KeySuspended { reason: suspension.reason() };
         self.record(&key.tenant, Some(id), kind);
         Ok(key)
     }
@@ -258,9 +236,7 @@ impl Keyring {
     /// A key of any tenant, with its seals checked.
     async fn find_key(&self, id: KeyId) -> Result<StoredKey, KeyringError> {
         let stored = self.store().lookup(id).await.map_err(KeyringError::of)?;
-        let stored = stored
-            .filter(|stored| stored.key.id == id)
-            .ok_or(KeyringError::NoKey)?;
+        let stored = stored.filter(|stored| stored.key.id == id).ok_or(KeyringError::NoKey)?;
         self.check_key(&stored.key)?;
         self.check_tenant(&stored.tenant)?;
         Ok(stored)
@@ -274,13 +250,10 @@ impl Keyring {
     }
 
     pub(super) fn check_tenant(&self, tenant: &TenantRecord) -> Result<(), KeyringError> {
-        self.authority()
-            .seals()
-            .check_tenant(tenant)
-            .map_err(|tampered| {
-                self.record(&tenant.id, None, AuditKind::Tampered);
-                tampered.into()
-            })
+        self.authority().seals().check_tenant(tenant).map_err(|tampered| {
+            self.record(&tenant.id, None, AuditKind::Tampered);
+            tampered.into()
+        })
     }
 
     /// Writes a changed key. From then on no verification goes by the old one.
@@ -290,10 +263,7 @@ impl Keyring {
         replaces: u64,
     ) -> Result<(), KeyringError> {
         let _invalidate = self.shared().invalidate_key_on_drop(key.id);
-        self.store()
-            .update_key(key.clone(), replaces)
-            .await
-            .map_err(KeyringError::of_key)
+        self.store().update_key(key.clone(), replaces).await.map_err(KeyringError::of_key)
     }
 
     fn new_tenant(&self, id: &str, tier: &str) -> Result<TenantRecord, KeyringError> {

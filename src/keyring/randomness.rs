@@ -28,8 +28,7 @@ where
     R::Error: Send + Sync + 'static,
 {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
-        self.try_fill_bytes(bytes)
-            .map_err(|error| RandomnessError(Box::new(error)))
+        self.try_fill_bytes(bytes).map_err(|error| RandomnessError(Box::new(error)))
     }
 }
 

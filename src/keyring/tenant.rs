@@ -56,18 +56,14 @@ impl<T, C> Page<T, C> {
 
 impl TenantKeys {
     pub(super) fn new(keyring: Keyring, tenant: TenantId) -> Self {
-        Self {
-            keyring,
-            tenant,
-            granter: None,
-        }
+        Self { keyring, tenant, granter: None }
     }
 
     /// The same keys for somebody who holds `scopes` and can pass on nothing above them: neither by
-    /// issuing a key, nor by editing or rotating one.
+    /// issuing a key, nor by editing or rotating one. A second bound narrows the first.
     #[must_use]
     pub fn granting_at_most(mut self, scopes: ScopeSet) -> Self {
-        self.granter = Some(scopes);
+        self.granter = Some(self.granter.map_or(scopes, |granter| granter.meet(scopes)));
         self
     }
 
@@ -97,12 +93,7 @@ impl TenantKeys {
             let allowed = self.keyring.quota(&tenant)?;
             let issued = self.make(&tenant, request.clone())?;
             let key = issued.key.clone();
-            match self
-                .keyring
-                .store()
-                .insert_key(key, tenant.version, allowed)
-                .await
-            {
+            match self.keyring.store().insert_key(key, tenant.version, allowed).await {
                 Ok(()) => {
                     self.record_issued(&issued.key);
                     return Ok(issued);
@@ -128,12 +119,7 @@ impl TenantKeys {
     ///
     /// [`KeyringError::NoKey`] if the tenant holds no such key, or that its seal is broken.
     pub async fn find(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
-        let key = self
-            .keyring
-            .store()
-            .key(&self.tenant, id)
-            .await
-            .map_err(KeyringError::of)?;
+        let key = self.keyring.store().key(&self.tenant, id).await.map_err(KeyringError::of)?;
         let key = key.filter(|key| key.id == id && key.tenant == self.tenant);
         let key = key.ok_or(KeyringError::NoKey)?;
         self.keyring.check_key(&key)?;
@@ -152,11 +138,7 @@ impl TenantKeys {
         let claim = self.keyring.authority().check(presented.as_ref());
         let claim = claim.map_err(|_| KeyringError::NoKey)?;
         let key = self.find(claim.id()).await?;
-        if key.holds(&claim, self.keyring.now()) {
-            Ok(key)
-        } else {
-            Err(KeyringError::NoKey)
-        }
+        if key.holds(&claim, self.keyring.now()) { Ok(key) } else { Err(KeyringError::NoKey) }
     }
 
     /// One page of the tenant's keys that match `query`.
@@ -181,14 +163,14 @@ impl TenantKeys {
     /// The tenant's keys that `text` finds: by a part of the name, hint or id, or by a full token. At
     /// most 100.
     ///
-    /// A text that begins like a token and has its length is never sent to the store as it is.
+    /// A text that holds more of a token than its public half is never sent to the store.
     ///
     /// # Errors
     ///
     /// As [`list`](Self::list).
     pub async fn search(&self, text: &str) -> Result<Vec<KeyRecord>, KeyringError> {
-        if self.keyring.authority().format().has_shape(text.as_bytes()) {
-            return match self.find_by_token(text).await {
+        if let Some(token) = self.keyring.authority().format().find_in(text) {
+            return match self.find_by_token(token).await {
                 Ok(key) => Ok([key].into()),
                 Err(KeyringError::NoKey) => Ok(Vec::new()),
                 Err(error) => Err(error),
@@ -201,8 +183,11 @@ impl TenantKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::NoTenant`].
+    /// [`KeyringError::NoKey`] for the key of another tenant, and [`KeyringError::NoTenant`].
     pub async fn state(&self, key: &KeyRecord) -> Result<KeyState, KeyringError> {
+        if key.tenant != self.tenant {
+            return Err(KeyringError::NoKey);
+        }
         let tenant = self.keyring.find_tenant(&self.tenant).await?;
         Ok(KeyState::of(key, &tenant, self.keyring.now()))
     }
@@ -272,8 +257,7 @@ impl TenantKeys {
             authority.rotate(&key, overlap, self.granter, now, &mut *randomness)?
         };
         self.keyring.update_key(&key, version).await?;
-        self.keyring
-            .record(&self.tenant, Some(id), AuditKind::KeyRotated);
+        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyRotated);
         Ok(IssuedKey { key, token })
     }
 
@@ -284,8 +268,7 @@ impl TenantKeys {
     /// [`KeyringError::NoKey`].
     pub async fn delete(&self, id: KeyId) -> Result<(), KeyringError> {
         self.keyring.delete_key(&self.tenant, id).await?;
-        self.keyring
-            .record(&self.tenant, Some(id), AuditKind::KeyDeleted);
+        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyDeleted);
         Ok(())
     }
 
@@ -303,24 +286,17 @@ impl TenantKeys {
         let now = self.keyring.now();
         let mut randomness = self.keyring.randomness();
         let (key, token) =
-            self.keyring
-                .authority()
-                .issue(tenant, request, now, &mut *randomness)?;
+            self.keyring.authority().issue(tenant, request, now, &mut *randomness)?;
         Ok(IssuedKey { key, token })
     }
 
     pub(super) fn record_issued(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyIssued {
-            scopes: &key.scopes,
-        };
+        let kind = AuditKind::KeyIssued { scopes: &key.scopes };
         self.keyring.record(&self.tenant, Some(key.id), kind);
     }
 
     fn record_edited(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyEdited {
-            scopes: &key.scopes,
-            enabled: key.enabled,
-        };
+        let kind = AuditKind::KeyEdited { scopes: &key.scopes, enabled: key.enabled };
         self.keyring.record(&self.tenant, Some(key.id), kind);
     }
 
@@ -333,10 +309,7 @@ impl TenantKeys {
         if let Some(granter) = self.granter {
             edit = edit.granted_by(granter);
         }
-        Ok(self
-            .keyring
-            .authority()
-            .edit(key, tenant, edit, self.keyring.now())?)
+        Ok(self.keyring.authority().edit(key, tenant, edit, self.keyring.now())?)
     }
 
     async fn switch(&self, id: KeyId, enabled: bool) -> Result<KeyRecord, KeyringError> {
@@ -345,10 +318,7 @@ impl TenantKeys {
             if key.enabled == enabled {
                 return Ok(key);
             }
-            match self
-                .edit(id, key.version, KeyEdit::new().enabled(enabled))
-                .await
-            {
+            match self.edit(id, key.version, KeyEdit::new().enabled(enabled)).await {
                 Err(KeyringError::Conflict) => {}
                 done => return done,
             }

@@ -45,17 +45,11 @@ impl Keyring {
         }
         let mut written = 0;
         loop {
-            let mut unwritten = Unwritten {
-                batch: shared.uses.take(BATCH),
-                uses: &shared.uses,
-            };
+            let mut unwritten = Unwritten { batch: shared.uses.take(BATCH), uses: &shared.uses };
             if unwritten.batch.is_empty() {
                 return Ok(written);
             }
-            self.store()
-                .record_uses(&unwritten.batch)
-                .await
-                .map_err(KeyringError::of)?;
+            self.store().record_uses(&unwritten.batch).await.map_err(KeyringError::of)?;
             written += unwritten.batch.len();
             unwritten.batch.clear();
         }
@@ -77,11 +71,7 @@ impl Keyring {
     ) -> Result<Resealed, KeyringError> {
         let limit = core::num::NonZeroUsize::new(limit.min(1_000));
         let limit = limit.unwrap_or(core::num::NonZeroUsize::MIN);
-        let tenants = self
-            .store()
-            .tenants(after, limit)
-            .await
-            .map_err(KeyringError::of)?;
+        let tenants = self.store().tenants(after, limit).await.map_err(KeyringError::of)?;
         let mut resealed = Resealed {
             next: (tenants.len() == limit.get())
                 .then(|| tenants.last().map(|tenant| tenant.id.clone()))
@@ -120,11 +110,7 @@ impl Keyring {
         let seals = self.authority().seals();
         let mut query = KeyQuery::all().limit(KeyQuery::MAX_LIMIT);
         loop {
-            let keys = self
-                .store()
-                .keys(tenant, &query)
-                .await
-                .map_err(KeyringError::of)?;
+            let keys = self.store().keys(tenant, &query).await.map_err(KeyringError::of)?;
             let Some(last) = keys.last() else {
                 return Ok(());
             };

@@ -190,9 +190,7 @@ impl KeyRecord {
     /// Ends the secret before the last rotation, if it was to end with the use that `claim` proves.
     #[cfg(feature = "std")]
     pub(crate) fn end_overlap(&mut self, claim: &Claim) -> bool {
-        let ends = self
-            .previous
-            .is_some_and(|previous| previous.until_first_use)
+        let ends = self.previous.is_some_and(|previous| previous.until_first_use)
             && self.digest.same(claim.digest());
         if ends {
             self.previous = None;
@@ -274,9 +272,7 @@ impl KeyRecord {
         let record = Self {
             id: KeyId::from_bytes(*reader.raw()?)?,
             tenant: reader.str()?.try_into().ok()?,
-            name: reader
-                .string()
-                .filter(|name| Self::check_name(name).is_ok())?,
+            name: reader.string().filter(|name| Self::check_name(name).is_ok())?,
             digest: Digest::from_bytes(reader.raw()?),
             previous: reader.option(|reader| {
                 Some(Previous {

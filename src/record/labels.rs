@@ -30,10 +30,8 @@ impl Labels {
     pub fn new<N: Into<String>, V: Into<String>>(
         labels: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, InvalidField> {
-        let labels: BTreeMap<String, String> = labels
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let labels: BTreeMap<String, String> =
+            labels.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         if labels.len() > Self::MAX {
             let (len, max) = (labels.len(), Self::MAX);
             return Err(InvalidField::new(

@@ -24,14 +24,7 @@ pub struct TenantRecord {
 
 impl TenantRecord {
     pub(crate) fn new(id: TenantId, tier: String, created_at: Timestamp) -> Self {
-        Self {
-            id,
-            tier,
-            suspension: None,
-            created_at,
-            version: 1,
-            seal: Sealed(Seal::NONE),
-        }
+        Self { id, tier, suspension: None, created_at, version: 1, seal: Sealed(Seal::NONE) }
     }
 
     /// The id.

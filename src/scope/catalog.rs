@@ -13,11 +13,7 @@ use super::{
 
 /// One scope as its service declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ScopeDeclaration {
     /// The name, checked by [`ScopeCatalog::new`].
     pub name: String,
@@ -31,11 +27,7 @@ pub struct ScopeDeclaration {
 impl ScopeDeclaration {
     /// The scope `name`, which implies nothing but the names that it prefixes at a dot.
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            description: description.into(),
-            implies: Vec::new(),
-        }
+        Self { name: name.into(), description: description.into(), implies: Vec::new() }
     }
 
     /// Adds `names` to what it implies.
@@ -83,10 +75,7 @@ impl ScopeCatalog {
         let mut declared = Vec::new();
         for declaration in declarations {
             let scope = Scope::try_from(&*declaration.name).map_err(|source| {
-                CatalogError::InvalidName {
-                    name: declaration.name.clone(),
-                    source,
-                }
+                CatalogError::InvalidName { name: declaration.name.clone(), source }
             })?;
             declared.push((scope, declaration));
         }
@@ -113,18 +102,12 @@ impl ScopeCatalog {
                 below,
             })
             .collect();
-        Ok(Self(Arc::new(Inner {
-            entries,
-            fingerprint,
-        })))
+        Ok(Self(Arc::new(Inner { entries, fingerprint })))
     }
 
     /// The scopes with their descriptions, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Scope, &str)> {
-        self.0
-            .entries
-            .iter()
-            .map(|entry| (&entry.scope, &*entry.description))
+        self.0.entries.iter().map(|entry| (&entry.scope, &*entry.description))
     }
 
     /// The least set with every scope of `names`: those and all that they imply.
@@ -162,13 +145,7 @@ impl ScopeCatalog {
     /// the rest is implied. Nothing for a set of another catalogue.
     pub fn names(&self, set: ScopeSet) -> Vec<Scope> {
         let bits = self.unwrap(set);
-        let held = || {
-            self.0
-                .entries
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| contains(bits, *index))
-        };
+        let held = || self.0.entries.iter().enumerate().filter(|(index, _)| contains(bits, *index));
         held()
             .filter(|(index, _)| {
                 !held().any(|(other, above)| other != *index && contains(above.below, *index))
@@ -181,11 +158,7 @@ impl ScopeCatalog {
     /// 6749, section 3.3, writes them.
     pub fn text(&self, set: ScopeSet) -> String {
         let names = self.names(set);
-        names
-            .iter()
-            .map(Scope::as_str)
-            .collect::<Vec<_>>()
-            .join(" ")
+        names.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
     }
 
     /// The set that a text names, as [`text`](Self::text) writes it. Any order, repetition and
@@ -291,9 +264,7 @@ impl ScopeCatalog {
 
 impl fmt::Debug for ScopeCatalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.iter().map(|(scope, _)| scope))
-            .finish()
+        f.debug_set().entries(self.iter().map(|(scope, _)| scope)).finish()
     }
 }
 
@@ -309,9 +280,7 @@ fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, CatalogErr
             }
         }
         for implied in &declaration.implies {
-            let known = declared
-                .iter()
-                .position(|(name, _)| name.as_str() == implied);
+            let known = declared.iter().position(|(name, _)| name.as_str() == implied);
             let other = known.ok_or_else(|| CatalogError::UnknownImplied {
                 scope: scope.clone(),
                 implied: implied.clone(),
@@ -357,10 +326,7 @@ fn fingerprint(declared: &[(Scope, ScopeDeclaration)], below: &[Bits]) -> u64 {
             hash.update(word.to_be_bytes());
         }
     }
-    hash.finalize()
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A catalogue is inconsistent, or does not know a name.

@@ -29,12 +29,7 @@ pub(super) enum Mode {
 
 impl Requirement {
     pub(super) fn new(catalog: ScopeCatalog, need: Bits, mode: Mode) -> Self {
-        Self {
-            fingerprint: catalog.fingerprint(),
-            catalog,
-            need,
-            mode,
-        }
+        Self { fingerprint: catalog.fingerprint(), catalog, need, mode }
     }
 
     /// Succeeds if `have` meets the requirement. A set of another catalogue never does.
@@ -70,10 +65,7 @@ impl Requirement {
             .filter(|(index, _)| !(ours && contains(have.bits(), *index)))
             .map(|(_, scope)| scope.clone())
             .collect();
-        MissingScope {
-            scopes,
-            any: self.is_any(),
-        }
+        MissingScope { scopes, any: self.is_any() }
     }
 
     fn entries(&self) -> impl Iterator<Item = (usize, &Scope)> {
@@ -127,11 +119,7 @@ pub(crate) struct List<'s>(pub(crate) &'s [Scope]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.len() == 1 {
-            "scope "
-        } else {
-            "scopes "
-        })?;
+        f.write_str(if self.0.len() == 1 { "scope " } else { "scopes " })?;
         for (index, scope) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}`{scope}`")?;

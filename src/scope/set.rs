@@ -31,10 +31,7 @@ impl ScopeSet {
 
     /// The number of scopes in the set, implied ones included.
     pub fn len(self) -> usize {
-        self.bits
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum()
+        self.bits.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Whether the set holds nothing. Nothing is allowed by it.
@@ -73,34 +70,22 @@ impl ScopeSet {
 
 impl fmt::Debug for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "ScopeSet({} scopes of catalogue {:016x})",
-            self.len(),
-            self.catalog
-        )
+        write!(f, "ScopeSet({} scopes of catalogue {:016x})", self.len(), self.catalog)
     }
 }
 
 #[inline]
 pub(super) fn holds_all(have: Bits, need: Bits) -> bool {
-    have.iter()
-        .zip(need)
-        .fold(0, |missing, (have, need)| missing | (need & !have))
-        == 0
+    have.iter().zip(need).fold(0, |missing, (have, need)| missing | (need & !have)) == 0
 }
 
 #[inline]
 pub(super) fn holds_any(have: Bits, need: Bits) -> bool {
-    have.iter()
-        .zip(need)
-        .fold(0, |found, (have, need)| found | (need & have))
-        != 0
+    have.iter().zip(need).fold(0, |found, (have, need)| found | (need & have)) != 0
 }
 
 pub(super) fn contains(bits: Bits, index: usize) -> bool {
-    bits.get(index / 64)
-        .is_some_and(|word| word >> (index % 64) & 1 == 1)
+    bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
 }
 
 pub(super) fn insert(bits: &mut Bits, index: usize) {

@@ -75,10 +75,7 @@ impl KeyLookup for AnyStore {
 
 /// Writes [`KeyStore`] with its futures in boxes, and [`AnyStore`] as one of those. The type of a
 /// borrowed argument stands with its lifetime and without.
-#[allow(
-    clippy::needless_lifetimes,
-    reason = "the macro names a lifetime for those that borrow"
-)]
+#[allow(clippy::needless_lifetimes, reason = "the macro names a lifetime for those that borrow")]
 macro_rules! erase {
     ($(fn $name:ident($($argument:ident: $plain:ty = $boxed:ty),*) -> $output:ty;)*) => {
         #[allow(clippy::elidable_lifetime_names, reason = "only some of the methods borrow")]

@@ -65,10 +65,7 @@ impl KeyLookup for MemoryStore {
         let tables = self.tables();
         Ok(tables.keys.get(&id).and_then(|key| {
             let tenant = tables.tenants.get(&key.tenant)?.record.clone();
-            Some(StoredKey {
-                key: key.clone(),
-                tenant,
-            })
+            Some(StoredKey { key: key.clone(), tenant })
         }))
     }
 }
@@ -90,22 +87,12 @@ impl KeyStore for MemoryStore {
             tables.keys.insert(key.id, key);
         }
         let id = tenant.id.clone();
-        tables.tenants.insert(
-            id,
-            Tenant {
-                record: tenant,
-                keys,
-            },
-        );
+        tables.tenants.insert(id, Tenant { record: tenant, keys });
         Ok(())
     }
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
-        Ok(self
-            .tables()
-            .tenants
-            .get(id)
-            .map(|tenant| tenant.record.clone()))
+        Ok(self.tables().tenants.get(id).map(|tenant| tenant.record.clone()))
     }
 
     async fn tenants(
@@ -115,21 +102,13 @@ impl KeyStore for MemoryStore {
     ) -> Result<Vec<TenantRecord>, StoreError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let tables = self.tables();
-        let behind = tables
-            .tenants
-            .range::<TenantId, _>((start, Bound::Unbounded));
-        Ok(behind
-            .map(|(_, tenant)| tenant.record.clone())
-            .take(limit.get())
-            .collect())
+        let behind = tables.tenants.range::<TenantId, _>((start, Bound::Unbounded));
+        Ok(behind.map(|(_, tenant)| tenant.record.clone()).take(limit.get()).collect())
     }
 
     async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        let stored = tables
-            .tenants
-            .get_mut(&tenant.id)
-            .ok_or(StoreError::NotFound)?;
+        let stored = tables.tenants.get_mut(&tenant.id).ok_or(StoreError::NotFound)?;
         if stored.record.version != replaces {
             return Err(StoreError::Conflict);
         }
@@ -154,10 +133,7 @@ impl KeyStore for MemoryStore {
         max_keys: u32,
     ) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        let tenant = tables
-            .tenants
-            .get(&key.tenant)
-            .ok_or(StoreError::NotFound)?;
+        let tenant = tables.tenants.get(&key.tenant).ok_or(StoreError::NotFound)?;
         if tenant.record.version != tenant_version {
             return Err(StoreError::Conflict);
         }
@@ -174,12 +150,7 @@ impl KeyStore for MemoryStore {
     }
 
     async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        Ok(self
-            .tables()
-            .keys
-            .get(&id)
-            .filter(|key| key.tenant == *tenant)
-            .cloned())
+        Ok(self.tables().keys.get(&id).filter(|key| key.tenant == *tenant).cloned())
     }
 
     async fn keys(
@@ -189,20 +160,13 @@ impl KeyStore for MemoryStore {
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let tables = self.tables();
         let cursors = tables.tenants.get(tenant).map(|tenant| tenant.keys.iter());
-        let keys = cursors
-            .into_iter()
-            .flatten()
-            .filter_map(|cursor| tables.keys.get(&cursor.id));
+        let keys = cursors.into_iter().flatten().filter_map(|cursor| tables.keys.get(&cursor.id));
         let matching = keys.filter(|key| query.matches(key));
         Ok(matching.take(query.max().get()).cloned().collect())
     }
 
     async fn count_keys(&self, tenant: &TenantId) -> Result<u32, StoreError> {
-        Ok(self
-            .tables()
-            .tenants
-            .get(tenant)
-            .map_or(0, |tenant| count(&tenant.keys)))
+        Ok(self.tables().tenants.get(tenant).map_or(0, |tenant| count(&tenant.keys)))
     }
 
     async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {

@@ -50,9 +50,7 @@ pub(super) fn write(bits: u64) -> [u8; WIDTH] {
 pub(super) fn is_alphanumeric<const N: usize>(text: &[u8; N]) -> bool {
     const { assert!(N.is_multiple_of(WIDTH)) };
     let words = text.as_chunks().0.iter();
-    words.fold(0, |other, word| {
-        other | Kinds::of(u64::from_le_bytes(*word)).other
-    }) == 0
+    words.fold(0, |other, word| other | Kinds::of(u64::from_le_bytes(*word)).other) == 0
 }
 
 /// Of which kind each of eight characters is: a one in its byte.
@@ -70,12 +68,7 @@ impl Kinds {
         let upper = from(b'A') - from(b'Z' + 1);
         let lower = from(b'a') - from(b'z' + 1);
         let digit = from(b'0') - from(b'9' + 1);
-        Self {
-            upper,
-            lower,
-            digit,
-            other: (ONES - upper - lower - digit) | (text & HIGH) >> 7,
-        }
+        Self { upper, lower, digit, other: (ONES - upper - lower - digit) | (text & HIGH) >> 7 }
     }
 }
 
@@ -120,11 +113,7 @@ mod tests {
             for byte in 0..=u8::MAX {
                 let mut text = *b"A0z9bZya";
                 text[place] = byte;
-                assert_eq!(
-                    read(text) < 1 << 48,
-                    byte.is_ascii_alphanumeric(),
-                    "{byte} in {place}"
-                );
+                assert_eq!(read(text) < 1 << 48, byte.is_ascii_alphanumeric(), "{byte} in {place}");
                 assert_eq!(is_alphanumeric(&text), byte.is_ascii_alphanumeric());
             }
         }

@@ -53,11 +53,7 @@ impl FromStr for KeyId {
     type Err = InvalidKeyId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = text
-            .as_bytes()
-            .to_owned()
-            .try_into()
-            .map_err(|_| InvalidKeyId(()))?;
+        let bytes = text.as_bytes().to_owned().try_into().map_err(|_| InvalidKeyId(()))?;
         Self::from_bytes(bytes).ok_or(InvalidKeyId(()))
     }
 }

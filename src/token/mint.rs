@@ -23,9 +23,7 @@ pub struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted")
-            .field("hint", &self.hint)
-            .finish_non_exhaustive()
+        f.debug_struct("Minted").field("hint", &self.hint).finish_non_exhaustive()
     }
 }
 
@@ -113,12 +111,7 @@ impl TokenFormat {
         hint.push_str(id.as_str().get(..4).unwrap_or_default());
         hint.push('…');
         hint.push_str(ascii(&tag).get(4..).unwrap_or_default());
-        Minted {
-            id,
-            token: OneTimeToken::new(text),
-            digest,
-            hint,
-        }
+        Minted { id, token: OneTimeToken::new(text), digest, hint }
     }
 }
 
@@ -147,13 +140,7 @@ where
     R::Error: Send + Sync + 'static,
 {
     fn new(rng: &'r mut R) -> Self {
-        Self {
-            rng,
-            batch: FIRST_BATCH,
-            groups: Zeroizing::default(),
-            used: 0,
-            len: 0,
-        }
+        Self { rng, batch: FIRST_BATCH, groups: Zeroizing::default(), used: 0, len: 0 }
     }
 
     /// Fills `into`, whose length is a multiple of four.
@@ -178,22 +165,14 @@ where
         }
         // A source that repeats itself gives equal groups. By chance this is less likely than 2⁻⁷¹.
         let mut groups = into.chunks_exact(4);
-        let repeats = groups
-            .next()
-            .is_some_and(|first| groups.all(|group| group == first));
-        if repeats {
-            Err(MintError::Stuck)
-        } else {
-            Ok(())
-        }
+        let repeats = groups.next().is_some_and(|first| groups.all(|group| group == first));
+        if repeats { Err(MintError::Stuck) } else { Ok(()) }
     }
 
     fn refill(&mut self) -> Result<(), MintError> {
         let mut bytes = Zeroizing::new([0; FIRST_BATCH]);
         let (batch, _) = bytes.split_at_mut(self.batch);
-        self.rng
-            .try_fill_bytes(batch)
-            .map_err(|source| MintError::Randomness(Box::new(source)))?;
+        self.rng.try_fill_bytes(batch).map_err(|source| MintError::Randomness(Box::new(source)))?;
         let (batch, _) = batch.as_chunks::<6>();
         for (groups, bytes) in self.groups.as_chunks_mut::<2>().0.iter_mut().zip(batch) {
             let [a, b, c, d, e, f] = *bytes;

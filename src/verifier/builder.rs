@@ -84,7 +84,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// The most keys that the cache holds, each in less than 200 bytes. 0 is without a cache.
+    /// The most keys that the cache holds, rounded up to a multiple of 64, each in less than 200
+    /// bytes. 0 is without a cache.
     pub fn cache_capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;
         self

@@ -7,7 +7,7 @@ use crate::{
     audit::AuditKind,
     cache::Ticket,
     decision::{Principal, ResolveError, ResolvedKey},
-    record::{KeyRecord, TenantId},
+    record::KeyRecord,
     store::{KeyLookup, KeyStore, StoreError},
     time::Moment,
     token::{Claim, KeyId},
@@ -20,8 +20,8 @@ pub(super) type Loaded = Result<Option<Arc<ResolvedKey>>, LoadError>;
 pub(super) enum LoadError {
     #[error(transparent)]
     Store(Arc<StoreError>),
-    #[error("the policy has no tier `{tier}`, on which tenant `{tenant}` is")]
-    UnknownTier { tenant: TenantId, tier: String },
+    #[error("the policy has no tier `{tier}`, on which tenant `{}` is", record.tenant())]
+    UnknownTier { record: Arc<KeyRecord>, tier: String },
     #[error("the seal of the record is broken")]
     Tampered(Arc<KeyRecord>),
 }
@@ -57,26 +57,16 @@ impl Shared {
             Err(error) => return Err(LoadError::Store(Arc::new(error))),
         };
         let resolved = self.authority.resolve(&stored.key, &stored.tenant);
+        let record = || Arc::new(stored.key.clone());
         let key = resolved.map_err(|error| match error {
-            ResolveError::UnknownTier(tier) => LoadError::UnknownTier {
-                tenant: stored.tenant.id().clone(),
-                tier,
-            },
-            ResolveError::Tampered(_) | ResolveError::OtherTenant => {
-                LoadError::Tampered(Arc::new(stored.key.clone()))
-            }
+            ResolveError::UnknownTier(tier) => LoadError::UnknownTier { record: record(), tier },
+            ResolveError::Tampered(_) | ResolveError::OtherTenant => LoadError::Tampered(record()),
         })?;
         let unknown = ResolvedKey::unknown_scopes(&stored.key, self.authority.policy());
         if !unknown.is_empty() {
             let tenant = Some(stored.tenant.id().as_str());
             let now = self.clock.moment().now;
-            self.record(
-                now,
-                "",
-                tenant,
-                Some(id),
-                AuditKind::UnknownScopes(&unknown),
-            );
+            self.record(now, "", tenant, Some(id), AuditKind::UnknownScopes(&unknown));
         }
         Ok(Some(self.cache.insert(key, ticket)))
     }

@@ -45,10 +45,7 @@ type Rewrite<T> = Box<dyn Fn(T) -> Result<T, StoreError> + Send>;
 
 impl FaultyStore {
     pub fn over(memory: MemoryStore) -> Self {
-        Self {
-            memory,
-            faults: Arc::default(),
-        }
+        Self { memory, faults: Arc::default() }
     }
 
     /// The store beneath, without faults.
@@ -116,15 +113,9 @@ impl FaultyStore {
     pub fn writes(&self) -> usize {
         let calls = self.faults.calls.lock().unwrap();
         let is_write = |method: &&str| {
-            ["insert", "update", "delete", "record"]
-                .iter()
-                .any(|verb| method.starts_with(verb))
+            ["insert", "update", "delete", "record"].iter().any(|verb| method.starts_with(verb))
         };
-        calls
-            .iter()
-            .filter(|(method, _)| is_write(method))
-            .map(|(_, calls)| calls)
-            .sum()
+        calls.iter().filter(|(method, _)| is_write(method)).map(|(_, calls)| calls).sum()
     }
 
     /// The texts that lists were asked to contain.
@@ -162,15 +153,13 @@ impl FaultyStore {
         let faults = &self.faults;
         *faults.calls.lock().unwrap().entry(method).or_default() += 1;
         self.pause().await;
-        poll_fn(
-            |context| match faults.held.lock().unwrap().get_mut(method) {
-                Some(waiting) => {
-                    waiting.push(context.waker().clone());
-                    Poll::Pending
-                }
-                None => Poll::Ready(()),
-            },
-        )
+        poll_fn(|context| match faults.held.lock().unwrap().get_mut(method) {
+            Some(waiting) => {
+                waiting.push(context.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        })
         .await;
         let fails = faults.failing.lock().unwrap().contains(method);
         if fails || faults.is_down.load(SeqCst) {
@@ -302,7 +291,6 @@ impl KeyStore for FaultyStore {
     }
 
     async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
-        self.call("record_uses", self.memory.record_uses(uses))
-            .await
+        self.call("record_uses", self.memory.record_uses(uses)).await
     }
 }

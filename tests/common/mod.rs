@@ -70,10 +70,7 @@ pub fn catalog() -> ScopeCatalog {
 
 /// Lite holds 1 key below `manager`, Advanced 5 without a ceiling.
 pub fn policy() -> Policy {
-    let tiers = [
-        Tier::new("lite", 1).scopes(["operator", "erp"]),
-        Tier::new("advanced", 5),
-    ];
+    let tiers = [Tier::new("lite", 1).scopes(["operator", "erp"]), Tier::new("advanced", 5)];
     Policy::new("mm", catalog(), tiers).unwrap()
 }
 
@@ -114,12 +111,7 @@ impl World {
         policy: Policy,
         change: impl FnOnce(KeyringBuilder) -> KeyringBuilder,
     ) -> Self {
-        Self::over(
-            self.store.memory().clone(),
-            self.clock.clone(),
-            policy,
-            change,
-        )
+        Self::over(self.store.memory().clone(), self.clock.clone(), policy, change)
     }
 
     fn over(
@@ -137,12 +129,7 @@ impl World {
             .rng(SeededRng::fresh())
             .audit(audit.clone())
             .max_staleness(MAX_STALENESS);
-        Self {
-            keyring: change(builder).build().unwrap(),
-            clock,
-            store,
-            audit,
-        }
+        Self { keyring: change(builder).build().unwrap(), clock, store, audit }
     }
 
     /// A node that only verifies, over the same store, faults included.
@@ -169,11 +156,7 @@ impl World {
         let request = NewKey::named("first").scopes(["reporting"]);
         let created = block_on(self.keyring.create_tenant_with(id, "advanced", request));
         let (keys, issued) = created.unwrap();
-        Held {
-            keys,
-            key: issued.key,
-            token: issued.token.reveal().to_string(),
-        }
+        Held { keys, key: issued.key, token: issued.token.reveal().to_string() }
     }
 }
 

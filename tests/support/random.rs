@@ -19,11 +19,7 @@ pub(crate) struct Seeded {
 
 impl Seeded {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            counter: 0,
-            calls: 0,
-        }
+        Self { seed, counter: 0, calls: 0 }
     }
 }
 
@@ -101,10 +97,8 @@ impl TryRng for Failing {
     }
 
     fn try_fill_bytes(&mut self, into: &mut [u8]) -> io::Result<()> {
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| io::Error::other("the device is gone"))?;
+        self.left =
+            self.left.checked_sub(1).ok_or_else(|| io::Error::other("the device is gone"))?;
         let Ok(()) = self.rng.try_fill_bytes(into);
         Ok(())
     }

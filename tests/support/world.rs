@@ -32,13 +32,8 @@ pub(crate) fn catalog(names: &[&str]) -> ScopeCatalog {
     ScopeCatalog::new(names.iter().map(|name| ScopeDeclaration::new(*name, ""))).unwrap()
 }
 
-pub(crate) const SCOPES: [&str; 5] = [
-    "operator",
-    "operator.jobs",
-    "operator.read",
-    "reporting",
-    "user",
-];
+pub(crate) const SCOPES: [&str; 5] =
+    ["operator", "operator.jobs", "operator.read", "reporting", "user"];
 
 /// `lite` may do anything but `user`, and both tiers keep keys for as long as they like.
 pub(crate) fn policy() -> Policy {
@@ -56,9 +51,7 @@ pub(crate) fn authority() -> Authority {
 }
 
 pub(crate) fn tenant(authority: &Authority, id: &str, tier: &str) -> TenantRecord {
-    authority
-        .create_tenant(id.parse().unwrap(), tier, at(0))
-        .unwrap()
+    authority.create_tenant(id.parse().unwrap(), tier, at(0)).unwrap()
 }
 
 /// A key and the text of its token.
@@ -68,9 +61,7 @@ pub(crate) fn issue(
     request: NewKey,
     seed: u64,
 ) -> (KeyRecord, String) {
-    let (key, token) = authority
-        .issue(tenant, request, at(0), &mut Seeded::new(seed))
-        .unwrap();
+    let (key, token) = authority.issue(tenant, request, at(0), &mut Seeded::new(seed)).unwrap();
     (key, token.reveal().to_string())
 }
 
@@ -83,9 +74,5 @@ pub(crate) fn present(
     now: Timestamp,
 ) -> Result<Principal, Denial> {
     let claim = authority.check(text.as_bytes()).map_err(Denial::Rejected)?;
-    decide(
-        &claim,
-        &Arc::new(authority.resolve(key, tenant).unwrap()),
-        now,
-    )
+    decide(&claim, &Arc::new(authority.resolve(key, tenant).unwrap()), now)
 }

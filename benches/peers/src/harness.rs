@@ -78,8 +78,7 @@ impl Case {
     #[expect(clippy::cast_precision_loss, reason = "far fewer calls than 2^53")]
     fn sample(&mut self) {
         let elapsed = self.time(self.calls);
-        self.samples
-            .push(elapsed.as_nanos() as f64 / self.calls as f64);
+        self.samples.push(elapsed.as_nanos() as f64 / self.calls as f64);
     }
 
     fn measured(mut self) -> Measured {

@@ -33,14 +33,7 @@ fn main() {
             let verify = add(peer.verify);
             let made_up = peer.made_up.map(&mut add);
             let wrong_secret = peer.wrong_secret.map(&mut add);
-            (
-                peer.name,
-                peer.crates,
-                peer.checks,
-                verify,
-                made_up,
-                wrong_secret,
-            )
+            (peer.name, peer.crates, peer.checks, verify, made_up, wrong_secret)
         })
         .collect();
 
@@ -48,23 +41,16 @@ fn main() {
 
     let rows = places
         .into_iter()
-        .map(
-            |(name, crates, checks, verify, made_up, wrong_secret)| Row {
-                name,
-                crates,
-                checks,
-                verify: measured[verify],
-                made_up: made_up.map(|place| measured[place]),
-                wrong_secret: wrong_secret.map(|place| measured[place]),
-            },
-        )
+        .map(|(name, crates, checks, verify, made_up, wrong_secret)| Row {
+            name,
+            crates,
+            checks,
+            verify: measured[verify],
+            made_up: made_up.map(|place| measured[place]),
+            wrong_secret: wrong_secret.map(|place| measured[place]),
+        })
         .collect();
-    let report = Report {
-        floor: measured[0],
-        rounds,
-        rows,
-        left_out: peers::left_out(),
-    };
+    let report = Report { floor: measured[0], rounds, rows, left_out: peers::left_out() };
     print!("{report}");
 }
 

@@ -74,10 +74,8 @@ pub fn all() -> Vec<Peer> {
 
 /// The peers that this binary was built without.
 pub fn left_out() -> Vec<&'static str> {
-    let optional = [
-        ("modo-rs", cfg!(feature = "modo-rs")),
-        ("rskit-auth", cfg!(feature = "rskit-auth")),
-    ];
+    let optional =
+        [("modo-rs", cfg!(feature = "modo-rs")), ("rskit-auth", cfg!(feature = "rskit-auth"))];
     let missing = optional.into_iter().filter(|(_, built)| !built);
     missing.map(|(name, _)| name).collect()
 }

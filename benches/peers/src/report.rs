@@ -60,11 +60,7 @@ impl fmt::Display for Report {
             self.versions(),
         )?;
         if !self.left_out.is_empty() {
-            writeln!(
-                f,
-                "\nNot built and so not measured: {}.",
-                self.left_out.join(", ")
-            )?;
+            writeln!(f, "\nNot built and so not measured: {}.", self.left_out.join(", "))?;
         }
         Ok(())
     }
@@ -88,19 +84,11 @@ impl Report {
 
 fn nanoseconds(measured: Measured) -> String {
     let ns = measured.median_ns;
-    if ns < 100.0 {
-        format!("{ns:.1}")
-    } else {
-        grouped(ns)
-    }
+    if ns < 100.0 { format!("{ns:.1}") } else { grouped(ns) }
 }
 
 fn ratio(ratio: f64) -> String {
-    if ratio < 100.0 {
-        format!("{ratio:.1}")
-    } else {
-        grouped(ratio)
-    }
+    if ratio < 100.0 { format!("{ratio:.1}") } else { grouped(ratio) }
 }
 
 /// A whole number with commas between its thousands.
@@ -165,8 +153,6 @@ fn locked() -> BTreeMap<&'static str, &'static str> {
 
 /// The text of `name = "text"`.
 fn quoted(package: &'static str, name: &str) -> Option<&'static str> {
-    let line = package
-        .lines()
-        .find(|line| line.split(" = ").next() == Some(name))?;
+    let line = package.lines().find(|line| line.split(" = ").next() == Some(name))?;
     line.split('"').nth(1)
 }

@@ -18,11 +18,8 @@ pub fn peer() -> Peer {
     let text = |id: &Uuid, secret: &Uuid| format!("{id}.{secret}");
     let real = issued.iter().map(|(id, secret)| text(id, secret)).collect();
     let made_up = others.iter().map(|(id, secret)| text(id, secret)).collect();
-    let wrong_secret = issued
-        .iter()
-        .zip(&others)
-        .map(|((id, _), (_, secret))| text(id, secret))
-        .collect();
+    let wrong_secret =
+        issued.iter().zip(&others).map(|((id, _), (_, secret))| text(id, secret)).collect();
     let hashes: HashMap<Uuid, String> = issued
         .iter()
         .map(|(id, secret)| {
@@ -42,13 +39,10 @@ pub fn peer() -> Peer {
                 return false;
             };
             let hashes = store.read().unwrap();
-            hashes
-                .get(&id)
-                .and_then(|hash| PasswordHash::new(hash).ok())
-                .is_some_and(|hash| {
-                    let verified = Argon2::default().verify_password(secret.as_bytes(), &hash);
-                    verified.is_ok()
-                })
+            hashes.get(&id).and_then(|hash| PasswordHash::new(hash).ok()).is_some_and(|hash| {
+                let verified = Argon2::default().verify_password(secret.as_bytes(), &hash);
+                verified.is_ok()
+            })
         }
     };
     Peer::new(

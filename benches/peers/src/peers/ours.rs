@@ -54,9 +54,8 @@ fn authority() -> Peer {
     let (real, keys): (Vec<_>, Vec<_>) = each(|number| {
         let id = format!("tenant-{number}").parse().unwrap();
         let tenant = authority.create_tenant(id, "lite", now).unwrap();
-        let (key, token) = authority
-            .issue(&tenant, request(), now, &mut getrandom::SysRng)
-            .unwrap();
+        let (key, token) =
+            authority.issue(&tenant, request(), now, &mut getrandom::SysRng).unwrap();
         let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());
         (token.reveal().to_string(), resolved)
     })
@@ -97,9 +96,7 @@ fn authority_with(byte: u8) -> Authority {
 }
 
 fn request() -> NewKey {
-    NewKey::named("ERP nightly sync")
-        .scopes(["reporting"])
-        .expires_at(timestamp(in_a_year()))
+    NewKey::named("ERP nightly sync").scopes(["reporting"]).expires_at(timestamp(in_a_year()))
 }
 
 fn timestamp(time: std::time::SystemTime) -> Timestamp {

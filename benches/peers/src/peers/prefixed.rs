@@ -24,10 +24,8 @@ pub fn peer() -> Peer {
             format!("mycompany_{}_{}", real.short_token(), other.long_token())
         })
         .collect();
-    let hashes: HashMap<String, String> = issued
-        .iter()
-        .map(|(key, hash)| (key.short_token().to_owned(), hash.clone()))
-        .collect();
+    let hashes: HashMap<String, String> =
+        issued.iter().map(|(key, hash)| (key.short_token().to_owned(), hash.clone())).collect();
     let store = Arc::new(RwLock::new(hashes));
 
     let verify = |tokens: Vec<String>| {
@@ -37,9 +35,7 @@ pub fn peer() -> Peer {
                 return false;
             };
             let hashes = store.read().unwrap();
-            hashes
-                .get(key.short_token())
-                .is_some_and(|hash| controller.check_hash(&key, hash))
+            hashes.get(key.short_token()).is_some_and(|hash| controller.check_hash(&key, hash))
         }
     };
     Peer::new(

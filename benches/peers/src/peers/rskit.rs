@@ -100,10 +100,7 @@ impl Store for MemoryStore {
 
     async fn list_by_prefix(&self, key_prefix: &str) -> Result<Vec<Key>, AppError> {
         let tables = self.0.read().unwrap();
-        let ids = tables
-            .by_prefix
-            .get(key_prefix)
-            .map_or(&[][..], Vec::as_slice);
+        let ids = tables.by_prefix.get(key_prefix).map_or(&[][..], Vec::as_slice);
         Ok(ids.iter().map(|id| tables.keys[id].clone()).collect())
     }
 

@@ -10,9 +10,8 @@ use super::{Peer, each, in_a_year};
 pub fn peer() -> Peer {
     let manager = ApiKeyManagerV0::init_default_config("mm").unwrap();
     let generate = |_| {
-        let key = manager
-            .generate_with_expiry(Environment::production(), in_a_year().into())
-            .unwrap();
+        let key =
+            manager.generate_with_expiry(Environment::production(), in_a_year().into()).unwrap();
         let text = key.key().expose_secret().to_owned();
         let hash = key.expose_hash();
         (text, hash.key_id().clone(), hash.hash().clone())
