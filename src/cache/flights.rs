@@ -84,11 +84,12 @@ fn lock<T>(mutex: &Mutex<HashMap<KeyId, Flight<T>>>) -> MutexGuard<'_, HashMap<K
 
 #[cfg(test)]
 mod tests {
+    use core::panic::AssertUnwindSafe;
     use core::{
         sync::atomic::{AtomicUsize, Ordering::SeqCst},
         task::{Context, Poll, Waker},
     };
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::panic::catch_unwind;
 
     use futures_util::future::{pending, poll_fn, ready};
 

@@ -379,7 +379,7 @@ mod tests {
         for number in 0..100 {
             index.put(number, spread);
         }
-        let used = |number: &u64| number % 3 == 0;
+        let used = |number: &u64| number.is_multiple_of(3);
         for number in (0..100).filter(used) {
             index.note_use(number);
         }

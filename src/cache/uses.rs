@@ -62,7 +62,7 @@ mod tests {
     fn key_use(number: usize, millis: i64) -> KeyUse {
         let mut id = [b'0'; 16];
         for (digit, place) in id.iter_mut().rev().take(8).zip(0..) {
-            *digit += (number / 10_usize.pow(place) % 10) as u8;
+            *digit += u8::try_from(number / 10_usize.pow(place) % 10).unwrap();
         }
         KeyUse { id: KeyId::from_bytes(id).unwrap(), at: Timestamp::saturating_from_millis(millis) }
     }
