@@ -4,6 +4,14 @@
 //! otherwise. Every round measures each case beside its floor, and a case's figure is the median of
 //! the rounds' ratios, so that a noisy machine moves both.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a benchmark that goes wrong stops"
+)]
+
 use std::{
     alloc::System,
     collections::HashMap,

@@ -84,6 +84,7 @@ impl Seals {
     }
 
     /// Whether `seal` is of the current pepper.
+    #[cfg(feature = "std")]
     pub(crate) fn is_current(&self, seal: Seal) -> bool {
         seal.slot == self.current_slot
     }

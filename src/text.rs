@@ -205,7 +205,7 @@ mod tests {
         writer.u64(u64::MAX);
         let bytes = writer.into_bytes();
         assert_eq!(Reader::new(&bytes).str(), None);
-        assert_eq!(Reader::new(&bytes).list(|reader| reader.bool()), None);
+        assert_eq!(Reader::new(&bytes).list(Reader::bool), None);
     }
 
     #[test]

@@ -32,6 +32,15 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 step "tests"
 cargo test --all-features
 
+step "no branch on the secret, at six optimisation levels"
+status=0
+tests/constant_time.sh || status=$?
+case $status in
+    0) ;;
+    77) skip "constant-time check (no valgrind, or not x86-64)" ;;
+    *) exit "$status" ;;
+esac
+
 step "the core without features"
 cargo test --no-default-features --lib
 if rustup target list --installed 2>/dev/null | grep -q thumbv7em-none-eabi; then

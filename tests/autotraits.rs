@@ -1,6 +1,7 @@
 //! Which of the public types can be shared, sent and moved: a promise that a private field could break
 //! unnoticed.
 
+#![allow(clippy::unused_async, reason = "a test that goes wrong stops")]
 #![cfg(feature = "std")]
 
 use keyway::{

@@ -656,7 +656,7 @@ fn the_value_of_a_label_is_a_line_of_up_to_256_characters() {
 
 #[test]
 fn the_reason_of_a_suspension_is_one_line_of_1_to_500_characters() {
-    assert_filled("the reason of the suspension", 500, |reason| Suspension::for_good(reason));
+    assert_filled("the reason of the suspension", 500, Suspension::for_good);
     assert_filled("the reason of the suspension", 500, |reason| Suspension::until(at(1), reason));
 }
 

@@ -1,10 +1,9 @@
 //! A key made ready for decisions: its seal checked, its scopes as bits.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
-use core::{
-    fmt,
-    sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
-};
+use core::fmt;
+#[cfg(feature = "std")]
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 
 use super::{KeyState, state::Facts};
 use crate::{
@@ -25,6 +24,7 @@ pub struct ResolvedKey {
     id: KeyId,
     digest_tail: [u64; 3],
     expires_at: i64,
+    #[cfg(feature = "std")]
     pub(crate) stamp: Stamp,
     digest_head: u16,
     tenant_len: u8,
@@ -35,6 +35,7 @@ pub struct ResolvedKey {
 }
 
 /// What the cache notes on a key.
+#[cfg(feature = "std")]
 #[derive(Debug, Default)]
 pub(crate) struct Stamp {
     /// How often the key and its tenant had been invalidated when it was asked for.
@@ -47,6 +48,7 @@ pub(crate) struct Stamp {
     used: AtomicU16,
 }
 
+#[cfg(feature = "std")]
 impl Stamp {
     pub(crate) fn new(generation: u32, loaded: u32, tenant_stripe: u16) -> Self {
         Self { generation, loaded, tenant_stripe, used: AtomicU16::new(0) }
@@ -76,6 +78,7 @@ struct Rare {
     enabled: bool,
     not_before: Option<Timestamp>,
     /// Somebody is ending the previous secret.
+    #[cfg(feature = "std")]
     ending: AtomicBool,
 }
 
@@ -123,6 +126,7 @@ impl ResolvedKey {
             key_suspension: key.suspension.clone(),
             enabled: key.enabled,
             not_before: key.not_before,
+            #[cfg(feature = "std")]
             ending: AtomicBool::new(false),
         };
         Ok(Self {
@@ -130,6 +134,7 @@ impl ResolvedKey {
             digest_tail: key.digest.tail,
             digest_head: key.digest.head,
             expires_at: key.expires_at.map_or(i64::MAX, Timestamp::as_millis),
+            #[cfg(feature = "std")]
             stamp: Stamp::default(),
             scopes: granted.meet(ceiling),
             // INVARIANT: the id of a tenant has at most 128 bytes.
@@ -304,6 +309,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "std")]
     #[test]
     fn a_resolved_key_takes_two_cache_lines() {
         assert_eq!(size_of::<ResolvedKey>(), 128);

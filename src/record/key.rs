@@ -7,7 +7,7 @@ use crate::{
     scope::Scope,
     text::{self, Reader, Writer},
     time::Timestamp,
-    token::{Claim, Digest, KeyId},
+    token::{Digest, KeyId},
 };
 
 /// Leads the bytes of a key record.
@@ -180,7 +180,7 @@ impl KeyRecord {
 
     /// Whether `claim` is of its secret, or of the one before it as long as that is accepted.
     #[cfg(feature = "std")]
-    pub(crate) fn holds(&self, claim: &Claim, now: Timestamp) -> bool {
+    pub(crate) fn holds(&self, claim: &crate::token::Claim, now: Timestamp) -> bool {
         let previous = self
             .previous
             .is_some_and(|previous| previous.digest.same(claim.digest()) && now < previous.until);
@@ -189,7 +189,7 @@ impl KeyRecord {
 
     /// Ends the secret before the last rotation, if it was to end with the use that `claim` proves.
     #[cfg(feature = "std")]
-    pub(crate) fn end_overlap(&mut self, claim: &Claim) -> bool {
+    pub(crate) fn end_overlap(&mut self, claim: &crate::token::Claim) -> bool {
         let ends = self.previous.is_some_and(|previous| previous.until_first_use)
             && self.digest.same(claim.digest());
         if ends {
