@@ -46,6 +46,8 @@ async fn story() -> Result<(), Box<dyn Error>> {
     say("created", format!("tenant {} on lite, with the key {:?}", acme.id(), first.key.name()));
     say("shown once", &*token);
     say("from now on", first.key.hint());
+    let more = KeyEdit::new().scopes(["reporting", "metrics.advanced"]);
+    say("refused", refusal(acme.edit(first.key.id(), first.key.version(), more).await));
     let second = NewKey::named("Dashboard").scopes(["reporting"]);
     say("refused", refusal(acme.issue(second.clone()).await));
 

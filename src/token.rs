@@ -15,6 +15,7 @@
 //! were presented: what is not exactly as it was minted fails the tag.
 
 mod alphabet;
+mod insecure;
 mod key_id;
 mod mint;
 mod one_time;
@@ -25,6 +26,7 @@ use core::fmt;
 use subtle::ConstantTimeEq;
 
 pub use self::{
+    insecure::InsecureSeededRng,
     key_id::{InvalidKeyId, KeyId},
     mint::{MintError, Minted},
     one_time::OneTimeToken,

@@ -24,7 +24,7 @@ use std::{
 };
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
-use common::{FaultyStore, HOUR, SeededRng, block_on, policy};
+use common::{FaultyStore, HOUR, block_on, policy};
 use keyway::{
     audit::{AuditEvent, AuditSink},
     authority::{Authority, KeyEdit, NewKey, Overlap},
@@ -40,7 +40,7 @@ use keyway::{
         StoreError,
     },
     time::{ManualClock, Timestamp},
-    token::{KeyId, TokenFormat},
+    token::{InsecureSeededRng, KeyId, TokenFormat},
     verifier::{Freshness, Verifier},
 };
 
@@ -172,7 +172,7 @@ fn peppers_and_their_errors(texts: &Texts) {
 
 fn pure_layer(texts: &Texts, tokens: &mut Vec<String>) {
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
-    let mut rng = SeededRng::new(1);
+    let mut rng = InsecureSeededRng::new(1);
     let authority = Authority::new(policy(), "live", &peppers()).unwrap();
     texts.debug("Authority", &authority);
     texts.debug("TokenFormat", authority.format());
@@ -252,7 +252,7 @@ async fn keyring_and_verifier(texts: &Texts, tokens: &mut Vec<String>) {
         .environment("live")
         .store(store.clone())
         .clock(clock.clone())
-        .rng(SeededRng::new(2))
+        .rng(InsecureSeededRng::new(2))
         .audit(texts.clone());
     texts.debug("KeyringBuilder", &builder);
     let keyring = builder.build().unwrap();
@@ -373,7 +373,7 @@ fn no_digest_and_no_seal_is_in_any_text() {
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
     let authority = Authority::new(policy(), "live", &peppers()).unwrap();
     let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now).unwrap();
-    let issued = authority.issue(&tenant, request(), now, &mut SeededRng::new(3));
+    let issued = authority.issue(&tenant, request(), now, &mut InsecureSeededRng::new(3));
     let (key, token) = issued.unwrap();
     let claim = authority.check(token.reveal().as_bytes()).unwrap();
     let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());

@@ -16,7 +16,7 @@ mod common;
 
 use std::{sync::Barrier, thread};
 
-use common::{DAY, HOUR, Held, SeededRng, World, block_on, catalog, policy, tenant_id};
+use common::{DAY, HOUR, Held, World, block_on, catalog, policy, tenant_id};
 use keyway::{
     authority::{ChangeError, KeyEdit, NewKey, Overlap},
     keyring::{Keyring, KeyringError, TenantKeys},
@@ -25,6 +25,7 @@ use keyway::{
     scope::ScopeSet,
     store::{KeyQuery, KeyStore},
     tier::Tier,
+    token::InsecureSeededRng,
     verifier::{Freshness, VerifyError},
 };
 
@@ -1094,8 +1095,9 @@ fn what_was_refused_is_not_told_as_done() {
 fn a_source_that_repeats_what_another_process_drew_costs_a_second_draw_and_nothing_else() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let twin =
-        |seed| world.another_node_with(policy(), |builder| builder.rng(SeededRng::new(seed)));
+    let twin = |seed| {
+        world.another_node_with(policy(), |builder| builder.rng(InsecureSeededRng::new(seed)))
+    };
     let issue_at = |node: &World| {
         let keys = node.keyring.tenant(held.keys.id().clone());
         issue(&keys, "drawn").map(|key| key.id())

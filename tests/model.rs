@@ -19,7 +19,7 @@ mod common;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{SeededRng, block_on, catalog, policy, tenant_id};
+use common::{block_on, catalog, fresh_rng, policy, tenant_id};
 use keyway::{
     authority::{ChangeError, KeyEdit, NewKey, Overlap},
     decision::{KeyState, Principal},
@@ -970,7 +970,7 @@ fn open(memory: &MemoryStore, clock: &ManualClock, slot: u8) -> (Keyring, Verifi
         .environment("live")
         .store(memory.clone())
         .clock(clock.clone())
-        .rng(SeededRng::fresh());
+        .rng(fresh_rng());
     let reader = Verifier::builder(policy(), peppers())
         .environment("live")
         .lookup(memory.clone())

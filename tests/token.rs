@@ -262,9 +262,9 @@ fn a_source_that_fails_half_way_gives_no_token() {
     let format = format();
     let (seed, calls) = (0..1_000)
         .map(|seed| {
-            let mut rng = Seeded::new(seed);
+            let mut rng = Failing { left: 1_000, rng: Seeded::new(seed) };
             format.mint(&mut rng).unwrap();
-            (seed, rng.calls)
+            (seed, 1_000 - rng.left)
         })
         .find(|(_, calls)| *calls > 1)
         .unwrap();

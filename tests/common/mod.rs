@@ -16,7 +16,6 @@
 mod faulty_store;
 
 use std::{
-    convert::Infallible,
     future::Future,
     pin::pin,
     sync::{
@@ -38,9 +37,9 @@ use keyway::{
     store::MemoryStore,
     tier::Tier,
     time::{Clock, ManualClock, Timestamp},
+    token::InsecureSeededRng,
     verifier::{Verifier, VerifierBuilder},
 };
-use rand_core::{TryCryptoRng, TryRng};
 
 pub use self::faulty_store::FaultyStore;
 
@@ -126,7 +125,7 @@ impl World {
             .environment("live")
             .store(store.clone())
             .clock(clock.clone())
-            .rng(SeededRng::fresh())
+            .rng(fresh_rng())
             .audit(audit.clone())
             .max_staleness(MAX_STALENESS);
         Self { keyring: change(builder).build().unwrap(), clock, store, audit }
@@ -167,47 +166,11 @@ pub struct Held {
     pub token: String,
 }
 
-/// Random enough to mint from, and the same in every run.
-pub struct SeededRng(u64);
-
-impl SeededRng {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A source that no other one of this process repeats.
-    pub fn fresh() -> Self {
-        static SEED: AtomicU64 = AtomicU64::new(1);
-        Self(SEED.fetch_add(1, Ordering::Relaxed) << 32)
-    }
+/// A source that no other one of this process repeats.
+pub fn fresh_rng() -> InsecureSeededRng {
+    static SEED: AtomicU64 = AtomicU64::new(1 << 32);
+    InsecureSeededRng::new(SEED.fetch_add(1, Ordering::Relaxed))
 }
-
-impl TryRng for SeededRng {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        self.try_next_u64().map(|word| (word >> 32) as u32)
-    }
-
-    /// `SplitMix64` (Steele, Lea and Flood, 2014).
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Ok(word ^ (word >> 31))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        for chunk in bytes.chunks_mut(8) {
-            let word = self.try_next_u64()?.to_le_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for SeededRng {}
 
 /// Remembers what it is told.
 #[derive(Clone, Debug, Default)]
