@@ -151,12 +151,11 @@ impl Shared {
         presented: &[u8],
         freshness: Freshness,
     ) -> Result<Result<Principal, VerifyError>, Unfinished> {
-        // Before the check and not after it: the processor does both at once.
-        let moment = self.clock.moment();
         let claim = match self.authority.check(presented) {
             Ok(claim) => claim,
-            Err(rejection) => return Ok(Err(self.reject_unproven(rejection, moment))),
+            Err(rejection) => return Ok(Err(self.reject_unproven(rejection))),
         };
+        let moment = self.clock.moment();
         let cached = match freshness {
             Freshness::Cached => self.decide_cached(&claim, moment),
             Freshness::Now => None,
@@ -234,8 +233,11 @@ impl Shared {
     }
 
     #[cold]
-    fn reject_unproven(&self, rejection: Rejection, moment: Moment) -> VerifyError {
-        self.record(moment.now, "", None, None, AuditKind::Rejected(rejection));
+    fn reject_unproven(&self, rejection: Rejection) -> VerifyError {
+        if self.audit.is_some() {
+            let now = self.clock.moment().now;
+            self.record(now, "", None, None, AuditKind::Rejected(rejection));
+        }
         VerifyError::Rejected
     }
 
