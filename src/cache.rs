@@ -8,17 +8,22 @@
 mod flights;
 mod generations;
 mod index;
+mod near;
 #[cfg(all(test, keyway_shuttle))]
 mod shuttle_tests;
 mod uses;
 
 use alloc::{boxed::Box, sync::Arc};
-use core::{hash::BuildHasher, time::Duration};
+use core::{
+    hash::BuildHasher,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use std::sync::PoisonError;
 
 pub(crate) use self::{flights::Flights, uses::Uses};
-use self::{generations::Generations, index::Index};
+use self::{generations::Generations, index::Index, near::Near};
 use crate::{
     decision::{ResolvedKey, Stamp},
     record::TenantId,
@@ -30,10 +35,15 @@ use crate::{
 /// The unit of age, in milliseconds. A cached key notes its age in 32 bits, which last for 13 years.
 const TICK: u64 = 100;
 
+/// The number of the next cache. 0 is none.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// A power of two.
 const SHARDS: usize = if cfg!(keyway_shuttle) { 1 } else { 64 };
 
 pub(crate) struct Cache {
+    /// Tells this cache from others in the process.
+    number: u64,
     shards: Box<[RwLock<Index>]>,
     hasher: foldhash::fast::RandomState,
     generations: Generations,
@@ -54,6 +64,7 @@ impl Cache {
     pub(crate) fn new(capacity: usize, max_staleness: Duration) -> Self {
         let per_shard = capacity.div_ceil(SHARDS);
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             shards: (0..SHARDS).map(|_| RwLock::new(Index::new(per_shard))).collect(),
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
@@ -71,9 +82,19 @@ impl Cache {
         read: impl FnOnce(&Arc<ResolvedKey>) -> T,
     ) -> Option<T> {
         let hash = self.hash(id);
+        let mut near = Near::take();
+        if let Some(copy) = near.find(self.number, hash, id)
+            && self.is_good(id, &copy.stamp, moment)
+        {
+            return Some(read(copy));
+        }
         let index = self.shard(hash)?.read().unwrap_or_else(PoisonError::into_inner);
         let key = index.find(hash, id)?;
-        self.is_good(id, &key.stamp, moment).then(|| read(key))
+        if !self.is_good(id, &key.stamp, moment) {
+            return None;
+        }
+        near.note(self.number, hash, key);
+        Some(read(key))
     }
 
     /// Call this before a load of the key `id` begins.

@@ -3,7 +3,10 @@
 #[cfg(not(keyway_shuttle))]
 pub(crate) use core::sync::atomic::AtomicU32;
 #[cfg(not(keyway_shuttle))]
-pub(crate) use std::sync::RwLock;
+pub(crate) use std::{sync::RwLock, thread_local};
 
 #[cfg(keyway_shuttle)]
-pub(crate) use shuttle::sync::{RwLock, atomic::AtomicU32};
+pub(crate) use shuttle::{
+    sync::{RwLock, atomic::AtomicU32},
+    thread_local,
+};

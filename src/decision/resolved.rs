@@ -200,6 +200,21 @@ impl ResolvedKey {
         .state(now)
     }
 
+    /// The same key for another owner, unless it has something rare, of which there must be only one.
+    #[cfg(feature = "std")]
+    pub(crate) fn copy(&self) -> Option<Self> {
+        if self.rare.is_some() {
+            return None;
+        }
+        let Stamp { generation, loaded, tenant_stripe, .. } = self.stamp;
+        Some(Self {
+            stamp: Stamp::new(generation, loaded, tenant_stripe),
+            text: self.text.clone(),
+            rare: None,
+            ..*self
+        })
+    }
+
     /// Whether the caller is the one who ends the previous secret. Until it says that it
     /// [is done](Self::release_overlap), nobody else is.
     #[cfg(feature = "std")]
