@@ -75,3 +75,62 @@ impl Drop for Near {
 fn place(hash: u64) -> usize {
     (hash >> 32) as usize % SLOTS
 }
+
+#[cfg(all(test, not(keyway_shuttle)))]
+mod tests {
+    use super::*;
+
+    const ID: &str = "AAAAAAAAAAAAAAAA";
+
+    fn key() -> ResolvedKey {
+        ResolvedKey::sample(ID, "acme", "a key")
+    }
+
+    fn has_copy(near: &Near, cache: u64, hash: u64) -> bool {
+        near.find(cache, hash, ID.parse().unwrap()).is_some()
+    }
+
+    #[test]
+    fn the_second_use_in_a_row_makes_a_copy() {
+        let mut near = Near(None);
+        near.note(1, 7, &key());
+        assert!(!has_copy(&near, 1, 7));
+        near.note(1, 7, &key());
+        assert!(has_copy(&near, 1, 7));
+    }
+
+    #[test]
+    fn another_key_of_the_slot_starts_anew() {
+        let mut near = Near(None);
+        for hash in [7, 8, 7] {
+            near.note(1, hash, &key());
+            assert!(!has_copy(&near, 1, 7));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_of_one_cache_alone() {
+        let mut near = Near(None);
+        near.note(1, 7, &key());
+        near.note(2, 7, &key());
+        assert!(!has_copy(&near, 2, 7));
+        near.note(2, 7, &key());
+        assert!(has_copy(&near, 2, 7));
+        assert!(!has_copy(&near, 1, 7));
+    }
+
+    #[test]
+    fn copies_are_there_again_for_the_next_who_takes_them() {
+        std::thread::spawn(|| {
+            let mut near = Near::take();
+            near.note(1, 7, &key());
+            near.note(1, 7, &key());
+            // Whoever comes while they are in use does without.
+            assert!(!has_copy(&Near::take(), 1, 7));
+            drop(near);
+            assert!(has_copy(&Near::take(), 1, 7));
+        })
+        .join()
+        .unwrap();
+    }
+}
