@@ -85,17 +85,16 @@ impl Cache {
         let mut near = Near::take();
         let index;
         let copy = near.find(self.number, hash, id);
-        let key = match copy.filter(|copy| self.is_good(id, &copy.stamp, moment)) {
-            Some(copy) => copy,
-            None => {
-                index = self.shard(hash)?.read().unwrap_or_else(PoisonError::into_inner);
-                let key = index.find(hash, id)?;
-                if !self.is_good(id, &key.stamp, moment) {
-                    return None;
-                }
-                near.note(self.number, hash, key);
-                key
+        let key = if let Some(copy) = copy.filter(|copy| self.is_good(id, &copy.stamp, moment)) {
+            copy
+        } else {
+            index = self.shard(hash)?.read().unwrap_or_else(PoisonError::into_inner);
+            let key = index.find(hash, id)?;
+            if !self.is_good(id, &key.stamp, moment) {
+                return None;
             }
+            near.note(self.number, hash, key);
+            key
         };
         Some(read(key))
     }
@@ -117,16 +116,24 @@ impl Cache {
         // order matters: an invalidation counts the change before it counts the generation.
         let is_fenced = self.generations.tenant_changes() != ticket.tenant_changes
             || self.generations.of_key(key.id()) != ticket.key_generation;
-        let generation = ticket.key_generation.wrapping_add(tenant_generation);
-        key.stamp = Stamp::new(generation, ticket.began, tenant_stripe);
         let id = key.id();
+        let hash = self.hash(id);
+        let index = self.shard(hash).filter(|_| !is_fenced && self.max_age > 0);
+        let mut index = index.map(|index| index.write().unwrap_or_else(PoisonError::into_inner));
+        let mut key_generation = ticket.key_generation;
+        if let Some(old) = index.as_ref().and_then(|index| index.find(hash, id))
+            && key.changes(old)
+        {
+            // Threads may have copies of the old one, which are no good from here on. Were somebody
+            // else to count at this moment, the number below would be too low, and the key no good.
+            self.generations.bump_key(id);
+            key_generation = key_generation.wrapping_add(1);
+        }
+        let generation = key_generation.wrapping_add(tenant_generation);
+        key.stamp = Stamp::new(generation, ticket.began, tenant_stripe);
         let key = Arc::new(key);
-        if !is_fenced && self.max_age > 0 {
-            let hash = self.hash(id);
-            if let Some(shard) = self.shard(hash) {
-                let mut index = shard.write().unwrap_or_else(PoisonError::into_inner);
-                index.insert(hash, Arc::clone(&key), |id| self.hash(id));
-            }
+        if let Some(index) = &mut index {
+            index.insert(hash, Arc::clone(&key), |id| self.hash(id));
         }
         key
     }

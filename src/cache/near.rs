@@ -82,12 +82,16 @@ mod tests {
 
     const ID: &str = "AAAAAAAAAAAAAAAA";
 
+    fn id() -> KeyId {
+        key().id()
+    }
+
     fn key() -> ResolvedKey {
         ResolvedKey::sample(ID, "acme", "a key")
     }
 
     fn has_copy(near: &Near, cache: u64, hash: u64) -> bool {
-        near.find(cache, hash, ID.parse().unwrap()).is_some()
+        near.find(cache, hash, id()).is_some()
     }
 
     #[test]

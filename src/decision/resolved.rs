@@ -215,6 +215,16 @@ impl ResolvedKey {
         })
     }
 
+    /// Whether a [copy](Self::copy) of `old` would be decided about in another way than this.
+    #[cfg(feature = "std")]
+    pub(crate) fn changes(&self, old: &Self) -> bool {
+        let is_same = self.rare.is_none()
+            && (self.digest_head, self.digest_tail) == (old.digest_head, old.digest_tail)
+            && (self.expires_at, self.scopes) == (old.expires_at, old.scopes)
+            && (self.tenant_len, &self.text) == (old.tenant_len, &old.text);
+        old.rare.is_none() && !is_same
+    }
+
     /// Whether the caller is the one who ends the previous secret. Until it says that it
     /// [is done](Self::release_overlap), nobody else is.
     #[cfg(feature = "std")]
