@@ -1,7 +1,7 @@
 //! A host's own store: `cargo run --release --example custom_store`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     num::NonZeroUsize,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -25,10 +25,8 @@ struct TableStore(Mutex<Tables>);
 #[derive(Default)]
 struct Tables {
     tenants: BTreeMap<TenantId, TenantRecord>,
-    /// By place, so that pages are in order.
-    keys: BTreeMap<(TenantId, KeyCursor), KeyRecord>,
-    /// The place of every key that ever was: an id is never used again.
-    places: BTreeMap<KeyId, (TenantId, KeyCursor)>,
+    /// `None` is a deleted key, whose id is never used again.
+    keys: BTreeMap<KeyId, Option<KeyRecord>>,
 }
 
 impl TableStore {
@@ -39,29 +37,35 @@ impl TableStore {
 
 impl Tables {
     fn key(&mut self, tenant: &TenantId, id: KeyId) -> Answer<&mut KeyRecord> {
-        let place = self.places.get(&id).filter(|(holder, _)| holder == tenant);
-        place.and_then(|place| self.keys.get_mut(place)).ok_or(StoreError::NotFound)
+        let key = self.keys.get_mut(&id).and_then(Option::as_mut);
+        key.filter(|key| key.tenant() == tenant).ok_or(StoreError::NotFound)
     }
 
-    fn keys_of(&self, tenant: &TenantId) -> impl Iterator<Item = &KeyRecord> {
-        self.keys.values().filter(move |key| key.tenant() == tenant)
+    /// A real database has an index for this.
+    fn keys_of(&self, tenant: &TenantId) -> Vec<&KeyRecord> {
+        let mut keys: Vec<_> = self.keys.values().flatten().collect();
+        keys.retain(|key| key.tenant() == tenant);
+        keys.sort_by_key(|key| KeyCursor::of(key));
+        keys
     }
 
     fn insert_key(&mut self, key: KeyRecord) -> Answer<()> {
-        let place = (key.tenant().clone(), KeyCursor::of(&key));
-        if self.places.contains_key(&key.id()) {
-            return Err(StoreError::Exists);
-        }
-        self.places.insert(key.id(), place.clone());
-        self.keys.insert(place, key);
+        match self.keys.entry(key.id()) {
+            Entry::Occupied(_) => return Err(StoreError::Exists),
+            Entry::Vacant(place) => place.insert(Some(key)),
+        };
         Ok(())
     }
+}
+
+fn check_version(stored: u64, named: u64) -> Answer<()> {
+    if stored == named { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
 impl KeyLookup for TableStore {
     async fn lookup(&self, id: KeyId) -> Answer<Option<StoredKey>> {
         let tables = self.begin();
-        let key = tables.places.get(&id).and_then(|place| tables.keys.get(place)).cloned();
+        let key = tables.keys.get(&id).cloned().flatten();
         let tenant = key.as_ref().and_then(|key| tables.tenants.get(key.tenant())).cloned();
         Ok(key.zip(tenant).map(|(key, tenant)| StoredKey { key, tenant }))
     }
@@ -85,18 +89,16 @@ impl KeyStore for TableStore {
     async fn tenants(
         &self,
         after: Option<&TenantId>,
-        n: NonZeroUsize,
+        max: NonZeroUsize,
     ) -> Answer<Vec<TenantRecord>> {
         let behind = |tenant: &&TenantRecord| after.is_none_or(|after| tenant.id() > after);
-        Ok(self.begin().tenants.values().filter(behind).take(n.get()).cloned().collect())
+        Ok(self.begin().tenants.values().filter(behind).take(max.get()).cloned().collect())
     }
 
     async fn update_tenant(&self, new: TenantRecord, replaces: u64) -> Answer<()> {
         let mut tables = self.begin();
         let stored = tables.tenants.get_mut(new.id()).ok_or(StoreError::NotFound)?;
-        if stored.version() != replaces {
-            return Err(StoreError::Conflict);
-        }
+        check_version(stored.version(), replaces)?;
         *stored = new;
         Ok(())
     }
@@ -104,21 +106,20 @@ impl KeyStore for TableStore {
     async fn delete_tenant(&self, id: &TenantId) -> Answer<()> {
         let mut tables = self.begin();
         tables.tenants.remove(id).ok_or(StoreError::NotFound)?;
-        tables.keys.retain(|_, key| key.tenant() != id);
+        for key in tables.keys.values_mut() {
+            key.take_if(|key| key.tenant() == id);
+        }
         Ok(())
     }
 
-    async fn insert_key(&self, new: KeyRecord, version: u64, max: u32) -> Answer<()> {
+    async fn insert_key(&self, new: KeyRecord, version: u64, max_keys: u32) -> Answer<()> {
         let mut tables = self.begin();
         let tenant = tables.tenants.get(new.tenant()).ok_or(StoreError::NotFound)?;
-        if tenant.version() != version {
-            return Err(StoreError::Conflict);
+        check_version(tenant.version(), version)?;
+        match u32::try_from(tables.keys_of(new.tenant()).len()).unwrap_or(u32::MAX) {
+            held if held < max_keys => tables.insert_key(new),
+            held => Err(StoreError::QuotaFull { held }),
         }
-        let held = u32::try_from(tables.keys_of(new.tenant()).count()).unwrap_or(u32::MAX);
-        if held >= max {
-            return Err(StoreError::QuotaFull { held });
-        }
-        tables.insert_key(new)
     }
 
     async fn key(&self, tenant: &TenantId, id: KeyId) -> Answer<Option<KeyRecord>> {
@@ -127,36 +128,33 @@ impl KeyStore for TableStore {
 
     async fn keys(&self, tenant: &TenantId, query: &KeyQuery) -> Answer<Vec<KeyRecord>> {
         let tables = self.begin();
-        let keys = tables.keys_of(tenant).filter(|key| query.matches(key));
+        let keys = tables.keys_of(tenant).into_iter().filter(|key| query.matches(key));
         Ok(keys.take(query.max().get()).cloned().collect())
     }
 
     async fn count_keys(&self, tenant: &TenantId) -> Answer<u32> {
-        Ok(u32::try_from(self.begin().keys_of(tenant).count()).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.begin().keys_of(tenant).len()).unwrap_or(u32::MAX))
     }
 
     async fn update_key(&self, new: KeyRecord, replaces: u64) -> Answer<()> {
         let mut tables = self.begin();
         let stored = tables.key(new.tenant(), new.id())?;
-        if stored.version() != replaces {
-            return Err(StoreError::Conflict);
-        }
-        let last_used = stored.last_used();
-        *stored = new.with_last_used(last_used);
+        check_version(stored.version(), replaces)?;
+        *stored = new.with_last_used(stored.last_used());
         Ok(())
     }
 
     async fn delete_key(&self, tenant: &TenantId, id: KeyId) -> Answer<()> {
         let mut tables = self.begin();
-        let place = KeyCursor::of(tables.key(tenant, id)?);
-        tables.keys.remove(&(tenant.clone(), place));
+        tables.key(tenant, id)?;
+        tables.keys.insert(id, None);
         Ok(())
     }
 
     async fn record_uses(&self, uses: &[KeyUse]) -> Answer<()> {
-        let tables = &mut *self.begin();
+        let mut tables = self.begin();
         for KeyUse { id, at } in uses {
-            if let Some(key) = tables.places.get(id).and_then(|place| tables.keys.get_mut(place)) {
+            if let Some(Some(key)) = tables.keys.get_mut(id) {
                 *key = key.clone().with_last_used(key.last_used().max(Some(*at)));
             }
         }
