@@ -49,7 +49,7 @@ fn main() {
     let mut report = Report { rounds: if quick { 15 } else { 301 }, ..Report::default() };
     let world = World::new();
     hot_cases(&world, &mut report);
-    many_keys(&world, if quick { 100_000 } else { 1_000_000 }, &mut report);
+    many_keys(&world, 1_000_000, &mut report);
     two_threads(&world, &mut report);
     println!("ratios: {} within, {} over", report.within, report.over);
 }

@@ -190,7 +190,7 @@ impl Authority {
             id: minted.id,
             tenant: tenant.id.clone(),
             digest: minted.digest,
-            hint: minted.hint,
+            hint: self.format.hint(&minted),
             name: request.name,
             scopes,
             labels: request.labels,
@@ -282,7 +282,7 @@ impl Authority {
             until_first_use,
         });
         rotated.digest = minted.digest;
-        rotated.hint = minted.hint;
+        rotated.hint = self.format.hint(&minted);
         rotated.rotated_at = Some(now);
         self.seals.next_key(&mut rotated);
         Ok((rotated, minted.token))

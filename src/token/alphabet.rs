@@ -50,7 +50,20 @@ pub(super) fn write(bits: u64) -> [u8; WIDTH] {
 pub(super) fn is_alphanumeric<const N: usize>(text: &[u8; N]) -> bool {
     const { assert!(N.is_multiple_of(WIDTH)) };
     let words = text.as_chunks().0.iter();
-    words.fold(0, |other, word| other | Kinds::of(u64::from_le_bytes(*word)).other) == 0
+    words.fold(0, |others, word| others | other(u64::from_le_bytes(*word))) == 0
+}
+
+/// The high bit of each of eight characters that is neither letter nor digit.
+#[inline]
+fn other(text: u64) -> u64 {
+    let low = text & !HIGH;
+    // The bit that tells lower case from upper; it makes no letter of what is none.
+    let folded = low | ONES * 0x20;
+    // The high bit of each byte that is at least `min`, as in `at_least`.
+    let from = |bytes: u64, min: u8| bytes + ONES * (128 - u64::from(min));
+    let letter = from(folded, b'a') & !from(folded, b'z' + 1);
+    let digit = from(low, b'0') & !from(low, b'9' + 1);
+    (!(letter | digit) | text) & HIGH
 }
 
 /// Of which kind each of eight characters is: a one in its byte.

@@ -1,6 +1,6 @@
 //! New tokens, from randomness.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, format, string::String};
 use core::{error::Error, fmt};
 
 use rand_core::TryCryptoRng;
@@ -18,12 +18,13 @@ pub struct Minted {
     /// The text for the key's holder.
     pub token: OneTimeToken,
     pub(crate) digest: Digest,
-    pub(crate) hint: String,
+    /// The end of the tag, which tells one secret of a key from the next.
+    end: [u8; 4],
 }
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("hint", &self.hint).finish_non_exhaustive()
+        f.debug_struct("Minted").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -106,12 +107,15 @@ impl TokenFormat {
         text.push_str(&self.prefix);
         text.push_str(ascii(message));
         text.push_str(ascii(&tag));
-        let mut hint = String::with_capacity(self.prefix.len() + 4 + '…'.len_utf8() + 4);
-        hint.push_str(&self.prefix);
-        hint.push_str(id.as_str().get(..4).unwrap_or_default());
-        hint.push('…');
-        hint.push_str(ascii(&tag).get(4..).unwrap_or_default());
-        Minted { id, token: OneTimeToken::new(text), digest, hint }
+        let [.., a, b, c, d] = tag;
+        Minted { id, token: OneTimeToken::new(text), digest, end: [a, b, c, d] }
+    }
+
+    /// The masked form of what was minted.
+    pub(crate) fn hint(&self, minted: &Minted) -> String {
+        let start = minted.id.as_str().get(..4).unwrap_or_default();
+        let end = str::from_utf8(&minted.end).unwrap_or_default();
+        format!("{}{start}…{end}", self.prefix)
     }
 }
 
