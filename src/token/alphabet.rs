@@ -58,7 +58,7 @@ pub(super) fn is_alphanumeric<const N: usize>(text: &[u8; N]) -> bool {
 fn other(text: u64) -> u64 {
     let low = text & !HIGH;
     // The bit that tells lower case from upper; it makes no letter of what is none.
-    let folded = low | ONES * 0x20;
+    let folded = low | (ONES * 0x20);
     // The high bit of each byte that is at least `min`, as in `at_least`.
     let from = |bytes: u64, min: u8| bytes + ONES * (128 - u64::from(min));
     let letter = from(folded, b'a') & !from(folded, b'z' + 1);
