@@ -114,3 +114,90 @@ pub(crate) fn same<const N: usize>(left: [u64; N], right: [u64; N]) -> bool {
     }
     difference.ct_eq(&0).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words(bytes: &[u8; 32]) -> Words {
+        let mut words = [0; 8];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+        words
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// RFC 4231, sections 4.2 to 4.5: the keys that are no longer than a block.
+    #[test]
+    fn the_macs_are_those_of_rfc_4231() {
+        let ascending: Vec<u8> = (1..=25).collect();
+        let cases: [(&[u8], &[u8], &str); 4] = [
+            (
+                &[0x0b; 20],
+                b"Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe",
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                &[0xaa; 20],
+                &[0xdd; 50],
+                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+            ),
+            (
+                &ascending,
+                &[0xcd; 50],
+                "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+            ),
+        ];
+        for (key, message, expected) in cases {
+            let mut block = [0; 64];
+            block[..key.len()].copy_from_slice(key);
+            let (head, tail) = message.split_at(message.len() / 2);
+            assert_eq!(hex(&*hmac_sha256(&block, &[head, tail])), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_midstate_agrees_with_the_hmac_crate(
+            key: [u8; 32],
+            head: [u8; 16],
+            tail: [u8; 32],
+            flip in 0..48_usize,
+        ) {
+            let mut message = [0; 48];
+            message[..16].copy_from_slice(&head);
+            message[16..].copy_from_slice(&tail);
+            let expected = words(&hmac_sha256(&block(&key), &[&message]));
+            let midstate = Midstate::new(&key);
+            prop_assert_eq!(midstate.mac(&message), expected);
+            // The comparison can fail: every byte of the message counts.
+            message[flip] ^= 1;
+            prop_assert_ne!(midstate.mac(&message), expected);
+        }
+
+        #[test]
+        fn words_are_the_same_only_if_all_bits_are(
+            left: [u64; 4],
+            word in 0..4_usize,
+            bit in 0..64_u32,
+        ) {
+            let mut right = left;
+            prop_assert!(same(left, right));
+            right[word] ^= 1 << bit;
+            prop_assert!(!same(left, right));
+        }
+    }
+}
