@@ -96,11 +96,10 @@ impl TokenFormat {
                 *slot = Some(Midstate::new(&key));
             }
         }
-        let mask = "\u{7f}".repeat(prefix.len());
+        let mask = [0xff; MAX_PREFIX_LEN];
         Ok(Self {
             expected: words(prefix.as_bytes()),
-            // Tokens are compared on all eight bits of each byte of the prefix.
-            mask: words(mask.as_bytes()).map(|word| word | (word & (u64::MAX / 255)) << 7),
+            mask: words(mask.get(..prefix.len()).unwrap_or_default()),
             prefix,
             keys: keys.into(),
             current_slot: peppers.current().slot(),
@@ -130,10 +129,8 @@ impl TokenFormat {
     pub fn check(&self, presented: &[u8]) -> Result<Claim, Rejection> {
         let (message, tag) = self.split(presented).ok_or(Rejection::Malformed)?;
         let [slot, ..] = message;
-        let key = key_id::slot_of(*slot)
-            .and_then(|slot| self.keys.get(usize::from(slot)))
-            .and_then(Option::as_ref)
-            .ok_or(Rejection::Forged)?;
+        let key =
+            key_id::slot_of(*slot).and_then(|slot| self.key(slot)).ok_or(Rejection::Forged)?;
         // Both are read beside the MAC and not after it, so that they cost next to nothing.
         let tag = alphabet::read(*tag);
         // With the public pepper anybody can tag anything, so the id may still be no id.
@@ -174,12 +171,9 @@ impl TokenFormat {
         Some((body.first_chunk()?, body.last_chunk()?))
     }
 
-    fn current_key(&self) -> Option<&Midstate> {
-        self.keys.get(usize::from(self.current_slot))?.as_ref()
-    }
-
-    fn key_of(&self, id: KeyId) -> Option<&Midstate> {
-        self.keys.get(usize::from(id.slot()))?.as_ref()
+    #[inline]
+    fn key(&self, slot: u8) -> Option<&Midstate> {
+        self.keys.get(usize::from(slot))?.as_ref()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     audit::AuditKind,
     cache::Uses,
     record::{TenantId, TenantRecord},
-    store::{KeyQuery, KeyStore, KeyUse},
+    store::{KeyCursor, KeyQuery, KeyStore, KeyUse},
     token::KeyId,
 };
 
@@ -114,7 +114,7 @@ impl Keyring {
             let Some(last) = keys.last() else {
                 return Ok(());
             };
-            query = query.after(crate::store::KeyCursor::of(last));
+            query = query.after(KeyCursor::of(last));
             for mut key in keys {
                 if seals.check_key(&key).is_err() {
                     self.record(tenant, Some(key.id), AuditKind::Tampered);

@@ -38,7 +38,7 @@ impl TokenFormat {
     where
         R::Error: Send + Sync + 'static,
     {
-        let key = self.current_key().ok_or(MintError::NoPepper)?;
+        let key = self.key(self.current_slot).ok_or(MintError::NoPepper)?;
         let mut characters = Characters::new(rng);
         let mut id = [0; 16];
         characters.fill(&mut id)?;
@@ -63,7 +63,7 @@ impl TokenFormat {
     where
         R::Error: Send + Sync + 'static,
     {
-        let key = self.key_of(id).ok_or(MintError::NoPepper)?;
+        let key = self.key(id.slot()).ok_or(MintError::NoPepper)?;
         self.finish(id, key, Characters::new(rng))
     }
 
