@@ -180,9 +180,17 @@ impl InvalidField {
     }
 }
 
-/// The bytes are not those of a record.
+/// The bytes are not those of a record, or what a store keeps beside them contradicts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are not a {what} record of a version that is known here")]
 pub struct DecodeError {
     what: &'static str,
+}
+
+impl DecodeError {
+    /// What a store keeps beside a record of this kind says something else than the record.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn inconsistent(what: &'static str) -> Self {
+        Self { what }
+    }
 }

@@ -35,15 +35,29 @@
 //! cannot answer says [`StoreError::Unavailable`] and never that nothing is there.
 
 mod erased;
+mod feed;
 #[cfg(feature = "std")]
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{error::Error, fmt, future::Future, num::NonZeroUsize};
 
-pub use self::erased::{AnyLookup, AnyStore};
 #[cfg(feature = "std")]
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
+pub use self::{
+    erased::{AnyLookup, AnyStore},
+    feed::{Change, ChangeFeed},
+};
 use crate::{
     record::{DecodeError, KeyRecord, TenantId, TenantRecord},
     time::Timestamp,

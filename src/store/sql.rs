@@ -1,0 +1,149 @@
+//! What the SQL stores share: their tables, their reading statements, and what a row becomes.
+//!
+//! Two tables. A row is the record as keyway encodes it, and beside it only what statements select
+//! and sort by; those columns are compared with the record whenever it is read, so that whoever
+//! changes one is found out.
+//!
+//! | `tenants` | |
+//! |---|---|
+//! | `id` | the text as bytes, so that no collation can say that two are the same |
+//! | `version` | for compare-and-set |
+//! | `record` | |
+//!
+//! | `keys` | |
+//! |---|---|
+//! | `id` | 16 bytes |
+//! | `tenant` | null once the key is deleted: the id stays, so that it is never used again |
+//! | `created_at` | milliseconds, the order of lists |
+//! | `version` | |
+//! | `record` | null once the key is deleted |
+//! | `last_used` | milliseconds; beside the record, and not sealed |
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+
+use super::{KeyQuery, KeyUse, StoreError, StoredKey};
+use crate::{
+    record::{DecodeError, KeyRecord, TenantId, TenantRecord},
+    time::Timestamp,
+    token::KeyId,
+};
+
+/// The statements that read, in the SQL that both engines run.
+#[derive(Clone, Debug)]
+pub(super) struct Selects {
+    pub(super) lookup: String,
+    pub(super) tenant: String,
+    pub(super) tenants: String,
+    pub(super) key: String,
+    pub(super) keys: String,
+    pub(super) count: String,
+}
+
+impl Selects {
+    /// With `prefix` before the name of each table.
+    pub(super) fn new(prefix: &str) -> Self {
+        let key = "k.id, k.tenant, k.created_at, k.version, k.record, k.last_used";
+        Self {
+            // One statement sees one snapshot. The outer join shows a key whose tenant is missing.
+            lookup: format!(
+                "SELECT {key}, t.id, t.version, t.record FROM {prefix}keys k \
+                 LEFT JOIN {prefix}tenants t ON t.id = k.tenant \
+                 WHERE k.id = $1 AND k.tenant IS NOT NULL"
+            ),
+            tenant: format!("SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id = $1"),
+            tenants: format!(
+                "SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id > $1 \
+                 ORDER BY t.id LIMIT $2"
+            ),
+            key: format!("SELECT {key} FROM {prefix}keys k WHERE k.id = $1 AND k.tenant = $2"),
+            keys: format!(
+                "SELECT {key} FROM {prefix}keys k WHERE k.tenant = $1 \
+                 AND (k.created_at, k.id) > ($2, $3) ORDER BY k.created_at, k.id LIMIT $4"
+            ),
+            count: format!("SELECT count(*) FROM {prefix}keys k WHERE k.tenant = $1"),
+        }
+    }
+}
+
+/// The columns of a key.
+#[derive(Debug)]
+pub(super) struct KeyRow<'r> {
+    pub(super) id: &'r [u8],
+    pub(super) tenant: &'r [u8],
+    pub(super) created_at: i64,
+    pub(super) version: i64,
+    pub(super) record: &'r [u8],
+    pub(super) last_used: Option<i64>,
+}
+
+impl KeyRow<'_> {
+    pub(super) fn decode(&self) -> Result<KeyRecord, StoreError> {
+        let key = KeyRecord::decode(self.record)?;
+        let is_consistent = key.id.as_bytes() == self.id
+            && key.tenant.as_str().as_bytes() == self.tenant
+            && key.created_at.as_millis() == self.created_at
+            && key.version.cast_signed() == self.version;
+        if !is_consistent {
+            return Err(DecodeError::inconsistent("key").into());
+        }
+        Ok(key.with_last_used(self.last_used.map(Timestamp::saturating_from_millis)))
+    }
+}
+
+/// The columns of a tenant.
+#[derive(Debug)]
+pub(super) struct TenantRow<'r> {
+    pub(super) id: &'r [u8],
+    pub(super) version: i64,
+    pub(super) record: &'r [u8],
+}
+
+impl TenantRow<'_> {
+    pub(super) fn decode(&self) -> Result<TenantRecord, StoreError> {
+        let tenant = TenantRecord::decode(self.record)?;
+        let is_consistent = tenant.id.as_str().as_bytes() == self.id
+            && tenant.version.cast_signed() == self.version;
+        if is_consistent { Ok(tenant) } else { Err(DecodeError::inconsistent("tenant").into()) }
+    }
+}
+
+/// What a look-up has found; a key without a tenant is a row that somebody else has written.
+pub(super) fn stored(
+    key: &KeyRow<'_>,
+    tenant: Option<&TenantRow<'_>>,
+) -> Result<StoredKey, StoreError> {
+    let tenant = tenant.ok_or_else(|| DecodeError::inconsistent("key"))?;
+    Ok(StoredKey { key: key.decode()?, tenant: tenant.decode()? })
+}
+
+/// Where a page of keys begins: behind this creation time and id.
+pub(super) fn start(query: &KeyQuery) -> (i64, Vec<u8>) {
+    query.cursor().map_or((i64::MIN, Vec::new()), |cursor| {
+        (cursor.created_at.as_millis(), cursor.id.as_bytes().to_vec())
+    })
+}
+
+/// Where a page of tenants begins. No id is empty, so all are behind the empty one.
+pub(super) fn tenants_start(after: Option<&TenantId>) -> &[u8] {
+    after.map_or(&[], |id| id.as_str().as_bytes())
+}
+
+/// The latest use of each key, in the order of ids, so that two nodes lock rows in the same order.
+pub(super) fn latest(uses: &[KeyUse]) -> BTreeMap<KeyId, i64> {
+    let mut latest = BTreeMap::new();
+    for KeyUse { id, at } in uses {
+        let at = at.as_millis();
+        latest.entry(*id).and_modify(|known: &mut i64| *known = at.max(*known)).or_insert(at);
+    }
+    latest
+}
+
+/// A number of rows as SQL has it.
+pub(super) fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A count as SQL has it.
+pub(super) fn count(count: i64) -> u32 {
+    u32::try_from(count.max(0)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,425 @@
+//! Keys in one SQLite file: durable, without a server, for any number of processes on one machine.
+
+mod builder;
+mod connections;
+mod schema;
+
+use alloc::{sync::Arc, vec::Vec};
+use core::num::NonZeroUsize;
+use std::path::Path;
+
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, types::ValueRef,
+};
+
+use self::connections::Connections;
+pub use self::builder::{SqliteBuilder, SqliteError};
+use super::{
+    KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey,
+    sql::{self, KeyRow, Selects, TenantRow},
+};
+use crate::{
+    record::{KeyRecord, TenantId, TenantRecord},
+    token::KeyId,
+};
+
+/// Keeps keys in a SQLite database. Clones share its connections.
+///
+/// What is acknowledged outlasts a crash and a loss of power: the database is in WAL mode, and every
+/// commit waits for the disk. Any number of processes on one machine may open one file, which must
+/// not be on a network file system. Each method is one transaction on a connection's own thread, so
+/// it is done as a whole whatever becomes of its future, and needs no runtime.
+///
+/// A node hears of another process's changes within the
+/// [staleness bound](crate::verifier::VerifierBuilder::max_staleness).
+///
+/// ```
+/// use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::SqliteStore};
+///
+/// # pollster::block_on(async {
+/// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
+/// # let folder = std::env::temp_dir().join(format!("keyway-doc-sqlite-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("keys.db");
+/// let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+///     .environment("live")
+///     .store(SqliteStore::open(path).await?)
+///     .build()?;
+/// # drop(keyring);
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connections: Connections,
+    selects: Selects,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, and creates it if it is missing. It takes a little more room in
+    /// the same folder, in files whose names end in `-wal` and `-shm`.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError`] says why not.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
+        Self::builder(path).open().await
+    }
+
+    /// An empty database in memory, which ends with the last clone of the store.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError`] if there is no memory or thread for it.
+    pub async fn in_memory() -> Result<Self, SqliteError> {
+        SqliteBuilder::new(None).open().await
+    }
+
+    /// Opens the database at `path` otherwise than by default.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder::new(Some(path.as_ref()))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection, &Selects) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let inner = Arc::clone(&self.0);
+        self.0.connections.read(move |connection| job(connection, &inner.selects)).await
+    }
+
+    /// In one transaction, which has the right to write from its beginning, so that what it reads
+    /// still holds when it writes.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let job = move |connection: &mut Connection| {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(unavailable)?;
+            let done = job(&transaction)?;
+            transaction.commit().map_err(unavailable)?;
+            Ok(done)
+        };
+        self.0.connections.write(job).await
+    }
+}
+
+impl KeyLookup for SqliteStore {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.read(move |connection, selects| {
+            let mut statement = connection.prepare_cached(&selects.lookup).map_err(unavailable)?;
+            let mut rows = statement.query([id.as_bytes()]).map_err(unavailable)?;
+            let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
+            let has_tenant = row.get_ref(6).map_err(unavailable)? != ValueRef::Null;
+            let tenant = has_tenant.then(|| tenant_row(row, 6)).transpose().map_err(unavailable)?;
+            sql::stored(&key_row(row).map_err(unavailable)?, tenant.as_ref()).map(Some)
+        })
+        .await
+    }
+}
+
+impl KeyStore for SqliteStore {
+    async fn insert_tenant(
+        &self,
+        tenant: TenantRecord,
+        first_key: Option<KeyRecord>,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            execute(
+                transaction,
+                "INSERT INTO keyway_tenants (id, version, record) VALUES (?1, ?2, ?3)",
+                (tenant.id.as_str().as_bytes(), tenant.version.cast_signed(), tenant.encode()),
+            )?;
+            first_key.map_or(Ok(()), |key| insert(transaction, &key))
+        })
+        .await
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
+        let id = bytes(id);
+        self.read(move |connection, selects| {
+            Ok(tenant_records(connection, &selects.tenant, [id])?.pop())
+        })
+        .await
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<TenantRecord>, StoreError> {
+        let start = sql::tenants_start(after).to_vec();
+        self.read(move |connection, selects| {
+            tenant_records(connection, &selects.tenants, (start, sql::limit(limit.get())))
+        })
+        .await
+    }
+
+    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            check_version(
+                transaction,
+                "SELECT version FROM keyway_tenants WHERE id = ?1",
+                [tenant.id.as_str().as_bytes()],
+                replaces,
+            )?;
+            execute(
+                transaction,
+                "UPDATE keyway_tenants SET version = ?2, record = ?3 WHERE id = ?1",
+                (tenant.id.as_str().as_bytes(), tenant.version.cast_signed(), tenant.encode()),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
+        let id = bytes(id);
+        self.write(move |transaction| {
+            if execute(transaction, "DELETE FROM keyway_tenants WHERE id = ?1", [&id])? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let delete_keys = "UPDATE keyway_keys SET tenant = NULL, created_at = 0, version = 0, \
+                               record = NULL, last_used = NULL WHERE tenant = ?1";
+            execute(transaction, delete_keys, [&id]).map(|_| ())
+        })
+        .await
+    }
+
+    async fn insert_key(
+        &self,
+        key: KeyRecord,
+        tenant_version: u64,
+        max_keys: u32,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let tenant = key.tenant.as_str().as_bytes();
+            check_version(
+                transaction,
+                "SELECT version FROM keyway_tenants WHERE id = ?1",
+                [tenant],
+                tenant_version,
+            )?;
+            let count = "SELECT count(*) FROM keyway_keys WHERE tenant = ?1";
+            let held = value(transaction, count, [tenant])?.map_or(0, sql::count);
+            if held >= max_keys {
+                return Err(StoreError::QuotaFull { held });
+            }
+            insert(transaction, &key)
+        })
+        .await
+    }
+
+    async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let tenant = bytes(tenant);
+        self.read(move |connection, selects| {
+            let mut keys = Vec::new();
+            key_records(connection, &selects.key, (*id.as_bytes(), tenant), |_, key| {
+                keys.push(key);
+            })?;
+            Ok(keys.pop())
+        })
+        .await
+    }
+
+    async fn keys(
+        &self,
+        tenant: &TenantId,
+        query: &KeyQuery,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        let (tenant, query) = (bytes(tenant), query.clone());
+        self.read(move |connection, selects| {
+            let (created_at, id) = sql::start(&query);
+            let max = query.max().get();
+            // With a text to look for, all of the tenant's keys are read until enough are found.
+            let limit = if query.text().is_none() { sql::limit(max) } else { -1 };
+            let mut found = Vec::new();
+            let arguments = (tenant, created_at, id, limit);
+            key_records(connection, &selects.keys, arguments, |stop, key| {
+                if query.matches(&key) {
+                    found.push(key);
+                }
+                *stop = found.len() >= max;
+            })?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn count_keys(&self, tenant: &TenantId) -> Result<u32, StoreError> {
+        let tenant = bytes(tenant);
+        self.read(move |connection, selects| {
+            Ok(value(connection, &selects.count, [tenant])?.map_or(0, sql::count))
+        })
+        .await
+    }
+
+    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            check_version(
+                transaction,
+                "SELECT version FROM keyway_keys WHERE id = ?1 AND tenant = ?2",
+                (key.id.as_bytes(), key.tenant.as_str().as_bytes()),
+                replaces,
+            )?;
+            execute(
+                transaction,
+                "UPDATE keyway_keys SET version = ?2, record = ?3 WHERE id = ?1",
+                (key.id.as_bytes(), key.version.cast_signed(), key.encode()),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete_key(&self, tenant: &TenantId, id: KeyId) -> Result<(), StoreError> {
+        let tenant = bytes(tenant);
+        self.write(move |transaction| {
+            let delete = "UPDATE keyway_keys SET tenant = NULL, created_at = 0, version = 0, \
+                          record = NULL, last_used = NULL WHERE id = ?1 AND tenant = ?2";
+            match execute(transaction, delete, (id.as_bytes(), tenant))? {
+                0 => Err(StoreError::NotFound),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let latest = sql::latest(uses);
+        if latest.is_empty() {
+            return Ok(());
+        }
+        self.write(move |transaction| {
+            let mut statement = transaction
+                .prepare_cached(
+                    "UPDATE keyway_keys SET last_used = ?2 WHERE id = ?1 AND tenant IS NOT NULL \
+                     AND (last_used IS NULL OR last_used < ?2)",
+                )
+                .map_err(unavailable)?;
+            for (id, at) in &latest {
+                statement.execute((id.as_bytes(), at)).map_err(unavailable)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "INSERT INTO keyway_keys (id, tenant, created_at, version, record, last_used) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (
+            key.id.as_bytes(),
+            key.tenant.as_str().as_bytes(),
+            key.created_at.as_millis(),
+            key.version.cast_signed(),
+            key.encode(),
+            key.last_used().map(crate::time::Timestamp::as_millis),
+        ),
+    )?;
+    Ok(())
+}
+
+/// Succeeds if the version that `select` finds is `expected`.
+fn check_version(
+    connection: &Connection,
+    select: &str,
+    arguments: impl rusqlite::Params,
+    expected: u64,
+) -> Result<(), StoreError> {
+    match value(connection, select, arguments)? {
+        None => Err(StoreError::NotFound),
+        Some(version) if version == expected.cast_signed() => Ok(()),
+        Some(_) => Err(StoreError::Conflict),
+    }
+}
+
+fn value(
+    connection: &Connection,
+    select: &str,
+    arguments: impl rusqlite::Params,
+) -> Result<Option<i64>, StoreError> {
+    let mut statement = connection.prepare_cached(select).map_err(unavailable)?;
+    statement.query_row(arguments, |row| row.get(0)).optional().map_err(unavailable)
+}
+
+fn execute(
+    connection: &Connection,
+    statement: &str,
+    arguments: impl rusqlite::Params,
+) -> Result<usize, StoreError> {
+    let mut statement = connection.prepare_cached(statement).map_err(unavailable)?;
+    statement.execute(arguments).map_err(|error| match error.sqlite_error_code() {
+        // The only constraints that a statement of ours can break are those of primary keys.
+        Some(ErrorCode::ConstraintViolation) => StoreError::Exists,
+        _ => unavailable(error),
+    })
+}
+
+fn tenant_records(
+    connection: &Connection,
+    select: &str,
+    arguments: impl rusqlite::Params,
+) -> Result<Vec<TenantRecord>, StoreError> {
+    let mut statement = connection.prepare_cached(select).map_err(unavailable)?;
+    let mut rows = statement.query(arguments).map_err(unavailable)?;
+    let mut tenants = Vec::new();
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        tenants.push(tenant_row(row, 0).map_err(unavailable)?.decode()?);
+    }
+    Ok(tenants)
+}
+
+/// Calls `each` for every key that `select` finds, until it says stop.
+fn key_records(
+    connection: &Connection,
+    select: &str,
+    arguments: impl rusqlite::Params,
+    mut each: impl FnMut(&mut bool, KeyRecord),
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(select).map_err(unavailable)?;
+    let mut rows = statement.query(arguments).map_err(unavailable)?;
+    let mut stop = false;
+    while let Some(row) = rows.next().map_err(unavailable)?.filter(|_| !stop) {
+        each(&mut stop, key_row(row).map_err(unavailable)?.decode()?);
+    }
+    Ok(())
+}
+
+fn key_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<KeyRow<'r>> {
+    Ok(KeyRow {
+        id: row.get_ref(0)?.as_blob()?,
+        tenant: row.get_ref(1)?.as_blob()?,
+        created_at: row.get(2)?,
+        version: row.get(3)?,
+        record: row.get_ref(4)?.as_blob()?,
+        last_used: row.get(5)?,
+    })
+}
+
+/// The tenant whose columns begin at `first`.
+fn tenant_row<'r>(row: &'r Row<'_>, first: usize) -> rusqlite::Result<TenantRow<'r>> {
+    Ok(TenantRow {
+        id: row.get_ref(first)?.as_blob()?,
+        version: row.get(first + 1)?,
+        record: row.get_ref(first + 2)?.as_blob()?,
+    })
+}
+
+fn bytes(id: &TenantId) -> Vec<u8> {
+    id.as_str().as_bytes().to_vec()
+}
+
+/// A failure of the engine. Its text names statements and never values.
+fn unavailable(error: rusqlite::Error) -> StoreError {
+    StoreError::unavailable(error)
+}
