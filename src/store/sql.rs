@@ -50,7 +50,9 @@ impl Selects {
                  LEFT JOIN {prefix}tenants t ON t.id = k.tenant \
                  WHERE k.id = $1 AND k.tenant IS NOT NULL"
             ),
-            tenant: format!("SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id = $1"),
+            tenant: format!(
+                "SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id = $1"
+            ),
             tenants: format!(
                 "SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id > $1 \
                  ORDER BY t.id LIMIT $2"

@@ -9,11 +9,12 @@ use core::num::NonZeroUsize;
 use std::path::Path;
 
 use rusqlite::{
-    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, types::ValueRef,
+    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior,
+    types::ValueRef,
 };
 
-use self::connections::Connections;
 pub use self::builder::{SqliteBuilder, SqliteError};
+use self::connections::Connections;
 use super::{
     KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey,
     sql::{self, KeyRow, Selects, TenantRow},
