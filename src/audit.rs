@@ -91,7 +91,8 @@ pub enum AuditKind<'e> {
     Rejected(Rejection),
     /// A proven key was refused for its state.
     Inactive(KeyState),
-    /// A record's seal is broken: somebody without the host's pepper wrote to the store.
+    /// A record's seal is broken, or it cannot be read: somebody without the host's pepper wrote to
+    /// the store.
     Tampered,
     /// The policy lacks scopes that a key was granted. They allow nothing.
     UnknownScopes(&'e [Scope]),
@@ -99,6 +100,9 @@ pub enum AuditKind<'e> {
     UnknownTier(&'e str),
     /// The store could not answer.
     Unavailable,
+    /// The change feed begins, or it was cut and changes may have been missed. All that was cached is
+    /// read again.
+    FeedGap,
     /// Last uses could not be kept, and this many of them are lost.
     UsesLost(u64),
 }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The unit of age, in milliseconds. A cached key notes its age in 32 bits, which last for 13 years.
-const TICK: u64 = 100;
+pub(crate) const TICK: u64 = 100;
 
 /// The number of the next cache. 0 is none.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -152,6 +152,11 @@ impl Cache {
         self.generations.bump_tenant(Generations::stripe(self.hasher.hash_one(id.as_str())));
     }
 
+    /// From here on, no verification is decided by what was loaded before.
+    pub(crate) fn invalidate_all(&self) {
+        self.generations.bump_all();
+    }
+
     /// Whether a load that began with `ticket` sees what one that begins at `moment` has to see.
     pub(crate) fn is_current(&self, id: KeyId, ticket: Ticket, moment: Moment) -> bool {
         self.generations.of_key(id) == ticket.key_generation
@@ -261,6 +266,18 @@ mod tests {
     fn an_invalidated_tenants_keys_are_not_served() {
         let cache = loaded(new(), seconds(0));
         cache.invalidate_tenant(&tenant("acme"));
+        assert_eq!(cached(&cache, seconds(0)), None);
+        loaded(cache, seconds(0));
+    }
+
+    #[test]
+    fn when_all_is_invalidated_nothing_is_served() {
+        let cache = loaded(new(), seconds(0));
+        let ticket = cache.ticket(id(), seconds(0));
+        cache.invalidate_all();
+        assert_eq!(cached(&cache, seconds(0)), None);
+        // Nor what was being loaded then.
+        cache.insert(key("old"), ticket);
         assert_eq!(cached(&cache, seconds(0)), None);
         loaded(cache, seconds(0));
     }

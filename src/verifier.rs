@@ -2,16 +2,21 @@
 
 mod builder;
 mod error;
+mod follow;
 mod load;
+mod sources;
 
 use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, panic::AssertUnwindSafe};
 use std::panic::catch_unwind;
 
-use self::load::{LoadError, Loaded};
 pub use self::{
     builder::{BuildError, VerifierBuilder},
     error::VerifyError,
+};
+use self::{
+    load::{LoadError, Loaded},
+    sources::Sources,
 };
 use crate::{
     audit::{AuditEvent, AuditKind, AuditSink},
@@ -23,7 +28,7 @@ use crate::{
     policy::Policy,
     record::TenantId,
     scope::{CatalogError, Requirement},
-    store::{AnyLookup, AnyStore, KeyUse},
+    store::{KeyUse, StoreError},
     time::{Clock, Moment, Timestamp},
     token::{Claim, KeyId, Rejection, TokenFormat},
 };
@@ -40,9 +45,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Cache,
     pub(crate) uses: Uses,
-    lookup: AnyLookup,
-    /// Where the first use of a rotated secret is written, on a node that writes.
-    store: Option<AnyStore>,
+    sources: Sources,
     flights: Flights<Loaded>,
     audit: Option<Arc<dyn AuditSink>>,
 }
@@ -225,7 +228,7 @@ impl Shared {
 
     #[inline]
     fn note_use(&self, key: &ResolvedKey, moment: Moment) {
-        if key.stamp.note_use(tick(moment)) && self.store.is_some() {
+        if key.stamp.note_use(tick(moment)) && self.sources.store().is_some() {
             let minute = moment.now.as_millis().div_euclid(60_000) * 60_000;
             self.uses
                 .record(KeyUse { id: key.id(), at: Timestamp::saturating_from_millis(minute) });
@@ -250,7 +253,12 @@ impl Shared {
         let key = Some(claim.id());
         match error {
             LoadError::Store(cause) => {
-                self.record(now, "", None, key, AuditKind::Unavailable);
+                let kind = match **cause {
+                    // Nobody can tell whose secret it is, so the caller is not told this.
+                    StoreError::Corrupt(_) => AuditKind::Tampered,
+                    _ => AuditKind::Unavailable,
+                };
+                self.record(now, "", None, key, kind);
                 VerifyError::unavailable(Arc::clone(cause))
             }
             LoadError::UnknownTier { record, tier } => {
@@ -287,12 +295,30 @@ impl Shared {
         }
     }
 
+    /// From here on, no verification is decided by what was loaded of this key before.
+    fn invalidate_key(&self, id: KeyId) {
+        self.sources.note_change(Some(id), || self.clock.moment());
+        self.cache.invalidate_key(id);
+    }
+
+    /// From here on, no verification is decided by what was loaded of this tenant's keys before.
+    fn invalidate_tenant(&self, id: &TenantId) {
+        self.sources.note_change(None, || self.clock.moment());
+        self.cache.invalidate_tenant(id);
+    }
+
+    /// From here on, no verification is decided by what was loaded before.
+    fn invalidate_all(&self) {
+        self.sources.note_change(None, || self.clock.moment());
+        self.cache.invalidate_all();
+    }
+
     pub(crate) fn invalidate_key_on_drop(&self, id: KeyId) -> impl Drop + '_ {
-        OnDrop(move || self.cache.invalidate_key(id))
+        OnDrop(move || self.invalidate_key(id))
     }
 
     pub(crate) fn invalidate_tenant_on_drop(&self, id: TenantId) -> impl Drop + '_ {
-        OnDrop(move || self.cache.invalidate_tenant(&id))
+        OnDrop(move || self.invalidate_tenant(&id))
     }
 }
 

@@ -15,7 +15,8 @@ const LAYERS: &[&[&str]] = &[
     &["pepper", "tier", "token"],
     &["policy", "record"],
     &["authority", "decision", "seal", "store"],
-    &["audit", "cache", "store/memory"],
+    &["audit", "cache", "store/memory", "store/sql"],
+    &["store/postgres", "store/sqlite"],
     &["verifier"],
     &["keyring"],
 ];

@@ -62,6 +62,14 @@ impl Generations {
         }
     }
 
+    /// Of each key, since the sum of its counters is what counts.
+    pub(super) fn bump_all(&self) {
+        self.tenant_changes.fetch_add(1, SeqCst);
+        for counter in &self.tenants {
+            counter.fetch_add(1, SeqCst);
+        }
+    }
+
     /// Ids are random, so their characters serve as a hash. An attacker who chose them would only
     /// have his own keys read more often.
     #[inline]

@@ -12,7 +12,7 @@ use crate::{
     audit::AuditSink,
     pepper::Peppers,
     policy::Policy,
-    store::{AnyStore, KeyStore},
+    store::{AnyStore, KeyLookup, KeyStore},
     time::Clock,
     verifier::{BuildError, Verifier, VerifierBuilder},
 };
@@ -46,6 +46,18 @@ impl KeyringBuilder {
     /// Where keys are kept.
     pub fn store(mut self, store: impl KeyStore) -> Self {
         self.store = Some(AnyStore::new(store));
+        self
+    }
+
+    /// Where verifications read keys, if not in the store: a replica of it, which is at most `max_lag`
+    /// behind.
+    ///
+    /// The staleness bound grows by `max_lag`, except for what this node changes itself or hears of
+    /// through a [feed](crate::verifier::Verifier::follow): for so long, that is read from the store.
+    /// So is all that [`Freshness::Now`](crate::verifier::Freshness::Now) asks for, and whatever is
+    /// read to be changed.
+    pub fn replica(mut self, lookup: impl KeyLookup, max_lag: Duration) -> Self {
+        self.verifier = self.verifier.replica(lookup, max_lag);
         self
     }
 

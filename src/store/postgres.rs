@@ -102,7 +102,7 @@ impl KeyLookup for PostgresStore {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         attempt!(Read, *time_limit, pool, connection => {
             let row = sqlx::query(&statements.lookup).bind(&id.as_bytes()[..]);
-            Ok(row.fetch_optional(connection).await?.map(|row| stored(&row)).transpose()?)
+            row.fetch_optional(connection).await?.map(|row| stored(&row)).transpose()
         })
     }
 }
@@ -138,7 +138,7 @@ impl KeyStore for PostgresStore {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         attempt!(Read, *time_limit, pool, connection => {
             let row = sqlx::query(&statements.tenant).bind(id.as_str().as_bytes());
-            Ok(row.fetch_optional(connection).await?.map(|row| tenant(&row, 0)).transpose()?)
+            row.fetch_optional(connection).await?.map(|row| tenant(&row, 0)).transpose()
         })
     }
 
@@ -206,7 +206,7 @@ impl KeyStore for PostgresStore {
             let row = sqlx::query(&statements.key)
                 .bind(&id.as_bytes()[..])
                 .bind(tenant.as_str().as_bytes());
-            Ok(row.fetch_optional(connection).await?.map(|row| key(&row)).transpose()?)
+            row.fetch_optional(connection).await?.map(|row| key(&row)).transpose()
         })
     }
 

@@ -3,7 +3,7 @@
 use alloc::{string::String, sync::Arc};
 use core::{fmt, time::Duration};
 
-use super::{Shared, Verifier};
+use super::{Shared, Verifier, sources::Sources};
 use crate::{
     audit::AuditSink,
     authority::Authority,
@@ -26,6 +26,7 @@ pub struct VerifierBuilder {
     environment: Option<String>,
     lookup: Option<AnyLookup>,
     store: Option<AnyStore>,
+    max_lag: Option<Duration>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
     capacity: usize,
@@ -47,6 +48,7 @@ impl VerifierBuilder {
             environment: None,
             lookup: None,
             store: None,
+            max_lag: None,
             clock: Arc::new(SystemClock),
             audit: None,
             capacity: Self::DEFAULT_CAPACITY,
@@ -67,9 +69,14 @@ impl VerifierBuilder {
     }
 
     pub(crate) fn store(mut self, store: &AnyStore) -> Self {
-        self.lookup = Some(store.to_lookup());
+        self.lookup = self.lookup.or_else(|| Some(store.to_lookup()));
         self.store = Some(store.clone());
         self
+    }
+
+    pub(crate) fn replica(mut self, lookup: impl KeyLookup, max_lag: Duration) -> Self {
+        self.max_lag = Some(max_lag);
+        self.lookup(lookup)
     }
 
     /// Where the time comes from, instead of the system's clocks.
@@ -114,8 +121,7 @@ impl VerifierBuilder {
             clock: self.clock,
             cache: Cache::new(self.capacity, self.max_staleness),
             uses: Uses::default(),
-            lookup,
-            store: self.store,
+            sources: Sources::new(lookup, self.store, self.max_lag),
             flights: Flights::new(),
             audit: self.audit,
         })))

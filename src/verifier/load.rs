@@ -8,7 +8,7 @@ use crate::{
     cache::Ticket,
     decision::{Principal, ResolveError, ResolvedKey},
     record::KeyRecord,
-    store::{KeyLookup, KeyStore, StoreError},
+    store::{AnyLookup, KeyLookup, KeyStore, StoreError},
     time::Moment,
     token::{Claim, KeyId},
 };
@@ -36,7 +36,8 @@ impl Shared {
     ) -> Loaded {
         let ticket = self.cache.ticket(id, moment);
         let shared = Arc::clone(self);
-        let begin = move || async move { shared.read(id, ticket).await };
+        let lookup = self.sources.lookup(id, moment, freshness == Freshness::Now);
+        let begin = move || async move { shared.read(&lookup, id, ticket).await };
         match freshness {
             Freshness::Now => begin().await,
             Freshness::Cached => {
@@ -46,8 +47,8 @@ impl Shared {
         }
     }
 
-    async fn read(&self, id: KeyId, ticket: Ticket) -> Loaded {
-        let stored = match self.lookup.lookup(id).await {
+    async fn read(&self, lookup: &AnyLookup, id: KeyId, ticket: Ticket) -> Loaded {
+        let stored = match lookup.lookup(id).await {
             Ok(Some(stored)) if stored.key.id() == id => stored,
             Ok(_) => {
                 // Whatever was loaded of it before is out of date.
@@ -76,7 +77,7 @@ impl Shared {
     /// for it, however long the store takes.
     pub(super) async fn end_overlap(&self, principal: &Principal, claim: &Claim) {
         let _release = OnDrop(|| principal.release_overlap());
-        let Some(store) = &self.store else { return };
+        let Some(store) = self.sources.store() else { return };
         let Ok(Some(mut stored)) = store.lookup(claim.id()).await else {
             return;
         };

@@ -77,17 +77,13 @@ impl ChangeFeed for PostgresFeed {
             return Some(Change::Gap);
         }
         loop {
-            match timeout(self.store.0.time_limit, self.listen()).await {
-                Ok(Ok(listener)) => {
-                    self.listener = Some(listener);
-                    self.failures = 0;
-                    return Some(Change::Gap);
-                }
-                Ok(Err(_)) | Err(_) => {
-                    self.failures += 1;
-                    sleep(backoff(self.failures)).await;
-                }
+            if let Ok(Ok(listener)) = timeout(self.store.0.time_limit, self.listen()).await {
+                self.listener = Some(listener);
+                self.failures = 0;
+                return Some(Change::Gap);
             }
+            self.failures = self.failures.saturating_add(1);
+            sleep(backoff(self.failures)).await;
         }
     }
 }

@@ -13,9 +13,9 @@ use crate::{
 
 /// Looks keys up in a replica, made by [`PostgresStore::replica`].
 ///
-/// Give it to [`KeyringBuilder::lookup`](crate::keyring::KeyringBuilder::lookup) beside the store, or
-/// to a verifier that does not write. What a replica says is up to its lag old, so the staleness bound
-/// grows by `max_lag`.
+/// Give it to [`KeyringBuilder::replica`](crate::keyring::KeyringBuilder::replica) beside the store, or
+/// to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. What a replica says
+/// is up to its lag old, so the staleness bound grows by `max_lag`.
 #[derive(Clone, Debug)]
 pub struct PostgresReplica {
     primary: Arc<Inner>,
@@ -40,7 +40,7 @@ impl KeyLookup for PostgresReplica {
                 return Err(StoreError::unavailable(format!("the replica is {lag} ms behind")).into());
             }
             let is_known = row.try_get::<Option<&[u8]>, _>(0)?.is_some();
-            Ok(is_known.then(|| stored(&row)).transpose()?)
+            is_known.then(|| stored(&row)).transpose()
         })
     }
 }

@@ -46,12 +46,12 @@ pub(super) struct Tries {
     deadline: Instant,
     limit: Duration,
     kind: Kind,
-    tries: u32,
+    failed: u32,
 }
 
 impl Tries {
     pub(super) fn new(limit: Duration, kind: Kind) -> Self {
-        Self { deadline: Instant::now() + limit, limit, kind, tries: 0 }
+        Self { deadline: Instant::now() + limit, limit, kind, failed: 0 }
     }
 
     /// A connection, as soon as one is free.
@@ -79,11 +79,11 @@ impl Tries {
                 return Err(StoreError::Unavailable(Box::new(TimedOut(limit))));
             }
         };
-        self.tries += 1;
-        let pause = backoff(self.tries);
+        self.failed += 1;
+        let pause = backoff(self.failed);
         // A pool may hand out one connection that has broken since it was last used.
-        let passes = is_serialization_failure(&error) && self.tries < MAX_TRIES
-            || is_broken_connection(&error) && self.tries == 1 && self.kind == Kind::Read;
+        let passes = is_serialization_failure(&error) && self.failed < MAX_TRIES
+            || is_broken_connection(&error) && self.failed == 1 && self.kind == Kind::Read;
         if !passes || Instant::now() + pause >= self.deadline {
             return Err(StoreError::unavailable(error));
         }

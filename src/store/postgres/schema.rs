@@ -74,6 +74,7 @@ const MIGRATIONS: [&str; 1] = ["
 /// The version that this release reads and writes.
 const VERSION: i64 = 1;
 
+#[allow(clippy::cast_possible_wrap, reason = "a short list")]
 const _: () = assert!(MIGRATIONS.len() as i64 == VERSION);
 
 /// Brings the tables to [`VERSION`]. A node that starts at the same time may make this fail with an

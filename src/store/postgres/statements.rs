@@ -69,7 +69,7 @@ impl Statements {
         let selects = Selects::new(&p);
         let channel = schema.channel();
         // Announces the `kind` and id of each row of the common table `changed`, and counts them.
-        let announced = |kind: &str| -> String {
+        let count_and_tell = |kind: &str| -> String {
             if announces {
                 // An id is text in UTF-8 in any case; a payload is text, so it goes as hex.
                 format!("count(pg_notify('{channel}', '{kind}' || encode(id, 'hex')))")
@@ -103,12 +103,12 @@ impl Statements {
                 "WITH changed AS (UPDATE {p}tenants SET version = $2, record = $3 \
                  WHERE id = $1 AND version = $4 RETURNING id) \
                  SELECT {}, EXISTS (SELECT 1 FROM {p}tenants WHERE id = $1) FROM changed",
-                announced("t")
+                count_and_tell("t")
             )),
             delete_tenant: Statement::new(format!(
                 "WITH changed AS (DELETE FROM {p}tenants WHERE id = $1 RETURNING id) \
                  SELECT {} FROM changed",
-                announced("t")
+                count_and_tell("t")
             )),
             delete_keys: Statement::new(format!("UPDATE {p}keys {ERASED} WHERE tenant = $1")),
             // A write and not only a lock, so that databases that isolate by snapshots see that two
@@ -128,12 +128,12 @@ impl Statements {
                  WHERE id = $1 AND tenant = $2 AND version = $5 RETURNING id) \
                  SELECT {}, EXISTS (SELECT 1 FROM {p}keys WHERE id = $1 AND tenant = $2) \
                  FROM changed",
-                announced("k")
+                count_and_tell("k")
             )),
             delete_key: Statement::new(format!(
                 "WITH changed AS (UPDATE {p}keys {ERASED} WHERE id = $1 AND tenant = $2 \
                  RETURNING id) SELECT {} FROM changed",
-                announced("k")
+                count_and_tell("k")
             )),
             record_uses: Statement::new(format!(
                 "UPDATE {p}keys AS k SET last_used = used.at \

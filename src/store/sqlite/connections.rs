@@ -30,9 +30,9 @@ pub(super) struct Connections {
 impl Connections {
     /// With `readers`, or with none, when everything is done by `writer`.
     pub(super) fn new(writer: Connection, readers: Vec<Connection>) -> std::io::Result<Self> {
-        let writes = serve([writer])?;
-        let reads = if readers.is_empty() { writes.clone() } else { serve(readers)? };
-        Ok(Self { writes, reads })
+        let one = serve([writer])?;
+        let reads = if readers.is_empty() { one.clone() } else { serve(readers)? };
+        Ok(Self { writes: one, reads })
     }
 
     /// What `job` gives on a connection that reads.

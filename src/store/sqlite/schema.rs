@@ -31,6 +31,7 @@ const MIGRATIONS: [&str; 1] = ["
 /// The version that this release reads and writes.
 pub(super) const VERSION: i64 = 1;
 
+#[allow(clippy::cast_possible_wrap, reason = "a short list")]
 const _: () = assert!(MIGRATIONS.len() as i64 == VERSION);
 
 /// Brings the tables to [`VERSION`], in one transaction. Processes that start at once take turns.
