@@ -1,0 +1,274 @@
+//! Throwaway PostgreSQL servers, in a folder and on a port of their own.
+//!
+//! They are made from the programs of the machine and never are a server that runs already. A server
+//! ends with its test, however that ends.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses some of these")]
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    port: u16,
+    options: Vec<String>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    guard: Child,
+    /// The guard ends the server when this end of the pipe is closed, as it is when this process ends.
+    _alive: ChildStdin,
+}
+
+/// Runs the server as its child, and ends it when its own input ends.
+const GUARD: &str = r#"
+    "$@" >"$LOG" 2>&1 &
+    server=$!
+    while read -r _; do :; done
+    kill -QUIT "$server" 2>/dev/null
+    wait "$server"
+"#;
+
+/// One server for all tests of a file that need nothing special of it, if there can be one. Give each
+/// of them a [`fresh_schema`].
+pub fn shared() -> Option<&'static Server> {
+    static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+    SHARED.get_or_init(|| Server::start(&[])).as_ref()
+}
+
+/// A name that no other test of this process uses.
+pub fn fresh_schema() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Server {
+    /// A new server with these settings, such as `fsync=off`. Without PostgreSQL on the machine there
+    /// is none, which is said, and which fails where `CI` is `true`.
+    pub fn start(settings: &[&str]) -> Option<Self> {
+        let Some(programs) = programs() else {
+            assert!(
+                env::var("CI").as_deref() != Ok("true"),
+                "PostgreSQL is not installed (initdb was not found)"
+            );
+            println!("not run: PostgreSQL is not installed (initdb was not found)");
+            return None;
+        };
+        let folder = new_folder();
+        let data = folder.join("data");
+        let mut initdb = as_server(Command::new(programs.join("initdb")));
+        initdb.args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=keyway",
+            "--encoding=UTF8",
+            "--pgdata",
+        ]);
+        run(initdb.arg(&data));
+        let mut server = Self::in_folder(folder, settings);
+        server.restart();
+        Some(server)
+    }
+
+    /// A standby of this server, which streams what this one writes. If it is the one that
+    /// `synchronous_standby_names` names, its name there is `standby`.
+    pub fn standby(&self) -> Self {
+        let folder = new_folder();
+        let programs = programs().unwrap();
+        let mut copy = as_server(Command::new(programs.join("pg_basebackup")));
+        copy.args([
+            "--write-recovery-conf",
+            "--wal-method=stream",
+            "--checkpoint=fast",
+            "--no-sync",
+        ])
+        .arg("--dbname")
+        .arg(format!("{} application_name=standby", self.conninfo()))
+        .arg("--pgdata")
+        .arg(folder.join("data"));
+        run(&mut copy);
+        let mut server = Self::in_folder(folder, &["hot_standby=on"]);
+        server.restart();
+        server
+    }
+
+    fn in_folder(folder: PathBuf, settings: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let options = settings.iter().flat_map(|setting| ["-c".into(), (*setting).into()]);
+        Self { folder, port, options: options.collect(), running: None }
+    }
+
+    /// Starts the server, which has been stopped or killed.
+    pub fn restart(&mut self) {
+        // What a killed server leaves keeps the next one from starting.
+        let _ = fs::remove_file(self.folder.join("data/postmaster.pid"));
+        let mut guard = as_server(Command::new("sh"));
+        guard
+            .args(["-c", GUARD, "guard"])
+            .arg(programs().unwrap().join("postgres"))
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories=", "-c", "max_connections=200"])
+            .args(&self.options)
+            .env("LOG", self.folder.join("log"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut guard = guard.spawn().unwrap();
+        let alive = guard.stdin.take().unwrap();
+        self.running = Some(Running { guard, _alive: alive });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops the server at once, without a checkpoint and without a word to its clients; it recovers
+    /// when it starts again.
+    pub fn kill(&mut self) {
+        if let Some(Running { mut guard, _alive: alive }) = self.running.take() {
+            drop(alive);
+            guard.wait().unwrap();
+        }
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) {
+        let mut promote = as_server(Command::new(programs().unwrap().join("pg_ctl")));
+        run(promote.arg("promote").arg("--wait").arg("--pgdata").arg(self.folder.join("data")));
+    }
+
+    /// Stops or continues all of the server's processes, as if the machine hung.
+    pub fn freeze(&self, signal: &str) {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let postmaster = file.lines().next().unwrap();
+        let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        run(Command::new("kill").arg(signal).arg(postmaster).args(children.lines()));
+    }
+
+    /// Changes a setting, for new connections at least.
+    pub fn set(&self, name: &str, value: &str) {
+        self.sql(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// What `psql` answers.
+    pub fn sql(&self, statement: &str) -> String {
+        let mut psql = Command::new(programs().unwrap().join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
+            .arg(self.conninfo())
+            .args(["-c", statement]);
+        let output = psql.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{statement}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().into()
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://keyway@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn conninfo(&self) -> String {
+        format!("host=127.0.0.1 port={} user=keyway dbname=postgres", self.port)
+    }
+
+    fn answers(&self) -> bool {
+        let mut psql = Command::new(programs().unwrap().join("psql"));
+        let answer = psql.args(["-X", "-d", &self.conninfo(), "-c", "SELECT 1"]).output();
+        answer.is_ok_and(|answer| answer.status.success())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Where the programs of the newest PostgreSQL on the machine are.
+fn programs() -> Option<PathBuf> {
+    static PROGRAMS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+        let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+            .collect();
+        debian.sort();
+        folders.extend(debian.into_iter().rev());
+        folders.into_iter().find(|folder| {
+            ["initdb", "postgres", "psql"].iter().all(|program| folder.join(program).is_file())
+        })
+    };
+    PROGRAMS.get_or_init(find).clone()
+}
+
+/// The user that the server runs as, if this process is the superuser, which it refuses to run as.
+fn server_user() -> Option<(u32, u32)> {
+    if fs::metadata("/proc/self").ok()?.uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let user = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let mut fields = user.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+fn as_server(mut command: Command) -> Command {
+    if let Some((user, group)) = server_user() {
+        command.uid(user).gid(group);
+    }
+    command.current_dir("/");
+    command
+}
+
+fn new_folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = env::temp_dir().join(format!("keyway-postgres-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    if let Some((user, group)) = server_user() {
+        chown(&folder, Some(user), Some(group)).unwrap();
+    }
+    folder
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
