@@ -3,6 +3,8 @@
 use std::{
     error::Error,
     fmt::Display,
+    io::{Write, stdout},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,24 +15,27 @@ use std::{
 use keyway::{
     authority::{KeyEdit, NewKey, Overlap},
     keyring::Keyring,
-    pepper::Pepper,
+    pepper::{Pepper, Peppers},
     policy::Policy,
     record::Suspension,
-    store::{KeyLookup, MemoryStore, StoreError, StoredKey},
+    store::{KeyLookup, SqliteStore, StoreError, StoredKey},
     time::{Clock, SystemClock},
     token::KeyId,
     verifier::Verifier,
 };
-use zeroize::Zeroizing;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    pollster::block_on(story())
+    let folder = std::env::temp_dir().join(format!("keyway-quickstart-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let told = pollster::block_on(story(&folder.join("keys.db")));
+    std::fs::remove_dir_all(folder)?;
+    told
 }
 
-async fn story() -> Result<(), Box<dyn Error>> {
+async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
     let policy: Policy = serde_json::from_str(include_str!("machinemetrics.json"))?;
     let scopes = policy.catalog().iter().count();
-    let store = MemoryStore::new();
+    let store = SqliteStore::open(database).await?;
     // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
     let pepper = || Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=");
     let keyring = Keyring::builder(policy.clone(), pepper()?)
@@ -39,6 +44,7 @@ async fn story() -> Result<(), Box<dyn Error>> {
         .build()?;
 
     chapter("A tenant and its first key");
+    say("store", database.display());
     say("policy", format!("{scopes} scopes, tiers lite (1 key) and advanced (5 keys)"));
     let first = NewKey::named("ERP nightly sync").scopes(["reporting", "operator"]);
     let (acme, first) = keyring.create_tenant_with("acme", "lite", first).await?;
@@ -54,12 +60,12 @@ async fn story() -> Result<(), Box<dyn Error>> {
     chapter("A larger tier");
     let change = keyring.set_tier(acme.id(), "advanced").await?;
     say("moved", format!("to advanced: {} of {} keys held", change.held, change.allowed));
-    let mut dashboard = Zeroizing::default();
+    let mut dashboard = None;
     for name in ["Dashboard", "Edge gateway", "Reports", "Sandbox"] {
         let issued = acme.issue(NewKey::named(name).scopes(["reporting"])).await?;
         say("issued", format!("{name:<12} {}", issued.key.hint()));
         if name == "Dashboard" {
-            dashboard = issued.token.reveal();
+            dashboard = Some(issued.token.reveal());
         }
     }
     say("refused", refusal(acme.issue(NewKey::named("A sixth")).await));
@@ -118,10 +124,11 @@ async fn story() -> Result<(), Box<dyn Error>> {
 
     chapter("A made-up token");
     let reads = Arc::new(AtomicUsize::new(0));
-    let node = Verifier::builder(policy, pepper()?)
+    let node = Verifier::builder(policy.clone(), pepper()?)
         .environment("live")
-        .lookup(Counting { store, reads: Arc::clone(&reads) })
+        .lookup(Counting { store: store.clone(), reads: Arc::clone(&reads) })
         .build()?;
+    let dashboard = dashboard.ok_or("the dashboard has no key")?;
     let mut forged = dashboard.clone();
     let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
     forged.push(last);
@@ -132,12 +139,31 @@ async fn story() -> Result<(), Box<dyn Error>> {
 
     let written = keyring.flush_uses().await?;
     say("last use", format!("written for {written} key in one batch"));
+
+    chapter("A restart, and a new pepper");
+    for number in 1..=400 {
+        keyring.create_empty_tenant(&format!("tenant {number}"), "lite").await?;
+    }
+    drop((keyring, node, store));
+    let renewed = Pepper::from_base64("YW5vdGhlciBvbmUsIG5vIG1vcmUgYSBzZWNyZXQgdGhhbiBpdA==")?;
+    let peppers = Peppers::new(renewed.in_slot(1)?).retiring(pepper()?)?;
+    let keyring = Keyring::builder(policy, peppers)
+        .environment("live")
+        .store(SqliteStore::open(database).await?)
+        .build()?;
+    say("reopened", accepted(keyring.verify(&*dashboard).await.is_ok()));
+    let tenants = 401;
+    let done = keyring.reseal(None, |so_far| bar("re-sealing", so_far.tenants, tenants)).await?;
+    say("re-sealed", format!("{} rows with the new pepper, without any token", done.changed));
+    say("genuine", accepted(keyring.verify(&*dashboard).await.is_ok()));
+    let purged = keyring.purge_expired(Duration::from_secs(90 * 86_400), None, |_| {}).await?;
+    say("purged", format!("{} keys that expired over 90 days ago", purged.changed));
     Ok(())
 }
 
 /// A node that only verifies needs one method of its store. This one counts.
 struct Counting {
-    store: MemoryStore,
+    store: SqliteStore,
     reads: Arc<AtomicUsize>,
 }
 
@@ -154,6 +180,15 @@ fn chapter(title: &str) {
 
 fn say(what: &str, how: impl Display) {
     println!("  {what:<12} {how}");
+}
+
+fn bar(what: &str, done: u64, all: u64) {
+    let filled = usize::try_from(done * 40 / all).unwrap_or_default();
+    print!("\r  {what:<12} [{:<40}] {done} of {all}", "#".repeat(filled));
+    if done == all {
+        println!();
+    }
+    let _ = stdout().flush();
 }
 
 fn accepted(yes: bool) -> &'static str {

@@ -13,6 +13,7 @@ mod operator;
 mod randomness;
 mod tenant;
 mod upkeep;
+mod uses;
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -25,7 +26,7 @@ pub use self::{
     holder::Description,
     operator::TierChange,
     tenant::{IssuedKey, Page, TenantKeys},
-    upkeep::Resealed,
+    upkeep::Upkeep,
 };
 use crate::{
     audit::AuditKind,

@@ -875,16 +875,8 @@ impl History {
                 Default::default()
             }
             Op::Reseal => {
-                let (mut after, mut records) = (None, 0);
-                loop {
-                    let sealed = block_on(self.keyring.reseal(after.as_ref(), 2)).unwrap();
-                    records += sealed.records;
-                    after = sealed.next;
-                    if after.is_none() {
-                        break;
-                    }
-                }
-                (records.to_string(), self.model.reseal().to_string())
+                let sealed = block_on(self.keyring.reseal(None, |_| {})).unwrap();
+                (sealed.changed.to_string(), self.model.reseal().to_string())
             }
             _ => {
                 block_on(self.keyring.flush_uses()).unwrap();

@@ -1,113 +1,132 @@
-//! What keeps a keyring in order.
+//! Walks over all tenants that keep a store in order while the service goes on.
 
 use alloc::vec::Vec;
+use core::{num::NonZeroUsize, time::Duration};
 
 use super::{Keyring, KeyringError};
 use crate::{
     audit::AuditKind,
-    cache::Uses,
-    record::{TenantId, TenantRecord},
-    store::{KeyCursor, KeyQuery, KeyStore, KeyUse},
+    record::{KeyRecord, TenantId, TenantRecord},
+    store::{KeyCursor, KeyQuery, KeyStore},
     token::KeyId,
 };
 
-/// How many uses are written in one call of the store.
-const BATCH: usize = 1_000;
+/// How many tenants are read at a time.
+const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 
-/// What one call of [`Keyring::reseal`] has done.
+/// How far a walk over all tenants has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Resealed {
-    /// How many tenants and keys were sealed anew.
-    pub records: u64,
+pub struct Upkeep {
+    /// How many tenants have been seen to.
+    pub tenants: u64,
+    /// How many records were changed or deleted.
+    pub changed: u64,
     /// Tenants whose seal is broken. They were left as they are.
     pub tampered_tenants: Vec<TenantId>,
     /// Keys whose seal is broken. They were left as they are.
     pub tampered_keys: Vec<KeyId>,
-    /// Where to go on; `None` when all is done.
-    pub next: Option<TenantId>,
+    /// The last tenant that was seen to. A walk that begins behind it goes on from there.
+    pub last: Option<TenantId>,
 }
 
 impl Keyring {
-    /// Writes the last uses of keys that the store has not been told of, in batches, and gives their
-    /// number. Call it every minute or so, and before the service stops.
+    /// Seals all rows of tenants behind `after` anew, as far as they carry the seal of an older
+    /// pepper. No token is needed, and the service goes on meanwhile: a row that is changed at the
+    /// same time is sealed by that change.
     ///
-    /// Verification never waits for it. What a crash leaves unwritten is lost.
+    /// Now and then `on_progress` is told how far it is. To go on after an error or a restart, begin
+    /// behind the [`last`](Upkeep::last) that it was told.
     ///
-    /// # Errors
-    ///
-    /// [`KeyringError::Unavailable`]. What was not written is kept for the next call.
-    pub async fn flush_uses(&self) -> Result<usize, KeyringError> {
-        let shared = self.shared();
-        let lost = shared.uses.take_lost();
-        if lost > 0 {
-            shared.record(self.now(), "", None, None, AuditKind::UsesLost(lost));
-        }
-        let mut written = 0;
-        loop {
-            let mut unwritten = Unwritten { batch: shared.uses.take(BATCH), uses: &shared.uses };
-            if unwritten.batch.is_empty() {
-                return Ok(written);
-            }
-            self.store().record_uses(&unwritten.batch).await.map_err(KeyringError::of)?;
-            written += unwritten.batch.len();
-            unwritten.batch.clear();
-        }
-    }
-
-    /// Seals the rows of up to `limit` tenants behind `after` anew, as far as they carry the seal of
-    /// an older pepper. No token is needed, and the service goes on meanwhile.
-    ///
-    /// Call it with [`next`](Resealed::next) until that is `None`; a row that is changed at the same
-    /// time is sealed by that change.
+    /// ```
+    /// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+    /// # pollster::block_on(async {
+    /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
+    /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+    /// #     .environment("live").store(MemoryStore::new()).build()?;
+    /// let done = keyring
+    ///     .reseal(None, |so_far| println!("{} tenants", so_far.tenants))
+    ///     .await?;
+    /// assert!(done.tampered_tenants.is_empty() && done.tampered_keys.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Unavailable`]. What was sealed stays so, and the same call goes on from there.
+    /// [`KeyringError::Unavailable`]. What was sealed stays so.
     pub async fn reseal(
         &self,
         after: Option<&TenantId>,
-        limit: usize,
-    ) -> Result<Resealed, KeyringError> {
-        let limit = core::num::NonZeroUsize::new(limit.min(1_000));
-        let limit = limit.unwrap_or(core::num::NonZeroUsize::MIN);
-        let tenants = self.store().tenants(after, limit).await.map_err(KeyringError::of)?;
-        let mut resealed = Resealed {
-            next: (tenants.len() == limit.get())
-                .then(|| tenants.last().map(|tenant| tenant.id.clone()))
-                .flatten(),
-            ..Resealed::default()
-        };
-        for tenant in tenants {
-            self.reseal_tenant(&tenant, &mut resealed).await?;
-            self.reseal_keys(&tenant.id, &mut resealed).await?;
-        }
-        Ok(resealed)
+        on_progress: impl FnMut(&Upkeep) + Send,
+    ) -> Result<Upkeep, KeyringError> {
+        self.walk(after, Task::Reseal, on_progress).await
     }
 
-    async fn reseal_tenant(
+    /// Deletes the keys of tenants behind `after` that expired more than `age` ago, for good.
+    ///
+    /// It reads all keys, and tells `on_progress` as [`reseal`](Self::reseal) does. A key whose seal is
+    /// broken stays, since its expiry may be somebody's invention.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Unavailable`]. What was deleted stays so.
+    pub async fn purge_expired(
+        &self,
+        age: Duration,
+        after: Option<&TenantId>,
+        on_progress: impl FnMut(&Upkeep) + Send,
+    ) -> Result<Upkeep, KeyringError> {
+        self.walk(after, Task::PurgeExpired(age), on_progress).await
+    }
+
+    async fn walk(
+        &self,
+        after: Option<&TenantId>,
+        task: Task,
+        mut on_progress: impl FnMut(&Upkeep) + Send,
+    ) -> Result<Upkeep, KeyringError> {
+        let mut so_far = Upkeep { last: after.cloned(), ..Upkeep::default() };
+        loop {
+            let tenants = self.store().tenants(so_far.last.as_ref(), BATCH).await;
+            let tenants = tenants.map_err(KeyringError::of)?;
+            if tenants.is_empty() {
+                return Ok(so_far);
+            }
+            for tenant in tenants {
+                self.see_to_tenant(&tenant, task, &mut so_far).await?;
+                self.see_to_keys(&tenant.id, task, &mut so_far).await?;
+                so_far.tenants += 1;
+                so_far.last = Some(tenant.id);
+            }
+            on_progress(&so_far);
+        }
+    }
+
+    async fn see_to_tenant(
         &self,
         tenant: &TenantRecord,
-        resealed: &mut Resealed,
+        task: Task,
+        so_far: &mut Upkeep,
     ) -> Result<(), KeyringError> {
         let seals = self.authority().seals();
         if seals.check_tenant(tenant).is_err() {
             self.record(&tenant.id, None, AuditKind::Tampered);
-            resealed.tampered_tenants.push(tenant.id.clone());
-        } else if !seals.is_current(tenant.seal()) {
+            so_far.tampered_tenants.push(tenant.id.clone());
+        } else if task == Task::Reseal && !seals.is_current(tenant.seal()) {
             let mut changed = tenant.clone();
             let replaces = seals.next_tenant(&mut changed);
-            count(self.update_tenant(&changed, replaces).await, resealed)?;
+            count(self.update_tenant(&changed, replaces).await, so_far)?;
         }
         Ok(())
     }
 
-    async fn reseal_keys(
+    async fn see_to_keys(
         &self,
         tenant: &TenantId,
-        resealed: &mut Resealed,
+        task: Task,
+        so_far: &mut Upkeep,
     ) -> Result<(), KeyringError> {
-        let seals = self.authority().seals();
         let mut query = KeyQuery::all().limit(KeyQuery::MAX_LIMIT);
         loop {
             let keys = self.store().keys(tenant, &query).await.map_err(KeyringError::of)?;
@@ -115,38 +134,52 @@ impl Keyring {
                 return Ok(());
             };
             query = query.after(KeyCursor::of(last));
-            for mut key in keys {
-                if seals.check_key(&key).is_err() {
-                    self.record(tenant, Some(key.id), AuditKind::Tampered);
-                    resealed.tampered_keys.push(key.id);
-                } else if !seals.is_current(key.seal()) {
-                    let replaces = seals.next_key(&mut key);
-                    count(self.update_key(&key, replaces).await, resealed)?;
-                }
+            for key in keys {
+                self.see_to_key(key, task, so_far).await?;
             }
         }
     }
-}
 
-/// Uses that go back to where they were taken from, also when the flush is given up half-way.
-struct Unwritten<'u> {
-    batch: Vec<KeyUse>,
-    uses: &'u Uses,
-}
-
-impl Drop for Unwritten<'_> {
-    fn drop(&mut self) {
-        for unwritten in self.batch.drain(..) {
-            self.uses.record(unwritten);
+    async fn see_to_key(
+        &self,
+        mut key: KeyRecord,
+        task: Task,
+        so_far: &mut Upkeep,
+    ) -> Result<(), KeyringError> {
+        let seals = self.authority().seals();
+        if seals.check_key(&key).is_err() {
+            self.record(&key.tenant, Some(key.id), AuditKind::Tampered);
+            so_far.tampered_keys.push(key.id);
+            return Ok(());
+        }
+        match task {
+            Task::Reseal if !seals.is_current(key.seal()) => {
+                let replaces = seals.next_key(&mut key);
+                count(self.update_key(&key, replaces).await, so_far)
+            }
+            Task::PurgeExpired(age)
+                if key.expires_at.is_some_and(|end| self.now().saturating_since(end) > age) =>
+            {
+                let deleted = self.tenant(key.tenant).delete(key.id).await;
+                count(deleted, so_far)
+            }
+            Task::Reseal | Task::PurgeExpired(_) => Ok(()),
         }
     }
 }
 
-/// A record that somebody else changed or deleted at the same time needs no new seal.
-fn count(result: Result<(), KeyringError>, resealed: &mut Resealed) -> Result<(), KeyringError> {
+/// What a walk does to each record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Reseal,
+    PurgeExpired(Duration),
+}
+
+/// A record that somebody else changed or deleted at the same time needs nothing any more.
+fn count(result: Result<(), KeyringError>, so_far: &mut Upkeep) -> Result<(), KeyringError> {
     match result {
         Ok(()) => {
-            resealed.records += 1;
+            so_far.changed += 1;
             Ok(())
         }
         Err(KeyringError::Conflict | KeyringError::NoKey | KeyringError::NoTenant(_)) => Ok(()),
