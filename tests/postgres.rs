@@ -3,38 +3,41 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong stops")]
 
+mod common;
 #[path = "support/postgres.rs"]
 mod server;
 
+use std::time::{Duration, Instant};
+
+use common::{pepper, policy};
 use keyway::{
-    authority::NewKey,
-    keyring::Keyring,
-    pepper::Pepper,
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{PostgresStore, postgres::PostgresError},
-    tier::Tier,
+    authority::{KeyEdit, NewKey},
+    keyring::{Keyring, KeyringError},
+    store::{
+        PostgresStore,
+        postgres::{PostgresBuilder, PostgresError},
+    },
 };
 use server::{Server, fresh_schema, shared};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 fn keyring(store: PostgresStore) -> Keyring {
-    let catalog = ScopeCatalog::new([ScopeDeclaration::new("reporting", "Read reports")]).unwrap();
-    let policy = Policy::new("mm", catalog, Tier::built_in()).unwrap();
-    Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
-        .environment("live")
-        .store(store)
-        .build()
-        .unwrap()
+    Keyring::builder(policy(), pepper()).environment("live").store(store).build().unwrap()
 }
 
-async fn open(server: &Server) -> PostgresStore {
-    PostgresStore::builder().schema(fresh_schema()).connect(&server.url()).await.unwrap()
+async fn open(server: &Server) -> Keyring {
+    let store = PostgresStore::builder().schema(fresh_schema());
+    keyring(store.connect(&server.url()).await.unwrap())
+}
+
+async fn refused(builder: PostgresBuilder, server: &Server) -> PostgresError {
+    builder.connect(&server.url()).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn the_whole_life_of_a_key() {
     let Some(server) = shared() else { return };
-    let keyring = keyring(open(server).await);
+    let keyring = open(server).await;
     let (acme, first) = keyring.create_tenant("acme", "advanced").await.unwrap();
     let issued = acme.issue(NewKey::named("second").scopes(["reporting"])).await.unwrap();
     let token = issued.token.reveal();
@@ -49,4 +52,230 @@ async fn the_whole_life_of_a_key() {
     assert!(keys.first().unwrap().last_used().is_some());
     keyring.delete_tenant(acme.id()).await.unwrap();
     assert!(acme.search("").await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_nodes_may_start_at_once_on_an_empty_server() {
+    let Some(server) = shared() else { return };
+    let schema = fresh_schema();
+    let nodes: Vec<_> = (0..24)
+        .map(|number| {
+            let builder = PostgresStore::builder().schema(&schema).max_connections(1);
+            let url = server.url();
+            tokio::spawn(async move {
+                let keyring = keyring(builder.connect(&url).await.unwrap());
+                keyring.create_empty_tenant(&format!("tenant {number}"), "lite").await.unwrap();
+                keyring
+            })
+        })
+        .collect();
+    let mut keyring = None;
+    for node in nodes {
+        keyring = Some(node.await.unwrap());
+    }
+    assert_eq!(keyring.unwrap().tenants(None, 100).await.unwrap().items.len(), 24);
+    assert_eq!(server.sql(&format!("SELECT version FROM {schema}.schema_version")), "1");
+}
+
+#[tokio::test]
+async fn schemas_do_not_see_each_other() {
+    let Some(server) = shared() else { return };
+    let (one, other) = (open(server).await, open(server).await);
+    let (_, issued) = one.create_tenant("acme", "lite").await.unwrap();
+    assert!(other.verify(&*issued.token.reveal()).await.is_err());
+    other.create_empty_tenant("acme", "lite").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_may_not_create_anything_can_still_use_what_is_there() {
+    let Some(server) = shared() else { return };
+    let schema = fresh_schema();
+    let builder = PostgresStore::builder().schema(&schema);
+    builder.clone().connect(&server.url()).await.unwrap();
+    server.sql(&format!(
+        "CREATE ROLE service_{schema} LOGIN; GRANT USAGE ON SCHEMA {schema} TO service_{schema}; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO service_{schema}"
+    ));
+    let url = server.url().replace("keyway@", &format!("service_{schema}@"));
+    let keyring = keyring(builder.connect(&url).await.unwrap());
+    let (acme, issued) = keyring.create_tenant("acme", "lite").await.unwrap();
+    keyring.verify(&*issued.token.reveal()).await.unwrap();
+    acme.delete(issued.key.id()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_name_of_a_schema_is_checked() {
+    let Some(server) = shared() else { return };
+    let long = "s".repeat(49);
+    for name in ["", "Keys", "1st", "a-b", "a\"; DROP SCHEMA public; --", "schlüssel", &long] {
+        let error = refused(PostgresStore::builder().schema(name), server).await;
+        assert!(matches!(&error, PostgresError::Schema(refused) if refused == name), "{error}");
+    }
+    let longest = "s".repeat(48);
+    let keyring =
+        keyring(PostgresStore::builder().schema(&longest).connect(&server.url()).await.unwrap());
+    keyring.create_empty_tenant("acme", "lite").await.unwrap();
+    // Announcing uses the name as well.
+    keyring.delete_tenant(&"acme".parse().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_a_later_release_are_left_alone() {
+    let Some(server) = shared() else { return };
+    let schema = fresh_schema();
+    let builder = PostgresStore::builder().schema(&schema);
+    builder.clone().connect(&server.url()).await.unwrap();
+    server.sql(&format!("UPDATE {schema}.schema_version SET version = 99"));
+    let error = refused(builder, server).await;
+    assert!(matches!(error, PostgresError::TooNew { found: 99, known: 1 }), "{error}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_says_so_in_time() {
+    let limit = Duration::from_millis(500);
+    let builder = PostgresStore::builder().time_limit(limit);
+    assert!(builder.clone().connect("not a url").await.is_err());
+    // Nobody listens there, and nobody answers there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    let url = format!("postgres://keyway@127.0.0.1:{port}/postgres");
+    let began = Instant::now();
+    let error = builder.clone().connect(&url).await.unwrap_err();
+    assert!(began.elapsed() < limit * 4, "{:?} {error}", began.elapsed());
+    drop(free);
+    assert!(matches!(
+        builder.connect(&url).await,
+        Err(PostgresError::Database(_) | PostgresError::TimedOut(_))
+    ));
+}
+
+#[tokio::test]
+async fn settings_that_lose_writes_are_refused_unless_the_danger_is_named() {
+    for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
+        let Some(server) = Server::start(&[&format!("{setting}=off")]) else { return };
+        let error = refused(PostgresStore::builder(), &server).await;
+        assert!(
+            matches!(&error, PostgresError::NotDurable { setting: named, value } if *named == setting && value == "off"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("accept_data_loss"), "{error}");
+        let accepted = PostgresStore::builder().accept_data_loss();
+        keyring(accepted.connect(&server.url()).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_pool_of_the_hosts_own_is_used() {
+    let Some(server) = shared() else { return };
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    let store = PostgresStore::builder().schema(fresh_schema()).open(pool.clone()).await.unwrap();
+    let keyring = keyring(store);
+    keyring.create_empty_tenant("acme", "lite").await.unwrap();
+    pool.close().await;
+    let denied = keyring.find_tenant(&"acme".parse().unwrap()).await;
+    assert!(matches!(denied, Err(KeyringError::Unavailable(_))), "{denied:?}");
+}
+
+#[tokio::test]
+async fn without_announcements_everything_else_works() {
+    let Some(server) = shared() else { return };
+    let builder = PostgresStore::builder().schema(fresh_schema()).without_announcements();
+    let keyring = keyring(builder.connect(&server.url()).await.unwrap());
+    let (acme, issued) = keyring.create_tenant("acme", "advanced").await.unwrap();
+    let key = acme.disable(issued.key.id()).await.unwrap();
+    let stale = acme.edit(key.id(), 1, KeyEdit::new().enabled(true)).await;
+    assert!(matches!(stale, Err(KeyringError::Conflict)), "{stale:?}");
+    acme.delete(key.id()).await.unwrap();
+    assert!(matches!(acme.delete(key.id()).await, Err(KeyringError::NoKey)));
+    keyring.set_tier(acme.id(), "lite").await.unwrap();
+    keyring.delete_tenant(acme.id()).await.unwrap();
+}
+
+/// Makes the next updates of the key table fail with this state, as many times as that.
+async fn fail_updates(server: &Server, schema: &str, state: &str, times: u32) {
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    // A sequence counts on when a transaction is rolled back.
+    let plan = format!(
+        "CREATE SEQUENCE {schema}.tries; \
+         CREATE FUNCTION {schema}.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           IF nextval('{schema}.tries') <= {times} THEN \
+             RAISE EXCEPTION 'planted' USING ERRCODE = '{state}'; \
+           END IF; RETURN NEW; END $$; \
+         CREATE TRIGGER fail BEFORE UPDATE ON {schema}.keys \
+         FOR EACH ROW EXECUTE FUNCTION {schema}.fail()"
+    );
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(plan))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_server_asks_to_try_again_is_tried_again_a_bounded_number_of_times() {
+    let Some(server) = shared() else { return };
+    for (state, times, succeeds) in
+        [("40001", 3, true), ("40P01", 3, true), ("40001", 1_000_000, false), ("22012", 1, false)]
+    {
+        let schema = fresh_schema();
+        let builder = PostgresStore::builder().schema(&schema);
+        let keyring = keyring(builder.connect(&server.url()).await.unwrap());
+        let (acme, issued) = keyring.create_tenant("acme", "lite").await.unwrap();
+        fail_updates(server, &schema, state, times).await;
+        let began = Instant::now();
+        let disabled = acme.disable(issued.key.id()).await;
+        assert_eq!(disabled.is_ok(), succeeds, "{state} {disabled:?}");
+        assert!(began.elapsed() < PostgresBuilder::DEFAULT_TIME_LIMIT);
+        let tries: u32 =
+            server.sql(&format!("SELECT last_value FROM {schema}.tries")).parse().unwrap();
+        let expected = match (state, succeeds) {
+            (_, true) => 4,
+            ("22012", _) => 1,
+            _ => 8,
+        };
+        assert_eq!(tries, expected, "{state}");
+        if !succeeds {
+            assert!(matches!(disabled, Err(KeyringError::Unavailable(_))), "{disabled:?}");
+            assert!(acme.find(issued.key.id()).await.unwrap().enabled());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_locked_row_is_waited_for_no_longer_than_the_time_limit() {
+    let Some(server) = shared() else { return };
+    let (schema, limit) = (fresh_schema(), Duration::from_millis(400));
+    let builder = PostgresStore::builder().schema(&schema).time_limit(limit).max_connections(2);
+    let keyring = keyring(builder.connect(&server.url()).await.unwrap());
+    let (acme, issued) = keyring.create_tenant("acme", "lite").await.unwrap();
+
+    let mut beside = PgConnection::connect(&server.url()).await.unwrap();
+    let mut transaction = beside.begin().await.unwrap();
+    let lock = format!("SELECT 1 FROM {schema}.keys FOR UPDATE");
+    transaction.execute(AssertSqlSafe(lock)).await.unwrap();
+    for _ in 0..4 {
+        // More often than there are connections: none is lost to what was given up.
+        let began = Instant::now();
+        let denied = acme.disable(issued.key.id()).await;
+        assert!(matches!(denied, Err(KeyringError::Unavailable(_))), "{denied:?}");
+        assert!(began.elapsed() < limit * 3, "{:?}", began.elapsed());
+    }
+    // Reads do not wait for it.
+    keyring.verify(&*issued.token.reveal()).await.unwrap();
+    transaction.rollback().await.unwrap();
+    acme.disable(issued.key.id()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_operation_that_is_given_up_takes_no_connection_with_it() {
+    let Some(server) = shared() else { return };
+    let builder = PostgresStore::builder().schema(fresh_schema()).max_connections(2);
+    let keyring = keyring(builder.connect(&server.url()).await.unwrap());
+    let acme = keyring.create_empty_tenant("acme", "advanced").await.unwrap();
+    for micros in 0..200 {
+        let issue = acme.issue(NewKey::named("given up"));
+        let _ = tokio::time::timeout(Duration::from_micros(micros * 20), issue).await;
+    }
+    let keys = acme.search("given up").await.unwrap();
+    assert!(keys.len() <= 5);
+    for key in keys {
+        acme.delete(key.id()).await.unwrap();
+    }
+    let _ = acme.issue(NewKey::named("in peace")).await.unwrap();
 }
