@@ -53,7 +53,7 @@ impl Intruder {
     }
 
     fn bytes(&self, bytes: &[u8]) -> String {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         match self {
             Self::Sqlite(_) => format!("X'{hex}'"),
             Self::Postgres(..) => format!("'\\x{hex}'::bytea"),
@@ -132,8 +132,8 @@ impl World {
             self.intruder.bytes(id)
         );
         let hex = self.intruder.value(&select).await;
-        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
-        hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+        let byte = |at| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap();
+        (0..hex.len()).step_by(2).map(byte).collect()
     }
 
     /// Sets a column of a row, and gives how many rows that changed.
@@ -308,12 +308,12 @@ async fn no_row_can_be_invented(world: World) {
     let keys = world.intruder.table("keys");
     // The holder of a key of `beta` wants it to be `acme`'s: under the same id, sealed by somebody who
     // has another pepper, with the digest of the token that it holds.
-    let forger = Keyring::builder(policy(), Pepper::from_bytes(&[9; 32]).unwrap())
+    let stranger = Keyring::builder(policy(), Pepper::from_bytes(&[9; 32]).unwrap())
         .environment("live")
         .store(SqliteStore::in_memory().await.unwrap())
         .build()
         .unwrap();
-    let forged = Victim::new(&forger, "acme").await;
+    let forged = Victim::new(&stranger, "acme").await;
     let insert = format!(
         "INSERT INTO {keys} (id, tenant, created_at, version, record, last_used) \
          VALUES ({}, {}, {}, 1, {}, NULL)",
