@@ -20,7 +20,7 @@ type Answer<T> = Result<T, StoreError>;
 
 /// One lock stands for the transaction of a real database: every method is one of them.
 #[derive(Default)]
-struct TableStore(Mutex<Tables>);
+pub(crate) struct TableStore(Mutex<Tables>);
 
 #[derive(Default)]
 struct Tables {

@@ -33,7 +33,15 @@
 //!
 //! **Absence** of a record is not an error where the method answers with an `Option`; a store that
 //! cannot answer says [`StoreError::Unavailable`] and never that nothing is there.
+//!
+//! **Errors.** Where several would be true of one call, it is the store's choice which one it says.
+//!
+//! The feature `conformance` has all this as a test suite, which a store runs with one line; the guide
+//! for [authors of stores](crate::guide::store_authors) begins there.
 
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 mod erased;
 mod feed;
 #[cfg(feature = "std")]

@@ -87,7 +87,7 @@ step "oldest Rust"
 if cargo +1.88 --version >/dev/null 2>&1; then
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --no-default-features
-    CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --features sqlite
+    CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --features sqlite,conformance
 else
     skip "check with Rust 1.88 (no such toolchain)"
 fi

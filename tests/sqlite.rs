@@ -22,25 +22,22 @@ use keyway::{
     },
 };
 use rusqlite::Connection;
+use tempfile::TempDir;
 
 /// A folder that ends with its test.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("keyway-{test}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn file(&self) -> PathBuf {
-        self.0.join("keys.db")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.path().join("keys.db")
     }
 }
 
@@ -58,7 +55,7 @@ fn refused(builder: SqliteBuilder) -> SqliteError {
 
 #[test]
 fn what_was_written_is_there_when_the_file_is_opened_again() {
-    let folder = Folder::new("reopened");
+    let folder = Folder::new();
     let keyring = open(&folder.file());
     let (acme, issued) = block_on(keyring.create_tenant("acme", "advanced")).unwrap();
     let token = issued.token.reveal();
@@ -78,7 +75,7 @@ fn what_was_written_is_there_when_the_file_is_opened_again() {
 
 #[test]
 fn two_stores_on_one_file_see_each_others_writes() {
-    let folder = Folder::new("two");
+    let folder = Folder::new();
     let (one, other) = (open(&folder.file()), open(&folder.file()));
     let (acme, issued) = block_on(one.create_tenant("acme", "lite")).unwrap();
     let token = issued.token.reveal();
@@ -102,7 +99,7 @@ fn a_store_in_memory_is_its_own() {
 
 #[test]
 fn settings_that_lose_writes_are_refused_unless_the_danger_is_named() {
-    let folder = Folder::new("durability");
+    let folder = Folder::new();
     for (value, durable) in [(0, false), (1, false), (2, true), (3, true)] {
         let builder = SqliteStore::builder(folder.file()).pragma("synchronous", value);
         if durable {
@@ -118,7 +115,7 @@ fn settings_that_lose_writes_are_refused_unless_the_danger_is_named() {
 
 #[test]
 fn every_connection_is_as_durable_as_promised() {
-    let folder = Folder::new("wal");
+    let folder = Folder::new();
     let store = block_on(SqliteStore::open(folder.file())).unwrap();
     let beside = Connection::open(folder.file()).unwrap();
     let journal: String =
@@ -129,10 +126,10 @@ fn every_connection_is_as_durable_as_promised() {
 
 #[test]
 fn what_cannot_be_opened_says_why() {
-    let folder = Folder::new("unopenable");
-    let missing = SqliteStore::builder(folder.0.join("missing/keys.db"));
+    let folder = Folder::new();
+    let missing = SqliteStore::builder(folder.path().join("missing/keys.db"));
     assert!(matches!(refused(missing), SqliteError::Database(_)));
-    assert!(matches!(refused(SqliteStore::builder(&folder.0)), SqliteError::Database(_)));
+    assert!(matches!(refused(SqliteStore::builder(folder.path())), SqliteError::Database(_)));
 
     fs::write(folder.file(), "this is not a database, but long enough to be one".repeat(9))
         .unwrap();
@@ -141,13 +138,13 @@ fn what_cannot_be_opened_says_why() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("not a database"), "{cause}");
 
-    let pragma = SqliteStore::builder(folder.0.join("other.db")).pragma("cache_size; DROP", 1);
+    let pragma = SqliteStore::builder(folder.path().join("other.db")).pragma("cache_size; DROP", 1);
     assert!(matches!(refused(pragma), SqliteError::Pragma(name) if name == "cache_size; DROP"));
 }
 
 #[test]
 fn tables_of_a_later_release_are_left_alone() {
-    let folder = Folder::new("later");
+    let folder = Folder::new();
     drop(open(&folder.file()));
     let beside = Connection::open(folder.file()).unwrap();
     beside.execute("UPDATE keyway_schema SET version = 99", []).unwrap();
@@ -160,7 +157,7 @@ fn tables_of_a_later_release_are_left_alone() {
 
 #[test]
 fn a_host_may_have_tables_of_its_own_in_the_file() {
-    let folder = Folder::new("shared");
+    let folder = Folder::new();
     let beside = Connection::open(folder.file()).unwrap();
     beside.execute_batch("CREATE TABLE tenants (name TEXT); CREATE TABLE keys (a);").unwrap();
     beside.pragma_update(None, "user_version", 7).unwrap();
@@ -173,9 +170,9 @@ fn a_host_may_have_tables_of_its_own_in_the_file() {
 
 #[test]
 fn a_path_is_a_path_whatever_is_in_it() {
-    let folder = Folder::new("paths");
+    let folder = Folder::new();
     for name in ["file:keys?mode=memory", "100% keys #1.db", "ключи 🔑.db", "a'b\"c;d"] {
-        let path = folder.0.join(name);
+        let path = folder.path().join(name);
         drop(open(&path));
         assert!(path.is_file(), "{name}");
     }
@@ -183,7 +180,7 @@ fn a_path_is_a_path_whatever_is_in_it() {
 
 #[test]
 fn many_may_open_a_new_file_at_once() {
-    let folder = Folder::new("race");
+    let folder = Folder::new();
     let path = folder.file();
     thread::scope(|scope| {
         for number in 0..8 {
@@ -201,7 +198,7 @@ fn many_may_open_a_new_file_at_once() {
 
 #[test]
 fn a_writer_that_blocks_others_delays_writes_by_a_bound_and_reads_not_at_all() {
-    let folder = Folder::new("busy");
+    let folder = Folder::new();
     let timeout = Duration::from_millis(300);
     let store = SqliteStore::builder(folder.file()).busy_timeout(timeout);
     let keyring = keyring(block_on(store.open()).unwrap());
@@ -221,7 +218,7 @@ fn a_writer_that_blocks_others_delays_writes_by_a_bound_and_reads_not_at_all() {
 
 #[test]
 fn what_is_given_up_is_done_as_a_whole_or_not_at_all() {
-    let folder = Folder::new("dropped");
+    let folder = Folder::new();
     let keyring = open(&folder.file());
     let acme = block_on(keyring.create_empty_tenant("acme", "advanced")).unwrap();
     for polls in 0..4 {
@@ -238,12 +235,12 @@ fn what_is_given_up_is_done_as_a_whole_or_not_at_all() {
 #[test]
 #[cfg(target_os = "linux")]
 fn its_connections_close_with_it() {
-    let folder = Folder::new("threads");
+    let folder = Folder::new();
     let store = block_on(SqliteStore::open(folder.file())).unwrap();
     let open_files = || {
         let files = fs::read_dir("/proc/self/fd").unwrap();
         let paths = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-        paths.filter(|path| path.starts_with(&folder.0)).count()
+        paths.filter(|path| path.starts_with(folder.path())).count()
     };
     assert!(open_files() > 0);
     drop(store);

@@ -187,9 +187,9 @@ macro_rules! on_both {
         mod sqlite {
             $(#[test]
             fn $name() {
-                let folder = super::Folder::new(stringify!($name));
+                let folder = tempfile::tempdir().unwrap();
                 pollster::block_on(async {
-                    super::$name(super::World::sqlite(&folder.0).await).await;
+                    super::$name(super::World::sqlite(folder.path()).await).await;
                 });
             })*
         }
@@ -373,22 +373,5 @@ async fn the_last_use_decides_nothing(world: World) {
         world.set("keys", &acme.id(), "last_used", value).await;
         assert!(world.admits(acme).await);
         assert_eq!(acme.tenant.list(&KeyQuery::all()).await.unwrap().items.len(), 1);
-    }
-}
-
-/// A folder that ends with its test.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("keyway-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,0 +1,154 @@
+//! Makes the records that the clauses write: whole and sealed, by an [`Authority`].
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::expect::made;
+use crate::{
+    authority::{Authority, KeyEdit, NewKey},
+    pepper::Pepper,
+    policy::Policy,
+    record::{KeyRecord, Suspension, TenantId, TenantRecord},
+    scope::{ScopeCatalog, ScopeDeclaration},
+    tier::Tier,
+    time::Timestamp,
+    token::{InsecureSeededRng, KeyId},
+};
+
+/// How many of the longest scopes the catalogue has.
+const LONG_SCOPES: usize = 20;
+
+/// Issues and changes keys, the same ones in every run.
+pub(super) struct Issuer {
+    authority: Authority,
+    /// How many keys have been drawn.
+    drawn: AtomicU64,
+}
+
+impl Issuer {
+    pub(super) fn new() -> Self {
+        let authority = Authority::new(policy(), "test", &pepper().into());
+        Self { authority: made(authority), drawn: AtomicU64::new(0) }
+    }
+
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    pub(super) fn tenant(&self, id: &str) -> TenantRecord {
+        self.tenant_at(id, "advanced", at(0))
+    }
+
+    pub(super) fn tenant_at(&self, id: &str, tier: &str, now: Timestamp) -> TenantRecord {
+        made(self.authority.create_tenant(tenant_id(id), tier, now))
+    }
+
+    pub(super) fn key(&self, tenant: &TenantRecord, name: &str) -> KeyRecord {
+        self.key_at(tenant, name, at(0))
+    }
+
+    pub(super) fn key_at(&self, tenant: &TenantRecord, name: &str, now: Timestamp) -> KeyRecord {
+        self.issue(tenant, NewKey::named(name), now)
+    }
+
+    pub(super) fn issue(
+        &self,
+        tenant: &TenantRecord,
+        request: NewKey,
+        now: Timestamp,
+    ) -> KeyRecord {
+        let mut rng = self.rng();
+        made(self.authority.issue(tenant, request, now, &mut rng)).0
+    }
+
+    /// A sealed key of `tenant` with this id. No draw gives a chosen id, so it is put there.
+    pub(super) fn with_id(&self, id: KeyId, tenant: &TenantRecord, name: &str) -> KeyRecord {
+        let mut key = self.key(tenant, name);
+        key.id = id;
+        self.authority.seals().seal_key(&mut key);
+        key
+    }
+
+    /// The next version of `key`, with another name.
+    pub(super) fn renamed(
+        &self,
+        key: &KeyRecord,
+        tenant: &TenantRecord,
+        name: impl Into<String>,
+    ) -> KeyRecord {
+        self.edited(key, tenant, KeyEdit::new().name(name))
+    }
+
+    /// The next version of `key`, with these changes.
+    pub(super) fn edited(
+        &self,
+        key: &KeyRecord,
+        tenant: &TenantRecord,
+        edit: KeyEdit,
+    ) -> KeyRecord {
+        made(self.authority.edit(key, tenant, edit, at(0)))
+    }
+
+    /// The next version of `tenant`, suspended for this reason.
+    pub(super) fn suspended(&self, tenant: &TenantRecord, reason: &str) -> TenantRecord {
+        let suspension = made(Suspension::for_good(reason));
+        made(self.authority.suspend_tenant(tenant, Some(suspension)))
+    }
+
+    /// A source that gives another key than any before.
+    pub(super) fn rng(&self) -> InsecureSeededRng {
+        InsecureSeededRng::new(self.drawn.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+pub(super) fn pepper() -> Pepper {
+    made(Pepper::from_bytes(b"known to everyone who runs these"))
+}
+
+/// Lite is 1 key below `reporting`, Advanced 5 without a ceiling; the last tier has the longest name.
+pub(super) fn policy() -> Policy {
+    let names = ["reporting", "operator", "operator.read"].map(ToString::to_string);
+    let names = names.into_iter().chain((0..LONG_SCOPES).map(long_scope));
+    let catalog = made(ScopeCatalog::new(names.map(|name| ScopeDeclaration::new(name, ""))));
+    let lite = Tier::new("lite", 1).scopes(["reporting"]);
+    let tiers = [lite, Tier::new("advanced", 5), Tier::new(longest_tier(), 1_000)];
+    made(Policy::new("conform", catalog, tiers))
+}
+
+/// All the scopes of the longest length.
+pub(super) fn long_scopes() -> impl Iterator<Item = String> {
+    (0..LONG_SCOPES).map(long_scope)
+}
+
+fn long_scope(number: usize) -> String {
+    format!("{:~<98}{number:02}", "long")
+}
+
+/// The longest name of a tier, in characters of four bytes.
+pub(super) fn longest_tier() -> String {
+    "🗝".repeat(64)
+}
+
+/// `millis` after the start of 2026.
+pub(super) fn at(millis: i64) -> Timestamp {
+    Timestamp::saturating_from_millis(1_767_225_600_000_i64.saturating_add(millis))
+}
+
+pub(super) fn tenant_id(id: &str) -> TenantId {
+    made(id.parse())
+}
+
+/// The id with every letter behind the first in the other case.
+pub(super) fn in_other_case(id: KeyId) -> KeyId {
+    // The first character names the pepper's slot.
+    let other = |(index, c): (usize, char)| match c {
+        c if index == 0 => c,
+        c if c.is_ascii_lowercase() => c.to_ascii_uppercase(),
+        c => c.to_ascii_lowercase(),
+    };
+    let text: String = id.as_str().chars().enumerate().map(other).collect();
+    made(text.parse())
+}

@@ -1,0 +1,206 @@
+//! The list of all clauses, and the tests that are made of it.
+
+/// Hands the clauses of the contract to the macro in brackets, behind the arguments in braces. This is
+/// the only list of them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __store_clauses {
+    ([$($then:tt)*] $($arguments:tt)*) => {
+        $($then)*! {
+            { $($arguments)* }
+            round_trip::keys_come_back_whole
+            round_trip::changed_keys_come_back_whole
+            round_trip::tenants_come_back_whole
+            round_trip::the_longest_texts_come_back
+            round_trip::texts_come_back_as_they_were
+            round_trip::the_ends_of_time_come_back
+            round_trip::first_keys_come_back_whole
+            identity::tenant_ids_differ_by_case
+            identity::tenant_ids_keep_their_white_space
+            identity::tenant_ids_keep_their_unicode_form
+            identity::tenant_ids_are_taken_literally
+            identity::tenant_ids_are_told_apart_by_their_last_byte
+            identity::key_ids_differ_by_case
+            uniqueness::a_taken_tenant_id_is_refused
+            uniqueness::a_taken_key_id_is_refused
+            uniqueness::a_tenant_is_not_left_without_its_first_key
+            uniqueness::a_tenant_is_not_seen_before_its_first_key
+            uniqueness::of_concurrent_inserts_of_a_tenant_one_is_done
+            uniqueness::of_concurrent_inserts_of_a_key_one_is_done
+            quota::the_limit_holds
+            quota::the_limit_holds_under_concurrency
+            quota::a_limit_of_zero_admits_no_key
+            quota::the_largest_limit_admits_keys
+            quota::a_tenant_above_its_limit_gets_no_key
+            quota::keys_count_in_every_state
+            quota::a_deleted_key_makes_room
+            quota::each_tenant_has_its_own_quota
+            quota::an_insert_names_the_tenants_version
+            quota::no_insert_outlives_the_tenants_version
+            quota::an_insert_needs_its_tenant
+            versions::a_key_update_names_its_version
+            versions::a_tenant_update_names_its_version
+            versions::of_concurrent_key_updates_one_is_done
+            versions::of_concurrent_tenant_updates_one_is_done
+            versions::an_update_makes_nothing
+            versions::a_key_is_updated_under_its_own_tenant
+            versions::an_update_keeps_the_last_use
+            versions::an_update_leaves_the_others
+            visibility::an_insert_is_seen_at_once
+            visibility::a_key_update_is_seen_at_once
+            visibility::a_tenant_update_is_seen_at_once
+            visibility::a_use_is_seen_at_once
+            visibility::a_look_up_is_one_snapshot
+            visibility::a_look_up_beside_a_deletion_is_whole
+            visibility::tenants_do_not_disturb_each_other
+            deletion::a_deleted_key_is_gone
+            deletion::the_id_of_a_deleted_key_is_not_used_again
+            deletion::the_ids_of_a_deleted_tenant_are_not_used_again
+            deletion::a_deleted_tenant_takes_its_keys_along
+            deletion::deleting_nothing_is_said
+            deletion::a_key_is_deleted_under_its_own_tenant
+            deletion::a_tenant_made_anew_has_no_keys
+            deletion::of_concurrent_deletions_one_is_done
+            deletion::no_key_outlives_its_tenant
+            absence::an_empty_store_answers
+            absence::a_tenant_without_keys_answers
+            absence::a_key_is_read_under_its_own_tenant
+            lists::keys_are_in_order_of_creation
+            lists::keys_of_one_time_are_in_order_of_their_ids
+            lists::tenants_are_in_order_of_their_bytes
+            lists::a_page_holds_its_limit
+            lists::keys_are_counted
+            pages::pages_hold_every_key_once
+            pages::pages_hold_every_tenant_once
+            pages::a_page_continues_behind_a_deleted_key
+            pages::pages_stay_in_place_while_keys_come_and_go
+            pages::a_page_continues_behind_any_place
+            pages::a_page_continues_behind_a_deleted_tenant
+            search::search_finds_parts_of_name_hint_and_id
+            search::search_folds_the_letters_a_to_z
+            search::search_folds_nothing_else
+            search::search_takes_everything_literally
+            search::search_looks_at_nothing_else
+            search::search_stays_with_its_tenant
+            search::search_goes_on_behind_a_cursor
+            last_use::the_last_use_is_the_latest
+            last_use::uses_reach_both_ends_of_time
+            last_use::uses_of_unknown_keys_change_nothing
+            last_use::a_large_batch_is_noted_whole
+            last_use::an_empty_batch_is_done
+            last_use::a_batch_spans_tenants
+            last_use::a_use_is_no_new_version
+            last_use::concurrent_uses_leave_the_latest
+            cancellation::a_dropped_insert_of_a_tenant_is_whole_or_nothing
+            cancellation::a_dropped_insert_of_a_key_is_whole_or_nothing
+            cancellation::a_dropped_update_of_a_tenant_is_whole_or_nothing
+            cancellation::a_dropped_update_of_a_key_is_whole_or_nothing
+            cancellation::a_dropped_deletion_of_a_key_is_whole_or_nothing
+            cancellation::a_dropped_deletion_of_a_tenant_is_whole_or_nothing
+            cancellation::a_dropped_batch_of_uses_is_whole_or_nothing
+        }
+    };
+}
+
+/// As `__store_clauses`, for those of a keyring.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cached_clauses {
+    ([$($then:tt)*] $($arguments:tt)*) => {
+        $($then)*! {
+            { $($arguments)* }
+            cached::a_switch_is_seen_at_once
+            cached::a_deletion_is_seen_at_once
+            cached::a_suspension_is_seen_at_once
+            cached::narrower_scopes_are_seen_at_once
+            cached::a_rotation_is_seen_at_once
+            cached::a_first_use_ends_the_overlap
+            cached::a_tenants_suspension_is_seen_at_once
+            cached::a_lower_tier_is_seen_at_once
+            cached::a_tenant_made_anew_inherits_nothing
+            cached::other_nodes_follow_within_their_bound
+            cached::other_nodes_that_ask_see_it_at_once
+            cached::uses_arrive_with_a_flush
+            cached::issuing_at_once_stays_within_the_quota
+        }
+    };
+}
+
+/// One test per clause: `wrap` stands around the store that `store` makes.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    (
+        { $block_on:expr, $store:expr, $wrap:expr }
+        $($module:ident::$clause:ident)*
+    ) => {
+        $(
+            // By its full path, since the host may have imported another `test`.
+            #[::core::prelude::v1::test]
+            fn $clause() {
+                ($block_on)(async {
+                    let store = $wrap($store);
+                    $crate::store::conformance::$module::$clause(&store).await;
+                });
+            }
+        )*
+    };
+}
+
+/// A module of tests of the clauses in a list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_module {
+    ($name:ident, $clauses:ident, $wrap:expr, $block_on:expr, $store:expr) => {
+        #[allow(
+            unused_imports,
+            clippy::redundant_closure_call,
+            clippy::wildcard_imports,
+            reason = "the host's expressions stand here as they are"
+        )]
+        mod $name {
+            use super::*;
+
+            $crate::$clauses! { [$crate::__conformance_tests] $block_on, $store, $wrap }
+        }
+    };
+}
+
+/// Holds a store against every clause of the [contract](crate::store), one `#[test]` for each.
+///
+/// `store` is evaluated for each test and has to give a fresh, empty store: an `async` block, or an
+/// expression that may `.await`. `block_on` is any function or closure that runs a future, such as
+/// `pollster::block_on` or `|test| tokio::runtime::Runtime::new().unwrap().block_on(test)`.
+///
+/// The tests are in the modules `bare`, `erased` and `cached` of where the macro stands, so there can
+/// be one in each module. What is in scope there may be used in both expressions.
+///
+/// ```
+/// mod memory {
+///     use keyway::store::MemoryStore;
+///
+///     keyway::store_conformance!(block_on = pollster::block_on, store = MemoryStore::new());
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+macro_rules! store_conformance {
+    (block_on = $block_on:expr, store = async move $store:block $(,)?) => {
+        $crate::store_conformance! { block_on = $block_on, store = (async move $store).await }
+    };
+    (block_on = $block_on:expr, store = async $store:block $(,)?) => {
+        $crate::store_conformance! { block_on = $block_on, store = (async $store).await }
+    };
+    (block_on = $block_on:expr, store = $store:expr $(,)?) => {
+        $crate::__conformance_module! {
+            bare, __store_clauses, ::core::convert::identity, $block_on, $store
+        }
+        $crate::__conformance_module! {
+            erased, __store_clauses, $crate::store::AnyStore::new, $block_on, $store
+        }
+        $crate::__conformance_module! {
+            cached, __cached_clauses, $crate::store::AnyStore::new, $block_on, $store
+        }
+    };
+}

@@ -1,0 +1,236 @@
+//! **Round trip.** A record comes back equal to what was written, with the last use beside it.
+
+use alloc::{format, string::String, vec::Vec};
+use core::time::Duration;
+
+use super::{
+    expect::{made, same},
+    issuer::{at, long_scopes, longest_tier},
+    stage::Stage,
+};
+use crate::{
+    authority::{KeyEdit, NewKey, Overlap},
+    record::{KeyRecord, Labels, Suspension, TenantId},
+    store::KeyStore,
+    time::Timestamp,
+};
+
+/// A key comes back with every field that it was written with, each optional one alone, all of them
+/// together, and none.
+pub async fn keys_come_back_whole<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let tenant = stage.add_tenant("acme").await;
+    let labels = || made(Labels::new([("team", "billing"), ("empty", "")]));
+    let requests = [
+        ("without any option", NewKey::named("n")),
+        ("with scopes", NewKey::named("n").scopes(["reporting", "operator.read"])),
+        ("with labels", NewKey::named("n").labels(labels())),
+        ("with a start", NewKey::named("n").not_before(at(1))),
+        ("with an end", NewKey::named("n").expires_at(at(2))),
+        ("with an issuer", made(NewKey::named("n").created_by("Ada"))),
+        (
+            "with every option",
+            made(NewKey::named("n").scopes(["operator"]).labels(labels()).created_by("Ada"))
+                .not_before(at(3))
+                .expires_at(at(4)),
+        ),
+    ];
+    for (what, request) in requests {
+        let key = stage.issuer.issue(&tenant, request, at(0));
+        stage.insert_key(&key, &tenant).await;
+        stage.expect_key(&format!("after inserting a key {what}"), &key, &tenant).await;
+    }
+}
+
+/// A key comes back with every change that was written: switched off and on, suspended for good, for a
+/// while and no longer, rotated in every way, and with every option taken away again.
+pub async fn changed_keys_come_back_whole<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let tenant = stage.add_tenant("acme").await;
+    let authority = stage.issuer.authority();
+    let edit = |key: &KeyRecord, edit| made(authority.edit(key, &tenant, edit, at(0)));
+    let suspend = |key: &KeyRecord, suspension| made(authority.suspend_key(key, suspension));
+    let rotate = |key: &KeyRecord, overlap| {
+        made(authority.rotate(key, overlap, None, at(5), &mut stage.issuer.rng())).0
+    };
+    let labels = made(Labels::new([("team", "billing")]));
+    let request = NewKey::named("n").scopes(["operator"]).labels(labels).expires_at(at(9));
+    let mut key = stage.issuer.issue(&tenant, request, at(0));
+    stage.insert_key(&key, &tenant).await;
+
+    let changes: [(&str, Change<'_>); 10] = [
+        ("it was switched off", &|key| edit(key, KeyEdit::new().enabled(false))),
+        ("it was switched on", &|key| edit(key, KeyEdit::new().enabled(true))),
+        ("it was suspended", &|key| suspend(key, Some(made(Suspension::for_good("spam"))))),
+        ("its suspension got an end", &|key| {
+            suspend(key, Some(made(Suspension::until(at(7), "spam"))))
+        }),
+        ("it was resumed", &|key| suspend(key, None)),
+        ("it was rotated with an overlap", &|key| {
+            rotate(key, Overlap::For(Duration::from_secs(60)))
+        }),
+        ("it was rotated until the first use", &|key| rotate(key, Overlap::UntilFirstUse)),
+        ("it was rotated without overlap", &|key| rotate(key, Overlap::None)),
+        ("it lost its options", &|key| {
+            let none = KeyEdit::new().scopes([""; 0]).labels(Labels::default());
+            edit(key, none.expires_at(None).not_before(None))
+        }),
+        ("it got them again", &|key| {
+            let all = KeyEdit::new().name("m").scopes(["reporting"]).not_before(at(1));
+            edit(key, all.expires_at(at(2)))
+        }),
+    ];
+    for (what, change) in changes {
+        key = change(&key);
+        stage.update_key(&key).await;
+        stage.expect_key(&format!("after {what}"), &key, &tenant).await;
+    }
+}
+
+/// What makes the next version of a key.
+type Change<'c> = &'c dyn Fn(&KeyRecord) -> KeyRecord;
+
+/// A tenant comes back with every field: on each tier, suspended for good, for a while, and not.
+pub async fn tenants_come_back_whole<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let authority = stage.issuer.authority();
+    let mut tenant = stage.issuer.tenant_at("acme", "lite", at(-1));
+    stage.insert_tenant(&tenant, None).await;
+    same("a new tenant", &stage.tenant(&tenant.id).await, &Some(tenant.clone()));
+
+    let for_good = made(Suspension::for_good("unpaid"));
+    let for_now = made(Suspension::until(at(5), "unpaid"));
+    for suspension in [Some(for_good), Some(for_now), None] {
+        tenant = made(authority.suspend_tenant(&tenant, suspension));
+        stage.update_tenant(&tenant).await;
+        same("a changed tenant", &stage.tenant(&tenant.id).await, &Some(tenant.clone()));
+    }
+    tenant = made(authority.set_tier(&tenant, "advanced"));
+    stage.update_tenant(&tenant).await;
+    same("a tenant on another tier", &stage.tenant(&tenant.id).await, &Some(tenant.clone()));
+}
+
+/// Every text comes back at its full length, in characters of four bytes where they are allowed.
+pub async fn the_longest_texts_come_back<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let long = |characters| "🗝".repeat(characters);
+    let id = long(TenantId::MAX_LEN / 4);
+    let tenant = stage.issuer.tenant_at(&id, &longest_tier(), at(0));
+    stage.insert_tenant(&tenant, None).await;
+    let reason = made(Suspension::for_good(long(Suspension::MAX_REASON_LEN)));
+    let tenant = made(stage.issuer.authority().suspend_tenant(&tenant, Some(reason.clone())));
+    stage.update_tenant(&tenant).await;
+    same("a tenant of long texts", &stage.tenant(&tenant.id).await, &Some(tenant.clone()));
+
+    let label = |number: usize| {
+        let name = format!("{number:02}{}", long(Labels::MAX_NAME_LEN - 2));
+        (name, long(Labels::MAX_VALUE_LEN))
+    };
+    let request = NewKey::named(long(KeyRecord::MAX_NAME_LEN))
+        .scopes(long_scopes())
+        .labels(made(Labels::new((0..Labels::MAX).map(label))))
+        .created_by(long(NewKey::MAX_ACTOR_LEN));
+    let key = stage.issuer.issue(&tenant, made(request), at(0));
+    stage.insert_key(&key, &tenant).await;
+    stage.expect_key("after inserting a key of long texts", &key, &tenant).await;
+    let key = made(stage.issuer.authority().suspend_key(&key, Some(reason)));
+    stage.update_key(&key).await;
+    stage.expect_key("after suspending a key with a long reason", &key, &tenant).await;
+}
+
+/// Texts come back as they were: white space at both ends, both forms of é, and whatever a query
+/// language, an escape or a character set might take for something else.
+pub async fn texts_come_back_as_they_were<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let texts = [
+        " both ends ",
+        "caf\u{e9}",
+        "cafe\u{301}",
+        "null NULL \\N",
+        "\\ \\\\ \\' \\0 %00 \\u0000",
+        "'quotes' \"and\" `more` $$ $1 ?1 :a @b",
+        "'; DROP TABLE keys; --",
+        "100 % _",
+        "{\"json\": [1, 2]}",
+        "<b>&amp;</b>",
+        "日本語 עברית العربية हिन्दी",
+        "👩\u{200d}🔧 İıßẞKſ",
+        "\u{10ffff}\u{e000}\u{fffd}",
+    ];
+    for (number, text) in texts.into_iter().enumerate() {
+        let tenant = stage.issuer.tenant(text);
+        stage.insert_tenant(&tenant, None).await;
+        let tenant = stage.issuer.suspended(&tenant, text);
+        stage.update_tenant(&tenant).await;
+        let read = stage.tenant(&tenant.id).await;
+        same(format!("the tenant {text:?}"), &read, &Some(tenant.clone()));
+
+        let labels = made(Labels::new([(text, text)]));
+        let request = made(NewKey::named(text).labels(labels).created_by(text));
+        let key = stage.issuer.issue(&tenant, request, at(0));
+        stage.insert_key(&key, &tenant).await;
+        stage.expect_key(&format!("with text number {number}, {text:?}"), &key, &tenant).await;
+    }
+}
+
+/// Times come back exactly: the first and the last that there are, before and after 1970, and every
+/// millisecond.
+pub async fn the_ends_of_time_come_back<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let millis = |millis| Timestamp::saturating_from_millis(millis);
+    let times = [
+        Timestamp::MIN,
+        millis(Timestamp::MIN.as_millis() + 1),
+        millis(-1_001),
+        millis(-1),
+        millis(0),
+        millis(1),
+        millis(999),
+        millis(i64::from(i32::MAX) * 1_000 + 1_001),
+        millis(i64::from(u32::MAX) * 1_000 + 1_001),
+        millis(Timestamp::MAX.as_millis() - 1),
+        Timestamp::MAX,
+    ];
+    let authority = stage.issuer.authority();
+    for time in times {
+        let mut tenant = stage.issuer.tenant_at(&format!("{time:?}"), "advanced", time);
+        stage.insert_tenant(&tenant, None).await;
+        let until = || made(Suspension::until(time, "for a while"));
+        tenant = made(authority.suspend_tenant(&tenant, Some(until())));
+        stage.update_tenant(&tenant).await;
+        let read = stage.tenant(&tenant.id).await;
+        same(format!("a tenant of {time:?}"), &read, &Some(tenant.clone()));
+
+        let request = NewKey::named("n").not_before(time);
+        let mut key = stage.issuer.issue(&tenant, request, time);
+        stage.insert_key(&key, &tenant).await;
+        stage.expect_key(&format!("after inserting a key at {time:?}"), &key, &tenant).await;
+        key = made(authority.suspend_key(&key, Some(until())));
+        stage.update_key(&key).await;
+        let rng = &mut stage.issuer.rng();
+        key = made(authority.rotate(&key, Overlap::UntilFirstUse, None, time, rng)).0;
+        stage.update_key(&key).await;
+        stage.expect_key(&format!("after rotating a key at {time:?}"), &key, &tenant).await;
+        if time > Timestamp::MIN {
+            let end = KeyEdit::new().not_before(None).expires_at(time);
+            key = made(authority.edit(&key, &tenant, end, Timestamp::MIN));
+            stage.update_key(&key).await;
+            stage.expect_key(&format!("with a key that ends at {time:?}"), &key, &tenant).await;
+        }
+        stage.note_use(key.id, time).await;
+        key = key.with_last_used(Some(time));
+        stage.expect_key(&format!("after a use at {time:?}"), &key, &tenant).await;
+    }
+}
+
+/// The first key of a tenant comes back whole too.
+pub async fn first_keys_come_back_whole<S: KeyStore>(store: &S) {
+    let stage = Stage::new(store);
+    let tenant = stage.issuer.tenant("acme");
+    let long: String = "🗝".repeat(KeyRecord::MAX_NAME_LEN);
+    let scopes: Vec<_> = long_scopes().collect();
+    let request = made(NewKey::named(long).scopes(scopes).created_by("Ada"));
+    let key = stage.issuer.issue(&tenant, request.not_before(at(1)), at(0));
+    stage.insert_tenant(&tenant, Some(&key)).await;
+    stage.expect_key("after inserting a tenant with it", &key, &tenant).await;
+}
