@@ -1,13 +1,15 @@
 //! What holds for every input, one law per target.
 //!
-//! Each law takes the function that it is about, so that it can be held against a broken one too, and
-//! tells whether the input was accepted. The fuzz targets and the replay of the corpus share them.
+//! Each law takes the function that it is about, so that it can be held against a broken one too,
+//! and tells whether the input was accepted. The fuzz targets and the replay of the corpus share
+//! them.
 
 use std::{convert::Infallible, sync::LazyLock};
 
 use keyway::{
-    authority::{Authority, NewKey},
+    authority::{Authority, ImportedKey, NewKey},
     authorization::{BearerError, bearer_token},
+    import::{DigestError, ForeignDigest, ForeignFormat, ForeignHash},
     keyring::Keyring,
     pepper::Pepper,
     policy::Policy,
@@ -16,7 +18,7 @@ use keyway::{
     seal::Seals,
     store::MemoryStore,
     time::Timestamp,
-    token::{Rejection, TokenFormat},
+    token::{KeyId, Rejection, TokenFormat},
     verifier::VerifyError,
 };
 use rand_core::{TryCryptoRng, TryRng};
@@ -199,6 +201,114 @@ pub(crate) fn verify(value: &[u8]) -> Result<(), VerifyError> {
     pollster::block_on(MINTED.keyring.verify_authorization(Some(value))).map(drop)
 }
 
+/// A text is read as the one digest that it spells, and a token leads to an imported key exactly if
+/// it is the token that was imported.
+///
+/// The input is read as it is, and presented as it is and once more as edits of an imported token.
+pub(crate) fn import_digest(
+    data: &[u8],
+    read_hex: impl Fn(&str) -> Result<ForeignDigest, DigestError>,
+    claims: impl Fn(&[u8]) -> Vec<KeyId>,
+) -> bool {
+    let is_digest = |bytes: &Vec<u8>| [32, 64].contains(&bytes.len());
+    let mut is_read = false;
+    let mut is_same = |read: Option<ForeignDigest>, expected: Option<Vec<u8>>| {
+        let expected = expected.filter(is_digest);
+        is_read |= read.is_some();
+        let expected = expected.map(|bytes| ForeignDigest::from_bytes(&bytes).unwrap());
+        assert_eq!(read.map(import), expected.map(import));
+    };
+    is_same(ForeignDigest::from_bytes(data).ok(), Some(data.to_vec()));
+    if let Ok(text) = str::from_utf8(data) {
+        is_same(read_hex(text).ok(), from_hex(text));
+        is_same(ForeignDigest::from_base64(text).ok(), from_base64(text));
+    }
+
+    let is_accepted = |presented: &[u8]| {
+        let ids = claims(presented);
+        let rest = presented.strip_prefix(b"mycompany_").unwrap_or_default();
+        let secret = rest.iter().position(|byte| *byte == b'_').filter(|place| *place < 118);
+        let is_prefixed = secret.is_some_and(|place| place + 1 < rest.len())
+            && (43..=55).contains(&presented.len());
+        let is_opaque = presented.len() == 40;
+        let fits = match presented {
+            [b'm', b'm', b'_', b'l', b'i', b'v', b'e', b'_', ..] => 0,
+            _ => usize::from(is_prefixed) + usize::from(is_opaque),
+        };
+        assert_eq!(ids.len(), fits, "{}", presented.escape_ascii());
+        let is_token = presented == FOREIGN.as_bytes();
+        assert_eq!(ids.contains(&MINTED.imported), is_token, "{}", presented.escape_ascii());
+        is_token
+    };
+    let mut edited = FOREIGN.as_bytes().to_vec();
+    for edit in data.chunks_exact(2) {
+        let place = usize::from(edit[0]) % edited.len();
+        edited[place] ^= edit[1];
+    }
+    is_accepted(&edited);
+    is_accepted(data) || is_read
+}
+
+pub(crate) fn digest(text: &str) -> Result<ForeignDigest, DigestError> {
+    ForeignDigest::from_hex(text)
+}
+
+pub(crate) fn claims(presented: &[u8]) -> Vec<KeyId> {
+    let claims = MINTED.importing.claims(presented).unwrap_or_default();
+    claims.iter().map(keyway::token::Claim::id).collect()
+}
+
+/// The token of the example that `prefixed-api-key` gives, and its hash.
+pub(crate) const FOREIGN: &str = "mycompany_CEUsS4psCmc_BddpcwWyCT3EkDjHSSTRaSK1dxtuQgbjb";
+const FOREIGN_HASH: &str = "0f01ab6e0833f280b73b2b618c16102d91c0b7c585d42a080d6e6603239a8bee";
+
+/// The key that a token with this digest leads to.
+fn import(digest: ForeignDigest) -> KeyId {
+    let format = ForeignFormat::whole_token(digest.hash());
+    let authority = Authority::new(MINTED.keyring.policy().clone(), "live", &pepper().into());
+    let authority = authority.unwrap().accept_imported(format).unwrap();
+    let format = ForeignFormat::whole_token(digest.hash());
+    let request = ImportedKey::new(&format, digest, NewKey::named("k")).unwrap();
+    authority.import(&MINTED.tenant, request, MINTED.tenant.created_at()).unwrap().id()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
+    let byte = |[high, low]: &[u32; 2]| u8::try_from(high << 4 | low).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
+/// RFC 4648, sections 4 and 5, bit by bit.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    if padding > 0 && (!text.len().is_multiple_of(4) || padding > 2) {
+        return None;
+    }
+    let is_url = digits.contains(['-', '_']);
+    let mut bits = Vec::new();
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' if !is_url => 62,
+            b'/' if !is_url => 63,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        bits.extend((0..6).rev().map(|bit| value >> bit & 1));
+    }
+    let bytes = bits.chunks_exact(8);
+    let rest = bytes.remainder();
+    if rest.len() == 6 || rest.contains(&1) {
+        return None;
+    }
+    Some(bytes.map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect())
+}
+
 /// What was minted, the same in every run: the corpus holds it.
 pub(crate) struct Minted {
     pub(crate) format: TokenFormat,
@@ -209,6 +319,11 @@ pub(crate) struct Minted {
     pub(crate) keyring: Keyring,
     /// The token of the one key that the keyring has.
     pub(crate) issued: String,
+    /// Accepts foreign tokens of two formats.
+    importing: Authority,
+    tenant: TenantRecord,
+    /// The key that [`FOREIGN`] was imported as.
+    imported: KeyId,
 }
 
 pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
@@ -231,6 +346,17 @@ pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
         .build()
         .unwrap();
     let issued = pollster::block_on(keyring.create_tenant("acme", "lite")).unwrap().1;
+    let prefixed = || ForeignFormat::prefixed_api_key("mycompany").unwrap();
+    let opaque = ForeignFormat::whole_token(ForeignHash::Sha512).lengths(40..=40).unwrap();
+    let importing = authority.accept_imported(prefixed()).unwrap().accept_imported(opaque).unwrap();
+    let foreign = ForeignDigest::from_hex(FOREIGN_HASH).unwrap();
+    let foreign = ImportedKey::with_public_part(
+        &prefixed(),
+        "CEUsS4psCmc",
+        foreign,
+        NewKey::named("ERP nightly sync"),
+    );
+    let imported = importing.import(&tenant, foreign.unwrap(), now).unwrap().id();
     Minted {
         format,
         token: token.to_string(),
@@ -238,6 +364,9 @@ pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
         record: key.encode(),
         keyring,
         issued: issued.token.reveal().to_string(),
+        importing,
+        tenant,
+        imported,
     }
 });
 

@@ -63,6 +63,11 @@ pub enum AuditKind<'e> {
         /// With these scopes.
         scopes: &'e [Scope],
     },
+    /// A key was taken over from another system.
+    KeyImported {
+        /// With these scopes.
+        scopes: &'e [Scope],
+    },
     /// A key was edited.
     KeyEdited {
         /// It has these scopes now.

@@ -34,26 +34,31 @@
 //! ```
 
 mod error;
+mod grant;
+mod import;
 mod request;
 
-use alloc::{string::String, vec::Vec};
+use alloc::string::String;
 
 use rand_core::TryCryptoRng;
 
+use self::grant::{Granted, check_times};
 pub use self::{
     error::ChangeError,
+    import::{ImportError, ImportedKey},
     request::{KeyEdit, NewKey, Overlap},
 };
 use crate::{
     decision::{ResolveError, ResolvedKey},
+    import::Accepted,
     pepper::Peppers,
     policy::Policy,
     record::{Draft, KeyRecord, Previous, Suspension, TenantId, TenantRecord},
-    scope::{Scope, ScopeSet},
+    scope::ScopeSet,
     seal::Seals,
     tier::Tier,
     time::Timestamp,
-    token::{Claim, FormatError, OneTimeToken, Rejection, TokenFormat},
+    token::{Claim, Digest, FormatError, KeyId, OneTimeToken, Rejection, TokenFormat},
 };
 
 /// Makes, changes and checks the keys of one issuer and environment.
@@ -65,6 +70,7 @@ pub struct Authority {
     policy: Policy,
     format: TokenFormat,
     seals: Seals,
+    accepted: Accepted,
 }
 
 impl Authority {
@@ -77,6 +83,7 @@ impl Authority {
         Ok(Self {
             format: TokenFormat::new(policy.issuer(), environment, peppers)?,
             seals: Seals::new(policy.issuer(), environment, peppers),
+            accepted: Accepted::new(policy.issuer(), environment, peppers),
             policy,
         })
     }
@@ -175,31 +182,11 @@ impl Authority {
     where
         R::Error: Send + Sync + 'static,
     {
-        self.seals.check_tenant(tenant)?;
-        KeyRecord::check_name(&request.name)?;
-        let tier = self.tier(&tenant.tier)?;
-        let scopes = self.grant(&request.scopes, tenant, request.granter)?;
-        let expires_at = request.expires_at.or_else(|| {
-            // Without a wish, a key lives as long as its tier allows.
-            tier.max_lifetime.map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
-        });
-        check_times(tier, request.not_before, expires_at, now, now)?;
-
+        let granted = self.check_request(tenant, &request, now)?;
         let minted = self.format.mint(rng)?;
-        let mut key = KeyRecord::new(Draft {
-            id: minted.id,
-            tenant: tenant.id.clone(),
-            digest: minted.digest,
-            hint: self.format.hint(&minted),
-            name: request.name,
-            scopes,
-            labels: request.labels,
-            not_before: request.not_before,
-            expires_at,
-            created_at: now,
-            created_by: request.created_by,
-        });
-        self.seals.seal_key(&mut key);
+        let hint = self.format.hint(&minted);
+        let secret = Secret { id: minted.id, digest: minted.digest, hint, imported: false };
+        let key = self.new_key(tenant, request, granted, secret, now);
         Ok((key, minted.token))
     }
 
@@ -282,6 +269,7 @@ impl Authority {
             until_first_use,
         });
         rotated.digest = minted.digest;
+        rotated.imported = false;
         rotated.hint = self.format.hint(&minted);
         rotated.rotated_at = Some(now);
         self.seals.next_key(&mut rotated);
@@ -310,6 +298,32 @@ impl Authority {
         self.policy.catalog().set_of_known(&key.scopes).0
     }
 
+    fn new_key(
+        &self,
+        tenant: &TenantRecord,
+        request: NewKey,
+        granted: Granted,
+        secret: Secret,
+        now: Timestamp,
+    ) -> KeyRecord {
+        let mut key = KeyRecord::new(Draft {
+            id: secret.id,
+            tenant: tenant.id.clone(),
+            digest: secret.digest,
+            imported: secret.imported,
+            hint: secret.hint,
+            name: request.name,
+            scopes: granted.scopes,
+            labels: request.labels,
+            not_before: request.not_before,
+            expires_at: granted.expires_at,
+            created_at: now,
+            created_by: request.created_by,
+        });
+        self.seals.seal_key(&mut key);
+        key
+    }
+
     fn tier(&self, name: &str) -> Result<&Tier, ChangeError> {
         self.policy.tier(name).ok_or_else(|| ChangeError::UnknownTier(name.into()))
     }
@@ -331,63 +345,13 @@ impl Authority {
         self.seals.check_tenant(tenant)?;
         if key.tenant == tenant.id { Ok(()) } else { Err(ChangeError::OtherTenant) }
     }
-
-    /// The canonical names of `scopes`, if both the tier's ceiling and the granter cover them.
-    fn grant(
-        &self,
-        scopes: &[String],
-        tenant: &TenantRecord,
-        granter: Option<ScopeSet>,
-    ) -> Result<Vec<Scope>, ChangeError> {
-        let catalog = self.policy.catalog();
-        let set = catalog.set(scopes)?;
-        let ceiling = self
-            .policy
-            .ceiling(&tenant.tier)
-            .ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
-        if !ceiling.covers(set) {
-            return Err(ChangeError::AboveCeiling {
-                tier: tenant.tier.clone(),
-                scopes: catalog.names_above(set, ceiling),
-            });
-        }
-        if let Some(granter) = granter {
-            self.check_granter(set, granter)?;
-        }
-        Ok(catalog.names(set))
-    }
-
-    fn check_granter(&self, set: ScopeSet, granter: ScopeSet) -> Result<(), ChangeError> {
-        if granter.covers(set) {
-            return Ok(());
-        }
-        Err(ChangeError::AboveGranter(self.policy.catalog().names_above(set, granter)))
-    }
 }
 
-/// Succeeds if a key of `tier` may live from `not_before` to `expires_at`.
-fn check_times(
-    tier: &Tier,
-    not_before: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    created_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), ChangeError> {
-    let too_long =
-        |lifetime| ChangeError::LifetimeTooLong { tier: tier.name.clone(), allowed: lifetime };
-    let Some(expires_at) = expires_at else {
-        return tier.max_lifetime.map_or(Ok(()), |lifetime| Err(too_long(lifetime)));
-    };
-    if expires_at <= now {
-        return Err(ChangeError::ExpiryInPast(expires_at));
-    }
-    if not_before.is_some_and(|start| start >= expires_at) {
-        return Err(ChangeError::EndsBeforeStart);
-    }
-    match tier.max_lifetime {
-        Some(lifetime) if expires_at.saturating_since(created_at) > lifetime => {
-            Err(too_long(lifetime))
-        }
-        _ => Ok(()),
-    }
+/// What a record keeps of a secret.
+struct Secret {
+    id: KeyId,
+    digest: Digest,
+    hint: String,
+    /// Another system made it.
+    imported: bool,
 }

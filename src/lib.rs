@@ -12,6 +12,7 @@ pub mod authority;
 pub mod authorization;
 pub mod decision;
 pub mod guide;
+pub mod import;
 pub mod pepper;
 pub mod policy;
 pub mod record;

@@ -217,7 +217,8 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// A token that was minted here: the key that it claims to be of, and the proof.
+/// A token that was minted here, or fits a format that keys are [imported](crate::import) from: the key
+/// that it claims to be of, and the proof.
 ///
 /// Whether that key exists, and whether the secret is still its secret, is for
 /// [`decide`](crate::decision::decide) to say.
@@ -228,6 +229,10 @@ pub struct Claim {
 }
 
 impl Claim {
+    pub(crate) fn new(id: KeyId, digest: Digest) -> Self {
+        Self { id, digest }
+    }
+
     /// The id of the key.
     #[inline]
     pub fn id(&self) -> KeyId {

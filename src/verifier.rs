@@ -3,6 +3,7 @@
 mod builder;
 mod error;
 mod follow;
+mod imported;
 mod load;
 mod sources;
 
@@ -15,6 +16,7 @@ pub use self::{
     error::VerifyError,
 };
 use self::{
+    imported::Candidates,
     load::{LoadError, Loaded},
     sources::Sources,
 };
@@ -139,11 +141,16 @@ impl Verifier {
 }
 
 /// A verification that has to wait.
-struct Unfinished {
-    claim: Claim,
-    moment: Moment,
-    /// What the cache says, if it knows the key.
-    cached: Option<Result<Principal, Denial>>,
+enum Unfinished {
+    /// For the key of `claim`.
+    Claimed {
+        claim: Claim,
+        moment: Moment,
+        /// What the cache says, if it knows the key.
+        cached: Option<Result<Principal, Denial>>,
+    },
+    /// For keys that were imported from another system.
+    Imported(Candidates),
 }
 
 impl Shared {
@@ -156,7 +163,9 @@ impl Shared {
     ) -> Result<Result<Principal, VerifyError>, Unfinished> {
         let claim = match self.authority.check(presented) {
             Ok(claim) => claim,
-            Err(rejection) => return Ok(Err(self.reject_unproven(rejection))),
+            Err(rejection) => {
+                return self.verify_imported_at_once(presented, rejection, freshness);
+            }
         };
         let moment = self.clock.moment();
         let cached = match freshness {
@@ -165,7 +174,7 @@ impl Shared {
         };
         match cached {
             Some(Ok(principal)) if !principal.claims_overlap() => Ok(Ok(principal)),
-            cached => Err(Unfinished { claim, moment, cached }),
+            cached => Err(Unfinished::Claimed { claim, moment, cached }),
         }
     }
 
@@ -175,7 +184,12 @@ impl Shared {
         unfinished: Unfinished,
         freshness: Freshness,
     ) -> Result<Principal, VerifyError> {
-        let Unfinished { claim, moment, cached } = unfinished;
+        let (claim, moment, cached) = match unfinished {
+            Unfinished::Claimed { claim, moment, cached } => (claim, moment, cached),
+            Unfinished::Imported(candidates) => {
+                return self.finish_imported(candidates, freshness).await;
+            }
+        };
         let now = moment.now;
         let decision = match &cached {
             Some(Ok(principal)) => {
@@ -200,14 +214,24 @@ impl Shared {
                 decision
             }
         };
+        self.settle(decision, &claim, now).await
+    }
+
+    /// Does what follows from a decision, and gives the answer.
+    async fn settle(
+        &self,
+        decision: Result<Principal, Denial>,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Principal, VerifyError> {
         match decision {
             Ok(principal) => {
                 if principal.claims_overlap() {
-                    self.end_overlap(&principal, &claim).await;
+                    self.end_overlap(&principal, claim).await;
                 }
                 Ok(principal)
             }
-            Err(Denial::Rejected(rejection)) => Err(self.reject(rejection, &claim, now)),
+            Err(Denial::Rejected(rejection)) => Err(self.reject(rejection, claim, now)),
             Err(Denial::Inactive(state)) => {
                 self.record(now, "", None, Some(claim.id()), AuditKind::Inactive(state));
                 Err(VerifyError::Inactive(state))

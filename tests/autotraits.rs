@@ -6,9 +6,12 @@
 
 use keyway::{
     audit::{AuditEvent, AuditKind, AuditSink},
-    authority::{Authority, ChangeError, KeyEdit, NewKey, Overlap},
+    authority::{Authority, ChangeError, ImportError, ImportedKey, KeyEdit, NewKey, Overlap},
     authorization::BearerError,
     decision::{Denial, KeyState, Principal, ResolveError, ResolvedKey},
+    import::{
+        DigestError, ForeignDigest, ForeignFormat, ForeignFormatError, ForeignHash, PublicPartError,
+    },
     keyring::{
         Description, IssuedKey, Keyring, KeyringBuilder, KeyringError, Page, TenantKeys,
         TierChange, Upkeep,
@@ -53,6 +56,8 @@ fn every_type_can_be_shared_between_threads() {
         Box<dyn AuditSink>,
         Authority,
         ChangeError,
+        ImportError,
+        ImportedKey,
         KeyEdit,
         NewKey,
         Overlap,
@@ -62,6 +67,12 @@ fn every_type_can_be_shared_between_threads() {
         Principal,
         ResolveError,
         ResolvedKey,
+        DigestError,
+        ForeignDigest,
+        ForeignFormat,
+        ForeignFormatError,
+        ForeignHash,
+        PublicPartError,
         Description,
         IssuedKey,
         Keyring,
@@ -136,7 +147,13 @@ fn a_builder_can_be_sent() {
 
 /// It is never called: that it compiles is the test.
 #[allow(dead_code, reason = "it only has to compile")]
-async fn every_future_can_be_sent(keyring: Keyring, keys: TenantKeys, id: KeyId, tenant: TenantId) {
+async fn every_future_can_be_sent(
+    keyring: Keyring,
+    keys: TenantKeys,
+    id: KeyId,
+    tenant: TenantId,
+    imported: ImportedKey,
+) {
     let edit = KeyEdit::new();
     is_sent(&keyring.verify(b""));
     is_sent(&keyring.verify(String::new()));
@@ -152,6 +169,7 @@ async fn every_future_can_be_sent(keyring: Keyring, keys: TenantKeys, id: KeyId,
     is_sent(&keyring.revoke(b""));
     is_sent(&keyring.flush_uses());
     is_sent(&keys.issue(NewKey::named("first")));
+    is_sent(&keys.import(imported));
     is_sent(&keys.find(id));
     is_sent(&keys.list(&KeyQuery::all()));
     is_sent(&keys.search(""));

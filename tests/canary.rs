@@ -25,11 +25,13 @@ use std::{
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use common::{FaultyStore, HOUR, block_on, policy};
+use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     audit::{AuditEvent, AuditSink},
-    authority::{Authority, KeyEdit, NewKey, Overlap},
+    authority::{Authority, ImportedKey, KeyEdit, NewKey, Overlap},
     authorization::bearer_token,
     decision::decide,
+    import::{ForeignDigest, ForeignFormat, ForeignHash},
     keyring::Keyring,
     pepper::{Pepper, Peppers},
     record::{KeyRecord, Labels, Suspension, TenantId, TenantRecord},
@@ -43,9 +45,30 @@ use keyway::{
     token::{InsecureSeededRng, KeyId, TokenFormat},
     verifier::{Freshness, Verifier},
 };
+use sha2::Sha512;
 
 const PEPPER: &[u8; 32] = b"kQ7vXz2mWp9sLb4tRc6yHd8fJg3nTa5u";
 const OLDER: &[u8; 32] = b"Zx8cVb3nMq5wEr7tYu1iOp9aSd2fGh4j";
+
+/// Another system's pepper, a token that it made, and its digest of that.
+const FOREIGN_PEPPER: &[u8; 32] = b"Gw5hTy9nUj2mKi7bLo4vPq1cZs8xRd3f";
+const FOREIGN: &str = "sk_live_Vb6nM1qW8eR3tY5uI0oPaS9dF2gH7jKl";
+
+fn foreign_format() -> ForeignFormat {
+    let format = ForeignFormat::whole_token(ForeignHash::Sha512).prefix("sk_live_").unwrap();
+    format.keyed(FOREIGN_PEPPER).unwrap()
+}
+
+fn foreign_digest() -> Vec<u8> {
+    let mut mac = Hmac::<Sha512>::new_from_slice(FOREIGN_PEPPER).unwrap();
+    mac.update(FOREIGN.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn imported() -> ImportedKey {
+    let digest = ForeignDigest::from_bytes(&foreign_digest()).unwrap();
+    ImportedKey::new(&foreign_format(), digest, request()).unwrap()
+}
 
 /// All texts that were made, with where they come from.
 #[derive(Clone, Default)]
@@ -149,6 +172,8 @@ fn drive(texts: &Texts) -> Vec<String> {
     peppers_and_their_errors(texts);
     pure_layer(texts, &mut tokens);
     block_on(keyring_and_verifier(texts, &mut tokens));
+    imports_and_their_errors(texts);
+    block_on(imported_keys(texts));
     tokens
 }
 
@@ -222,6 +247,63 @@ fn pure_layer(texts: &Texts, tokens: &mut Vec<String>) {
     texts.error("DecodeError", &KeyRecord::decode(token.as_bytes()).unwrap_err());
     texts.error("DecodeError", &TenantRecord::decode(token.as_bytes()).unwrap_err());
     tokens.extend([token.to_string(), successor.to_string()]);
+}
+
+fn imports_and_their_errors(texts: &Texts) {
+    let digest = foreign_digest();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    texts.debug("ForeignDigest", &ForeignDigest::from_bytes(&digest).unwrap());
+    texts.debug("ForeignFormat", &foreign_format());
+    texts.debug("ImportedKey", &imported());
+    for error in [
+        ForeignDigest::from_hex(&hex[1..]).unwrap_err(),
+        ForeignDigest::from_hex(&hex[2..]).unwrap_err(),
+        ForeignDigest::from_base64(&hex[1..]).unwrap_err(),
+        ForeignDigest::from_bytes(&digest[1..]).unwrap_err(),
+    ] {
+        texts.error("DigestError", &error);
+    }
+    let digest = || ForeignDigest::from_bytes(&digest).unwrap();
+    let other = ForeignFormat::whole_token(ForeignHash::Sha256);
+    texts.error("ImportError", &ImportedKey::new(&other, digest(), request()).unwrap_err());
+    let public = ImportedKey::with_public_part(&foreign_format(), FOREIGN, digest(), request());
+    texts.error("ImportError", &public.unwrap_err());
+    let hint = imported().hint(FOREIGN.repeat(9));
+    texts.error("InvalidField", &hint.unwrap_err());
+}
+
+async fn imported_keys(texts: &Texts) {
+    let store = FaultyStore::over(MemoryStore::new());
+    let builder = Keyring::builder(policy(), peppers())
+        .environment("live")
+        .store(store.clone())
+        .audit(texts.clone())
+        .accept_imported(foreign_format());
+    texts.debug("KeyringBuilder", &builder);
+    let keyring = builder.build().unwrap();
+    let acme = keyring.create_empty_tenant("acme", "advanced").await.unwrap();
+    let builder = Verifier::builder(policy(), peppers()).accept_imported(foreign_format());
+    texts.debug("VerifierBuilder", &builder);
+    let authority = Authority::new(policy(), "live", &peppers()).unwrap();
+    let authority = authority.accept_imported(foreign_format()).unwrap();
+    texts.debug("Authority", &authority);
+    texts.debug("claims", &authority.claims(FOREIGN.as_bytes()));
+
+    texts.outcome("import", &acme.import(imported().hint(FOREIGN).unwrap()).await);
+    texts.outcome("import", &acme.import(imported()).await);
+    texts.outcome("import", &acme.import(imported()).await);
+    texts.outcome("verify", &keyring.verify(FOREIGN).await);
+    texts.outcome("verify", &keyring.verify(&FOREIGN[..39]).await);
+    texts.outcome("describe", &keyring.describe(FOREIGN).await);
+    texts.json("Description", &keyring.describe(FOREIGN).await.unwrap());
+    texts.outcome("search", &acme.search(FOREIGN).await);
+    texts.outcome("report", &keyring.report_leak(FOREIGN, "seen").await);
+    texts.outcome("verify", &keyring.verify(FOREIGN).await);
+    store.set_down(true);
+    texts.outcome("verify", &keyring.verify_as_of(FOREIGN, Freshness::Now).await);
+    store.set_down(false);
+    texts.outcome("revoke", &keyring.revoke(FOREIGN).await);
+    texts.outcome("verify", &keyring.verify(FOREIGN).await);
 }
 
 fn request() -> NewKey {
@@ -356,6 +438,20 @@ fn no_secret_of_a_token_is_in_any_text() {
     for token in tokens {
         assert_eq!(texts.leaks(&windows(secret(&token).as_bytes())), []);
     }
+}
+
+#[test]
+fn nothing_of_a_foreign_token_is_in_any_text() {
+    let texts = Texts::default();
+    drive(&texts);
+    let secret = &FOREIGN["sk_live_".len()..];
+    for hidden in [secret.as_bytes(), FOREIGN_PEPPER, &foreign_digest()] {
+        assert_eq!(texts.leaks(&windows(hidden)), []);
+    }
+    // A hint that holds it is one that somebody gave.
+    let hint = imported().hint(format!("…{}", &FOREIGN[20..])).unwrap();
+    texts.debug("ImportedKey", &hint);
+    assert!(!texts.leaks(&windows(secret.as_bytes())).is_empty());
 }
 
 #[test]

@@ -68,6 +68,8 @@ fn every_law_holds_for_its_corpus() {
     let decode = |bytes: &[u8]| KeyRecord::decode(bytes).ok();
     assert_eq!(failures("record", |data| laws::record(data, decode)), none);
     assert_eq!(failures("authorization", |data| laws::authorization(data, laws::verify)), none);
+    let import = |data: &[u8]| laws::import_digest(data, laws::digest, laws::claims);
+    assert_eq!(failures("import_digest", import), none);
 }
 
 #[test]
@@ -105,4 +107,18 @@ fn every_law_fails_for_a_planted_fault() {
     // White space around the token is trimmed.
     let verify = |value: &[u8]| laws::verify(value.trim_ascii());
     assert_ne!(failures("authorization", |data| laws::authorization(data, verify)), [""; 0]);
+
+    // White space around a digest is trimmed; and the short part of a token does not count.
+    let read = |text: &str| laws::digest(text.trim());
+    let import = |data: &[u8]| laws::import_digest(data, read, laws::claims);
+    assert_ne!(failures("import_digest", import), [""; 0]);
+    let claims = |presented: &[u8]| {
+        let mut presented = presented.to_vec();
+        if let Some((place, short)) = presented.get_mut(10..21).zip(laws::FOREIGN.get(10..21)) {
+            place.copy_from_slice(short.as_bytes());
+        }
+        laws::claims(&presented)
+    };
+    let import = |data: &[u8]| laws::import_digest(data, laws::digest, claims);
+    assert_ne!(failures("import_digest", import), [""; 0]);
 }

@@ -13,7 +13,7 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["authorization", "mac", "scope", "sync", "text", "time"],
     &["pepper", "tier", "token"],
-    &["policy", "record"],
+    &["import", "policy", "record"],
     &["authority", "decision", "seal", "store"],
     &["audit", "cache", "store/memory", "store/sql"],
     &["store/postgres", "store/sqlite"],

@@ -3,6 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
+use super::ImportError;
 use crate::{
     record::InvalidField,
     scope::{CatalogError, List, Scope},
@@ -59,6 +60,9 @@ pub enum ChangeError {
     /// The key belongs to another tenant.
     #[error("the key is of another tenant")]
     OtherTenant,
+    /// The key cannot be taken over from another system.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// No token could be made.
     #[error(transparent)]
     Mint(#[from] MintError),

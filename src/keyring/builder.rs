@@ -10,6 +10,7 @@ use rand_core::TryCryptoRng;
 use super::{Inner, Keyring, randomness::Randomness};
 use crate::{
     audit::AuditSink,
+    import::ForeignFormat,
     pepper::Peppers,
     policy::Policy,
     store::{AnyStore, KeyLookup, KeyStore},
@@ -80,6 +81,13 @@ impl KeyringBuilder {
     /// Who is told of what happens.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.verifier = self.verifier.audit(sink);
+        self
+    }
+
+    /// Accepts the tokens of keys that were imported from another system, too; see
+    /// [`VerifierBuilder::accept_imported`].
+    pub fn accept_imported(mut self, format: ForeignFormat) -> Self {
+        self.verifier = self.verifier.accept_imported(format);
         self
     }
 

@@ -7,6 +7,7 @@ use crate::{
     record::{InvalidField, TenantId},
     seal::Tampered,
     store::StoreError,
+    token::KeyId,
 };
 
 /// An operation was not done. Except after [`Unavailable`](Self::Unavailable), nothing was changed.
@@ -22,6 +23,10 @@ pub enum KeyringError {
     /// The tenant exists.
     #[error("tenant `{0}` exists already")]
     TenantExists(TenantId),
+    /// The foreign key was imported before, under this id, for this tenant or another one. It may
+    /// have been deleted since.
+    #[error("the foreign key was imported before, as key `{0}`")]
+    AlreadyImported(KeyId),
     /// The tenant holds as many keys as its tier allows.
     #[error("tenant `{tenant}` holds {held} of the {allowed} keys that tier `{tier}` allows")]
     QuotaExceeded {

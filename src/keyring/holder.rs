@@ -90,15 +90,26 @@ impl Keyring {
 
     /// The key of this token, read from the store.
     async fn possessed(&self, presented: &[u8]) -> Result<StoredKey, KeyringError> {
-        let claim = self.authority().check(presented).map_err(|_| KeyringError::Rejected)?;
-        let stored = self.store().lookup(claim.id()).await.map_err(KeyringError::of)?;
-        let stored = stored.filter(|stored| stored.key.id == claim.id());
-        let stored = stored.ok_or(KeyringError::Rejected)?;
-        if !stored.key.holds(&claim, self.now()) {
-            return Err(KeyringError::Rejected);
-        }
+        let stored = self.holding(presented).await?.ok_or(KeyringError::Rejected)?;
         self.check_key(&stored.key)?;
         Ok(stored)
+    }
+
+    /// The key of this token, whosever it is, as the store gives it. Its seal is not checked.
+    pub(super) async fn holding(
+        &self,
+        presented: &[u8],
+    ) -> Result<Option<StoredKey>, KeyringError> {
+        let claims = self.authority().claims(presented).unwrap_or_default();
+        for claim in claims {
+            let stored = self.store().lookup(claim.id()).await.map_err(KeyringError::of)?;
+            let stored = stored.filter(|stored| stored.key.id == claim.id());
+            let now = self.now();
+            if let Some(stored) = stored.filter(|stored| stored.key.holds(&claim, now)) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a tenant does with its own keys.
 
+mod import;
+
 use alloc::{string::String, vec::Vec};
 
 use super::{Keyring, KeyringError};
@@ -15,9 +17,9 @@ use crate::{
 
 /// The keys of one tenant, made by [`Keyring::tenant`].
 ///
-/// The key of another tenant cannot be reached through it: its id is one that does not exist. Who may
-/// have this handle is for the host to decide; what they can grant is bounded by the tenant's tier,
-/// and by [`granting_at_most`](Self::granting_at_most).
+/// The key of another tenant cannot be reached through it: its id is one that does not exist. Who
+/// may have this handle is for the host to decide; what they can grant is bounded by the tenant's
+/// tier, and by [`granting_at_most`](Self::granting_at_most).
 #[derive(Clone, Debug)]
 pub struct TenantKeys {
     keyring: Keyring,
@@ -83,31 +85,17 @@ impl TenantKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::QuotaExceeded`], [`KeyringError::NoTenant`], or [`KeyringError::Refused`] with
-    /// what cannot be granted.
+    /// [`KeyringError::QuotaExceeded`], [`KeyringError::NoTenant`], or [`KeyringError::Refused`]
+    /// with what cannot be granted.
     pub async fn issue(&self, request: NewKey) -> Result<IssuedKey, KeyringError> {
         // The tier may change between the reading and the counting, and the id may have been drawn
         // before by a process with the same randomness; then everything is done again.
         for _ in 0..MAX_RACES {
             let tenant = self.keyring.find_tenant(&self.tenant).await?;
-            let allowed = self.keyring.quota(&tenant)?;
             let issued = self.make(&tenant, request.clone())?;
-            let key = issued.key.clone();
-            match self.keyring.store().insert_key(key, tenant.version, allowed).await {
-                Ok(()) => {
-                    self.record_issued(&issued.key);
-                    return Ok(issued);
-                }
-                Err(StoreError::Conflict | StoreError::Exists) => {}
-                Err(StoreError::QuotaFull { held }) => {
-                    return Err(KeyringError::QuotaExceeded {
-                        tenant: tenant.id,
-                        tier: tenant.tier,
-                        allowed,
-                        held,
-                    });
-                }
-                Err(error) => return Err(KeyringError::of_tenant(error, &self.tenant)),
+            if self.insert(tenant, issued.key.clone()).await? == Inserted::Done {
+                self.record_issued(&issued.key);
+                return Ok(issued);
             }
         }
         Err(KeyringError::Conflict)
@@ -135,10 +123,15 @@ impl TenantKeys {
         &self,
         presented: impl AsRef<[u8]>,
     ) -> Result<KeyRecord, KeyringError> {
-        let claim = self.keyring.authority().check(presented.as_ref());
-        let claim = claim.map_err(|_| KeyringError::NoKey)?;
-        let key = self.find(claim.id()).await?;
-        if key.holds(&claim, self.keyring.now()) { Ok(key) } else { Err(KeyringError::NoKey) }
+        let claims = self.keyring.authority().claims(presented.as_ref()).unwrap_or_default();
+        for claim in claims {
+            match self.find(claim.id()).await {
+                Ok(key) if key.holds(&claim, self.keyring.now()) => return Ok(key),
+                Ok(_) | Err(KeyringError::NoKey) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(KeyringError::NoKey)
     }
 
     /// One page of the tenant's keys that match `query`.
@@ -160,10 +153,13 @@ impl TenantKeys {
         Ok(Page::of(keys, limit, KeyCursor::of))
     }
 
-    /// The tenant's keys that `text` finds: by a part of the name, hint or id, or by a full token. At
-    /// most 100.
+    /// The tenant's keys that `text` finds: by a part of the name, hint or id, or by a full token.
+    /// At most 100.
     ///
-    /// A text that holds more of a token than its public half is never sent to the store.
+    /// A text that holds more of a token than its public half is never sent to the store. Neither
+    /// is one that is the token of an imported key, or that begins with a foreign format's prefix
+    /// and has its form. Where a foreign format has no prefix, a token of it that nobody holds
+    /// cannot be told from any other text, and is searched for like one.
     ///
     /// # Errors
     ///
@@ -175,6 +171,9 @@ impl TenantKeys {
                 Err(KeyringError::NoKey) => Ok(Vec::new()),
                 Err(error) => Err(error),
             };
+        }
+        if let Some(found) = self.search_imported(text).await? {
+            return Ok(found);
         }
         Ok(self.list(&KeyQuery::all().containing(text)).await?.items)
     }
@@ -275,19 +274,42 @@ impl TenantKeys {
     pub(super) fn make(
         &self,
         tenant: &TenantRecord,
-        mut request: NewKey,
+        request: NewKey,
     ) -> Result<IssuedKey, KeyringError> {
+        let request = self.on_behalf(request)?;
+        let now = self.keyring.now();
+        let mut randomness = self.keyring.randomness();
+        let (key, token) =
+            self.keyring.authority().issue(tenant, request, now, &mut *randomness)?;
+        Ok(IssuedKey { key, token })
+    }
+
+    /// `request` by whoever acts, within what they can pass on.
+    fn on_behalf(&self, mut request: NewKey) -> Result<NewKey, KeyringError> {
         if !self.keyring.actor.is_empty() {
             request = request.created_by(String::from(&*self.keyring.actor))?;
         }
         if let Some(granter) = self.granter {
             request = request.granted_by(granter);
         }
-        let now = self.keyring.now();
-        let mut randomness = self.keyring.randomness();
-        let (key, token) =
-            self.keyring.authority().issue(tenant, request, now, &mut *randomness)?;
-        Ok(IssuedKey { key, token })
+        Ok(request)
+    }
+
+    /// Adds `key` as long as `tenant` is as it was read and its quota allows it.
+    async fn insert(&self, tenant: TenantRecord, key: KeyRecord) -> Result<Inserted, KeyringError> {
+        let allowed = self.keyring.quota(&tenant)?;
+        match self.keyring.store().insert_key(key, tenant.version, allowed).await {
+            Ok(()) => Ok(Inserted::Done),
+            Err(StoreError::Conflict) => Ok(Inserted::Raced),
+            Err(StoreError::Exists) => Ok(Inserted::Exists),
+            Err(StoreError::QuotaFull { held }) => Err(KeyringError::QuotaExceeded {
+                tenant: tenant.id,
+                tier: tenant.tier,
+                allowed,
+                held,
+            }),
+            Err(error) => Err(KeyringError::of_tenant(error, &self.tenant)),
+        }
     }
 
     pub(super) fn record_issued(&self, key: &KeyRecord) {
@@ -325,6 +347,16 @@ impl TenantKeys {
         }
         Err(KeyringError::Conflict)
     }
+}
+
+/// What became of a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inserted {
+    Done,
+    /// The tenant was changed in the meantime.
+    Raced,
+    /// The id is or was in use.
+    Exists,
 }
 
 /// How often an operation is tried that others get ahead of.

@@ -33,6 +33,7 @@ pub struct KeyRecord {
     pub(crate) rotated_at: Option<Timestamp>,
     pub(crate) version: u64,
     pub(crate) hint: String,
+    pub(crate) imported: bool,
     last_used: Option<Timestamp>,
     seal: Sealed,
 }
@@ -52,6 +53,7 @@ pub(crate) struct Draft {
     pub(crate) id: KeyId,
     pub(crate) tenant: TenantId,
     pub(crate) digest: Digest,
+    pub(crate) imported: bool,
     pub(crate) hint: String,
     pub(crate) name: String,
     pub(crate) scopes: Vec<Scope>,
@@ -84,6 +86,7 @@ impl KeyRecord {
             rotated_at: None,
             version: 1,
             hint: draft.hint,
+            imported: draft.imported,
             last_used: None,
             seal: Sealed(Seal::NONE),
         }
@@ -160,8 +163,14 @@ impl KeyRecord {
         self.version
     }
 
+    /// Whether its present secret was made by another system, and taken over by its digest. The next
+    /// rotation ends that.
+    pub fn imported(&self) -> bool {
+        self.imported
+    }
+
     /// The masked token, such as `mm_live_7Kf3…r8Mu`: enough to recognize it, useless for anything
-    /// else.
+    /// else. Of an imported key, what is known of its token.
     pub fn hint(&self) -> &str {
         &self.hint
     }
@@ -262,6 +271,7 @@ impl KeyRecord {
         writer.option(self.rotated_at, Writer::time);
         writer.u64(self.version);
         writer.str(&self.hint);
+        writer.bool(self.imported);
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -296,6 +306,7 @@ impl KeyRecord {
             rotated_at: reader.option(Reader::time)?,
             version: reader.u64()?,
             hint: reader.string()?,
+            imported: reader.bool()?,
             last_used: None,
             seal: Sealed(Seal::read(&mut reader)?),
         };
@@ -325,11 +336,12 @@ impl serde::Serialize for KeyRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
 
-        let mut key = serializer.serialize_struct("Key", 15)?;
+        let mut key = serializer.serialize_struct("Key", 16)?;
         key.serialize_field("id", &self.id)?;
         key.serialize_field("tenant", &self.tenant)?;
         key.serialize_field("name", &self.name)?;
         key.serialize_field("hint", &self.hint)?;
+        key.serialize_field("imported", &self.imported)?;
         key.serialize_field("scopes", &self.scopes)?;
         key.serialize_field("labels", &self.labels)?;
         key.serialize_field("enabled", &self.enabled)?;

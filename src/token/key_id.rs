@@ -18,6 +18,28 @@ impl KeyId {
         alphabet::is_alphanumeric(&bytes).then_some(Self(bytes))
     }
 
+    /// The id in `slot` whose other characters follow from `random`, two bytes for each. No branch
+    /// or index depends on any of them.
+    ///
+    /// No character is more likely than another by more than one part in a thousand.
+    pub(crate) fn derived(slot: u8, random: &[u8; 30]) -> Self {
+        let others = random.as_chunks().0.iter().map(|pair| {
+            // INVARIANT: below 62, so the character is alphanumeric.
+            (u64::from(u16::from_be_bytes(*pair)) * 62) >> 16
+        });
+        let mut bits = [0; 2];
+        for (place, value) in core::iter::once(slot.into()).chain(others).enumerate() {
+            if let Some(bits) = bits.get_mut(place / alphabet::WIDTH) {
+                *bits = *bits << 6 | value;
+            }
+        }
+        let mut id = [0; 16];
+        for (characters, bits) in id.chunks_exact_mut(alphabet::WIDTH).zip(bits) {
+            characters.copy_from_slice(&alphabet::write(bits));
+        }
+        Self(id)
+    }
+
     /// The characters.
     #[inline]
     pub fn as_bytes(&self) -> &[u8; 16] {
@@ -100,5 +122,22 @@ mod tests {
             assert_eq!(slot_of(character_of(slot)), Some(slot));
         }
         assert_eq!((0..=u8::MAX).filter_map(slot_of).count(), 62);
+    }
+
+    #[test]
+    fn every_derived_id_is_an_id_in_its_slot() {
+        for pair in 0..=u16::MAX {
+            let [a, b] = pair.to_be_bytes();
+            let mut random = [0xff; 30];
+            random[..2].copy_from_slice(&[a, b]);
+            random[28..].copy_from_slice(&[a, b]);
+            let slot = a % 62;
+            let id = KeyId::derived(slot, &random);
+            assert_eq!(id.slot(), slot);
+            assert_eq!(id.as_str().parse(), Ok(id));
+            // The characters stand in the order of the bytes.
+            let expected = character_of(u8::try_from((u32::from(pair) * 62) >> 16).unwrap());
+            assert_eq!((id.0[1], id.0[2], id.0[15]), (expected, b'9', expected));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Putting a verifier together.
 
-use alloc::{string::String, sync::Arc};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use super::{Shared, Verifier, sources::Sources};
@@ -8,6 +8,7 @@ use crate::{
     audit::AuditSink,
     authority::Authority,
     cache::{Cache, Flights, Uses},
+    import::{ForeignFormat, ForeignFormatError},
     pepper::Peppers,
     policy::Policy,
     store::{AnyLookup, AnyStore, KeyLookup},
@@ -29,6 +30,7 @@ pub struct VerifierBuilder {
     max_lag: Option<Duration>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
+    foreign: Vec<ForeignFormat>,
     capacity: usize,
     max_staleness: Duration,
 }
@@ -51,6 +53,7 @@ impl VerifierBuilder {
             max_lag: None,
             clock: Arc::new(SystemClock),
             audit: None,
+            foreign: Vec::new(),
             capacity: Self::DEFAULT_CAPACITY,
             max_staleness: Self::DEFAULT_MAX_STALENESS,
         }
@@ -91,6 +94,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Accepts the tokens of keys that were imported from another system, too; see
+    /// [`import`](crate::import). Of several formats, each is one more that a made-up token may fit.
+    pub fn accept_imported(mut self, format: ForeignFormat) -> Self {
+        self.foreign.push(format);
+        self
+    }
+
     /// The most keys that the cache holds, rounded up to a multiple of 64, each in less than 200
     /// bytes. 0 is without a cache.
     pub fn cache_capacity(mut self, keys: usize) -> Self {
@@ -116,8 +126,12 @@ impl VerifierBuilder {
         if self.max_staleness > Self::LONGEST_MAX_STALENESS {
             return Err(BuildError::MaxStaleness(self.max_staleness));
         }
+        let mut authority = Authority::new(self.policy, &environment, &self.peppers)?;
+        for format in self.foreign {
+            authority = authority.accept_imported(format)?;
+        }
         Ok(Verifier(Arc::new(Shared {
-            authority: Authority::new(self.policy, &environment, &self.peppers)?,
+            authority,
             clock: self.clock,
             cache: Cache::new(self.capacity, self.max_staleness),
             uses: Uses::default(),
@@ -133,6 +147,7 @@ impl fmt::Debug for VerifierBuilder {
         f.debug_struct("VerifierBuilder")
             .field("environment", &self.environment)
             .field("peppers", &self.peppers)
+            .field("foreign", &self.foreign)
             .field("capacity", &self.capacity)
             .field("max_staleness", &self.max_staleness)
             .finish_non_exhaustive()
@@ -152,6 +167,9 @@ pub enum BuildError {
     /// No token can be of this issuer and environment.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// A foreign format cannot be told from keyway's own tokens.
+    #[error(transparent)]
+    Foreign(#[from] ForeignFormatError),
     /// The staleness bound is longer than a day.
     #[error("the staleness bound is {0:?}, and at most a day is allowed")]
     MaxStaleness(Duration),

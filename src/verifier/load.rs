@@ -27,17 +27,31 @@ pub(super) enum LoadError {
 }
 
 impl Shared {
-    /// The key `id`, read after this call began, or by a load under way that nothing has fenced off.
+    /// The key `id`, read after this call began, or by a load under way that nothing has fenced
+    /// off.
     pub(super) async fn load(
         self: &Arc<Self>,
         id: KeyId,
         freshness: Freshness,
         moment: Moment,
     ) -> Loaded {
+        self.load_noting(id, freshness, moment, true).await
+    }
+
+    /// As [`load`](Self::load). That the key does not exist is noted in the cache only if it
+    /// `may_be_cached`: everybody can make up a foreign token, and each note costs some other
+    /// cached key its place.
+    pub(super) async fn load_noting(
+        self: &Arc<Self>,
+        id: KeyId,
+        freshness: Freshness,
+        moment: Moment,
+        may_be_cached: bool,
+    ) -> Loaded {
         let ticket = self.cache.ticket(id, moment);
         let shared = Arc::clone(self);
         let lookup = self.sources.lookup(id, moment, freshness == Freshness::Now);
-        let begin = move || async move { shared.read(&lookup, id, ticket).await };
+        let begin = move || async move { shared.read(&lookup, id, ticket, may_be_cached).await };
         match freshness {
             Freshness::Now => begin().await,
             Freshness::Cached => {
@@ -47,12 +61,20 @@ impl Shared {
         }
     }
 
-    async fn read(&self, lookup: &AnyLookup, id: KeyId, ticket: Ticket) -> Loaded {
+    async fn read(
+        &self,
+        lookup: &AnyLookup,
+        id: KeyId,
+        ticket: Ticket,
+        may_be_cached: bool,
+    ) -> Loaded {
         let stored = match lookup.lookup(id).await {
             Ok(Some(stored)) if stored.key.id() == id => stored,
             Ok(_) => {
                 // Whatever was loaded of it before is out of date.
-                self.cache.invalidate_key(id);
+                if may_be_cached {
+                    self.cache.invalidate_key(id);
+                }
                 return Ok(None);
             }
             Err(error) => return Err(LoadError::Store(Arc::new(error))),
@@ -73,8 +95,8 @@ impl Shared {
     }
 
     /// Ends the secret before the last rotation, since its successor has been used. What fails here
-    /// is tried again at the next use, and the deadline holds in any case. One caller at a time waits
-    /// for it, however long the store takes.
+    /// is tried again at the next use, and the deadline holds in any case. One caller at a time
+    /// waits for it, however long the store takes.
     pub(super) async fn end_overlap(&self, principal: &Principal, claim: &Claim) {
         let _release = OnDrop(|| principal.release_overlap());
         let Some(store) = self.sources.store() else { return };

@@ -6,6 +6,7 @@
 //! is made known is whether the tag is right and whether the digest is, and each is one branch. So
 //! their number is known, and any other report is a leak.
 
+mod imported;
 mod valgrind;
 
 use std::{
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         subjects(&mut report, &world, &format!("proof/{prefix}"), by_proof);
     }
     controls(&mut report, &World::new("mm", "live"));
+    imported::subjects(&mut report);
     if report.failures == 0 {
         ExitCode::SUCCESS
     } else {
@@ -213,8 +215,16 @@ fn controls(report: &mut Report, world: &World) {
 
 /// What `path` answers to `value`, and how many reports there were until the answer was known.
 fn count(value: &[u8], path: impl FnOnce(&[u8]) -> bool) -> (bool, usize) {
+    count_behind(value.len() - UNDEFINED, value, path)
+}
+
+/// As [`count`], with all undefined but so many bytes from the front.
+fn count_behind(
+    public: usize,
+    value: &[u8],
+    path: impl FnOnce(&[u8]) -> bool,
+) -> (bool, usize) {
     let mut value = value.to_vec();
-    let public = value.len() - UNDEFINED;
     valgrind::make_undefined(&mut value[public..]);
     let before = valgrind::reports();
     let mut answer = [u8::from(black_box(path(black_box(&value))))];

@@ -1,0 +1,186 @@
+//! The path of a token that another system made.
+//!
+//! Its id here follows from the whole token by an HMAC under the pepper, so it is undefined too. It
+//! is as public as any id from there on: whether it is the record's is one branch, and whether the
+//! digest is, one more.
+
+use std::sync::Arc;
+
+use keyway::{
+    authority::{Authority, ImportedKey, NewKey},
+    authorization::bearer_token,
+    decision::{ResolvedKey, decide},
+    import::{ForeignDigest, ForeignFormat, ForeignHash},
+    pepper::Pepper,
+    policy::Policy,
+    record::TenantRecord,
+    scope::ScopeCatalog,
+    tier::Tier,
+    time::Timestamp,
+    token::{Claim, Rejection},
+};
+
+use super::{Report, count_behind};
+
+/// An opaque token is secret from its first byte. Whether it begins with keyway's prefix is one
+/// branch.
+const OWN_PREFIX: usize = 1;
+/// One branch tells whether the id is the record's.
+const ID: usize = 1;
+/// One more tells whether the digest is.
+const ID_AND_DIGEST: usize = 2;
+
+/// How a token is digested, and how many bytes from its front are public.
+struct Subject {
+    name: &'static str,
+    /// What the other system kept of the token.
+    digest: &'static str,
+    format: fn() -> ForeignFormat,
+    token: &'static [u8],
+    public: usize,
+    /// What the path to the claim may report.
+    claims: usize,
+}
+
+const OPAQUE: &[u8] = b"q7Yx0vFz-2mKp9_LrT4wNcB6sHd8eGuA3jVtPoXiMn5";
+const PREFIXED: &[u8] = b"mycompany_CEUsS4psCmc_BddpcwWyCT3EkDjHSSTRaSK1dxtuQgbjb";
+
+const SUBJECTS: [Subject; 5] = [
+    Subject {
+        name: "sha256_of_all",
+        digest: "c6bd18bfe585cd88014627e507961b4664923c4d104e0dd0f9ab81c2dbafe095",
+        format: || ForeignFormat::whole_token(ForeignHash::Sha256),
+        token: OPAQUE,
+        public: 0,
+        claims: OWN_PREFIX,
+    },
+    Subject {
+        name: "sha512_of_all",
+        digest: "58b29e93ce010dab32821bb2046a444cc65efb869b8783169120845f399de27b\
+                 61720061f1d402e5bca31e89866bb9b88ceae7eab835e08fdecef3747bdc2c24",
+        format: || ForeignFormat::whole_token(ForeignHash::Sha512),
+        token: OPAQUE,
+        public: 0,
+        claims: OWN_PREFIX,
+    },
+    Subject {
+        name: "hmac_sha256_of_all",
+        digest: "7d2df6daef66a3936cf15ecbab6c174daeb9970e160dded4a28d9fef5fbfa37f",
+        format: || ForeignFormat::whole_token(ForeignHash::Sha256).keyed(b"key").unwrap(),
+        token: OPAQUE,
+        public: 0,
+        claims: OWN_PREFIX,
+    },
+    Subject {
+        name: "hmac_sha512_of_all",
+        digest: "78bc6152540cf082c1ea1365068766b5d2a86cc2536e874f21838990f02ccdee\
+                 78fa926bc134e14ae3a8428c678770405aa77cdff89347d1bd14061dfd32ae01",
+        format: || ForeignFormat::whole_token(ForeignHash::Sha512).keyed(b"key").unwrap(),
+        token: OPAQUE,
+        public: 0,
+        claims: OWN_PREFIX,
+    },
+    Subject {
+        name: "prefixed_api_key",
+        digest: "0f01ab6e0833f280b73b2b618c16102d91c0b7c585d42a080d6e6603239a8bee",
+        format: || ForeignFormat::prefixed_api_key("mycompany").unwrap(),
+        token: PREFIXED,
+        public: 22,
+        claims: 0,
+    },
+];
+
+pub fn subjects(report: &mut Report) {
+    for subject in &SUBJECTS {
+        let world = World::new(subject);
+        let name = |what: &str| format!("{what}/imported/{}", subject.name);
+        let count =
+            |path: &dyn Fn(&[u8]) -> bool| count_behind(subject.public, subject.token, path);
+
+        let (is_one, reports) = count(&|token| world.claims(token).is_ok_and(|all| all.len() == 1));
+        report.subject(&name("claims"), reports, &(subject.claims..=subject.claims));
+        report.require(is_one, "the token makes one claim");
+
+        let (accepted, reports) = count(&|token| world.accepts(&world.right, token));
+        let expected = subject.claims + ID_AND_DIGEST;
+        report.subject(&name("right"), reports, &(expected..=expected));
+        report.require(accepted, "the answer to the last subject is wrong");
+
+        let (accepted, reports) = count(&|token| world.accepts(&world.other, token));
+        let expected = subject.claims + ID;
+        report.subject(&name("another_key"), reports, &(expected..=expected));
+        report.require(!accepted, "the answer to the last subject is wrong");
+
+        // What would be a leak beside the hash.
+        let (_, reports) = count(&|token| {
+            let looks_right = token[subject.public..].iter().all(u8::is_ascii_graphic);
+            looks_right && world.claims(token).is_ok()
+        });
+        report.control(&name("claims_behind_a_check"), reports.saturating_sub(subject.claims));
+        let (_, reports) = count(&|token| {
+            let separators = token.iter().filter(|byte| **byte == b'_');
+            separators.count() < 9 && world.claims(token).is_ok()
+        });
+        report.control(&name("separators_of_all"), reports.saturating_sub(subject.claims));
+    }
+    // Behind a public part that is as long as what a field begins with, the field says nothing
+    // either.
+    let field = [b"Bearer ", PREFIXED].concat();
+    let (_, reports) = count_behind(7 + 22, &field, |field| bearer_token(field).is_ok());
+    report.subject("bearer_token/imported/prefixed_api_key", reports, &(0..=0));
+}
+
+/// The key of the token, and another one.
+struct World {
+    authority: Authority,
+    now: Timestamp,
+    right: Arc<ResolvedKey>,
+    other: Arc<ResolvedKey>,
+}
+
+impl World {
+    fn new(subject: &Subject) -> Self {
+        let policy = Policy::new("mm", ScopeCatalog::new([]).unwrap(), Tier::built_in()).unwrap();
+        let pepper = Pepper::from_bytes(&[7; 32]).unwrap();
+        let authority = Authority::new(policy, "live", &pepper.into()).unwrap();
+        let authority = authority.accept_imported((subject.format)()).unwrap();
+        let now = Timestamp::from_millis(1_767_225_600_000).unwrap();
+        let tenant = authority.create_tenant("acme".parse().unwrap(), "lite", now).unwrap();
+        let other = subject.digest.replace('0', "1");
+        Self {
+            right: key(&authority, &tenant, subject, subject.digest, now),
+            other: key(&authority, &tenant, subject, &other, now),
+            authority,
+            now,
+        }
+    }
+
+    #[inline(never)]
+    fn claims(&self, token: &[u8]) -> Result<Vec<Claim>, Rejection> {
+        self.authority.claims(token)
+    }
+
+    #[inline(never)]
+    fn accepts(&self, key: &Arc<ResolvedKey>, token: &[u8]) -> bool {
+        let claims = self.claims(token).unwrap_or_default();
+        claims.iter().any(|claim| decide(claim, key, self.now).is_ok())
+    }
+}
+
+fn key(
+    authority: &Authority,
+    tenant: &TenantRecord,
+    subject: &Subject,
+    digest: &str,
+    now: Timestamp,
+) -> Arc<ResolvedKey> {
+    let (format, digest) = ((subject.format)(), ForeignDigest::from_hex(digest).unwrap());
+    let request = NewKey::named("ERP nightly sync");
+    let key = if subject.public == 0 {
+        ImportedKey::new(&format, digest, request)
+    } else {
+        ImportedKey::with_public_part(&format, "CEUsS4psCmc", digest, request)
+    };
+    let key = authority.import(tenant, key.unwrap(), now).unwrap();
+    Arc::new(authority.resolve(&key, tenant).unwrap())
+}
