@@ -16,6 +16,7 @@ pub use crate::text::TextProblem;
 use crate::{
     text::{self, Reader, Writer},
     time::Timestamp,
+    token::KeyId,
 };
 
 /// The id of a tenant, as the host gives it: a customer number, a slug, a UUID.
@@ -181,16 +182,34 @@ impl InvalidField {
 }
 
 /// The bytes are not those of a record, or what a store keeps beside them contradicts them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bytes are not a {what} record of a version that is known here")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     what: &'static str,
+    key: Option<KeyId>,
 }
 
 impl DecodeError {
-    /// What a store keeps beside a record of this kind says something else than the record.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, key: None }
+    }
+
+    /// The row that is at fault, by the id that it stands under.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(crate) fn inconsistent(what: &'static str) -> Self {
-        Self { what }
+    pub(crate) fn of_key(self, id: Option<KeyId>) -> Self {
+        Self { key: id, ..self }
+    }
+
+    /// The key whose row is at fault, if a store could tell. Its tenant can delete it.
+    pub fn key(&self) -> Option<KeyId> {
+        self.key
     }
 }
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the bytes are not a {} record of a version that is known here", self.what)?;
+        self.key.map_or(Ok(()), |key| write!(f, " (key {key})"))
+    }
+}
+
+impl core::error::Error for DecodeError {}

@@ -209,6 +209,7 @@ on_both! {
     no_rows_can_be_swapped
     no_row_can_be_invented
     only_the_seal_stands_in_the_way
+    a_row_that_cannot_be_read_can_be_deleted
     the_last_use_decides_nothing
 }
 
@@ -364,6 +365,18 @@ async fn only_the_seal_stands_in_the_way(world: World) {
     *unsealed.last_mut().unwrap() ^= 1;
     world.set("keys", &acme.id(), "record", &world.intruder.bytes(&unsealed)).await;
     assert!(world.is_found_out(acme).await);
+}
+
+/// A row that cannot be read is in the way of its tenant's list until it is deleted, which takes no
+/// more than its id.
+async fn a_row_that_cannot_be_read_can_be_deleted(world: World) {
+    let acme = &world.acme;
+    world.set("keys", &acme.id(), "record", &world.intruder.bytes(b"noise")).await;
+    let error = acme.tenant.list(&KeyQuery::all()).await.unwrap_err();
+    let told = common::chain(&error).join(": ");
+    assert!(told.contains(acme.key.id().as_str()), "{told}");
+    acme.tenant.delete(acme.key.id()).await.unwrap();
+    assert!(acme.tenant.list(&KeyQuery::all()).await.unwrap().items.is_empty());
 }
 
 /// The one column that no seal covers.

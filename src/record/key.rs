@@ -237,7 +237,7 @@ impl KeyRecord {
     /// [`DecodeError`] if the bytes are anything else. That they are unchanged is checked later, by
     /// their seal.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::read(bytes).ok_or(DecodeError { what: "key" })
+        Self::read(bytes).ok_or(DecodeError::new("key"))
     }
 
     fn write(&self, writer: &mut Writer) {

@@ -82,7 +82,7 @@ impl TenantRecord {
     /// [`DecodeError`] if the bytes are anything else. That they are unchanged is checked later, by
     /// their seal.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::read(bytes).ok_or(DecodeError { what: "tenant" })
+        Self::read(bytes).ok_or(DecodeError::new("tenant"))
     }
 
     fn write(&self, writer: &mut Writer) {

@@ -80,15 +80,24 @@ pub(super) struct KeyRow<'r> {
 
 impl KeyRow<'_> {
     pub(super) fn decode(&self) -> Result<KeyRecord, StoreError> {
-        let key = KeyRecord::decode(self.record)?;
+        let key = KeyRecord::decode(self.record).map_err(|error| error.of_key(self.named()))?;
         let is_consistent = key.id.as_bytes() == self.id
             && key.tenant.as_str().as_bytes() == self.tenant
             && key.created_at.as_millis() == self.created_at
             && key.version.cast_signed() == self.version;
         if !is_consistent {
-            return Err(DecodeError::inconsistent("key").into());
+            return Err(self.inconsistent());
         }
         Ok(key.with_last_used(self.last_used.map(Timestamp::saturating_from_millis)))
+    }
+
+    /// Somebody else has written to the row.
+    fn inconsistent(&self) -> StoreError {
+        DecodeError::new("key").of_key(self.named()).into()
+    }
+
+    fn named(&self) -> Option<KeyId> {
+        KeyId::from_bytes(self.id.try_into().ok()?)
     }
 }
 
@@ -105,7 +114,7 @@ impl TenantRow<'_> {
         let tenant = TenantRecord::decode(self.record)?;
         let is_consistent = tenant.id.as_str().as_bytes() == self.id
             && tenant.version.cast_signed() == self.version;
-        if is_consistent { Ok(tenant) } else { Err(DecodeError::inconsistent("tenant").into()) }
+        if is_consistent { Ok(tenant) } else { Err(DecodeError::new("tenant").into()) }
     }
 }
 
@@ -114,7 +123,7 @@ pub(super) fn stored(
     key: &KeyRow<'_>,
     tenant: Option<&TenantRow<'_>>,
 ) -> Result<StoredKey, StoreError> {
-    let tenant = tenant.ok_or_else(|| DecodeError::inconsistent("key"))?;
+    let tenant = tenant.ok_or_else(|| key.inconsistent())?;
     Ok(StoredKey { key: key.decode()?, tenant: tenant.decode()? })
 }
 
