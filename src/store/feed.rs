@@ -11,7 +11,8 @@ use crate::{record::TenantId, token::KeyId};
 /// without. [`Verifier::follow`](crate::verifier::Verifier::follow) drives one.
 pub trait ChangeFeed: Send + 'static {
     /// Waits for the next change. A feed that is cut connects again by itself, and says
-    /// [`Change::Gap`] once it has; `None` ends it for good.
+    /// [`Change::Gap`] once it has; until then the staleness bound is all that there is. `None` ends
+    /// it for good.
     fn next(&mut self) -> impl Future<Output = Option<Change>> + Send;
 }
 

@@ -6,7 +6,7 @@ use sqlx::{
     Executor,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{PostgresStore, run::backoff};
 use crate::{
@@ -17,16 +17,22 @@ use crate::{
 
 /// Tells what other nodes change in a [`PostgresStore`], made by [`PostgresStore::feed`].
 ///
-/// It listens on one connection, tries it once a second, and connects again when it is cut. Each time
-/// it says [`Change::Gap`] twice: when it finds out, and when it listens again.
+/// It listens on one connection of its own, tries it once a second, and connects again when it is
+/// cut. Each time that it begins to listen it says [`Change::Gap`].
 #[derive(Debug)]
 pub struct PostgresFeed {
     store: PostgresStore,
-    listener: Option<PgListener>,
+    listener: Option<Listener>,
     failures: u32,
 }
 
-/// How often the connection is tried while nothing comes.
+#[derive(Debug)]
+struct Listener {
+    connection: PgListener,
+    next_beat: Instant,
+}
+
+/// How often the connection is tried, and the clock set that tells replicas how far behind they are.
 const BEAT: Duration = Duration::from_secs(1);
 
 impl PostgresFeed {
@@ -34,7 +40,7 @@ impl PostgresFeed {
         Self { store, listener: None, failures: 0 }
     }
 
-    async fn listen(&self) -> Result<PgListener, sqlx::Error> {
+    async fn listen(&self) -> Result<Listener, sqlx::Error> {
         // A pool of its own, so that a connection that hangs takes none from those who verify; and
         // with the options that the other pool has by now, which may have followed a failover.
         let options = (*self.store.0.pool.connect_options()).clone();
@@ -43,24 +49,26 @@ impl PostgresFeed {
             .max_lifetime(None)
             .idle_timeout(None)
             .connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener.eager_reconnect(false);
-        listener.listen(&self.store.0.schema.channel()).await?;
-        Ok(listener)
+        let mut connection = PgListener::connect_with(&pool).await?;
+        connection.eager_reconnect(false);
+        connection.listen(&self.store.0.schema.channel()).await?;
+        Ok(Listener { connection, next_beat: Instant::now() })
     }
 
     /// Waits for a change on the connection. Without one it is cut.
-    async fn receive(&self, listener: &mut PgListener) -> Option<Change> {
+    async fn receive(&self, listener: &mut Listener) -> Option<Change> {
         loop {
-            match timeout(BEAT, listener.try_recv()).await {
+            let received = timeout_at(listener.next_beat, listener.connection.try_recv());
+            match received.await {
                 Ok(Ok(Some(notification))) => {
                     return Some(parse(notification.payload()).unwrap_or(Change::Gap));
                 }
                 Ok(Ok(None) | Err(_)) => return None,
-                // Nothing came, or nothing comes through.
                 Err(_) => {
-                    let beat = listener.execute(sqlx::query(&self.store.0.statements.beat));
+                    let beat = sqlx::query(&self.store.0.statements.beat);
+                    let beat = listener.connection.execute(beat);
                     timeout(self.store.0.time_limit.min(BEAT), beat).await.ok()?.ok()?;
+                    listener.next_beat = Instant::now() + BEAT;
                 }
             }
         }
@@ -69,12 +77,11 @@ impl PostgresFeed {
 
 impl ChangeFeed for PostgresFeed {
     async fn next(&mut self) -> Option<Change> {
-        if let Some(mut listener) = self.listener.take() {
-            if let Some(change) = self.receive(&mut listener).await {
-                self.listener = Some(listener);
-                return Some(change);
-            }
-            return Some(Change::Gap);
+        if let Some(mut listener) = self.listener.take()
+            && let Some(change) = self.receive(&mut listener).await
+        {
+            self.listener = Some(listener);
+            return Some(change);
         }
         loop {
             if let Ok(Ok(listener)) = timeout(self.store.0.time_limit, self.listen()).await {
