@@ -193,15 +193,3 @@ fn uses_are_flushed_at_intervals_until_the_keyring_is_gone() {
     slept.store(1, SeqCst);
     assert!(poll(&mut flushing).is_ready());
 }
-
-#[test]
-fn a_flush_is_one_call_of_the_store_for_ten_thousand_keys() {
-    let world = World::new();
-    let held: Vec<_> = (0..30).map(|number| world.tenant_with_key(&format!("t{number}"))).collect();
-    for held in &held {
-        block_on(world.keyring.verify(&*held.token)).unwrap();
-    }
-    assert_eq!(world.store.calls("record_uses"), 0);
-    assert_eq!(block_on(world.keyring.flush_uses()).unwrap(), 30);
-    assert_eq!(world.store.calls("record_uses"), 1);
-}
