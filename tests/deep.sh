@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What takes longer than every change can wait for: more random cases, longer fuzzing, all figures.
+# What takes longer than every change can wait for: more random cases, longer fuzzing, thousands of
+# killed processes, all figures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,3 +14,4 @@ for target in $(cargo +nightly fuzz list); do
 done
 cargo bench --bench ratios
 cargo run --release --manifest-path benches/peers/Cargo.toml
+KEYWAY_LONG=1 cargo test --release --all-features --test processes -- --nocapture --test-threads=1

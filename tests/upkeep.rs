@@ -193,3 +193,29 @@ fn uses_are_flushed_at_intervals_until_the_keyring_is_gone() {
     slept.store(1, SeqCst);
     assert!(poll(&mut flushing).is_ready());
 }
+
+#[test]
+fn a_flush_waits_for_the_one_before_it() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    block_on(world.keyring.verify(&*held.token)).unwrap();
+    world.store.hold("record_uses");
+    let mut first = Box::pin(world.keyring.flush_uses());
+    let mut second = Box::pin(world.keyring.flush_uses());
+    assert!(poll(&mut first).is_pending());
+    // Were it to say that there is nothing to write, a service could end before it is written.
+    assert!(poll(&mut second).is_pending());
+    world.store.release("record_uses");
+    assert_eq!(block_on(first).unwrap(), 1);
+    assert_eq!(block_on(second).unwrap(), 0);
+
+    // Who gives up hands its uses and its turn to the next.
+    world.clock.advance(HOUR);
+    block_on(world.keyring.verify(&*held.token)).unwrap();
+    world.store.hold("record_uses");
+    let mut given_up = Box::pin(world.keyring.flush_uses());
+    assert!(poll(&mut given_up).is_pending());
+    drop(given_up);
+    world.store.release("record_uses");
+    assert_eq!(block_on(world.keyring.flush_uses()).unwrap(), 1);
+}

@@ -12,7 +12,11 @@ use crate::{store::KeyUse, time::Timestamp, token::KeyId};
 const MAX_PENDING: usize = 1 << 20;
 
 #[derive(Default)]
-pub(crate) struct Uses(Mutex<Pending>);
+pub(crate) struct Uses {
+    pending: Mutex<Pending>,
+    /// Held while uses are being written, so that who finds none to write knows that all were.
+    flushing: futures_util::lock::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Pending {
@@ -50,8 +54,13 @@ impl Uses {
         core::mem::take(&mut self.pending().lost)
     }
 
+    /// Waits until nobody else writes uses.
+    pub(crate) async fn flushing(&self) -> impl Drop + '_ {
+        self.flushing.lock().await
+    }
+
     fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,13 +18,15 @@ impl Keyring {
     /// number. Call it every minute or so ([`flush_uses_every`](Self::flush_uses_every) does), and
     /// before the service stops.
     ///
-    /// Verification never waits for it. What a crash leaves unwritten is lost.
+    /// Verification never waits for it; a second call waits for the first, so that all that was used
+    /// before it is written when it returns. What a crash leaves unwritten is lost.
     ///
     /// # Errors
     ///
     /// [`KeyringError::Unavailable`]. What was not written is kept for the next call.
     pub async fn flush_uses(&self) -> Result<usize, KeyringError> {
         let shared = self.shared();
+        let _flushing = shared.uses.flushing().await;
         let lost = shared.uses.take_lost();
         if lost > 0 {
             shared.record(self.now(), "", None, None, AuditKind::UsesLost(lost));

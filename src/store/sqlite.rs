@@ -29,7 +29,8 @@ use crate::{
 /// What is acknowledged outlasts a crash and a loss of power: the database is in WAL mode, and every
 /// commit waits for the disk. Any number of processes on one machine may open one file, which must
 /// not be on a network file system. Each method is one transaction on a connection's own thread, so
-/// it is done as a whole whatever becomes of its future, and needs no runtime.
+/// it is done as a whole whatever becomes of its future, and needs no runtime. The connections close
+/// shortly after the last clone is dropped.
 ///
 /// A node hears of another process's changes within the
 /// [staleness bound](crate::verifier::VerifierBuilder::max_staleness).

@@ -7,6 +7,7 @@
 
 use std::{
     env, fs,
+    io::Write,
     net::TcpListener,
     os::unix::{
         fs::{MetadataExt, chown},
@@ -35,16 +36,18 @@ pub struct Server {
 struct Running {
     guard: Child,
     /// The guard ends the server when this end of the pipe is closed, as it is when this process ends.
-    _alive: ChildStdin,
+    alive: ChildStdin,
 }
 
-/// Runs the server as its child, and ends it when its own input ends.
+/// Runs the server as its child, ends it when its own input ends, and removes its folder then unless
+/// that was to be kept.
 const GUARD: &str = r#"
-    "$@" >"$LOG" 2>&1 &
+    "$@" >"$FOLDER/log" 2>&1 &
     server=$!
-    while read -r _; do :; done
+    while read -r line; do last=$line; done
     kill -QUIT "$server" 2>/dev/null
     wait "$server"
+    [ "$last" = keep ] || rm -rf "$FOLDER"
 "#;
 
 /// One server for all tests of a file that need nothing special of it, if there can be one. Give each
@@ -129,13 +132,13 @@ impl Server {
             .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories=", "-c", "max_connections=200"])
             .args(&self.options)
-            .env("LOG", self.folder.join("log"))
+            .env("FOLDER", &self.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut guard = guard.spawn().unwrap();
         let alive = guard.stdin.take().unwrap();
-        self.running = Some(Running { guard, _alive: alive });
+        self.running = Some(Running { guard, alive });
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.answers() {
             assert!(Instant::now() < deadline, "{}", self.log());
@@ -146,7 +149,12 @@ impl Server {
     /// Stops the server at once, without a checkpoint and without a word to its clients; it recovers
     /// when it starts again.
     pub fn kill(&mut self) {
-        if let Some(Running { mut guard, _alive: alive }) = self.running.take() {
+        self.end("keep\n");
+    }
+
+    fn end(&mut self, last: &str) {
+        if let Some(Running { mut guard, mut alive }) = self.running.take() {
+            alive.write_all(last.as_bytes()).unwrap();
             drop(alive);
             guard.wait().unwrap();
         }
@@ -213,7 +221,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.kill();
+        self.end("");
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -1,0 +1,152 @@
+//! Where the keys of a test are, in words that another process understands.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use keyway::{
+    keyring::Keyring,
+    pepper::Pepper,
+    policy::Policy,
+    scope::{ScopeCatalog, ScopeDeclaration},
+    store::{AnyStore, PostgresStore, SqliteStore},
+    tier::Tier,
+};
+
+use crate::{
+    faults::{Fault, Faulty},
+    server::{Server, fresh_schema},
+};
+
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite {
+        path: PathBuf,
+        /// How many pages the log may have before it is copied into the database.
+        checkpoint: i64,
+    },
+    Postgres {
+        url: String,
+        schema: String,
+        /// Whether the host has accepted all that its server's settings endanger.
+        accepts: bool,
+    },
+}
+
+impl Database {
+    /// Empty, in a schema of its own.
+    pub fn on(server: &Server) -> Self {
+        Self::Postgres { url: server.url(), schema: fresh_schema(), accepts: false }
+    }
+
+    /// The same database by way of another port.
+    pub fn through(&self, to: u16) -> Self {
+        let mut changed = self.clone();
+        if let Self::Postgres { url, .. } = &mut changed {
+            *url = format!("postgres://keyway@127.0.0.1:{to}/postgres");
+        }
+        changed
+    }
+
+    /// The same database for a host that accepts what its server's settings endanger.
+    pub fn accepting(&self) -> Self {
+        let mut changed = self.clone();
+        if let Self::Postgres { accepts, .. } = &mut changed {
+            *accepts = true;
+        }
+        changed
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres { .. } => "postgres",
+        }
+    }
+
+    pub async fn open(&self, fault: Option<Fault>) -> AnyStore {
+        let store = match self {
+            Self::Sqlite { path, checkpoint } => AnyStore::new(
+                SqliteStore::builder(path)
+                    .pragma("wal_autocheckpoint", *checkpoint)
+                    .open()
+                    .await
+                    .unwrap(),
+            ),
+            Self::Postgres { url, schema, accepts } => {
+                let mut builder = PostgresStore::builder().schema(schema).max_connections(4);
+                if *accepts {
+                    builder = builder.accept_data_loss().accept_asynchronous_failover();
+                }
+                AnyStore::new(builder.connect(url).await.unwrap())
+            }
+        };
+        match fault {
+            Some(fault) => AnyStore::new(Faulty::new(store, fault)),
+            None => store,
+        }
+    }
+
+    pub fn to_words(&self) -> Vec<String> {
+        match self {
+            Self::Sqlite { path, checkpoint } => {
+                vec!["sqlite".into(), path.to_str().unwrap().into(), checkpoint.to_string()]
+            }
+            Self::Postgres { url, schema, accepts } => {
+                vec!["postgres".into(), url.clone(), schema.clone(), accepts.to_string()]
+            }
+        }
+    }
+
+    pub fn from_words<'w>(words: &mut impl Iterator<Item = &'w str>) -> Self {
+        let kind = words.next().unwrap();
+        let mut next = || words.next().unwrap().to_owned();
+        match kind {
+            "sqlite" => Self::Sqlite { path: next().into(), checkpoint: next().parse().unwrap() },
+            _ => Self::Postgres { url: next(), schema: next(), accepts: next().parse().unwrap() },
+        }
+    }
+}
+
+/// A keyring over `store` that every process of these tests makes alike.
+pub fn keyring(store: &AnyStore) -> Keyring {
+    let scope = |name| ScopeDeclaration::new(name, "for tests");
+    let catalog = ScopeCatalog::new([scope("read"), scope("write")]).unwrap();
+    let policy = Policy::new("mm", catalog, Tier::built_in()).unwrap();
+    Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
+        .environment("live")
+        .store(store.clone())
+        .build()
+        .unwrap()
+}
+
+/// A folder that ends with the test.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("keyway-processes-{}-{number}", std::process::id());
+        let folder = env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn database(&self, name: &str) -> Database {
+        Database::Sqlite { path: self.path(name), checkpoint: 1_000 }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

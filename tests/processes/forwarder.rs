@@ -1,0 +1,106 @@
+//! A way to a server that can be led elsewhere, held up and cut.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
+    },
+    thread::{self, sleep},
+    time::Duration,
+};
+
+/// Forwards connections to a port of this machine. Its own port is the same for good.
+#[derive(Debug)]
+pub struct Forwarder {
+    port: u16,
+    way: Arc<Way>,
+}
+
+#[derive(Debug)]
+struct Way {
+    backend: AtomicU16,
+    is_held_up: AtomicBool,
+    cuts: AtomicU32,
+    /// Both ends of every connection.
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Forwarder {
+    pub fn to(backend: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let way = Arc::new(Way {
+            backend: AtomicU16::new(backend),
+            is_held_up: AtomicBool::new(false),
+            cuts: AtomicU32::new(0),
+            streams: Mutex::default(),
+        });
+        let serving = Arc::clone(&way);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // Without a server the client sees its connection closed.
+                let _ = serving.connect(client);
+            }
+        });
+        Self { port, way }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Leads all further connections to `backend`, and cuts those that there are.
+    pub fn redirect(&self, backend: u16) {
+        self.way.backend.store(backend, Ordering::SeqCst);
+        self.cut();
+    }
+
+    /// Lets nothing through from now on. What has been sent is under way.
+    pub fn hold_up(&self) {
+        self.way.is_held_up.store(true, Ordering::SeqCst);
+    }
+
+    /// Cuts all connections. What was under way is lost.
+    pub fn cut(&self) {
+        self.way.cuts.fetch_add(1, Ordering::SeqCst);
+        for stream in self.way.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Way {
+    fn connect(self: &Arc<Self>, client: TcpStream) -> std::io::Result<()> {
+        let server = TcpStream::connect(("127.0.0.1", self.backend.load(Ordering::SeqCst)))?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        self.streams.lock().unwrap().extend([client.try_clone()?, server.try_clone()?]);
+        for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
+            let way = Arc::clone(self);
+            thread::spawn(move || {
+                let _ = way.pump(&from, &to);
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+        Ok(())
+    }
+
+    fn pump(&self, mut from: &TcpStream, mut to: &TcpStream) -> std::io::Result<()> {
+        let mut buffer = vec![0; 1 << 16];
+        let cuts = self.cuts.load(Ordering::SeqCst);
+        loop {
+            let length = from.read(&mut buffer)?;
+            while self.is_held_up.load(Ordering::SeqCst) && self.cuts.load(Ordering::SeqCst) == cuts
+            {
+                sleep(Duration::from_millis(1));
+            }
+            if length == 0 || self.cuts.load(Ordering::SeqCst) != cuts {
+                return Ok(());
+            }
+            to.write_all(&buffer[..length])?;
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What is acknowledged outlasts the process that wrote it, however that ends.
+
+use std::thread::sleep;
+
+use crate::{
+    Random,
+    databases::{Database, Folder, keyring},
+    faults::Fault,
+    ledger::{Finding, Ledger},
+    runtime, scale, server, writer,
+};
+
+#[test]
+fn lose_nothing_on_sqlite() {
+    lose_nothing(&Folder::new().database("keys.db"));
+}
+
+#[test]
+fn lose_nothing_on_postgres() {
+    let Some(server) = server::shared() else { return };
+    lose_nothing(&Database::on(server));
+}
+
+fn lose_nothing(database: &Database) {
+    let kills = scale(8, 300);
+    let outcome = kill_writers(database, None, kills);
+    assert!(outcome.findings.is_empty(), "{:#?}", outcome.findings);
+    println!(
+        "kills {}: {kills} processes killed, {} operations acknowledged, none lost or undone",
+        database.kind(),
+        outcome.acknowledged
+    );
+}
+
+#[test]
+fn a_store_that_writes_behind_is_caught() {
+    let folder = Folder::new();
+    for attempt in 0..10 {
+        let database = folder.database(&format!("keys-{attempt}.db"));
+        let outcome = kill_writers(&database, Some(Fault::WritesBehind), 3);
+        if !outcome.findings.is_empty() {
+            let (found, of) = (outcome.findings.len(), outcome.acknowledged);
+            println!(
+                "kills control: {found} losses found in {of} operations when it writes behind"
+            );
+            return;
+        }
+    }
+    panic!("acknowledgements before the write were not noticed");
+}
+
+struct Outcome {
+    findings: Vec<Finding>,
+    acknowledged: usize,
+}
+
+/// Kills one writing process after the other at any time, and looks each time at what is stored.
+fn kill_writers(database: &Database, fault: Option<Fault>, kills: usize) -> Outcome {
+    let (runtime, mut random, mut ledger) = (runtime(), Random(2), Ledger::default());
+    let mut findings = Vec::new();
+    for number in 0..kills {
+        let prefix = format!("w{number}");
+        let writer = writer::start(database, fault, &prefix, 14, random.below(1 << 32));
+        sleep(random.millis(5, 150));
+        ledger.note_all(writer.kill());
+        let prefix = format!("{prefix}.");
+        let found = check(&ledger, database, &prefix);
+        findings.extend(runtime.block_on(found));
+    }
+    // Nor has anything been undone since.
+    if findings.is_empty() {
+        findings = runtime.block_on(check(&ledger, database, ""));
+    }
+    Outcome { findings, acknowledged: ledger.acknowledged }
+}
+
+/// What is not as it was acknowledged, as another process sees it.
+async fn check(ledger: &Ledger, database: &Database, prefix: &str) -> Vec<Finding> {
+    let store = database.open(None).await;
+    ledger.check(&keyring(&store), &store, prefix).await
+}

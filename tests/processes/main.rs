@@ -1,0 +1,70 @@
+//! The durable stores under several processes, of which any may be killed at any time.
+//!
+//! Each process is this program once more, as a [worker](workers), which says what it does line by
+//! line. Every test has a short form, and a long one where `KEYWAY_LONG` is `1`; each prints a line of
+//! figures. Each check has a control: a store that is wrong in one respect, which it must catch.
+
+#![cfg(all(feature = "sqlite", feature = "postgres"))]
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong stops"
+)]
+
+mod databases;
+mod edits;
+mod failovers;
+mod faults;
+mod forwarder;
+mod kills;
+mod ledger;
+mod opening;
+mod quota;
+#[path = "../support/postgres.rs"]
+mod server;
+mod server_kills;
+mod syscalls;
+mod workers;
+mod writer;
+
+use std::{env, time::Duration};
+
+use tokio::runtime::{Builder, Runtime};
+
+/// What each of the other processes runs. Started by hand it does nothing.
+#[test]
+fn worker() {
+    workers::work();
+}
+
+/// `short`, or `long` where the long forms are asked for.
+fn scale(short: usize, long: usize) -> usize {
+    if env::var("KEYWAY_LONG").as_deref() == Ok("1") { long } else { short }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Numbers that look random, and are the same for the same seed (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[usize::try_from(self.below(items.len() as u64)).unwrap()]
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_micros(from * 1_000 + self.below((to - from) * 1_000))
+    }
+}

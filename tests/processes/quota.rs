@@ -1,0 +1,338 @@
+//! A tenant never holds more keys than its tier allows, however many processes issue at once.
+
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
+
+use keyway::{
+    authority::NewKey,
+    keyring::{Keyring, KeyringError, TenantKeys},
+    record::TenantId,
+    store::{AnyStore, KeyQuery},
+    token::KeyId,
+};
+use tokio::{runtime::Runtime, time::sleep};
+
+use crate::{
+    Random,
+    databases::{Database, Folder, keyring},
+    faults::Fault,
+    runtime, scale,
+    server::{self, Server},
+    workers::{Worker, now, say, told},
+};
+
+const ISSUERS: usize = 8;
+const QUOTA: usize = 5;
+
+#[test]
+fn is_exact_on_sqlite() {
+    is_exact(&Folder::new().database("keys.db"), "sqlite");
+}
+
+#[test]
+fn is_exact_on_postgres() {
+    let Some(server) = server::shared() else { return };
+    is_exact(&Database::on(server), "postgres");
+}
+
+#[test]
+fn is_exact_on_postgres_whatever_its_default_isolation() {
+    let Some(server) = Server::start(&["default_transaction_isolation=repeatable read"]) else {
+        return;
+    };
+    for level in ["repeatable read", "serializable"] {
+        server.set("default_transaction_isolation", level);
+        is_exact(&Database::on(&server), &format!("postgres, {level}"));
+    }
+}
+
+fn is_exact(database: &Database, name: &str) {
+    let mut race = Race::new(database, None);
+    let rounds = scale(10, 200);
+    for round in 0..rounds {
+        let tenant = race.tenant(&format!("t{round}"));
+        let acknowledged = race.issue_at_once(&tenant);
+        assert_eq!(acknowledged.len(), QUOTA);
+        assert_eq!(race.held(&tenant), ids(&acknowledged));
+    }
+    println!(
+        "quota {name}: {rounds} rounds, {ISSUERS} processes, held {QUOTA} of {QUOTA} every time"
+    );
+}
+
+#[test]
+fn a_store_that_counts_beforehand_is_caught() {
+    let mut race = Race::new(&Folder::new().database("keys.db"), Some(Fault::CountsBeforehand));
+    // Most rounds overshoot, and one does for certain.
+    let (mut rounds, mut most) = (0, 0);
+    while most <= QUOTA {
+        let tenant = race.tenant(&format!("t{rounds}"));
+        race.issue_at_once(&tenant);
+        most = race.held(&tenant).len();
+        rounds += 1;
+        assert!(rounds < 100);
+    }
+    println!("quota control: held {most} of {QUOTA} in round {rounds} when it counts beforehand");
+}
+
+#[test]
+fn holds_on_sqlite_when_processes_are_killed() {
+    holds_under_kills(&Folder::new().database("keys.db"));
+}
+
+#[test]
+fn holds_on_postgres_when_processes_are_killed() {
+    let Some(server) = server::shared() else { return };
+    holds_under_kills(&Database::on(server));
+}
+
+fn holds_under_kills(database: &Database) {
+    let mut race = Race::new(database, None);
+    let mut random = Random(1);
+    let (rounds, mut kills, mut unacknowledged) = (scale(5, 200), 0, 0);
+    for round in 0..rounds {
+        let tenant = race.tenant(&format!("t{round}"));
+        race.begin("fill", &tenant);
+        let mut acknowledged = BTreeSet::new();
+        for _ in 0..3 {
+            std::thread::sleep(random.millis(0, 6));
+            let victim = usize::try_from(random.below(ISSUERS as u64)).unwrap();
+            let fresh = race.start();
+            let killed = std::mem::replace(&mut race.issuers[victim], fresh);
+            acknowledged.extend(ids(&only("issued", &killed.kill())));
+            race.issuers[victim].tell(&format!("fill {}", tenant.id()));
+            kills += 1;
+        }
+        acknowledged.extend(ids(&only("issued", &race.hear())));
+        let held = race.held(&tenant);
+        assert!(held.is_superset(&acknowledged), "{acknowledged:?} of {held:?}");
+        assert!(held.len() <= QUOTA);
+        unacknowledged += held.difference(&acknowledged).count();
+        // What a killed process has not done leaves no place taken.
+        race.top_up(&tenant);
+        assert_eq!(race.held(&tenant).len(), QUOTA);
+    }
+    println!(
+        "quota {} under kills: {rounds} rounds, {kills} kills, never more than {QUOTA}, \
+         {unacknowledged} issued and not acknowledged",
+        database.kind()
+    );
+}
+
+#[test]
+fn follows_the_tier_on_sqlite() {
+    follows_the_tier(&Folder::new().database("keys.db"));
+}
+
+#[test]
+fn follows_the_tier_on_postgres() {
+    let Some(server) = server::shared() else { return };
+    follows_the_tier(&Database::on(server));
+}
+
+/// While another process moves the tenant between the tiers, which allow 1 key and 5, and keys come
+/// and go.
+fn follows_the_tier(database: &Database) {
+    let mut race = Race::new(database, None);
+    let mut mover = Worker::start("mover", database, None, &[]);
+    assert_eq!(mover.hear().as_deref(), Some("ready"));
+    let (mut rounds, mut total, mut changes, mut on_lite) = (0, 0, 0, 0);
+    while rounds < scale(5, 100) || on_lite == 0 {
+        let tenant = race.tenant(&format!("t{rounds}"));
+        mover.tell(&format!("move {}", tenant.id()));
+        race.begin("turn over", &tenant);
+        let lines = race.hear();
+        let tiers: Vec<Event> = events(&mover.hear_until("done"));
+        let added = only("issued", &lines);
+        let deleted = only("deleted", &lines);
+        let held = race.held(&tenant);
+        let is_deleted = |id: &String| deleted.iter().any(|event| event.what == *id);
+        assert_eq!(held, ids(&added).into_iter().filter(|id| !is_deleted(id)).collect());
+
+        for one in &added {
+            // Those that were there for certain when this one was acknowledged.
+            let there = added.iter().filter(|other| {
+                let mut deletions = deleted.iter().filter(|event| event.what == other.what);
+                other.ended <= one.ended && deletions.all(|event| event.began > one.ended)
+            });
+            assert!(there.count() <= QUOTA, "{one:?} of {added:?} with {deleted:?}");
+            // The others that were there for certain when this one was added.
+            let others = added.iter().filter(|other| {
+                let mut deletions = deleted.iter().filter(|event| event.what == other.what);
+                other.ended < one.began && deletions.all(|event| event.began > one.ended)
+            });
+            let is_lite = tiers.windows(2).any(|pair| {
+                pair[0].what == "lite" && pair[0].ended < one.began && one.ended < pair[1].began
+            });
+            let quota = if is_lite { 1 } else { QUOTA };
+            assert!(others.count() < quota, "{one:?} of {added:?} with {deleted:?} on {tiers:?}");
+            on_lite += usize::from(is_lite);
+        }
+        total += added.len();
+        changes += tiers.len();
+        rounds += 1;
+        assert!(rounds < 1_000);
+
+        // The last move is to the lower tier, and from then on there is nothing above it to be had.
+        let more = race.issue_at_once(&tenant);
+        assert_eq!(more.len(), usize::from(held.is_empty()));
+    }
+    println!(
+        "quota {} while the tier moves: {rounds} rounds, {changes} moves, {total} keys issued, \
+         {on_lite} of them on the lower tier for certain, none above the quota of the time",
+        database.kind()
+    );
+}
+
+/// Processes that issue at once, and what the test sees of it.
+struct Race {
+    runtime: Runtime,
+    keyring: Keyring,
+    database: Database,
+    fault: Option<Fault>,
+    issuers: Vec<Worker>,
+}
+
+impl Race {
+    fn new(database: &Database, fault: Option<Fault>) -> Self {
+        let runtime = runtime();
+        let store = runtime.block_on(database.open(None));
+        let database = database.clone();
+        let keyring = keyring(&store);
+        let mut race = Self { runtime, keyring, database, fault, issuers: Vec::new() };
+        race.issuers = (0..ISSUERS).map(|_| race.start()).collect();
+        for issuer in &race.issuers {
+            assert_eq!(issuer.hear().as_deref(), Some("ready"));
+        }
+        race
+    }
+
+    fn start(&self) -> Worker {
+        Worker::start("issuer", &self.database, self.fault, &[])
+    }
+
+    fn tenant(&self, id: &str) -> TenantKeys {
+        self.runtime.block_on(self.keyring.create_empty_tenant(id, "advanced")).unwrap()
+    }
+
+    fn begin(&mut self, what: &str, tenant: &TenantKeys) {
+        for issuer in &mut self.issuers {
+            issuer.tell(&format!("{what} {}", tenant.id()));
+        }
+    }
+
+    /// What all processes say until they are done.
+    fn hear(&self) -> Vec<String> {
+        self.issuers.iter().flat_map(|issuer| issuer.hear_until("done")).collect()
+    }
+
+    /// The keys that are acknowledged when all processes take what they can have.
+    fn issue_at_once(&mut self, tenant: &TenantKeys) -> Vec<Event> {
+        self.begin("fill", tenant);
+        only("issued", &self.hear())
+    }
+
+    fn held(&self, tenant: &TenantKeys) -> BTreeSet<String> {
+        let held = self.runtime.block_on(tenant.list(&KeyQuery::all())).unwrap();
+        held.items.iter().map(|key| key.id().to_string()).collect()
+    }
+
+    fn top_up(&self, tenant: &TenantKeys) {
+        let fill = async { while tenant.issue(NewKey::named("more")).await.is_ok() {} };
+        self.runtime.block_on(fill);
+    }
+}
+
+/// Something that was acknowledged.
+#[derive(Debug)]
+struct Event {
+    kind: String,
+    /// A key or a tier.
+    what: String,
+    began: u128,
+    ended: u128,
+}
+
+impl Event {
+    fn say(kind: &str, what: impl Display, began: u128) {
+        say(&format!("{kind} {what} {began} {}", now()));
+    }
+
+    fn parse(line: &str) -> Self {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [kind, what, began, ended] = words[..] else { panic!("{line}") };
+        let time = |text: &str| text.parse().unwrap();
+        Self { kind: kind.into(), what: what.into(), began: time(began), ended: time(ended) }
+    }
+}
+
+fn events(lines: &[String]) -> Vec<Event> {
+    let lines = lines.iter().filter(|line| !["ready", "done"].contains(&line.as_str()));
+    lines.map(|line| Event::parse(line)).collect()
+}
+
+fn only(kind: &str, lines: &[String]) -> Vec<Event> {
+    events(lines).into_iter().filter(|event| event.kind == kind).collect()
+}
+
+fn ids(issued: &[Event]) -> BTreeSet<String> {
+    issued.iter().map(|issue| issue.what.clone()).collect()
+}
+
+/// Issues keys of the tenant that it is told of: as many as it can have, or some that it deletes
+/// again.
+pub async fn issuer(store: &AnyStore) {
+    const ATTEMPTS: usize = 12;
+    let keyring = keyring(store);
+    for line in told() {
+        let (what, tenant) = line.rsplit_once(' ').unwrap();
+        let keys = keyring.tenant(tenant.parse().unwrap());
+        if what == "fill" {
+            while issue(&keys).await.is_some() {}
+        } else {
+            for attempt in 0..ATTEMPTS {
+                let issued = issue(&keys).await;
+                sleep(Duration::from_millis(1)).await;
+                if let Some(id) = issued.filter(|_| attempt + 1 < ATTEMPTS) {
+                    let began = now();
+                    keys.delete(id).await.unwrap();
+                    Event::say("deleted", id, began);
+                }
+            }
+        }
+        say("done");
+    }
+}
+
+/// Issues a key, unless the tenant has as many as it may.
+async fn issue(keys: &TenantKeys) -> Option<KeyId> {
+    loop {
+        let began = now();
+        match keys.issue(NewKey::named("raced")).await {
+            Ok(issued) => {
+                Event::say("issued", issued.key.id(), began);
+                return Some(issued.key.id());
+            }
+            Err(KeyringError::QuotaExceeded { .. }) => return None,
+            // The tier was moved again and again.
+            Err(KeyringError::Conflict) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// Moves the tenant that it is told of between the tiers, in the end to the lower one.
+pub async fn mover(store: &AnyStore) {
+    const MOVES: usize = 9;
+    let keyring = keyring(store);
+    for line in told() {
+        let id: TenantId = line.split(' ').nth(1).unwrap().parse().unwrap();
+        for number in 0..MOVES {
+            let tier = if number % 2 == 0 { "lite" } else { "advanced" };
+            let began = now();
+            keyring.set_tier(&id, tier).await.unwrap();
+            Event::say("moved", tier, began);
+            sleep(Duration::from_millis(10)).await;
+        }
+        say("done");
+    }
+}

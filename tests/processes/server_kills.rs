@@ -1,0 +1,81 @@
+//! What is acknowledged outlasts the PostgreSQL server, and its clients recover by themselves.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Random,
+    databases::{Database, keyring},
+    ledger::{Finding, Ledger},
+    runtime, scale,
+    server::Server,
+    writer,
+};
+
+#[test]
+fn lose_nothing() {
+    let Some(mut server) = Server::start(&[]) else { return };
+    let kills = scale(2, 25);
+    let outcome = kill_server(&mut server, false, kills);
+    assert!(outcome.findings.is_empty(), "{:#?}", outcome.findings);
+    println!(
+        "server kills: {kills} kills, {} operations acknowledged and {} in doubt, none lost or undone; \
+         the same store writes again {:?} after the server at the latest",
+        outcome.acknowledged, outcome.doubts, outcome.slowest
+    );
+}
+
+#[test]
+fn a_server_that_loses_data_is_caught() {
+    let settings = ["synchronous_commit=off", "wal_writer_delay=10s", "wal_writer_flush_after=1GB"];
+    let Some(mut server) = Server::start(&settings) else { return };
+    let outcome = kill_server(&mut server, true, 1);
+    assert!(!outcome.findings.is_empty());
+    println!(
+        "server kills control: {} losses found in {} operations without `synchronous_commit`",
+        outcome.findings.len(),
+        outcome.acknowledged
+    );
+}
+
+struct Outcome {
+    findings: Vec<Finding>,
+    acknowledged: usize,
+    doubts: usize,
+    slowest: Duration,
+}
+
+/// Kills the server under a writing process, and looks in the end at what is stored.
+fn kill_server(server: &mut Server, loses: bool, kills: usize) -> Outcome {
+    let (runtime, mut random, mut ledger) = (runtime(), Random(3), Ledger::default());
+    let database = Database::on(server);
+    let database = if loses { database.accepting() } else { database };
+    let mut slowest = Duration::ZERO;
+    // Its store is opened before the first kill, and never again.
+    let store = runtime.block_on(database.open(None));
+    let keyring = keyring(&store);
+    let writer = writer::start(&database, None, "w", 14, 1);
+    for _ in 0..kills {
+        ledger.note_all(writer.hear_for(random.millis(150, 500)));
+        server.kill();
+        ledger.note_all(writer.hear_for(random.millis(20, 200)));
+        // Tells what it does, and no longer gets anything acknowledged.
+        let doubts = ledger.doubts;
+        while ledger.doubts == doubts {
+            ledger.note(&writer.hear().unwrap());
+        }
+        ledger.note_all(writer.hear_for(Duration::from_millis(1)));
+        server.restart();
+        if loses {
+            break;
+        }
+        let (restarted, acknowledged) = (Instant::now(), ledger.acknowledged);
+        while ledger.acknowledged == acknowledged {
+            ledger.note(&writer.hear().unwrap());
+        }
+        slowest = slowest.max(restarted.elapsed());
+    }
+    ledger.note_all(writer.kill());
+    let findings = runtime.block_on(ledger.check(&keyring, &store, ""));
+    let Ledger { acknowledged, doubts, .. } = ledger;
+    Outcome { findings, acknowledged, doubts, slowest }
+}
