@@ -5,13 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tests/all.sh
-PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release
+PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release --all-features
 FUZZ_SECONDS="${FUZZ_SECONDS:-300}"
 for target in $(cargo +nightly fuzz list); do
     mkdir -p "target/fuzz-corpus/$target"
     cargo +nightly fuzz run "$target" -s none "target/fuzz-corpus/$target" "fuzz/corpus/$target" \
         -- -max_total_time="$FUZZ_SECONDS" -verbosity=0
 done
-cargo bench --bench ratios
+cargo bench -p keyway --bench ratios
 cargo run --release --manifest-path benches/peers/Cargo.toml
-KEYWAY_LONG=1 cargo test --release --all-features --test processes -- --nocapture --test-threads=1
+KEYWAY_LONG=1 cargo test -p keyway --release --all-features --test processes -- --nocapture --test-threads=1
+cargo bench -p keyway --all-features --bench stores
+KEYWAY_LONG=1 cargo test -p keyway --release --all-features --test revocation -- --nocapture

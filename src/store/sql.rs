@@ -40,14 +40,14 @@ pub(super) struct Selects {
 }
 
 impl Selects {
-    /// With `prefix` before the name of each table.
-    pub(super) fn new(prefix: &str) -> Self {
+    /// With `prefix` before the name of each table. `join` brings a key `k` its tenant `t`, and shows a
+    /// key whose tenant is missing.
+    pub(super) fn new(prefix: &str, join: &str) -> Self {
         let key = "k.id, k.tenant, k.created_at, k.version, k.record, k.last_used";
         Self {
-            // One statement sees one snapshot. The outer join shows a key whose tenant is missing.
+            // One statement sees one snapshot.
             lookup: format!(
-                "SELECT {key}, t.id, t.version, t.record FROM {prefix}keys k \
-                 LEFT JOIN {prefix}tenants t ON t.id = k.tenant \
+                "SELECT {key}, t.id, t.version, t.record FROM {prefix}keys k {join} \
                  WHERE k.id = $1 AND k.tenant IS NOT NULL"
             ),
             tenant: format!(

@@ -66,7 +66,12 @@ const INSERT_KEY: &str = "keys (id, tenant, created_at, version, record, last_us
 impl Statements {
     pub(super) fn new(schema: &Schema, announces: bool) -> Self {
         let p = schema.prefix();
-        let selects = Selects::new(&p);
+        // With a plain join, the planner reads all of a table of a few hundred tenants for one key.
+        let join = format!(
+            "LEFT JOIN LATERAL (SELECT t.id, t.version, t.record FROM {p}tenants t \
+             WHERE t.id = k.tenant LIMIT 1) t ON TRUE"
+        );
+        let selects = Selects::new(&p, &join);
         let channel = schema.channel();
         // Announces the `kind` and id of each row of the common table `changed`, and counts them.
         let count_and_tell = |kind: &str| -> String {
@@ -83,7 +88,7 @@ impl Statements {
                 "SELECT k.id, k.tenant, k.created_at, k.version, k.record, k.last_used, \
                  t.id, t.version, t.record, {CLOCK} - b.at FROM {p}beats b \
                  LEFT JOIN {p}keys k ON k.id = $1 AND k.tenant IS NOT NULL \
-                 LEFT JOIN {p}tenants t ON t.id = k.tenant WHERE b.id = 1"
+                 {join} WHERE b.id = 1"
             )),
             lookup: Statement::new(selects.lookup),
             tenant: Statement::new(selects.tenant),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{Inner, SqliteStore, connections::Connections, schema};
 use crate::store::sql::Selects;
@@ -131,7 +131,7 @@ impl SqliteBuilder {
         }
         Ok(SqliteStore(Arc::new(Inner {
             connections: Connections::new(writer, readers)?,
-            selects: Selects::new(schema::PREFIX),
+            selects: Selects::new(schema::PREFIX, schema::JOIN),
         })))
     }
 
@@ -147,6 +147,9 @@ impl SqliteBuilder {
             None => Connection::open_in_memory()?,
         };
         connection.busy_timeout(self.busy_timeout)?;
+        // Once the database has been analyzed, SQLite would compile a statement anew for every id that
+        // is bound to it, in case another one had the better plan.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(connection)
     }
@@ -240,5 +243,35 @@ pub enum SqliteError {
 impl From<rusqlite::Error> for SqliteError {
     fn from(cause: rusqlite::Error) -> Self {
         Self::Database(cause.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_look_up_is_compiled_once_in_an_analyzed_database_too() {
+        let mut connection = SqliteBuilder::new(None).connect().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let fill = "WITH RECURSIVE numbers (n) AS \
+                    (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 999) \
+                    INSERT INTO keyway_keys SELECT CAST(printf('%016d', n) AS BLOB), \
+                    CAST(n / 5 AS BLOB), n, 1, zeroblob(300), NULL FROM numbers";
+        connection.execute(fill, []).unwrap();
+        connection.execute_batch("ANALYZE").unwrap();
+        let selects = Selects::new(schema::PREFIX, schema::JOIN);
+        for (statement, arguments) in [(&selects.lookup, 1), (&selects.count, 1)] {
+            let mut statement = connection.prepare(statement).unwrap();
+            assert_eq!(statement.parameter_count(), arguments);
+            for number in 0..10 {
+                let id = alloc::format!("{number:016}").into_bytes();
+                let mut rows = statement.query([id]).unwrap();
+                while rows.next().unwrap().is_some() {}
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
     }
 }

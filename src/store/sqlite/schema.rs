@@ -7,6 +7,9 @@ use super::SqliteError;
 /// What stands before the name of each table, so that a host may have its own in the same file.
 pub(super) const PREFIX: &str = "keyway_";
 
+/// What brings a key its tenant.
+pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
+
 /// Each brings the tables from the version that is its place in this list to the next one.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (

@@ -1,0 +1,125 @@
+//! How much of a load the cache keeps from the store.
+//!
+//! Keys are drawn by Zipf's law with exponent 1 out of 100,000. The clock is the benchmark's own and
+//! goes on by the load's pace, since what is kept from the store follows from the pace, the staleness
+//! bound and the capacity, and not from the speed of this machine. Figures are of the minute that
+//! follows the first two bounds.
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use keyway::{
+    record::{KeyRecord, TenantRecord},
+    store::{KeyLookup, StoreError, StoredKey},
+    time::ManualClock,
+    token::KeyId,
+    verifier::{Verifier, VerifierBuilder},
+};
+
+use crate::population::{KEYS, Population, pepper, policy};
+
+pub(crate) fn run(quick: bool) {
+    let keys = if quick { 1_000 } else { 100_000 };
+    let population = Population::new(keys / KEYS);
+    let table = Table::of(&population);
+    for capacity in [VerifierBuilder::DEFAULT_CAPACITY, 10_000, 1_000] {
+        for pace in [1_000, 10_000] {
+            measure(&population, &table, capacity, pace, quick);
+        }
+    }
+}
+
+fn measure(population: &Population, table: &Table, capacity: usize, pace: u64, quick: bool) {
+    let clock = ManualClock::at(population.now);
+    let verifier = Verifier::builder(policy(), pepper())
+        .environment("live")
+        .lookup(table.clone())
+        .cache_capacity(capacity)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let mut zipf = Zipf::new(population.keys.len());
+    let mut verify_for = |seconds: u64| {
+        let before = table.reads.load(Ordering::Relaxed);
+        for _ in 0..seconds * 100 {
+            clock.advance(Duration::from_millis(10));
+            for _ in 0..pace / 100 {
+                let future = pin!(verifier.verify(&population.tokens[zipf.draw()]));
+                let answer = future.poll(&mut Context::from_waker(Waker::noop()));
+                assert!(matches!(answer, Poll::Ready(Ok(_))));
+            }
+        }
+        table.reads.load(Ordering::Relaxed) - before
+    };
+    let seconds = if quick { 1 } else { 60 };
+    verify_for(seconds / 6);
+    let reads = verify_for(seconds);
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let (rate, reads) =
+        (1.0 - reads as f64 / (seconds * pace) as f64, reads as f64 / seconds as f64);
+    println!(
+        "cached_hit_rate {rate:.3} store_reads_per_second {reads:.0} at {pace} verifications per \
+         second, capacity {capacity}"
+    );
+}
+
+/// Keys that are read from a table of the benchmark's own, which counts.
+#[derive(Clone)]
+struct Table {
+    keys: Arc<HashMap<KeyId, (KeyRecord, TenantRecord)>>,
+    reads: Arc<AtomicU64>,
+}
+
+impl Table {
+    fn of(population: &Population) -> Self {
+        let tenants = population.tenants.iter().flat_map(|tenant| [tenant; KEYS]);
+        let keys = population.keys.iter().zip(tenants);
+        let keys = keys.map(|(key, tenant)| (key.id(), (key.clone(), tenant.clone())));
+        Self { keys: Arc::new(keys.collect()), reads: Arc::default() }
+    }
+}
+
+impl KeyLookup for Table {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let found = self.keys.get(&id).cloned();
+        Ok(found.map(|(key, tenant)| StoredKey { key, tenant }))
+    }
+}
+
+/// Draws number n, from 0 on, as often as 1 / (n + 1) is of the sum over all.
+struct Zipf {
+    sums: Vec<f64>,
+    state: u64,
+}
+
+impl Zipf {
+    fn new(number: usize) -> Self {
+        let mut sum = 0.0;
+        let mut place = 0.0;
+        let sums = (0..number).map(|_| {
+            place += 1.0;
+            sum += 1.0 / place;
+            sum
+        });
+        Self { sums: sums.collect(), state: 0x2545_f491_4f6c_dd1d }
+    }
+
+    fn draw(&mut self) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        #[allow(clippy::cast_precision_loss, reason = "a fraction")]
+        let fraction = (self.state >> 11) as f64 / (1_u64 << 53) as f64;
+        let sum = fraction * self.sums[self.sums.len() - 1];
+        self.sums.partition_point(|below| *below <= sum).min(self.sums.len() - 1)
+    }
+}
