@@ -8,7 +8,10 @@ use keyway::{
     store::{KeyQuery, KeyStore, KeyUse, PostgresStore},
     time::{ManualClock, Timestamp},
 };
-use sqlx::{AssertSqlSafe, Connection, PgPool, Row, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Connection, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::{runtime, task::JoinSet};
 
 use crate::{
@@ -47,10 +50,22 @@ pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
 
 /// As the store makes its own.
 async fn pool(server: &Server, connections: u32) -> PgPool {
+    let options: PgConnectOptions = server.url().parse().unwrap();
     PgPoolOptions::new()
         .min_connections(connections)
         .max_connections(connections)
-        .connect(&server.url())
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > Duration::from_secs(1) {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(
+            options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")]),
+        )
         .await
         .unwrap()
 }

@@ -283,6 +283,7 @@ fn connect(file: &Path) -> Connection {
     connection.pragma_update(None, "synchronous", "FULL").unwrap();
     connection.pragma_update(None, "fullfsync", true).unwrap();
     connection.pragma_update(None, "checkpoint_fullfsync", true).unwrap();
+    connection.pragma_update(None, "cache_size", -32_768).unwrap();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     connection.set_prepared_statement_cache_capacity(32);
     connection
