@@ -8,3 +8,6 @@ pub mod store_authors {}
 
 #[doc = include_str!("guide/operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("guide/scale.md")]
+pub mod scale {}
