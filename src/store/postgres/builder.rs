@@ -172,6 +172,7 @@ impl PostgresBuilder {
                     tries += 1;
                     sleep(backoff(tries)).await;
                 }
+                Err(error) if error.is_timeout() => return Err(diagnose(&pool, error).await),
                 Err(error) => return Err(error),
             }
         }
@@ -200,6 +201,15 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// How often nodes that start at once may get in each other's way.
 const MAX_RACES: u32 = 10;
+
+/// Why no connection was to be had: a pool goes on trying, and does not say.
+async fn diagnose(pool: &PgPool, error: PostgresError) -> PostgresError {
+    let options = pool.connect_options();
+    match timeout(TRUSTED_FOR, PgConnection::connect_with(&options)).await {
+        Ok(Err(cause)) => cause.into(),
+        Ok(Ok(_)) | Err(_) => error,
+    }
+}
 
 /// Succeeds if what is committed outlasts a crash of the server.
 async fn check_durability(connection: &mut PgConnection) -> Result<(), PostgresError> {
@@ -291,6 +301,16 @@ impl PostgresError {
                 cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()
             }
             _ => None,
+        }
+    }
+
+    fn is_timeout(&self) -> bool {
+        match self {
+            Self::Database(cause) => {
+                matches!(cause.downcast_ref(), Some(sqlx::Error::PoolTimedOut))
+            }
+            Self::TimedOut(_) => true,
+            _ => false,
         }
     }
 }
