@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 not_run=()
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 skip() { printf 'not run: %s\n' "$1"; not_run+=("$1"); }
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -121,8 +121,7 @@ else
 fi
 
 step "benchmarks, quickly: only a broken one fails here"
-cargo bench -p keyway --bench ratios -- --quick
-cargo bench -p keyway --all-features --bench stores -- --quick
+cargo bench -p keyway --all-features --bench ratios --bench stores -- --quick
 
 step "done"
 if [ ${#not_run[@]} -gt 0 ]; then
