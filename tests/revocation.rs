@@ -11,7 +11,7 @@
     reason = "a test that goes wrong stops"
 )]
 
-#[path = "revocation/forwarder.rs"]
+#[path = "support/forwarder.rs"]
 mod forwarder;
 #[path = "revocation/process.rs"]
 mod process;
@@ -180,6 +180,11 @@ impl Answers {
     }
 }
 
+/// Where the server is, by this way.
+fn through(forwarder: &Forwarder) -> String {
+    format!("postgres://keyway@127.0.0.1:{}/postgres", forwarder.port())
+}
+
 /// Counts how often a node was told that its feed had a gap.
 #[derive(Clone, Default)]
 struct Gaps(Arc<AtomicUsize>);
@@ -318,15 +323,15 @@ async fn a_feed_whose_packets_are_dropped_comes_back() {
     let schema = fresh_schema();
     let a = node(open(&server.url(), &schema).await, |builder| builder);
     let store = open(&server.url(), &schema).await;
-    let forwarder = Forwarder::to(server.port()).await;
-    let feed = open(&forwarder.url(), &schema).await;
+    let forwarder = Forwarder::to(server.port());
+    let feed = open(&through(&forwarder), &schema).await;
     let (b, gaps) = follower(&store, &feed, |builder| builder).await;
     let subject = Subject::of(&a).await;
     is_fast(&subject, &b, 3).await;
     subject.restore().await;
     subject.accepted_by(&b).await;
     let before = gaps.number();
-    forwarder.drop_packets(true);
+    forwarder.hold_up(true);
     let revoked = subject.revoke().await;
     let answers = Answers::of(&b, &subject.token, BOUND + SOON).await;
     answers.are_bounded(revoked, BOUND);
@@ -335,7 +340,7 @@ async fn a_feed_whose_packets_are_dropped_comes_back() {
     // It finds out by itself in two seconds, though nobody closes the connection.
     sleep(Duration::from_secs(3)).await;
     assert_eq!(gaps.number(), before);
-    forwarder.drop_packets(false);
+    forwarder.hold_up(false);
     gaps.reach(before + 1).await;
     is_fast(&subject, &b, 3).await;
 }
@@ -345,20 +350,20 @@ async fn a_node_that_is_cut_off_says_that_it_cannot_tell() {
     let Some(server) = shared() else { return };
     let schema = fresh_schema();
     let a = node(open(&server.url(), &schema).await, |builder| builder);
-    let forwarder = Forwarder::to(server.port()).await;
-    let store = open(&forwarder.url(), &schema).await;
+    let forwarder = Forwarder::to(server.port());
+    let store = open(&through(&forwarder), &schema).await;
     let (b, gaps) = follower(&store, &store, |builder| builder).await;
     let subject = Subject::of(&a).await;
     subject.accepted_by(&b).await;
     let before = gaps.number();
-    forwarder.drop_packets(true);
+    forwarder.hold_up(true);
     let revoked = subject.revoke().await;
     let answers = Answers::of(&b, &subject.token, BOUND + TIME_LIMIT * 2).await;
     answers.are_bounded(revoked, BOUND);
     assert!(answers.contain(Answer::Yes), "it was not cut off");
     assert!(!answers.contain(Answer::No));
     assert_eq!(answers.last(), Answer::Unavailable);
-    forwarder.drop_packets(false);
+    forwarder.hold_up(false);
     subject.answered(&b, Answer::No, Duration::from_secs(10)).await;
     gaps.reach(before + 1).await;
     is_fast(&subject, &b, 3).await;

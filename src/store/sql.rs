@@ -28,41 +28,59 @@ use crate::{
     token::KeyId,
 };
 
-/// The statements that read, in the SQL that both engines run.
+/// The columns of a key `k`, in the order in which a [`KeyRow`] is read.
+const KEY: &str = "k.id, k.tenant, k.created_at, k.version, k.record, k.last_used";
+
+/// The columns of a tenant `t`, in the order in which a [`TenantRow`] is read.
+const TENANT: &str = "t.id, t.version, t.record";
+
+/// What a look-up selects: the columns of the key, and behind them those of its tenant.
+pub(super) fn columns() -> String {
+    format!("{KEY}, {TENANT}")
+}
+
+/// The statements that read and that delete keys, in the SQL that both engines run.
 #[derive(Clone, Debug)]
-pub(super) struct Selects {
+pub(super) struct Shared {
     pub(super) lookup: String,
     pub(super) tenant: String,
     pub(super) tenants: String,
     pub(super) key: String,
     pub(super) keys: String,
     pub(super) count: String,
+    pub(super) delete_key: String,
+    pub(super) delete_keys: String,
 }
 
-impl Selects {
+impl Shared {
     /// With `prefix` before the name of each table. `join` brings a key `k` its tenant `t`, and shows a
     /// key whose tenant is missing.
     pub(super) fn new(prefix: &str, join: &str) -> Self {
-        let key = "k.id, k.tenant, k.created_at, k.version, k.record, k.last_used";
+        // What is left of a deleted key is its id.
+        let erase = format!(
+            "UPDATE {prefix}keys SET tenant = NULL, created_at = 0, version = 0, record = NULL, \
+             last_used = NULL WHERE"
+        );
         Self {
             // One statement sees one snapshot.
             lookup: format!(
-                "SELECT {key}, t.id, t.version, t.record FROM {prefix}keys k {join} \
-                 WHERE k.id = $1 AND k.tenant IS NOT NULL"
+                "SELECT {} FROM {prefix}keys k {join} \
+                 WHERE k.id = $1 AND k.tenant IS NOT NULL",
+                columns()
             ),
-            tenant: format!(
-                "SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id = $1"
-            ),
+            tenant: format!("SELECT {TENANT} FROM {prefix}tenants t WHERE t.id = $1"),
             tenants: format!(
-                "SELECT t.id, t.version, t.record FROM {prefix}tenants t WHERE t.id > $1 \
+                "SELECT {TENANT} FROM {prefix}tenants t WHERE t.id > $1 \
                  ORDER BY t.id LIMIT $2"
             ),
-            key: format!("SELECT {key} FROM {prefix}keys k WHERE k.id = $1 AND k.tenant = $2"),
+            key: format!("SELECT {KEY} FROM {prefix}keys k WHERE k.id = $1 AND k.tenant = $2"),
             keys: format!(
-                "SELECT {key} FROM {prefix}keys k WHERE k.tenant = $1 \
+                "SELECT {KEY} FROM {prefix}keys k WHERE k.tenant = $1 \
                  AND (k.created_at, k.id) > ($2, $3) ORDER BY k.created_at, k.id LIMIT $4"
             ),
             count: format!("SELECT count(*) FROM {prefix}keys k WHERE k.tenant = $1"),
+            delete_key: format!("{erase} id = $1 AND tenant = $2"),
+            delete_keys: format!("{erase} tenant = $1"),
         }
     }
 }

@@ -21,7 +21,7 @@ use self::{
 };
 use super::{
     KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey,
-    sql::{self, Selects},
+    sql::{self, Shared},
 };
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
@@ -62,7 +62,7 @@ pub struct SqliteStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connections: Connections,
-    selects: Selects,
+    shared: Shared,
 }
 
 impl SqliteStore {
@@ -92,23 +92,24 @@ impl SqliteStore {
 
     async fn read<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Connection, &Selects) -> Result<T, StoreError> + Send + 'static,
+        job: impl FnOnce(&Connection, &Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
-        self.0.connections.read(move |connection| job(connection, &inner.selects)).await
+        self.0.connections.read(move |connection| job(connection, &inner.shared)).await
     }
 
     /// In one transaction, which has the right to write from its beginning, so that what it reads
     /// still holds when it writes.
     async fn write<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        job: impl FnOnce(&Transaction<'_>, &Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let inner = Arc::clone(&self.0);
         let job = move |connection: &mut Connection| {
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(unavailable)?;
-            let done = job(&transaction)?;
+            let done = job(&transaction, &inner.shared)?;
             transaction.commit().map_err(unavailable)?;
             Ok(done)
         };
@@ -118,8 +119,8 @@ impl SqliteStore {
 
 impl KeyLookup for SqliteStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
-        self.read(move |connection, selects| {
-            let mut statement = connection.prepare_cached(&selects.lookup).map_err(unavailable)?;
+        self.read(move |connection, shared| {
+            let mut statement = connection.prepare_cached(&shared.lookup).map_err(unavailable)?;
             let mut rows = statement.query([id.as_bytes()]).map_err(unavailable)?;
             let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
             let has_tenant = row.get_ref(6).map_err(unavailable)? != ValueRef::Null;
@@ -136,7 +137,7 @@ impl KeyStore for SqliteStore {
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
     ) -> Result<(), StoreError> {
-        self.write(move |transaction| {
+        self.write(move |transaction, _| {
             execute(
                 transaction,
                 "INSERT INTO keyway_tenants (id, version, record) VALUES (?1, ?2, ?3)",
@@ -149,8 +150,8 @@ impl KeyStore for SqliteStore {
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
         let id = bytes(id);
-        self.read(move |connection, selects| {
-            Ok(tenant_records(connection, &selects.tenant, [id])?.pop())
+        self.read(move |connection, shared| {
+            Ok(tenant_records(connection, &shared.tenant, [id])?.pop())
         })
         .await
     }
@@ -161,14 +162,14 @@ impl KeyStore for SqliteStore {
         limit: NonZeroUsize,
     ) -> Result<Vec<TenantRecord>, StoreError> {
         let start = sql::tenants_start(after).to_vec();
-        self.read(move |connection, selects| {
-            tenant_records(connection, &selects.tenants, (start, sql::limit(limit.get())))
+        self.read(move |connection, shared| {
+            tenant_records(connection, &shared.tenants, (start, sql::limit(limit.get())))
         })
         .await
     }
 
     async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
-        self.write(move |transaction| {
+        self.write(move |transaction, _| {
             check_version(
                 transaction,
                 "SELECT version FROM keyway_tenants WHERE id = ?1",
@@ -187,13 +188,11 @@ impl KeyStore for SqliteStore {
 
     async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
         let id = bytes(id);
-        self.write(move |transaction| {
+        self.write(move |transaction, shared| {
             if execute(transaction, "DELETE FROM keyway_tenants WHERE id = ?1", [&id])? == 0 {
                 return Err(StoreError::NotFound);
             }
-            let delete_keys = "UPDATE keyway_keys SET tenant = NULL, created_at = 0, version = 0, \
-                               record = NULL, last_used = NULL WHERE tenant = ?1";
-            execute(transaction, delete_keys, [&id]).map(|_| ())
+            execute(transaction, &shared.delete_keys, [&id]).map(|_| ())
         })
         .await
     }
@@ -204,7 +203,7 @@ impl KeyStore for SqliteStore {
         tenant_version: u64,
         max_keys: u32,
     ) -> Result<(), StoreError> {
-        self.write(move |transaction| {
+        self.write(move |transaction, shared| {
             let tenant = key.tenant.as_str().as_bytes();
             check_version(
                 transaction,
@@ -212,8 +211,7 @@ impl KeyStore for SqliteStore {
                 [tenant],
                 tenant_version,
             )?;
-            let count = "SELECT count(*) FROM keyway_keys WHERE tenant = ?1";
-            let held = value(transaction, count, [tenant])?.map_or(0, sql::count);
+            let held = value(transaction, &shared.count, [tenant])?.map_or(0, sql::count);
             if held >= max_keys {
                 return Err(StoreError::QuotaFull { held });
             }
@@ -224,9 +222,9 @@ impl KeyStore for SqliteStore {
 
     async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let tenant = bytes(tenant);
-        self.read(move |connection, selects| {
+        self.read(move |connection, shared| {
             let mut keys = Vec::new();
-            key_records(connection, &selects.key, (*id.as_bytes(), tenant), |_, key| {
+            key_records(connection, &shared.key, (*id.as_bytes(), tenant), |_, key| {
                 keys.push(key);
             })?;
             Ok(keys.pop())
@@ -240,14 +238,14 @@ impl KeyStore for SqliteStore {
         query: &KeyQuery,
     ) -> Result<Vec<KeyRecord>, StoreError> {
         let (tenant, query) = (bytes(tenant), query.clone());
-        self.read(move |connection, selects| {
+        self.read(move |connection, shared| {
             let (created_at, id) = sql::start(&query);
             let max = query.max().get();
             // With a text to look for, all of the tenant's keys are read until enough are found.
             let limit = if query.text().is_none() { sql::limit(max) } else { -1 };
             let mut found = Vec::new();
             let arguments = (tenant, created_at, id, limit);
-            key_records(connection, &selects.keys, arguments, |stop, key| {
+            key_records(connection, &shared.keys, arguments, |stop, key| {
                 if query.matches(&key) {
                     found.push(key);
                 }
@@ -260,14 +258,14 @@ impl KeyStore for SqliteStore {
 
     async fn count_keys(&self, tenant: &TenantId) -> Result<u32, StoreError> {
         let tenant = bytes(tenant);
-        self.read(move |connection, selects| {
-            Ok(value(connection, &selects.count, [tenant])?.map_or(0, sql::count))
+        self.read(move |connection, shared| {
+            Ok(value(connection, &shared.count, [tenant])?.map_or(0, sql::count))
         })
         .await
     }
 
     async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
-        self.write(move |transaction| {
+        self.write(move |transaction, _| {
             check_version(
                 transaction,
                 "SELECT version FROM keyway_keys WHERE id = ?1 AND tenant = ?2",
@@ -286,10 +284,8 @@ impl KeyStore for SqliteStore {
 
     async fn delete_key(&self, tenant: &TenantId, id: KeyId) -> Result<(), StoreError> {
         let tenant = bytes(tenant);
-        self.write(move |transaction| {
-            let delete = "UPDATE keyway_keys SET tenant = NULL, created_at = 0, version = 0, \
-                          record = NULL, last_used = NULL WHERE id = ?1 AND tenant = ?2";
-            match execute(transaction, delete, (id.as_bytes(), tenant))? {
+        self.write(move |transaction, shared| {
+            match execute(transaction, &shared.delete_key, (id.as_bytes(), tenant))? {
                 0 => Err(StoreError::NotFound),
                 _ => Ok(()),
             }
@@ -302,7 +298,7 @@ impl KeyStore for SqliteStore {
         if latest.is_empty() {
             return Ok(());
         }
-        self.write(move |transaction| {
+        self.write(move |transaction, _| {
             let mut statement = transaction
                 .prepare_cached(
                     "UPDATE keyway_keys SET last_used = ?2 WHERE id = ?1 AND tenant IS NOT NULL \

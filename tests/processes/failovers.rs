@@ -123,7 +123,7 @@ fn lose_data_with_an_asynchronous_standby() {
         let writer = writer::start(&database, None, "w", 100, number);
         let mut ledger = Ledger::default();
         ledger.note_all(writer.hear_for(Duration::from_millis(500)));
-        replication.hold_up();
+        replication.hold_up(true);
         let (acknowledged_before, usable) = (ledger.acknowledged, ledger.usable());
         ledger.note_all(writer.hear_for(Duration::from_millis(500)));
         primary.kill();

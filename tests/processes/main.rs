@@ -18,6 +18,7 @@ mod databases;
 mod edits;
 mod failovers;
 mod faults;
+#[path = "../support/forwarder.rs"]
 mod forwarder;
 mod kills;
 mod ledger;

@@ -1,11 +1,11 @@
 //! Doing an operation within its time limit, and again where the server asks for that.
 
-use alloc::boxed::Box;
 use core::{future::Future, time::Duration};
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::PostgresError;
 use crate::store::StoreError;
 
 /// How often an operation is tried.
@@ -76,7 +76,7 @@ impl Tries {
             Failure::Store(error) => return Err(error),
             Failure::Engine(error) => error,
             Failure::TimedOut(limit) => {
-                return Err(StoreError::Unavailable(Box::new(TimedOut(limit))));
+                return Err(StoreError::unavailable(PostgresError::TimedOut(limit)));
             }
         };
         self.failed += 1;
@@ -91,11 +91,6 @@ impl Tries {
         Ok(())
     }
 }
-
-/// The server did not answer within the time limit.
-#[derive(Debug, thiserror::Error)]
-#[error("the database did not answer within {0:?}")]
-struct TimedOut(Duration);
 
 /// A connection that is closed instead of used again unless its last operation came to an end:
 /// nobody knows what still happens on it.

@@ -13,7 +13,7 @@ use alloc::{
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::schema::Schema;
-use crate::store::sql::Selects;
+use crate::store::sql::{self, Shared};
 
 /// A statement whose text is shared by all who execute it. Only the name of the schema was put into
 /// it, which has been checked.
@@ -57,10 +57,6 @@ pub(super) struct Statements {
 /// The server's clock, in milliseconds.
 const CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-/// What is left of a deleted key.
-const ERASED: &str =
-    "SET tenant = NULL, created_at = 0, version = 0, record = NULL, last_used = NULL";
-
 const INSERT_KEY: &str = "keys (id, tenant, created_at, version, record, last_used)";
 
 impl Statements {
@@ -71,7 +67,7 @@ impl Statements {
             "LEFT JOIN LATERAL (SELECT t.id, t.version, t.record FROM {p}tenants t \
              WHERE t.id = k.tenant LIMIT 1) t ON TRUE"
         );
-        let selects = Selects::new(&p, &join);
+        let shared = Shared::new(&p, &join);
         let channel = schema.channel();
         // Announces the `kind` and id of each row of the common table `changed`, and counts them.
         let count_and_tell = |kind: &str| -> String {
@@ -85,17 +81,17 @@ impl Statements {
         Self {
             // One row in any case, which tells how far behind it is.
             replica_lookup: Statement::new(format!(
-                "SELECT k.id, k.tenant, k.created_at, k.version, k.record, k.last_used, \
-                 t.id, t.version, t.record, {CLOCK} - b.at FROM {p}beats b \
+                "SELECT {}, {CLOCK} - b.at FROM {p}beats b \
                  LEFT JOIN {p}keys k ON k.id = $1 AND k.tenant IS NOT NULL \
-                 {join} WHERE b.id = 1"
+                 {join} WHERE b.id = 1",
+                sql::columns()
             )),
-            lookup: Statement::new(selects.lookup),
-            tenant: Statement::new(selects.tenant),
-            tenants: Statement::new(selects.tenants),
-            key: Statement::new(selects.key),
-            keys: Statement::new(selects.keys),
-            count: Statement::new(selects.count),
+            lookup: Statement::new(shared.lookup),
+            tenant: Statement::new(shared.tenant),
+            tenants: Statement::new(shared.tenants),
+            key: Statement::new(shared.key),
+            keys: Statement::new(shared.keys),
+            count: Statement::new(shared.count),
             insert_tenant: Statement::new(format!(
                 "INSERT INTO {p}tenants (id, version, record) VALUES ($1, $2, $3)"
             )),
@@ -115,7 +111,7 @@ impl Statements {
                  SELECT {} FROM changed",
                 count_and_tell("t")
             )),
-            delete_keys: Statement::new(format!("UPDATE {p}keys {ERASED} WHERE tenant = $1")),
+            delete_keys: Statement::new(shared.delete_keys),
             // A write and not only a lock, so that databases that isolate by snapshots see that two
             // who count the keys of one tenant are in each other's way.
             lock_tenant: Statement::new(format!(
@@ -136,8 +132,8 @@ impl Statements {
                 count_and_tell("k")
             )),
             delete_key: Statement::new(format!(
-                "WITH changed AS (UPDATE {p}keys {ERASED} WHERE id = $1 AND tenant = $2 \
-                 RETURNING id) SELECT {} FROM changed",
+                "WITH changed AS ({} RETURNING id) SELECT {} FROM changed",
+                shared.delete_key,
                 count_and_tell("k")
             )),
             record_uses: Statement::new(format!(

@@ -18,7 +18,7 @@ use futures_channel::oneshot;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{Inner, SqliteStore, connections::Connections, schema};
-use crate::store::sql::Selects;
+use crate::store::sql::Shared;
 
 /// Opens a [`SqliteStore`] otherwise than by default.
 ///
@@ -131,7 +131,7 @@ impl SqliteBuilder {
         }
         Ok(SqliteStore(Arc::new(Inner {
             connections: Connections::new(writer, readers)?,
-            selects: Selects::new(schema::PREFIX, schema::JOIN),
+            shared: Shared::new(schema::PREFIX, schema::JOIN),
         })))
     }
 
@@ -267,8 +267,8 @@ mod tests {
                     CAST(n / 5 AS BLOB), n, 1, zeroblob(300), NULL FROM numbers";
         connection.execute(fill, []).unwrap();
         connection.execute_batch("ANALYZE").unwrap();
-        let selects = Selects::new(schema::PREFIX, schema::JOIN);
-        for (statement, arguments) in [(&selects.lookup, 1), (&selects.count, 1)] {
+        let shared = Shared::new(schema::PREFIX, schema::JOIN);
+        for (statement, arguments) in [(&shared.lookup, 1), (&shared.count, 1)] {
             let mut statement = connection.prepare(statement).unwrap();
             assert_eq!(statement.parameter_count(), arguments);
             for number in 0..10 {

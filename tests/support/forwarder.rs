@@ -1,5 +1,7 @@
 //! A way to a server that can be led elsewhere, held up and cut.
 
+#![allow(dead_code, unreachable_pub, reason = "each test file uses some of these")]
+
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -57,9 +59,9 @@ impl Forwarder {
         self.cut();
     }
 
-    /// Lets nothing through from now on. What has been sent is under way.
-    pub fn hold_up(&self) {
-        self.way.is_held_up.store(true, Ordering::SeqCst);
+    /// Lets nothing through from now on, or all that was held up. No connection is closed.
+    pub fn hold_up(&self, holds: bool) {
+        self.way.is_held_up.store(holds, Ordering::SeqCst);
     }
 
     /// Cuts all connections. What was under way is lost.
