@@ -70,12 +70,9 @@ impl Generations {
         }
     }
 
-    /// Ids are random, so their characters serve as a hash. An attacker who chose them would only
-    /// have his own keys read more often.
     #[inline]
     fn key(&self, id: KeyId) -> Option<&AtomicU32> {
-        let [.., a, b] = *id.as_bytes();
-        self.keys.get((usize::from(a) << 6 ^ usize::from(b)) % KEY_STRIPES)
+        self.keys.get(id.spread() % KEY_STRIPES)
     }
 }
 

@@ -78,8 +78,7 @@ impl Recent {
     }
 
     fn stripe(&self, id: KeyId) -> &AtomicU32 {
-        let [.., a, b] = *id.as_bytes();
-        self.keys.get((usize::from(a) << 6 ^ usize::from(b)) % STRIPES).unwrap_or(&self.all)
+        self.keys.get(id.spread() % STRIPES).unwrap_or(&self.all)
     }
 
     fn note(&self, id: Option<KeyId>, moment: Moment) {

@@ -16,7 +16,7 @@
 mod faulty_store;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -211,6 +211,20 @@ impl AuditSink for Recorder {
             kind: format!("{:?}", event.kind),
         });
     }
+}
+
+/// Lets the others go first, once.
+pub async fn pause() {
+    let mut is_over = false;
+    poll_fn(|context| {
+        if is_over {
+            return Poll::Ready(());
+        }
+        is_over = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Polls `future` at most `polls` times and drops it, as a caller does who gives up.

@@ -10,7 +10,8 @@ use keyway::{
 
 use crate::{
     bug::Bug::*,
-    planted::{Answer, Planted, check_version, pause},
+    common::pause,
+    planted::{Answer, Planted, check_version},
 };
 
 impl KeyLookup for Planted {

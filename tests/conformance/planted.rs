@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::poll_fn,
     sync::{Mutex, MutexGuard},
-    task::Poll,
 };
 
 use keyway::{
@@ -16,7 +14,7 @@ use keyway::{
 
 use crate::{
     bug::Bug::{self, *},
-    common::with_text,
+    common::{pause, with_text},
 };
 
 pub(crate) type Answer<T> = Result<T, StoreError>;
@@ -280,17 +278,4 @@ fn is_like(text: &str, pattern: &str) -> bool {
 /// One of the normal forms, for the one letter that the suite has in two.
 fn compose(text: &str) -> String {
     text.replace("e\u{301}", "é")
-}
-
-pub(crate) async fn pause() {
-    let mut is_over = false;
-    poll_fn(|context| {
-        if is_over {
-            return Poll::Ready(());
-        }
-        is_over = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
