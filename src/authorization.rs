@@ -30,11 +30,16 @@ pub fn bearer_token(value: &[u8]) -> Result<&[u8], BearerError> {
         // A longer scheme that begins like this one.
         ([], [byte, ..]) if is_token_character(*byte) => Err(BearerError::Missing),
         ([], _) => Err(BearerError::Unreadable),
-        (_, token) => match token.strip_prefix(SECRET_TOKEN).unwrap_or(token) {
+        (_, token) => match strip_secret_token(token) {
             [] => Err(BearerError::Unreadable),
             token => Ok(token),
         },
     }
+}
+
+/// `token` without the `secret-token:` before it (RFC 8959), if there is one.
+pub(crate) fn strip_secret_token(token: &[u8]) -> &[u8] {
+    token.strip_prefix(SECRET_TOKEN).unwrap_or(token)
 }
 
 /// Whether a scheme may hold this byte (RFC 9110, section 5.6.2).

@@ -187,6 +187,12 @@ impl Keyring {
     }
 }
 
+impl AsRef<Verifier> for Keyring {
+    fn as_ref(&self) -> &Verifier {
+        self.verifier()
+    }
+}
+
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring").field("actor", &self.actor).finish_non_exhaustive()

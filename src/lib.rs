@@ -14,9 +14,13 @@ pub mod authority;
 pub mod authorization;
 pub mod decision;
 pub mod guide;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod import;
 pub mod pepper;
 pub mod policy;
+#[cfg(feature = "std")]
+pub mod rate;
 pub mod record;
 pub mod scope;
 pub mod seal;

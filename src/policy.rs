@@ -43,6 +43,9 @@ struct Inner {
 }
 
 impl Policy {
+    /// The most tiers that a policy holds: a resolved key notes the place of its tier in one byte.
+    pub const MAX_TIERS: usize = 256;
+
     /// The policy of a service whose tokens begin with `issuer`, with `tiers` in ascending order.
     ///
     /// # Errors
@@ -58,6 +61,9 @@ impl Policy {
         let tiers: Vec<Tier> = tiers.into_iter().collect();
         if tiers.is_empty() {
             return Err(PolicyError::NoTiers);
+        }
+        if tiers.len() > Self::MAX_TIERS {
+            return Err(PolicyError::TooManyTiers(tiers.len()));
         }
         let mut ceilings = Vec::with_capacity(tiers.len());
         for (index, tier) in tiers.iter().enumerate() {
@@ -106,8 +112,14 @@ impl Policy {
 
     /// The scopes that the keys of a tier may have at most.
     pub fn ceiling(&self, tier: &str) -> Option<ScopeSet> {
+        self.tier_and_ceiling(tier).map(|(_, ceiling)| ceiling)
+    }
+
+    /// The place of a tier among [`tiers`](Self::tiers), and its ceiling.
+    pub(crate) fn tier_and_ceiling(&self, tier: &str) -> Option<(u8, ScopeSet)> {
         let index = self.0.tiers.iter().position(|other| other.name == tier)?;
-        self.0.ceilings.get(index).copied()
+        let ceiling = self.0.ceilings.get(index)?;
+        Some((u8::try_from(index).ok()?, *ceiling))
     }
 }
 
@@ -158,6 +170,9 @@ pub enum PolicyError {
     /// There is no tier that a tenant could be on.
     #[error("the policy has no tier")]
     NoTiers,
+    /// More tiers than [`Policy::MAX_TIERS`].
+    #[error("the policy has {0} tiers, and at most 256 are allowed")]
+    TooManyTiers(usize),
     /// The name of a tier.
     #[error("the name of the tier `{}` {problem}", name.escape_debug())]
     TierName {

@@ -111,6 +111,11 @@ impl TokenFormat {
         &self.prefix
     }
 
+    /// How many bytes a token has.
+    pub fn token_len(&self) -> usize {
+        self.prefix.len() + BODY_LEN
+    }
+
     /// A regular expression that finds these tokens in any text, for secret scanners: no other text
     /// of the same length and alphabet begins with the prefix by chance.
     pub fn scanner_regex(&self) -> String {

@@ -138,10 +138,22 @@ impl Verifier {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }
+
+    #[cfg(feature = "http")]
+    #[allow(clippy::unused_self, reason = "until rates are counted")]
+    pub(crate) fn rate(&self, _principal: &Principal) -> Option<crate::rate::RateStatus> {
+        None
+    }
+}
+
+impl AsRef<Self> for Verifier {
+    fn as_ref(&self) -> &Self {
+        self
+    }
 }
 
 /// A verification that has to wait.
-enum Unfinished {
+pub(crate) enum Unfinished {
     /// For the key of `claim`.
     Claimed {
         claim: Claim,
@@ -156,7 +168,7 @@ enum Unfinished {
 impl Shared {
     /// What can be said without waiting.
     #[inline]
-    fn verify_at_once(
+    pub(crate) fn verify_at_once(
         &self,
         presented: &[u8],
         freshness: Freshness,
@@ -178,8 +190,13 @@ impl Shared {
         }
     }
 
+    /// The rest of a verification that has to wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::verify`].
     #[cold]
-    async fn finish(
+    pub(crate) async fn finish(
         self: &Arc<Self>,
         unfinished: Unfinished,
         freshness: Freshness,

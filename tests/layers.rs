@@ -15,11 +15,13 @@ const LAYERS: &[&[&str]] = &[
     &["pepper", "tier", "token"],
     &["import", "policy", "record"],
     &["authority", "decision", "seal", "store"],
-    &["audit", "cache", "store/memory", "store/sql"],
+    &["audit", "cache", "rate", "store/memory", "store/sql"],
     &["store/postgres", "store/sqlite"],
     &["verifier"],
     &["keyring"],
-    &["store/conformance"],
+    &["http", "store/conformance"],
+    &["http/actix", "http/tower"],
+    &["http/axum"],
 ];
 
 /// The crate's face, which everything may be part of and nothing imports.

@@ -5,8 +5,10 @@ use core::fmt;
 
 use super::{ResolvedKey, resolved::Proof};
 use crate::{
+    policy::Policy,
     record::Labels,
     scope::{MissingScope, Requirement, ScopeSet},
+    tier::Tier,
     token::KeyId,
 };
 
@@ -50,6 +52,11 @@ impl Principal {
     #[inline]
     pub fn scopes(&self) -> ScopeSet {
         self.key.scopes()
+    }
+
+    /// The tier of the tenant, in the policy that the caller was verified with.
+    pub fn tier<'p>(&self, policy: &'p Policy) -> Option<&'p Tier> {
+        policy.tiers().get(self.key.tier())
     }
 
     /// Succeeds if the caller may use a route with this requirement.

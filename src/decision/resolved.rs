@@ -28,6 +28,8 @@ pub struct ResolvedKey {
     pub(crate) stamp: Stamp,
     digest_head: u16,
     tenant_len: u8,
+    /// The place of the tenant's tier in the policy.
+    tier: u8,
     scopes: ScopeSet,
     /// The id of the tenant and the name of the key, one behind the other.
     text: Box<str>,
@@ -111,8 +113,8 @@ impl ResolvedKey {
         if key.tenant != tenant.id {
             return Err(ResolveError::OtherTenant);
         }
-        let ceiling = policy
-            .ceiling(&tenant.tier)
+        let (tier, ceiling) = policy
+            .tier_and_ceiling(&tenant.tier)
             .ok_or_else(|| ResolveError::UnknownTier(tenant.tier.clone()))?;
         let (granted, _) = policy.catalog().set_of_known(&key.scopes);
 
@@ -139,6 +141,7 @@ impl ResolvedKey {
             scopes: granted.meet(ceiling),
             // INVARIANT: the id of a tenant has at most 128 bytes.
             tenant_len: u8::try_from(tenant.id.as_str().len()).unwrap_or_default(),
+            tier,
             text: text.into(),
             rare: (!rare.is_nothing()).then(|| Box::new(rare)),
         })
@@ -176,6 +179,11 @@ impl ResolvedKey {
     #[inline]
     pub fn scopes(&self) -> ScopeSet {
         self.scopes
+    }
+
+    /// The place of its tenant's tier in the policy that it was resolved with.
+    pub(super) fn tier(&self) -> usize {
+        self.tier.into()
     }
 
     /// What the key is at `now`.
@@ -221,7 +229,7 @@ impl ResolvedKey {
         let is_same = self.rare.is_none()
             && (self.digest_head, self.digest_tail) == (old.digest_head, old.digest_tail)
             && (self.expires_at, self.scopes) == (old.expires_at, old.scopes)
-            && (self.tenant_len, &self.text) == (old.tenant_len, &old.text);
+            && (self.tenant_len, self.tier, &self.text) == (old.tenant_len, old.tier, &old.text);
         old.rare.is_none() && !is_same
     }
 
@@ -328,6 +336,7 @@ mod tests {
                 digest_head: 0,
                 scopes: crate::scope::ScopeCatalog::new([]).unwrap().none(),
                 tenant_len: tenant.len().try_into().unwrap(),
+                tier: 0,
                 text: alloc::format!("{tenant}{name}").into(),
                 rare: None,
             }

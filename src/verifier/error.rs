@@ -1,7 +1,7 @@
 //! Why a caller was not verified.
 
 use alloc::sync::Arc;
-use core::{error::Error, fmt};
+use core::{error::Error, fmt, time::Duration};
 
 use crate::{authorization::BearerError, decision::KeyState, scope::MissingScope};
 
@@ -23,6 +23,11 @@ pub enum VerifyError {
     Inactive(KeyState),
     /// The caller is verified and lacks a scope. HTTP: 403.
     Forbidden(MissingScope),
+    /// The caller is verified and has used up the rate of its tier. HTTP: 429.
+    Limited {
+        /// How long it should wait.
+        retry_after: Duration,
+    },
     /// The caller holds the key, whose record somebody has changed without the host's pepper. HTTP:
     /// 401, and reason for alarm.
     Tampered,
@@ -54,6 +59,9 @@ impl fmt::Display for VerifyError {
             Self::Rejected => f.write_str("the API key is not valid"),
             Self::Inactive(state) => write!(f, "the API key cannot be used: {state}"),
             Self::Forbidden(missing) => fmt::Display::fmt(missing, f),
+            Self::Limited { retry_after } => {
+                write!(f, "too many requests with the API key; the next in {retry_after:?}")
+            }
             Self::Tampered => f.write_str("the record of the API key was tampered with"),
             Self::Unavailable(_) => f.write_str("API keys cannot be verified at present"),
         }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The keys that a foreign token may be of, none of which the cache could prove.
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     claims: Vec<Claim>,
     moment: Moment,
 }

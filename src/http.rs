@@ -1,0 +1,44 @@
+//! API keys over HTTP: the credential out of a request, the outcome as an answer.
+//!
+//! Nothing in here is of a web framework. A [`Guard`] takes the fields of a request and either admits
+//! it or gives the [`Answer`] that RFC 6750 and RFC 9457 ask for; the adapters carry both to and fro:
+//!
+//! | host | feature | what protects a route |
+//! |---|---|---|
+//! | axum | `axum` | `get(report).layer(keyring.require(["reporting"])?)`, or [`Routes`] for all of them |
+//! | any tower stack: hyper, tonic | `tower` | the same [`Guard`], which is a `tower::Layer` |
+//! | actix-web | `actix` | `.wrap(keyring.require(["reporting"])?)`, or [`Routes`] |
+//! | any other | `http` | [`Guard::admit`] |
+//!
+//! | outcome | status | field |
+//! |---|--:|---|
+//! | no credential | 401 | `WWW-Authenticate: Bearer realm="…"` |
+//! | more than one, or one that cannot be read | 400 | `… error="invalid_request"` |
+//! | malformed, foreign, forged, unknown, wrong secret | 401 | `… error="invalid_token"`, one body for all |
+//! | proven, but disabled, suspended, expired, not yet valid | 401 | `… error="invalid_token"`, and the body tells the state |
+//! | proven, a scope is missing | 403 | `… error="insufficient_scope", scope="…"` |
+//! | over the rate of its tier | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy` |
+//! | nobody can tell at present | 503 | `Retry-After` |
+//!
+//! Bodies are problem details ([`problem`]); none of them repeats anything of the request.
+
+mod access;
+mod answer;
+mod credential;
+mod guard;
+mod observe;
+pub mod problem;
+mod routes;
+
+#[cfg(feature = "axum")]
+pub mod axum;
+#[cfg(feature = "tower")]
+pub mod tower;
+
+pub use self::{
+    access::{Access, Matrix, Row},
+    answer::Answer,
+    credential::{CredentialError, Fields},
+    guard::{Admission, Guard, GuardError},
+    routes::{Endpoint, Resolved, Routes, RoutesError},
+};

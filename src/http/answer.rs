@@ -1,0 +1,222 @@
+//! What a request that is not admitted is answered.
+
+use alloc::{
+    borrow::Cow,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{fmt, time::Duration};
+
+use super::{
+    CredentialError,
+    problem::{Missing, Problem},
+};
+use crate::{
+    decision::KeyState,
+    rate::RateStatus,
+    scope::{Requirement, Scope},
+    verifier::VerifyError,
+};
+
+/// An answer in place of that of a handler: a status, header fields and a body, none of which is of a
+/// web framework.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer {
+    status: u16,
+    fields: Vec<(&'static str, Cow<'static, str>)>,
+    body: String,
+}
+
+impl Answer {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The header fields; names are in lower case.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.fields.iter().map(|(name, value)| (*name, &**value))
+    }
+
+    /// The body, of the type that the fields say.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// The body, for a framework that takes it.
+    pub fn into_body(self) -> String {
+        self.body
+    }
+
+    pub(super) fn new(status: u16) -> Self {
+        Self { status, fields: Vec::with_capacity(4), body: String::new() }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn json(self, kind: &'static str, body: String) -> Self {
+        Self { body, ..self.with("content-type", kind).with("cache-control", "no-store") }
+    }
+
+    /// The answer of a handler that needs a caller, on a route that does not look for one.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub(super) fn unguarded() -> Self {
+        Self::problem(&Problem {
+            status: 500,
+            detail: "this route reads the caller of the API key and has no guard",
+            ..problem("unguarded-route", "The service is at fault")
+        })
+    }
+
+    fn problem(problem: &Problem<'_>) -> Self {
+        Self::new(problem.status).json("application/problem+json", problem.to_json())
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("fields", &self.fields)
+            .field("body", &self.body)
+            .finish()
+    }
+}
+
+/// How long a client waits before it asks again whether a key can be verified.
+const UNAVAILABLE_RETRY: &str = "1";
+
+/// Answers refusals for one realm.
+#[derive(Clone, Debug)]
+pub(super) struct Refusals {
+    /// `Bearer realm="…"`.
+    challenge: String,
+}
+
+impl Refusals {
+    /// `realm` is of visible ASCII characters and spaces.
+    pub(super) fn new(realm: &str) -> Self {
+        let mut challenge = String::from("Bearer realm=\"");
+        for character in realm.chars() {
+            // A quoted string (RFC 9110, section 5.6.4).
+            if matches!(character, '"' | '\\') {
+                challenge.push('\\');
+            }
+            challenge.push(character);
+        }
+        challenge.push('"');
+        Self { challenge }
+    }
+
+    /// The answer to a credential that cannot be taken.
+    pub(super) fn unreadable(&self, error: CredentialError) -> Answer {
+        self.invalid_request(&error.to_string())
+    }
+
+    /// The answer to a caller who was refused. `requirement` is that of the route.
+    pub(super) fn refused(&self, error: &VerifyError, requirement: &Requirement) -> Answer {
+        match error {
+            VerifyError::Missing => Answer::problem(&Problem {
+                status: 401,
+                detail: "send the API key as `Authorization: Bearer <API key>`",
+                ..problem("missing-credential", "An API key is required")
+            })
+            // Without an error code, since nothing was presented (RFC 6750, section 3.1).
+            .with("www-authenticate", self.challenge.clone()),
+            VerifyError::BadRequest => self.unreadable(CredentialError::Unreadable),
+            // That a record was tampered with is for the host alone.
+            VerifyError::Rejected | VerifyError::Tampered => self.invalid_token(None),
+            VerifyError::Inactive(state) => self.invalid_token(Some(*state)),
+            VerifyError::Forbidden(missing) => {
+                let required: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
+                let code = ["insufficient_scope\", scope=\"", &required.join(" ")].concat();
+                Answer::problem(&Problem {
+                    status: 403,
+                    detail: &missing.to_string(),
+                    missing: Some(Missing {
+                        scopes: missing.scopes(),
+                        r#match: if missing.is_any() { "any" } else { "all" },
+                    }),
+                    ..problem("insufficient-scope", "The API key may not do this")
+                })
+                .with("www-authenticate", self.challenge_with(&code))
+            }
+            VerifyError::Limited { retry_after } => Answer::problem(&Problem {
+                status: 429,
+                detail: "the API key has been used more often than its tier allows",
+                ..problem("rate-exceeded", "Too many requests")
+            })
+            .with("retry-after", whole_seconds(*retry_after).to_string()),
+            VerifyError::Unavailable(_) => Answer::problem(&Problem {
+                status: 503,
+                detail: "API keys cannot be verified at present",
+                ..problem("unavailable", "Temporarily unavailable")
+            })
+            .with("retry-after", UNAVAILABLE_RETRY),
+        }
+    }
+
+    fn invalid_request(&self, detail: &str) -> Answer {
+        Answer::problem(&Problem {
+            status: 400,
+            detail,
+            ..problem("invalid-request", "The credential cannot be taken")
+        })
+        .with("www-authenticate", self.challenge_with("invalid_request"))
+    }
+
+    fn invalid_token(&self, state: Option<KeyState>) -> Answer {
+        let answer = match state {
+            None => Answer::problem(&Problem {
+                status: 401,
+                detail: "the API key is not valid",
+                ..problem("invalid-token", "The API key is not valid")
+            }),
+            Some(state) => Answer::problem(&Problem {
+                status: 401,
+                detail: &VerifyError::Inactive(state).to_string(),
+                state: Some(word(state)),
+                ..problem("inactive-key", "The API key cannot be used now")
+            }),
+        };
+        answer.with("www-authenticate", self.challenge_with("invalid_token"))
+    }
+
+    fn challenge_with(&self, code: &str) -> String {
+        [&*self.challenge, ", error=\"", code, "\""].concat()
+    }
+}
+
+/// A problem of this type; the status and detail are for the caller to say.
+fn problem(kind: &'static str, title: &'static str) -> Problem<'static> {
+    Problem { kind, title, status: 500, detail: "", state: None, missing: None }
+}
+
+fn word(state: KeyState) -> &'static str {
+    match state {
+        KeyState::TenantSuspended { .. } => "tenant_suspended",
+        KeyState::KeySuspended { .. } => "suspended",
+        KeyState::Disabled => "disabled",
+        KeyState::NotYetValid { .. } => "not_yet_valid",
+        KeyState::Expired { .. } => "expired",
+        KeyState::Active => "active",
+    }
+}
+
+/// Seconds, rounded up, so that nobody comes back a moment too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// What a key has left, for the answer of a handler and for a refusal alike
+/// (draft-ietf-httpapi-ratelimit-headers-10).
+pub(super) fn rate_fields(status: &RateStatus) -> [(&'static str, String); 2] {
+    let policy =
+        alloc::format!("\"key\";q={};w={}", status.rate().requests, status.rate().per_seconds);
+    let left =
+        alloc::format!("\"key\";r={};t={}", status.remaining(), whole_seconds(status.reset()));
+    [("ratelimit-policy", policy), ("ratelimit", left)]
+}

@@ -1,0 +1,119 @@
+//! The one credential of a request.
+
+use crate::{
+    authorization::{BearerError, bearer_token, strip_secret_token},
+    verifier::VerifyError,
+};
+
+/// The header fields of a request, in whatever type a framework keeps them.
+///
+/// ```
+/// use keyway::http::Fields;
+///
+/// let fields = [("authorization", &b"Bearer mm_live_7Kf3"[..]), ("accept", b"*/*")];
+/// assert_eq!(fields[..].values("authorization").count(), 1);
+/// ```
+pub trait Fields {
+    /// All values of the field with this name, which is in lower case. Each is given as it came, without
+    /// the white space around it.
+    fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]>;
+}
+
+impl Fields for [(&str, &[u8])] {
+    fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]> {
+        self.iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
+    }
+}
+
+pub(super) const AUTHORIZATION: &str = "authorization";
+
+/// The longest credential that is looked at, in bytes. No token of ours comes near, and no
+/// [foreign one](crate::import::ForeignFormat::MAX_LEN) exceeds it.
+const MAX_LEN: usize = 1_024;
+
+/// A credential, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Presented<'f> {
+    pub(super) token: &'f [u8],
+    pub(super) source: Source,
+}
+
+/// The field that a credential came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Authorization,
+    KeyField,
+}
+
+/// Finds the credential in `fields`: behind `Authorization: Bearer`, or in `key_field` if the host has
+/// one. A token of ours has `token_len` bytes.
+pub(super) fn find<'f>(
+    fields: &'f (impl Fields + ?Sized),
+    key_field: Option<&str>,
+    token_len: usize,
+) -> Result<Option<Presented<'f>>, CredentialError> {
+    let bearer = match one(fields.values(AUTHORIZATION))?.map(bearer_token) {
+        Some(Ok(token)) => Some(Presented { token, source: Source::Authorization }),
+        None | Some(Err(BearerError::Missing)) => None,
+        Some(Err(BearerError::Unreadable)) => return Err(CredentialError::Unreadable),
+    };
+    let key = match key_field {
+        Some(name) => one(fields.values(name))?.filter(|value| !value.is_empty()),
+        None => None,
+    };
+    let key =
+        key.map(|value| Presented { token: strip_secret_token(value), source: Source::KeyField });
+    let presented = match (bearer, key) {
+        (Some(_), Some(_)) => return Err(CredentialError::Several),
+        (None, None) => return Ok(None),
+        (Some(presented), None) | (None, Some(presented)) => presented,
+    };
+    check(presented.token, token_len)?;
+    Ok(Some(presented))
+}
+
+fn one<'f>(
+    mut values: impl Iterator<Item = &'f [u8]>,
+) -> Result<Option<&'f [u8]>, CredentialError> {
+    let first = values.next();
+    if values.next().is_some() { Err(CredentialError::Several) } else { Ok(first) }
+}
+
+/// What joins two credentials, or cannot stand in one (RFC 6750, section 2.1), makes the field
+/// unreadable. What has the length of a token is left to its MAC, before which nothing looks at it.
+fn check(token: &[u8], token_len: usize) -> Result<(), CredentialError> {
+    if token.len() == token_len {
+        return Ok(());
+    }
+    if token.len() > MAX_LEN {
+        return Err(CredentialError::TooLong);
+    }
+    let is_readable = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
+    if token.is_empty() || !token.iter().fold(true, |all, byte| all & is_readable(byte)) {
+        return Err(CredentialError::Unreadable);
+    }
+    Ok(())
+}
+
+/// The credential of a request cannot be taken: 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// More than one credential was presented, in one field or in two.
+    #[error("more than one credential was presented")]
+    Several,
+    /// The field is not of the form `Bearer <token>`.
+    #[error("the credential cannot be read; it is sent as `Authorization: Bearer <API key>`")]
+    Unreadable,
+    /// The credential is longer than any that could be accepted.
+    #[error("the credential is longer than any API key")]
+    TooLong,
+}
+
+impl From<CredentialError> for VerifyError {
+    fn from(_: CredentialError) -> Self {
+        Self::BadRequest
+    }
+}

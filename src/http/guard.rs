@@ -1,0 +1,350 @@
+//! What protects a route, in any framework.
+
+use alloc::{boxed::Box, string::String, sync::Arc};
+use core::{fmt, pin::Pin};
+
+use super::{
+    Access, Answer, Fields,
+    answer::{Refusals, rate_fields},
+    credential::{self, Source},
+    observe::Observation,
+};
+use crate::{
+    decision::Principal,
+    keyring::Keyring,
+    rate::RateStatus,
+    scope::{CatalogError, Requirement, ScopeCatalog},
+    verifier::{Freshness, Verifier, VerifyError},
+};
+
+/// Admits requests by their API key. Cheap to clone.
+///
+/// One that was just made admits every active key:
+///
+/// ```
+/// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+/// use keyway::http::Guard;
+///
+/// # pollster::block_on(async {
+/// # let policy: Policy = serde_json::from_str(r#"{
+/// #     "issuer": "mm",
+/// #     "scopes": [{ "name": "reporting", "description": "Read reports" }]
+/// # }"#)?;
+/// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+/// #     .environment("live")
+/// #     .store(MemoryStore::new())
+/// #     .build()?;
+/// let guard = Guard::new(&keyring).key_field("x-api-key")?.require(["reporting"])?;
+///
+/// let request = [("accept", &b"*/*"[..])];
+/// let answer = guard.admit(&request[..]).await.unwrap_err();
+/// assert_eq!(answer.status(), 401);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+///
+/// It implements `tower::Layer` and actix-web's `Transform`, so that the same value is the middleware of
+/// either. A layer that sees preflight requests of browsers (`OPTIONS` without a credential) refuses
+/// them: put what answers them, such as `tower_http::cors`, around it.
+#[derive(Clone)]
+pub struct Guard(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    verifier: Verifier,
+    requirement: Requirement,
+    is_optional: bool,
+    freshness: Freshness,
+    keeps_credential: bool,
+    key_field: Option<Box<str>>,
+    refusals: Refusals,
+}
+
+impl Guard {
+    /// A guard that admits every active key. Its realm is the issuer of the policy.
+    pub fn new(verifier: impl AsRef<Verifier>) -> Self {
+        let verifier = verifier.as_ref().clone();
+        Self(Arc::new(Inner {
+            requirement: verifier.policy().catalog().require_none(),
+            is_optional: false,
+            freshness: Freshness::Cached,
+            keeps_credential: false,
+            key_field: None,
+            refusals: Refusals::new(verifier.policy().issuer()),
+            verifier,
+        }))
+    }
+
+    /// This guard for callers that hold every one of `scopes`.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError`] names a scope that is not declared, or says that there is none.
+    pub fn require<S: AsRef<str>>(
+        &self,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, CatalogError> {
+        let requirement = self.catalog().require_all(scopes)?;
+        Ok(self.with(|inner| inner.requirement = requirement))
+    }
+
+    /// This guard for callers that hold any one of `scopes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`require`](Self::require).
+    pub fn require_any<S: AsRef<str>>(
+        &self,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, CatalogError> {
+        let requirement = self.catalog().require_any(scopes)?;
+        Ok(self.with(|inner| inner.requirement = requirement))
+    }
+
+    /// This guard, admitting requests without a credential too. Who presents one must present a valid
+    /// one.
+    #[must_use]
+    pub fn optional(&self) -> Self {
+        self.with(|inner| inner.is_optional = true)
+    }
+
+    /// This guard with data that is at most as old as `freshness` says.
+    #[must_use]
+    pub fn freshness(&self, freshness: Freshness) -> Self {
+        self.with(|inner| inner.freshness = freshness)
+    }
+
+    /// This guard, leaving the credential in the request. Otherwise no handler, log or upstream behind
+    /// the guard sees it.
+    #[must_use]
+    pub fn keep_credential(&self) -> Self {
+        self.with(|inner| inner.keeps_credential = true)
+    }
+
+    /// This guard, also taking the key from a field of its own, such as `x-api-key`. A request with a key
+    /// in both is refused.
+    ///
+    /// Shared caches know that the answer to a request with `Authorization` is not for everybody (RFC
+    /// 9111, section 3.5). They know nothing of other fields: send `Cache-Control: private` with what is
+    /// answered.
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::KeyField`] unless it can be the name of a field for keys.
+    pub fn key_field(&self, name: &str) -> Result<Self, GuardError> {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let lower = name.to_ascii_lowercase();
+        let is_taken =
+            matches!(&*lower, "authorization" | "proxy-authorization" | "cookie" | "host");
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) || is_taken {
+            return Err(GuardError::KeyField(name.into()));
+        }
+        Ok(self.with(|inner| inner.key_field = Some(lower.into())))
+    }
+
+    /// This guard with another realm in its challenges (RFC 9110, section 11.5).
+    ///
+    /// # Errors
+    ///
+    /// [`GuardError::Realm`] unless it is 1 to 128 visible ASCII characters and spaces.
+    pub fn realm(&self, realm: &str) -> Result<Self, GuardError> {
+        let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
+        if realm.is_empty() || realm.len() > 128 || !realm.bytes().all(is_printable) {
+            return Err(GuardError::Realm(realm.into()));
+        }
+        Ok(self.with(|inner| inner.refusals = Refusals::new(realm)))
+    }
+
+    /// Admits a request with these header fields, or gives the answer to refuse it with.
+    ///
+    /// # Errors
+    ///
+    /// The [`Answer`].
+    pub async fn admit(&self, fields: &(impl Fields + ?Sized)) -> Result<Admission, Answer> {
+        match self.begin(fields) {
+            Progress::Done(result) => result,
+            Progress::Wait(rest) => rest.await,
+        }
+    }
+
+    /// The header field that an adapter has to remove from an admitted request, before anything else
+    /// sees it.
+    pub fn field_to_remove(&self, admission: &Admission) -> Option<&str> {
+        match admission.source? {
+            _ if self.0.keeps_credential => None,
+            Source::Authorization => Some(credential::AUTHORIZATION),
+            Source::KeyField => self.0.key_field.as_deref(),
+        }
+    }
+
+    /// Admits or refuses at once if that can be said without waiting.
+    pub(super) fn begin(&self, fields: &(impl Fields + ?Sized)) -> Progress {
+        let observation = Observation::begin();
+        let inner = &*self.0;
+        let token_len = inner.verifier.format().token_len();
+        let presented = match credential::find(fields, inner.key_field.as_deref(), token_len) {
+            Ok(Some(presented)) => presented,
+            Ok(None) if inner.is_optional => {
+                observation.anonymous();
+                return Progress::Done(Ok(Admission::default()));
+            }
+            Ok(None) => {
+                return Progress::Done(self.settle(Err(VerifyError::Missing), None, observation));
+            }
+            Err(error) => {
+                observation.refused(&error.into());
+                return Progress::Done(Err(inner.refusals.unreadable(error)));
+            }
+        };
+        let source = Some(presented.source);
+        let shared = inner.verifier.shared();
+        match shared.verify_at_once(presented.token, inner.freshness) {
+            Ok(verified) => Progress::Done(self.settle(verified, source, observation)),
+            Err(unfinished) => {
+                let guard = self.clone();
+                Progress::Wait(Box::pin(async move {
+                    let Inner { verifier, freshness, .. } = &*guard.0;
+                    let verified = verifier.shared().finish(unfinished, *freshness).await;
+                    guard.settle(verified, source, observation)
+                }))
+            }
+        }
+    }
+
+    fn settle(
+        &self,
+        verified: Result<Principal, VerifyError>,
+        source: Option<Source>,
+        observation: Observation,
+    ) -> Result<Admission, Answer> {
+        let inner = &*self.0;
+        let refuse = |error: VerifyError, observation: Observation| {
+            observation.refused(&error);
+            Err(inner.refusals.refused(&error, &inner.requirement))
+        };
+        let principal = match verified {
+            Ok(principal) => principal,
+            Err(error) => return refuse(error, observation),
+        };
+        if let Err(missing) = principal.require(&inner.requirement) {
+            return refuse(missing.into(), observation);
+        }
+        let rate = inner.verifier.rate(&principal);
+        if let Some((rate, retry_after)) = rate.and_then(|rate| Some((rate, rate.retry_after()?))) {
+            let answer = refuse(VerifyError::Limited { retry_after }, observation);
+            let [policy, left] = rate_fields(&rate);
+            return answer.map_err(|answer| answer.with(policy.0, policy.1).with(left.0, left.1));
+        }
+        observation.admitted(&principal);
+        Ok(Admission { principal: Some(principal), source, rate })
+    }
+
+    /// This guard for a route that asks for `access`, unless that is none of its business.
+    pub(super) fn for_access(&self, access: Access) -> Option<Self> {
+        match access {
+            Access::Public | Access::Elsewhere(_) => None,
+            Access::Optional => Some(self.optional()),
+            Access::Required(requirement) => {
+                Some(self.with(|inner| inner.requirement = requirement))
+            }
+        }
+    }
+
+    pub(super) fn catalog(&self) -> &ScopeCatalog {
+        self.0.verifier.policy().catalog()
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner::clone(&self.0);
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+}
+
+/// An outcome, or the rest of the way to it.
+pub(super) enum Progress {
+    Done(Result<Admission, Answer>),
+    Wait(Rest),
+}
+
+pub(super) type Rest = Pin<Box<dyn Future<Output = Result<Admission, Answer>> + Send>>;
+
+/// A request that may go on.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    principal: Option<Principal>,
+    source: Option<Source>,
+    rate: Option<RateStatus>,
+}
+
+impl Admission {
+    /// The caller. There is none only where a guard is [optional](Guard::optional) and nothing was
+    /// presented.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// The caller, for a handler to keep.
+    pub fn into_principal(self) -> Option<Principal> {
+        self.principal
+    }
+
+    /// Does something of the handler's inside the span of the request.
+    pub(super) fn in_span<T>(&self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+
+    /// The fields to add to the handler's answer: what the key has left of its rate, if it has one.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        self.rate.as_ref().map(rate_fields).into_iter().flatten()
+    }
+}
+
+impl Keyring {
+    /// The guard that admits callers which hold every one of `scopes`: one line of middleware. Resolve
+    /// it once, when the service starts.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError`] names a scope that is not declared, or says that there is none.
+    pub fn require<S: AsRef<str>>(
+        &self,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Guard, CatalogError> {
+        Guard::new(self).require(scopes)
+    }
+}
+
+impl From<&Keyring> for Guard {
+    fn from(keyring: &Keyring) -> Self {
+        Self::new(keyring)
+    }
+}
+
+impl From<&Verifier> for Guard {
+    fn from(verifier: &Verifier) -> Self {
+        Self::new(verifier)
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("requirement", &self.0.requirement)
+            .field("is_optional", &self.0.is_optional)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A guard cannot be set up this way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// No key can come in a field of this name.
+    #[error("`{}` cannot be the name of a field for API keys", .0.escape_debug())]
+    KeyField(String),
+    /// This cannot be a realm.
+    #[error("a realm is 1 to 128 visible ASCII characters and spaces, not `{}`", .0.escape_debug())]
+    Realm(String),
+}
