@@ -28,7 +28,7 @@ mod load;
 mod population;
 #[path = "stores/postgres.rs"]
 mod postgres;
-#[path = "stores/report.rs"]
+#[path = "common/report.rs"]
 mod report;
 #[path = "../tests/support/postgres.rs"]
 mod server;
@@ -54,5 +54,5 @@ fn main() {
     if is_wanted("load") {
         load::run(quick);
     }
-    report.finish();
+    report.finish("stores");
 }

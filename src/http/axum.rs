@@ -40,7 +40,7 @@ use axum::{
     handler::Handler,
     http::request::Parts,
     response::{IntoResponse, Response},
-    routing::{self, MethodFilter, MethodRouter},
+    routing::{self, MethodRouter},
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 

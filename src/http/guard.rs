@@ -132,12 +132,11 @@ impl Guard {
     ///
     /// [`GuardError::KeyField`] unless it can be the name of a field for keys.
     pub fn key_field(&self, name: &str) -> Result<Self, GuardError> {
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let lower = name.to_ascii_lowercase();
         let is_taken =
             matches!(&*lower, "authorization" | "proxy-authorization" | "cookie" | "host");
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) || is_taken {
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) || is_taken {
             return Err(GuardError::KeyField(name.into()));
         }
         Ok(self.with(|inner| inner.key_field = Some(lower.into())))
@@ -285,9 +284,9 @@ impl Admission {
         self.principal.as_ref()
     }
 
-    /// The caller, for a handler to keep.
-    pub fn into_principal(self) -> Option<Principal> {
-        self.principal
+    /// The caller, for a handler to keep. From then on there is none here.
+    pub fn take_principal(&mut self) -> Option<Principal> {
+        self.principal.take()
     }
 
     /// Does something of the handler's inside the span of the request.

@@ -17,39 +17,39 @@
 //!
 //! # Missing credential
 //!
-//! 401. The request came without an API key, and this route needs one.
+//! Status 401. The request came without an API key, and this route needs one.
 //!
 //! # Invalid request
 //!
-//! 400. More than one credential was presented, or it cannot be read.
+//! Status 400. More than one credential was presented, or it cannot be read.
 //!
 //! # Invalid token
 //!
-//! 401. The API key is not valid. A malformed, made-up, deleted and unknown key and one of another
+//! Status 401. The API key is not valid. A malformed, made-up, deleted and unknown key and one of another
 //! service are answered alike.
 //!
 //! # Inactive key
 //!
-//! 401. The caller holds the key, which cannot be used now. `state` is one of `disabled`, `suspended`,
+//! Status 401. The caller holds the key, which cannot be used now. `state` is one of `disabled`, `suspended`,
 //! `tenant_suspended`, `expired` and `not_yet_valid`.
 //!
 //! # Insufficient scope
 //!
-//! 403. The key lacks a scope that the route requires. `scopes` names those that it lacks; with `match`
+//! Status 403. The key lacks a scope that the route requires. `scopes` names those that it lacks; with `match`
 //! `all` it needs all of them, with `any` one of them.
 //!
 //! # Rate exceeded
 //!
-//! 429. The key has been used more often than its tier allows. `Retry-After` says how long to wait.
+//! Status 429. The key has been used more often than its tier allows. `Retry-After` says how long to wait.
 //!
 //! # Unavailable
 //!
-//! 503. API keys cannot be verified at present. This is no word on the key: try again after
+//! Status 503. API keys cannot be verified at present. This is no word on the key: try again after
 //! `Retry-After`.
 //!
 //! # Unguarded route
 //!
-//! 500. A handler of the service needs a caller, and no guard stands before it.
+//! Status 500. A handler of the service needs a caller, and no guard stands before it.
 
 use alloc::{string::String, vec::Vec};
 

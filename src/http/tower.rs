@@ -44,6 +44,7 @@ use tower_service::Service;
 pub(super) use self::body::to_response;
 pub use self::{body::GuardedBody, future::GuardedFuture};
 use super::{Admission, Fields, Guard, credential, guard::Progress};
+use crate::decision::Principal;
 
 impl Fields for HeaderMap {
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]> {
@@ -84,8 +85,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.guard.begin(request.headers()) {
-            Progress::Done(Ok(admission)) => {
-                let request = self.guard.pass(request, &admission);
+            Progress::Done(Ok(mut admission)) => {
+                let request = self.guard.pass(request, &mut admission);
                 let future = admission.in_span(|| self.inner.call(request));
                 GuardedFuture::calling(future, admission)
             }
@@ -101,8 +102,8 @@ where
 }
 
 impl Guard {
-    /// The request as the service behind the guard sees it.
-    fn pass<B>(&self, mut request: Request<B>, admission: &Admission) -> Request<B> {
+    /// The request as the service behind the guard sees it, with the caller in it.
+    fn pass<B>(&self, mut request: Request<B>, admission: &mut Admission) -> Request<B> {
         match self.field_to_remove(admission) {
             Some(credential::AUTHORIZATION) => {
                 request.headers_mut().remove(header::AUTHORIZATION);
@@ -113,9 +114,9 @@ impl Guard {
             None => {}
         }
         // What was there is of another guard, or of nobody.
-        match admission.principal() {
-            Some(principal) => drop(request.extensions_mut().insert(principal.clone())),
-            None => drop(request.extensions_mut().remove::<crate::decision::Principal>()),
+        match admission.take_principal() {
+            Some(principal) => drop(request.extensions_mut().insert(principal)),
+            None => drop(request.extensions_mut().remove::<Principal>()),
         }
         request
     }

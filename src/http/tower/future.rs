@@ -79,9 +79,9 @@ where
                 },
                 StateProjection::Waiting { rest, held } => {
                     match (ready!(rest.as_mut().poll(context)), held.take()) {
-                        (Ok(admission), Some(held)) => {
+                        (Ok(mut admission), Some(held)) => {
                             let Held { guard, request, mut service } = *held;
-                            let request = guard.pass(request, &admission);
+                            let request = guard.pass(request, &mut admission);
                             let future = admission.in_span(|| service.call(request));
                             State::Calling { future, admission }
                         }

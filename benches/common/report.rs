@@ -62,8 +62,8 @@ impl Report {
         }
     }
 
-    pub(crate) fn finish(self) {
-        println!("stores: {} within, {} over", self.within, self.over);
+    pub(crate) fn finish(self, what: &str) {
+        println!("{what}: {} within, {} over", self.within, self.over);
     }
 }
 

@@ -1,0 +1,58 @@
+//! What a guard costs on a service: `cargo bench --bench http --all-features [-- [--quick] [tower]
+//! [axum] [actix] [flood]]`.
+//!
+//! - `tower_overhead`: what the layer adds to one call of a service in the same thread, a request with a
+//!   cached key, in units of two raw SHA-256 compressions of the same run.
+//! - `axum_overhead`, `actix_overhead`: requests per second of a `GET` that answers 200, without a guard
+//!   over with it, over the loopback device on kept connections, under `wrk`. The same request with the
+//!   same credential goes to both, in turns; the servers have one thread each, and so has `wrk`.
+//! - `forged_flood`: requests per second of a client with a valid key while three times its connections
+//!   send made-up tokens, to a route that answers 401 at once over the guarded route. Nothing may be
+//!   read from the store meanwhile.
+//!
+//! A case's figure is the median of the rounds' ratios.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark that goes wrong stops"
+)]
+
+#[path = "http/load.rs"]
+mod load;
+#[path = "http/overhead.rs"]
+mod overhead;
+#[path = "common/report.rs"]
+mod report;
+#[path = "http/servers.rs"]
+mod servers;
+#[path = "http/world.rs"]
+mod world;
+
+use self::{report::Report, world::World};
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
+    let mut report = Report::new(quick);
+    let world = World::new();
+    if is_wanted("tower") {
+        overhead::run(&world, &mut report);
+    }
+    if !load::has_wrk() {
+        println!("not run: what needs wrk, which is not installed");
+        report.finish("http");
+        return;
+    }
+    let seconds = if quick { 1 } else { 2 };
+    if is_wanted("axum") {
+        load::overhead("axum_overhead", &servers::axum(&world), &world, seconds, &mut report);
+    }
+    if is_wanted("flood") {
+        load::flood(&servers::axum(&world), &world, seconds, &mut report);
+    }
+    report.finish("http");
+}

@@ -1,0 +1,28 @@
+//! Servers of one thread each, with the routes that are compared.
+
+use std::{net::SocketAddr, sync::mpsc, thread};
+
+use axum::{Router, http::StatusCode, routing::get};
+use keyway::http::Guard;
+
+use crate::world::World;
+
+/// `GET /bare` is answered by anybody, `/guarded` needs the scope `reporting`, and `/refused` answers 401
+/// to everybody at once.
+pub(crate) fn axum(world: &World) -> SocketAddr {
+    let guard = Guard::new(&world.verifier).require(["reporting"]).unwrap();
+    let routes = Router::new()
+        .route("/bare", get(async || "ok"))
+        .route("/guarded", get(async || "ok").layer(guard))
+        .route("/refused", get(async || StatusCode::UNAUTHORIZED));
+    let (sender, address) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            axum::serve(listener, routes).await.unwrap();
+        });
+    });
+    address.recv().unwrap()
+}
