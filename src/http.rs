@@ -27,6 +27,8 @@ mod answer;
 mod credential;
 mod guard;
 mod observe;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod problem;
 mod routes;
 

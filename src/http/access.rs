@@ -67,25 +67,56 @@ impl Row {
 
 /// The table of all routes: method, path, and what it asks. It is printed as one row per line.
 #[derive(Clone, Debug)]
-pub struct Matrix(pub(super) Vec<Row>);
+pub struct Matrix {
+    pub(super) rows: Vec<Row>,
+    /// The field of the host's own that keys may come in.
+    #[cfg(feature = "openapi")]
+    pub(super) key_field: Option<String>,
+}
 
 impl Matrix {
     /// The rows, in the order of their declaration.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.0.iter()
+        self.rows.iter()
+    }
+
+    /// The rows that need a key, each with a path that leads to it: its parameters are filled with `x`.
+    pub fn guarded(&self) -> impl Iterator<Item = (&Row, String)> {
+        let is_guarded = |row: &&Row| matches!(row.access, Access::Required(_));
+        self.rows.iter().filter(is_guarded).map(|row| (row, fill(&row.path, "x")))
     }
 
     /// What the route at `path`, as the framework writes it, asks for `method`.
     pub fn access(&self, method: &str, path: &str) -> Option<&Access> {
         let is_it = |row: &&Row| row.path == path && (row.method == method || row.method == "*");
-        self.0.iter().find(is_it).map(|row| &row.access)
+        self.rows.iter().find(is_it).map(|row| &row.access)
     }
+}
+
+/// `path` with this in the place of every parameter, each of which stands in braces.
+pub(super) fn fill(path: &str, parameter: &str) -> String {
+    let mut filled = String::with_capacity(path.len());
+    let mut depth = 0_u32;
+    for character in path.chars() {
+        match character {
+            '{' => {
+                if depth == 0 {
+                    filled.push_str(parameter);
+                }
+                depth += 1;
+            }
+            '}' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => filled.push(character),
+            _ => {}
+        }
+    }
+    filled
 }
 
 impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.0.iter().map(|row| row.path.chars().count()).max().unwrap_or_default();
-        for Row { method, path, access } in &self.0 {
+        let width = self.rows.iter().map(|row| row.path.chars().count()).max().unwrap_or_default();
+        for Row { method, path, access } in &self.rows {
             writeln!(f, "{method:<7} {path:<width$}  {access}")?;
         }
         Ok(())

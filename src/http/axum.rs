@@ -33,6 +33,8 @@
 //! A single route of a router that is there already takes a [`Guard`](super::Guard) as its layer:
 //! `get(report).layer(keyring.require(["reporting"])?)`.
 
+mod probe;
+
 use core::convert::Infallible;
 
 use axum::{
@@ -44,6 +46,7 @@ use axum::{
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 
+pub use self::probe::find_unguarded;
 use super::{Answer, Resolved, Routes, RoutesError, routes};
 use crate::decision::Principal;
 
@@ -100,8 +103,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<MethodRouter<S, Infallible>> {
     /// As axum, if two paths contradict each other or are not in its syntax.
     pub fn build(self) -> Result<Router<S>, RoutesError> {
         let mut router = Router::new();
-        for Resolved { path, handler, guard, .. } in self.resolve()? {
+        for Resolved { method, path, handler, guard } in self.resolve()? {
             let handler = match guard {
+                // A handler of any method is what axum calls a fallback.
+                Some(guard) if method == "*" => handler.layer(guard),
                 Some(guard) => handler.route_layer(guard),
                 None => handler,
             };

@@ -250,6 +250,11 @@ impl Guard {
         }
     }
 
+    #[cfg(feature = "openapi")]
+    pub(super) fn key_field_name(&self) -> Option<&str> {
+        self.0.key_field.as_deref()
+    }
+
     pub(super) fn catalog(&self) -> &ScopeCatalog {
         self.0.verifier.policy().catalog()
     }

@@ -100,23 +100,24 @@ impl<H> Routes<H> {
                 if rows.iter().any(|row| row.path == *path && overlap(row.method, method)) {
                     return Err(RoutesError::Repeated(place()));
                 }
-                let access = match declared {
-                    Some(declared) => declared
-                        .resolve(self.guard.catalog())
-                        .map_err(|source| RoutesError::Scope { route: place(), source })?,
-                    None => {
-                        undeclared.push(place());
-                        Access::Public
-                    }
+                let Some(declared) = declared else {
+                    undeclared.push(place());
+                    continue;
                 };
+                let access = declared
+                    .resolve(self.guard.catalog())
+                    .map_err(|source| RoutesError::Scope { route: place(), source })?;
                 rows.push(Row { method, path: path.clone(), access });
             }
         }
-        if undeclared.is_empty() {
-            Ok(Matrix(rows))
-        } else {
-            Err(RoutesError::Undeclared(undeclared))
+        if !undeclared.is_empty() {
+            return Err(RoutesError::Undeclared(undeclared));
         }
+        Ok(Matrix {
+            rows,
+            #[cfg(feature = "openapi")]
+            key_field: self.guard.key_field_name().map(Into::into),
+        })
     }
 
     /// Every handler with its guard, for the adapter of a framework.
@@ -125,7 +126,7 @@ impl<H> Routes<H> {
     ///
     /// As [`matrix`](Self::matrix).
     pub fn resolve(self) -> Result<Vec<Resolved<H>>, RoutesError> {
-        let rows = self.matrix()?.0;
+        let rows = self.matrix()?.rows;
         let operations = self.endpoints.into_iter().flat_map(|(_, endpoint)| endpoint.operations);
         // One row was made for every operation, in their order.
         Ok(rows

@@ -1,0 +1,123 @@
+//! The declarations of routes in an OpenAPI document.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    reason = "tests, and helpers of tests"
+)]
+
+mod common;
+
+use axum::routing::MethodRouter;
+use common::World;
+use keyway::http::{
+    Guard, Routes,
+    axum::{get, post},
+};
+use serde_json::{Value, json};
+use utoipa::openapi::{
+    HttpMethod, OpenApi, PathsBuilder, Response,
+    path::{OperationBuilder, PathItem},
+    security::SecurityRequirement,
+};
+
+async fn ok() -> &'static str {
+    "ok"
+}
+
+fn routes(guard: impl Into<Guard>) -> Routes<MethodRouter> {
+    Routes::new(guard)
+        .route("/health", get(ok).public())
+        .route("/jobs/{id}", get(ok).require(["operator.read", "reporting"]).post(ok).any_key())
+        .route("/either", post(ok).require_any(["manager", "erp"]))
+        .route("/me", get(ok).optional())
+        .route("/settings", get(ok).authenticated_by("session cookie"))
+        .route("/undocumented", get(ok).require(["manager"]))
+}
+
+fn document(paths: &[(HttpMethod, &str)]) -> OpenApi {
+    let mut builder = PathsBuilder::new();
+    for (method, path) in paths {
+        let operation = OperationBuilder::new()
+            .response("200", Response::new("fine"))
+            .response("403", Response::new("in the host's words"))
+            .security(SecurityRequirement::new("cookie", [""; 0]));
+        builder = builder.path(*path, PathItem::new(method.clone(), operation));
+    }
+    OpenApi::builder().paths(builder).build()
+}
+
+const DOCUMENTED: [(HttpMethod, &str); 7] = [
+    (HttpMethod::Get, "/health"),
+    (HttpMethod::Get, "/jobs/{job}"),
+    (HttpMethod::Post, "/jobs/{job}"),
+    (HttpMethod::Head, "/jobs/{job}"),
+    (HttpMethod::Post, "/either"),
+    (HttpMethod::Get, "/me"),
+    (HttpMethod::Get, "/settings"),
+];
+
+fn secured(guard: impl Into<Guard>) -> Value {
+    let mut document = document(&DOCUMENTED);
+    routes(guard).matrix().unwrap().secure(&mut document).unwrap();
+    serde_json::to_value(document).unwrap()
+}
+
+#[test]
+fn every_operation_says_what_it_requires() {
+    let document = secured(&World::new().keyring);
+    let security = |method: &str, path: &str| document["paths"][path][method]["security"].clone();
+    assert_eq!(security("get", "/health"), json!([]));
+    let both = json!([{ "api_key": ["operator.read", "reporting"] }]);
+    assert_eq!(security("get", "/jobs/{job}"), both);
+    assert_eq!(security("head", "/jobs/{job}"), both);
+    assert_eq!(security("post", "/jobs/{job}"), json!([{ "api_key": [] }]));
+    assert_eq!(
+        security("post", "/either"),
+        json!([{ "api_key": ["erp"] }, { "api_key": ["manager"] }])
+    );
+    assert_eq!(security("get", "/me"), json!([{}, { "api_key": [] }]));
+    // What the host says of its own routes stays.
+    assert_eq!(security("get", "/settings"), json!([{ "cookie": [] }]));
+    let scheme = &document["components"]["securitySchemes"]["api_key"];
+    assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
+}
+
+#[test]
+fn refusals_are_among_the_responses() {
+    let document = secured(&World::new().keyring);
+    let statuses = |path: &str| {
+        let responses = document["paths"][path]["get"]["responses"].as_object().unwrap();
+        responses.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(statuses("/health"), ["200", "403"]);
+    assert_eq!(statuses("/settings"), ["200", "403"]);
+    assert_eq!(statuses("/jobs/{job}"), ["200", "400", "401", "403", "429", "503"]);
+    let described = &document["paths"]["/jobs/{job}"]["get"]["responses"]["403"]["description"];
+    assert_eq!(described, "in the host's words");
+}
+
+#[test]
+fn a_field_of_the_hosts_own_is_an_alternative() {
+    let guard = Guard::new(&World::new().keyring).key_field("x-api-key").unwrap();
+    let document = secured(guard);
+    let scheme = &document["components"]["securitySchemes"]["api_key_field"];
+    assert_eq!((&scheme["in"], &scheme["name"]), (&json!("header"), &json!("x-api-key")));
+    let either = json!([{ "api_key": [] }, { "api_key_field": [] }]);
+    assert_eq!(document["paths"]["/jobs/{job}"]["post"]["security"], either);
+}
+
+#[test]
+fn an_operation_without_a_declaration_is_named_and_nothing_is_written() {
+    let mut document = document(&[
+        (HttpMethod::Get, "/health"),
+        (HttpMethod::Delete, "/jobs/{id}"),
+        (HttpMethod::Get, "/novelty"),
+    ]);
+    let before = document.clone();
+    let matrix = routes(&World::new().keyring).matrix().unwrap();
+    let error = matrix.secure(&mut document).unwrap_err();
+    assert_eq!(error.operations(), ["DELETE /jobs/{id}", "GET /novelty"]);
+    assert!(document == before);
+}

@@ -1,0 +1,192 @@
+//! Routes declare what they ask of their callers, or there is no router.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::std_instead_of_alloc,
+    reason = "tests, and helpers of tests"
+)]
+
+mod common;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, Response, StatusCode},
+};
+use common::{World, block_on};
+use keyway::{
+    authority::NewKey,
+    decision::Principal,
+    http::{
+        Access, Guard, Routes, RoutesError,
+        axum::{Endpoint, any, delete, find_unguarded, get, post},
+    },
+    scope::CatalogError,
+};
+use tower::ServiceExt;
+
+async fn ok() -> &'static str {
+    "ok"
+}
+
+async fn whoever(caller: Option<Principal>) -> String {
+    caller.map_or_else(|| "nobody".into(), |caller| caller.name().into())
+}
+
+fn routes(world: &World) -> Routes<axum::routing::MethodRouter> {
+    let jobs: Endpoint =
+        get(ok).require(["operator.read"]).post(ok).delete(ok).require(["operator.jobs"]);
+    Routes::new(&world.keyring)
+        .route("/health", get(ok).public())
+        .route("/reports/{day}", post(ok).require_any(["reporting", "manager"]))
+        .nest("/shop", Routes::new(&world.keyring).route("/jobs", jobs))
+        .route("/me", get(whoever).optional())
+        .route("/files/{*path}", any(ok).any_key())
+        .route("/settings", get(ok).authenticated_by("session cookie"))
+}
+
+fn call(app: &Router, method: &Method, path: &str, token: Option<&str>) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    block_on(app.clone().oneshot(request.body(Body::empty()).unwrap())).unwrap()
+}
+
+fn key(world: &World, scopes: &[&str]) -> String {
+    let first = NewKey::named("A key").scopes(scopes.iter().copied());
+    let created = world.keyring.create_tenant_with("acme", "advanced", first);
+    block_on(created).unwrap().1.token.reveal().to_string()
+}
+
+#[test]
+fn the_table_lists_every_route_with_what_it_asks() {
+    let world = World::new();
+    let table = "\
+GET     /health         public
+POST    /reports/{day}  manager or reporting
+GET     /shop/jobs      operator.read
+POST    /shop/jobs      operator.jobs
+DELETE  /shop/jobs      operator.jobs
+GET     /me             any key, or none
+*       /files/{*path}  any key
+GET     /settings       (session cookie)
+";
+    let matrix = routes(&world).matrix().unwrap();
+    assert_eq!(matrix.to_string(), table);
+    assert!(matches!(matrix.access("PUT", "/files/{*path}"), Some(Access::Required(_))));
+    assert!(matrix.access("PUT", "/health").is_none());
+}
+
+#[test]
+fn the_router_does_what_the_table_says() {
+    let world = World::new();
+    let app = routes(&world).build().unwrap();
+    let token = key(&world, &["operator.read"]);
+    let rows = [
+        (Method::GET, "/health", 200, 200),
+        (Method::POST, "/reports/monday", 401, 403),
+        (Method::GET, "/shop/jobs", 401, 200),
+        (Method::HEAD, "/shop/jobs", 401, 200),
+        (Method::POST, "/shop/jobs", 401, 403),
+        (Method::DELETE, "/shop/jobs", 401, 403),
+        // Whether a method exists is no secret.
+        (Method::PUT, "/shop/jobs", 405, 405),
+        (Method::OPTIONS, "/shop/jobs", 405, 405),
+        (Method::GET, "/me", 200, 200),
+        (Method::PATCH, "/files/a/b", 401, 200),
+        (Method::GET, "/settings", 200, 200),
+        (Method::GET, "/nowhere", 404, 404),
+    ];
+    for (method, path, without, with) in rows {
+        let status = |token| call(&app, &method, path, token).status().as_u16();
+        assert_eq!((status(None), status(Some(&token))), (without, with), "{method} {path}");
+    }
+}
+
+#[test]
+fn an_undeclared_route_stops_the_start() {
+    let world = World::new();
+    let routes =
+        routes(&world).route("/forgotten", get(ok)).route("/half", get(ok).public().post(ok));
+    let forgotten = vec!["GET /forgotten".to_owned(), "POST /half".to_owned()];
+    let error = routes.build().unwrap_err();
+    assert_eq!(error, RoutesError::Undeclared(forgotten));
+    assert_eq!(error.to_string(), "routes have no declaration: GET /forgotten, POST /half");
+}
+
+#[test]
+fn whatever_else_is_wrong_stops_the_start_and_is_named() {
+    let world = World::new();
+    let with = |path, endpoint: Endpoint| {
+        Routes::new(&world.keyring).route("/twice", any(ok).public()).route(path, endpoint).build()
+    };
+    let rows = [
+        (
+            with("/x", get(ok).require(["reports"])).unwrap_err(),
+            "the requirement of GET /x cannot be met",
+        ),
+        (
+            with("/x", get(ok).require([""; 0])).unwrap_err(),
+            "the requirement of GET /x cannot be met",
+        ),
+        (with("/x", get(ok).public().require(["erp"])).unwrap_err(), "/x is declared twice"),
+        (with("/twice", delete(ok).public()).unwrap_err(), "DELETE /twice has two handlers"),
+        (with("x", get(ok).public()).unwrap_err(), "the path `x` does not begin with `/`"),
+    ];
+    for (error, text) in rows {
+        assert_eq!(error.to_string(), text);
+    }
+    let RoutesError::Scope { source, .. } = with("/x", get(ok).require(["reports"])).unwrap_err()
+    else {
+        unreachable!("another error");
+    };
+    assert_eq!(source, CatalogError::Unknown("reports".into()));
+}
+
+#[test]
+fn a_key_is_checked_where_none_is_needed() {
+    let world = World::new();
+    let app = routes(&world).build().unwrap();
+    let token = key(&world, &[]);
+    let body = |token| {
+        let response = call(&app, &Method::GET, "/me", token);
+        let (parts, body) = response.into_parts();
+        let body = block_on(axum::body::to_bytes(body, 1_000)).unwrap();
+        (parts.status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    assert_eq!(body(None), (StatusCode::OK, "nobody".into()));
+    assert_eq!(body(Some(&token)), (StatusCode::OK, "A key".into()));
+    assert_eq!(body(Some(&token[1..])).0, StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn a_probe_finds_what_the_stack_leaves_open() {
+    let world = World::new();
+    let matrix = routes(&world).matrix().unwrap();
+    let app: Router = routes(&world).build().unwrap();
+    assert_eq!(block_on(find_unguarded(&matrix, &app)), [""; 0]);
+
+    let app: Router = Routes::new(&world.keyring)
+        .route("/reports/{day}", post(ok).public())
+        .route("/shop/jobs", get(ok).any_key().post(ok).any_key())
+        .build()
+        .unwrap();
+    let open = ["POST /reports/{day}: 200", "DELETE /shop/jobs: 405", "* /files/{*path}: 404"];
+    assert_eq!(block_on(find_unguarded(&matrix, &app)), open);
+}
+
+#[test]
+fn one_guard_sets_up_all_routes() {
+    let world = World::new();
+    let guard = Guard::new(&world.keyring).key_field("X-Api-Key").unwrap().realm("shop").unwrap();
+    let app =
+        Routes::new(guard).route("/jobs", get(ok).require(["operator.read"])).build().unwrap();
+    let token = key(&world, &["operator"]);
+    let request = Request::get("/jobs").header("x-api-key", &token).body(Body::empty()).unwrap();
+    assert_eq!(block_on(app.clone().oneshot(request)).unwrap().status(), 200);
+    let refused = call(&app, &Method::GET, "/jobs", None);
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"shop\"");
+}
