@@ -9,6 +9,7 @@ mod flights;
 mod generations;
 mod index;
 mod near;
+mod refuted;
 #[cfg(all(test, keyway_shuttle))]
 mod shuttle_tests;
 mod uses;
@@ -23,13 +24,13 @@ use core::{
 use std::sync::PoisonError;
 
 pub(crate) use self::{flights::Flights, uses::Uses};
-use self::{generations::Generations, index::Index, near::Near};
+use self::{generations::Generations, index::Index, near::Near, refuted::Refuted};
 use crate::{
     decision::{ResolvedKey, Stamp},
     record::TenantId,
     sync::RwLock,
     time::Moment,
-    token::KeyId,
+    token::{Claim, KeyId, Rejection},
 };
 
 /// The unit of age, in milliseconds. A cached key notes its age in 32 bits, which last for 13 years.
@@ -47,6 +48,7 @@ pub(crate) struct Cache {
     shards: Box<[RwLock<Index>]>,
     hasher: foldhash::fast::RandomState,
     generations: Generations,
+    refuted: Refuted,
     /// Cached keys of this age, in ticks, are too old.
     max_age: u32,
 }
@@ -68,6 +70,7 @@ impl Cache {
             shards: (0..SHARDS).map(|_| RwLock::new(Index::new(per_shard))).collect(),
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
+            refuted: Refuted::new(if capacity == 0 { Duration::ZERO } else { max_staleness }),
             max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK))
                 .unwrap_or(u32::MAX),
         }
@@ -97,6 +100,16 @@ impl Cache {
             key
         };
         Some(read(key))
+    }
+
+    /// Why the store has refuted `claim`, if it did so a moment ago.
+    pub(crate) fn refutation(&self, claim: &Claim, moment: Moment) -> Option<Rejection> {
+        self.refuted.reason(claim, moment)
+    }
+
+    /// Keeps in mind for a second that the store has refuted `claim`.
+    pub(crate) fn note_refuted(&self, claim: &Claim, reason: Rejection, moment: Moment) {
+        self.refuted.note(claim, reason, moment);
     }
 
     /// Call this before a load of the key `id` begins.

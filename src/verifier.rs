@@ -218,15 +218,27 @@ impl Shared {
                 // A cached secret may have been changed by another node a moment ago, even while
                 // somebody's read is under way. The holder has proven that the token was minted here,
                 // so this cannot be used to flood the store with made-up ones.
+                if freshness == Freshness::Cached
+                    && let Some(reason) = self.cache.refutation(&claim, moment)
+                {
+                    return Err(self.reject(reason, &claim, now));
+                }
                 let freshness = if cached.is_some() { Freshness::Now } else { freshness };
                 let key = match self.load(claim.id(), freshness, moment).await {
                     Ok(Some(key)) => key,
-                    Ok(None) => return Err(self.reject(Rejection::Unknown, &claim, now)),
+                    Ok(None) => {
+                        self.cache.note_refuted(&claim, Rejection::Unknown, moment);
+                        return Err(self.reject(Rejection::Unknown, &claim, now));
+                    }
                     Err(error) => return Err(self.fail(&error, &claim, now)),
                 };
                 let decision = decide(&claim, &key, now);
-                if decision.is_ok() {
-                    self.note_use(&key, moment);
+                match decision {
+                    Ok(_) => self.note_use(&key, moment),
+                    Err(Denial::Rejected(reason)) => {
+                        self.cache.note_refuted(&claim, reason, moment)
+                    }
+                    Err(Denial::Inactive(_)) => {}
                 }
                 decision
             }

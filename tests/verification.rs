@@ -347,6 +347,51 @@ fn a_new_secret_from_another_node_is_accepted_at_once_although_the_old_one_is_ca
 }
 
 #[test]
+fn who_once_held_a_key_costs_one_read_a_second() {
+    let world = World::new();
+    let deleted = world.tenant_with_key("acme");
+    block_on(deleted.keys.delete(deleted.key.id())).unwrap();
+    let rotated = world.tenant_with_key("globex");
+    let successor = block_on(rotated.keys.rotate(rotated.key.id(), 1, Overlap::None)).unwrap();
+    let successor = successor.token.reveal();
+    for token in [&deleted.token, &rotated.token] {
+        verify(&world, &successor).unwrap();
+        let before = world.store.calls("lookup");
+        let reads = || world.store.calls("lookup") - before;
+        for _ in 0..10 {
+            for _ in 0..10 {
+                assert_eq!(word(&verify(&world, token)), "the API key is not valid");
+            }
+            world.clock.advance(Duration::from_millis(99));
+        }
+        assert_eq!(reads(), 1);
+        // Another secret of the same key is not refused for it.
+        assert_eq!(word(&verify(&world, &successor)), "verified");
+        assert_eq!(reads(), 1);
+        verify_now(&world, token).unwrap_err();
+        assert_eq!(reads(), 2);
+        world.clock.advance(Duration::from_millis(1_000));
+        verify(&world, token).unwrap_err();
+        assert_eq!(reads(), 3);
+    }
+}
+
+#[test]
+fn a_refuted_token_is_read_each_time_without_a_cache_and_audited_each_time() {
+    for (capacity, reads) in [(0, 10), (1, 1)] {
+        let world = World::with(policy(), |builder| builder.cache_capacity(capacity));
+        let held = world.tenant_with_key("acme");
+        block_on(held.keys.delete(held.key.id())).unwrap();
+        world.audit.take_kinds();
+        for _ in 0..10 {
+            verify(&world, &held.token).unwrap_err();
+        }
+        assert_eq!(world.store.calls("lookup"), reads);
+        assert_eq!(world.audit.kinds(), ["Rejected(Unknown)"; 10]);
+    }
+}
+
+#[test]
 fn a_cached_key_is_read_once_and_none_is_without_a_cache() {
     let cases = [
         (World::new(), 1),
