@@ -11,3 +11,15 @@ pub mod operations {}
 
 #[doc = include_str!("guide/scale.md")]
 pub mod scale {}
+
+#[cfg(feature = "axum")]
+#[doc = include_str!("guide/axum.md")]
+pub mod axum {}
+
+#[cfg(feature = "tower")]
+#[doc = include_str!("guide/tower.md")]
+pub mod tower {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("guide/proxies.md")]
+pub mod proxies {}
