@@ -1,6 +1,9 @@
-// The program in it keeps its keys in SQLite.
-#![cfg_attr(feature = "sqlite", doc = include_str!("../README.md"))]
-#![cfg_attr(not(feature = "sqlite"), doc = "API keys for Rust services, as a library.")]
+// The programs in it keep their keys in SQLite, and serve on axum.
+#![cfg_attr(all(feature = "sqlite", feature = "axum"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "axum")),
+    doc = "API keys for Rust services, as a library."
+)]
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
