@@ -201,6 +201,74 @@ pub(crate) fn verify(value: &[u8]) -> Result<(), VerifyError> {
     pollster::block_on(MINTED.keyring.verify_authorization(Some(value))).map(drop)
 }
 
+/// A request is admitted exactly if one key is presented in it, once and as it was shown; and no refusal
+/// repeats anything of the request.
+///
+/// The lines of the input are header fields. `admit` gives the body of the refusal.
+#[cfg(feature = "http")]
+pub(crate) fn request(
+    data: &[u8],
+    admit: impl Fn(&[(&str, &[u8])]) -> Result<(), (u16, String)>,
+) -> bool {
+    let mut fields: Vec<(&str, &[u8])> = Vec::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let Ok(name) = str::from_utf8(&line[..colon]) else { continue };
+        // As a server gives it.
+        fields.push((name, line[colon + 1..].trim_ascii()));
+    }
+    let named = |name: &'static str| {
+        let is_it = move |field: &&(&str, &[u8])| field.0.eq_ignore_ascii_case(name);
+        fields.iter().filter(is_it).map(|(_, value)| *value).collect::<Vec<_>>()
+    };
+    let (authorization, own) = (named("authorization"), named("x-api-key"));
+    let is_issued = |token: &[u8]| token == MINTED.issued.as_bytes();
+    let is_bearer = |value: &[u8]| bearer_token(value).is_ok_and(is_issued);
+    let own_token = |value: &[u8]| is_issued(value.strip_prefix(b"secret-token:").unwrap_or(value));
+    let expected = match (&*authorization, &*own) {
+        ([one], [] | [b""]) => is_bearer(one),
+        ([], [one]) => own_token(one),
+        // Of another scheme, so it is no credential of ours.
+        ([other], [one]) => bearer_token(other) == Err(BearerError::Missing) && own_token(one),
+        _ => false,
+    };
+    match admit(&fields) {
+        Ok(()) => assert!(expected, "{}", data.escape_ascii()),
+        Err((status, body)) => {
+            assert!(!expected, "{}", data.escape_ascii());
+            assert!([400, 401].contains(&status), "{status}");
+            let values = fields.iter().map(|(_, value)| *value).filter(|value| value.len() >= 8);
+            for value in values.filter_map(|value| str::from_utf8(value).ok()) {
+                // The answers' own words may be sent, too.
+                let is_ours = REFUSALS.iter().any(|refusal| refusal.contains(value));
+                assert!(is_ours || !body.contains(value), "{value:?} is repeated");
+            }
+        }
+    }
+    expected
+}
+
+/// What refusals say.
+#[cfg(feature = "http")]
+static REFUSALS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let requests: [&[(&str, &[u8])]; 5] = [
+        &[],
+        &[("authorization", b"Bearer x")],
+        &[("authorization", b"Bearer")],
+        &[("authorization", b"Bearer x"), ("x-api-key", b"x")],
+        &[("authorization", &[b'x'; 2_000]), ("x-api-key", &[b'x'; 2_000])],
+    ];
+    requests.iter().filter_map(|fields| admit(fields).err()).map(|(_, body)| body).collect()
+});
+
+#[cfg(feature = "http")]
+pub(crate) fn admit(fields: &[(&str, &[u8])]) -> Result<(), (u16, String)> {
+    static GUARD: LazyLock<keyway::http::Guard> =
+        LazyLock::new(|| keyway::http::Guard::new(&MINTED.keyring).key_field("x-api-key").unwrap());
+    let admission = pollster::block_on(GUARD.admit(fields));
+    admission.map(drop).map_err(|answer| (answer.status(), answer.into_body()))
+}
+
 /// A text is read as the one digest that it spells, and a token leads to an imported key exactly if
 /// it is the token that was imported.
 ///

@@ -72,6 +72,32 @@ fn every_law_holds_for_its_corpus() {
     assert_eq!(failures("import_digest", import), none);
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn the_law_of_requests_holds_and_can_fail() {
+    assert_eq!(failures("request", |data| laws::request(data, laws::admit)), [""; 0]);
+
+    // Of several credentials the first one counts.
+    let admit = |fields: &[(&str, &[u8])]| {
+        let one = |name: &str| {
+            let is_it = |field: &&(&str, &[u8])| field.0.eq_ignore_ascii_case(name);
+            fields.iter().find(is_it).copied()
+        };
+        let first = one("authorization").or_else(|| one("x-api-key"));
+        laws::admit(&first.into_iter().collect::<Vec<_>>())
+    };
+    assert_ne!(failures("request", |data| laws::request(data, admit)), [""; 0]);
+
+    // A refusal that repeats what was sent.
+    let admit = |fields: &[(&str, &[u8])]| {
+        laws::admit(fields).map_err(|(status, body)| {
+            let sent = fields.first().map(|(_, value)| String::from_utf8_lossy(value));
+            (status, body + &sent.unwrap_or_default())
+        })
+    };
+    assert_ne!(failures("request", |data| laws::request(data, admit)), [""; 0]);
+}
+
 #[test]
 fn every_law_fails_for_a_planted_fault() {
     // A tag of which only the beginning counts.
