@@ -1,6 +1,7 @@
 //! What happened, for those who have to know.
 
 use crate::{
+    authority::LeakResponse,
     decision::KeyState,
     scope::Scope,
     time::Timestamp,
@@ -90,8 +91,14 @@ pub enum AuditKind<'e> {
     KeyDeleted,
     /// A key was deleted by its holder.
     KeyRevoked,
-    /// A token was found where it should not be, and its key was suspended.
-    LeakReported,
+    /// A token was found where it should not be. Every report is told, whether or not the key was like
+    /// that already.
+    LeakReported {
+        /// Why it is thought so.
+        reason: &'e str,
+        /// What was done about its key.
+        response: LeakResponse,
+    },
     /// A presented token was refused.
     Rejected(Rejection),
     /// A proven key was refused for its state.

@@ -36,6 +36,7 @@
 mod error;
 mod grant;
 mod import;
+mod leak;
 mod request;
 
 use alloc::string::String;
@@ -46,6 +47,7 @@ use self::grant::{Granted, check_times};
 pub use self::{
     error::ChangeError,
     import::{ImportError, ImportedKey},
+    leak::LeakResponse,
     request::{KeyEdit, NewKey, Overlap},
 };
 use crate::{

@@ -20,15 +20,21 @@
 //! | over the rate of its tier | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy` |
 //! | nobody can tell at present | 503 | `Retry-After` |
 //!
+//! Two endpoints need no guard: [`OwnKey`] is for the holder of a key, who may read and delete it, and
+//! [`leak`] (feature `leak-reports`) answers those who found one in public.
+//!
 //! Bodies are problem details ([`problem`]); none of them repeats anything of the request.
 
 mod access;
 mod answer;
 mod credential;
 mod guard;
+#[cfg(feature = "leak-reports")]
+pub mod leak;
 mod observe;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+mod own_key;
 pub mod problem;
 mod routes;
 
@@ -42,5 +48,6 @@ pub use self::{
     answer::Answer,
     credential::{CredentialError, Fields},
     guard::{Admission, Guard, GuardError},
+    own_key::OwnKey,
     routes::{Endpoint, Resolved, Routes, RoutesError},
 };

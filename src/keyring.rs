@@ -84,6 +84,9 @@ struct Inner {
     randomness: Mutex<Randomness>,
 }
 
+/// How often an operation is tried that others get ahead of.
+const MAX_RACES: usize = 16;
+
 impl Keyring {
     /// A keyring of the keys that `policy` and `peppers` describe.
     pub fn builder(policy: Policy, peppers: impl Into<Peppers>) -> KeyringBuilder {

@@ -6,7 +6,9 @@
 
 use keyway::{
     audit::{AuditEvent, AuditKind, AuditSink},
-    authority::{Authority, ChangeError, ImportError, ImportedKey, KeyEdit, NewKey, Overlap},
+    authority::{
+        Authority, ChangeError, ImportError, ImportedKey, KeyEdit, LeakResponse, NewKey, Overlap,
+    },
     authorization::BearerError,
     decision::{Denial, KeyState, Principal, ResolveError, ResolvedKey},
     import::{
@@ -59,6 +61,7 @@ fn every_type_can_be_shared_between_threads() {
         ImportError,
         ImportedKey,
         KeyEdit,
+        LeakResponse,
         NewKey,
         Overlap,
         BearerError,

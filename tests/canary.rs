@@ -28,7 +28,7 @@ use common::{FaultyStore, HOUR, block_on, policy};
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     audit::{AuditEvent, AuditSink},
-    authority::{Authority, ImportedKey, KeyEdit, NewKey, Overlap},
+    authority::{Authority, ImportedKey, KeyEdit, LeakResponse, NewKey, Overlap},
     authorization::bearer_token,
     decision::decide,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
@@ -297,7 +297,7 @@ async fn imported_keys(texts: &Texts) {
     texts.outcome("describe", &keyring.describe(FOREIGN).await);
     texts.json("Description", &keyring.describe(FOREIGN).await.unwrap());
     texts.outcome("search", &acme.search(FOREIGN).await);
-    texts.outcome("report", &keyring.report_leak(FOREIGN, "seen").await);
+    texts.outcome("report", &keyring.report_leak(FOREIGN, "seen", LeakResponse::Suspend).await);
     texts.outcome("verify", &keyring.verify(FOREIGN).await);
     store.set_down(true);
     texts.outcome("verify", &keyring.verify_as_of(FOREIGN, Freshness::Now).await);
@@ -392,7 +392,10 @@ async fn keyring_and_verifier(texts: &Texts, tokens: &mut Vec<String>) {
     texts.outcome("disable", &acme.disable(id).await);
     texts.outcome("verify", &keyring.verify(&*successor).await);
     texts.outcome("enable", &acme.enable(id).await);
-    texts.outcome("report", &keyring.report_leak(&*successor, "seen").await);
+    texts.outcome("report", &keyring.report_leak(&*successor, "seen", LeakResponse::Suspend).await);
+    let floor = LeakResponse::Quarantine(policy().catalog().all());
+    texts.outcome("report", &keyring.report_leak(&*successor, "seen", floor).await);
+    texts.outcome("report", &keyring.report_leak(&token[..40], "seen", floor).await);
     texts.outcome("resume", &keyring.resume_key(id).await);
     let ban = Suspension::for_good("unpaid").unwrap();
     texts.outcome("suspend", &keyring.suspend_key(id, ban.clone()).await);

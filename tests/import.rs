@@ -21,7 +21,9 @@ use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
 use common::{DAY, HOUR, PEPPER, World, block_on, catalog, pepper, policy, tenant_id};
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
-    authority::{Authority, ChangeError, ImportError, ImportedKey, KeyEdit, NewKey, Overlap},
+    authority::{
+        Authority, ChangeError, ImportError, ImportedKey, KeyEdit, LeakResponse, NewKey, Overlap,
+    },
     decision::{Denial, KeyState, decide},
     import::PublicPartError,
     import::{DigestError, ForeignDigest, ForeignFormat, ForeignFormatError, ForeignHash},
@@ -1007,8 +1009,10 @@ fn a_holder_does_with_a_foreign_token_what_others_do_with_theirs() {
     let globex = tenant(&world, "globex");
     assert!(matches!(block_on(globex.find_by_token(OPAQUE)), Err(KeyringError::NoKey)));
 
-    assert!(block_on(world.keyring.report_leak(&other, "seen")).is_err());
-    let leaked = block_on(world.keyring.report_leak(OPAQUE, "seen in a repository")).unwrap();
+    assert!(block_on(world.keyring.report_leak(&other, "seen", LeakResponse::Suspend)).is_err());
+    let leaked =
+        block_on(world.keyring.report_leak(OPAQUE, "seen in a repository", LeakResponse::Suspend))
+            .unwrap();
     assert_eq!(leaked.id(), key.id());
     assert!(matches!(verify(&world.keyring, OPAQUE), Err(VerifyError::Inactive(_))));
     assert!(block_on(world.keyring.revoke(&other)).is_err());

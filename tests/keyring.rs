@@ -18,7 +18,7 @@ use std::{sync::Barrier, thread};
 
 use common::{DAY, HOUR, Held, World, block_on, catalog, policy, tenant_id};
 use keyway::{
-    authority::{ChangeError, KeyEdit, NewKey, Overlap},
+    authority::{ChangeError, KeyEdit, LeakResponse, NewKey, Overlap},
     keyring::{Keyring, KeyringError, TenantKeys},
     policy::Policy,
     record::{KeyRecord, Suspension},
@@ -91,7 +91,11 @@ const OPERATIONS: [(&str, fn(&World, &Held) -> String); 15] = [
     }),
     ("resume key", |world, held| outcome(block_on(world.keyring.resume_key(held.key.id())))),
     ("report leak", |world, held| {
-        outcome(block_on(world.keyring.report_leak(&held.token, "seen on a forum")))
+        outcome(block_on(world.keyring.report_leak(
+            &held.token,
+            "seen on a forum",
+            LeakResponse::Suspend,
+        )))
     }),
 ];
 
@@ -355,7 +359,8 @@ fn a_leak_report_outlasts_a_suspension_that_would_have_ended() {
     let held = world.tenant_with_key("acme");
     let ban = Suspension::until(world.after(HOUR), "cool down").unwrap();
     block_on(world.keyring.suspend_key(held.key.id(), ban)).unwrap();
-    block_on(world.keyring.report_leak(&held.token, "seen on a forum")).unwrap();
+    block_on(world.keyring.report_leak(&held.token, "seen on a forum", LeakResponse::Suspend))
+        .unwrap();
     world.clock.advance(2 * HOUR);
     assert!(verified(&world, &held).ends_with("it is suspended"));
 }
@@ -368,13 +373,15 @@ fn nobody_switches_a_key_off_by_its_id_alone() {
     let last = if wrong.pop() == Some('A') { 'B' } else { 'A' };
     wrong.push(last);
     for presented in [held.key.id().as_str(), held.key.hint(), &wrong, ""] {
-        let report = block_on(world.keyring.report_leak(presented, "seen"));
+        let report = block_on(world.keyring.report_leak(presented, "seen", LeakResponse::Suspend));
         assert!(matches!(report, Err(KeyringError::Rejected)), "{presented}");
         let revoked = block_on(world.keyring.revoke(presented));
         assert!(matches!(revoked, Err(KeyringError::Rejected)), "{presented}");
     }
     assert_eq!(verified(&world, &held), "verified");
-    assert!(block_on(world.keyring.report_leak(&held.token, "seen")).is_ok());
+    assert!(
+        block_on(world.keyring.report_leak(&held.token, "seen", LeakResponse::Suspend)).is_ok()
+    );
 }
 
 // Quotas.
@@ -674,7 +681,9 @@ fn a_leak_report_is_not_lost_over_somebody_elses_change() {
     let held = world.tenant_with_key("acme");
     node.store.hold("update_key");
     thread::scope(|scope| {
-        let reporting = scope.spawn(|| block_on(node.keyring.report_leak(&held.token, "seen")));
+        let reporting = scope.spawn(|| {
+            block_on(node.keyring.report_leak(&held.token, "seen", LeakResponse::Suspend))
+        });
         node.store.await_call("update_key");
         block_on(held.keys.edit(held.key.id(), 1, KeyEdit::new().name("renamed"))).unwrap();
         node.store.release("update_key");
@@ -1056,7 +1065,7 @@ fn operators_changes_are_told_to_the_audit() {
     block_on(operator.resume_tenant(tenant)).unwrap();
     block_on(operator.suspend_key(id, ban())).unwrap();
     block_on(operator.resume_key(id)).unwrap();
-    block_on(operator.report_leak(&held.token, "seen")).unwrap();
+    block_on(operator.report_leak(&held.token, "seen", LeakResponse::Suspend)).unwrap();
     block_on(operator.revoke(&held.token)).unwrap();
     assert!(world.audit.events().iter().all(|event| event.actor == "operator"));
     assert_eq!(
@@ -1067,7 +1076,7 @@ fn operators_changes_are_told_to_the_audit() {
             "TenantResumed",
             "KeySuspended { reason: \"floods the report endpoint\" }",
             "KeyResumed",
-            "LeakReported",
+            "LeakReported { reason: \"seen\", response: Suspend }",
             "KeyRevoked",
         ]
     );
@@ -1195,7 +1204,7 @@ fn a_tampered_key_is_neither_shown_nor_changed_and_the_audit_is_told() {
         ("suspend", |keyring, held| block_on(keyring.suspend_key(held.key.id(), ban())).map(drop)),
         ("describe", |keyring, held| block_on(keyring.describe(&held.token)).map(drop)),
         ("report leak", |keyring, held| {
-            block_on(keyring.report_leak(&held.token, "seen")).map(drop)
+            block_on(keyring.report_leak(&held.token, "seen", LeakResponse::Suspend)).map(drop)
         }),
         ("find by token", |_, held| block_on(held.keys.find_by_token(&held.token)).map(drop)),
     ];

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{block_on, catalog, fresh_rng, policy, tenant_id};
 use keyway::{
-    authority::{ChangeError, KeyEdit, NewKey, Overlap},
+    authority::{ChangeError, KeyEdit, LeakResponse, NewKey, Overlap},
     decision::{KeyState, Principal},
     keyring::{Keyring, KeyringError, TenantKeys},
     pepper::{Pepper, Peppers},
@@ -47,6 +47,14 @@ const SCOPES: [&str; 6] =
 const TIERS: [(&str, usize, &[&str]); 2] =
     [("lite", 1, &["operator", "erp"]), ("advanced", 5, &SCOPES)];
 
+/// What is done about a leaked key.
+#[derive(Clone, Copy, Debug)]
+enum Reaction {
+    Suspend,
+    Quarantine(u8),
+    ReportOnly,
+}
+
 /// One step. Tenants, keys and tokens are numbers that are brought into range.
 #[derive(Clone, Debug)]
 enum Op {
@@ -64,7 +72,7 @@ enum Op {
     ResumeKey(usize),
     Verify(usize, Freshness),
     Describe(usize),
-    ReportLeak(usize),
+    ReportLeak(usize, Reaction),
     Revoke(usize),
     Find { key: usize, tenant: Option<usize> },
     Advance(u64),
@@ -130,6 +138,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         0..6_000_000_u64,
         Just(86_400_000),
     ];
+    let reaction = prop_oneof![
+        Just(Reaction::Suspend),
+        (0..64_u8).prop_map(Reaction::Quarantine),
+        Just(Reaction::ReportOnly),
+    ];
     let step = prop_oneof![
         3 => (tenant(), tier(), any::<bool>())
             .prop_map(|(tenant, tier, with_key)| Op::CreateTenant { tenant, tier, with_key }),
@@ -148,7 +161,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         12 => (any_number(), freshness)
             .prop_map(|(token, freshness)| Op::Verify(token, freshness)),
         1 => any_number().prop_map(Op::Describe),
-        1 => any_number().prop_map(Op::ReportLeak),
+        2 => (any_number(), reaction).prop_map(|(token, how)| Op::ReportLeak(token, how)),
         1 => any_number().prop_map(Op::Revoke),
         1 => (any_number(), other()).prop_map(|(key, tenant)| Op::Find { key, tenant }),
         5 => advance.prop_map(Op::Advance),
@@ -180,6 +193,7 @@ enum Flaw {
     DeletedTenantsKeepKeys,
     GranterIsForgotten,
     ResealingKeepsVersions,
+    QuarantineGrants,
 }
 
 struct Model {
@@ -370,6 +384,24 @@ impl Model {
         key.version += 1;
         key.slot = slot;
         Ok(())
+    }
+
+    fn report(&mut self, id: KeyId, how: Reaction) -> Result<(), String> {
+        let key = self.keys.get(&id).ok_or("no key")?;
+        let left = match how {
+            Reaction::Suspend if key.suspended != Some(None) => {
+                return self.change_key(id, |key| key.suspended = Some(None));
+            }
+            Reaction::Quarantine(mask) => {
+                let in_both = |scope: &&str| {
+                    self.holds(&chosen(mask), scope)
+                        && (self.holds(&key.scopes, scope) || self.flaw == Flaw::QuarantineGrants)
+                };
+                self.maximal(&SCOPES.into_iter().filter(|scope| in_both(scope)).collect())
+            }
+            Reaction::Suspend | Reaction::ReportOnly => return Ok(()),
+        };
+        if left == key.scopes { Ok(()) } else { self.change_key(id, |key| key.scopes = left) }
     }
 
     fn edit(&mut self, id: KeyId, tenant: usize, version: u64, edit: &Edit) -> Result<(), String> {
@@ -634,7 +666,7 @@ impl History {
             | Op::SuspendKey(..)
             | Op::ResumeKey(_)
             | Op::Find { .. } => self.change_key(op),
-            Op::Verify(..) | Op::Describe(_) | Op::ReportLeak(_) | Op::Revoke(_) => {
+            Op::Verify(..) | Op::Describe(_) | Op::ReportLeak(..) | Op::Revoke(_) => {
                 self.present(op)
             }
             Op::Advance(millis) => {
@@ -827,7 +859,7 @@ impl History {
     fn present(&mut self, op: &Op) -> (String, String) {
         let (Op::Verify(number, _)
         | Op::Describe(number)
-        | Op::ReportLeak(number)
+        | Op::ReportLeak(number, _)
         | Op::Revoke(number)) = *op
         else {
             unreachable!("nothing is presented");
@@ -849,12 +881,18 @@ impl History {
                 };
                 (actual, proved.map_or_else(rejected, |id| self.model.state(id).into()))
             }
-            Op::ReportLeak(_) => {
-                let reported = block_on(self.keyring.report_leak(&token, "seen")).map(drop);
+            Op::ReportLeak(_, how) => {
+                let response = match how {
+                    Reaction::Suspend => LeakResponse::Suspend,
+                    Reaction::Quarantine(mask) => {
+                        LeakResponse::Quarantine(catalog().set(chosen(mask)).unwrap())
+                    }
+                    Reaction::ReportOnly => LeakResponse::ReportOnly,
+                };
+                let reported = block_on(self.keyring.report_leak(&token, "seen", response));
                 let expected = proved.ok_or_else(rejected);
-                let expected = expected
-                    .and_then(|id| self.model.change_key(id, |key| key.suspended = Some(None)));
-                (refusal(reported), say(expected.map(|()| "")))
+                let expected = expected.and_then(|id| self.model.report(id, how));
+                (refusal(reported.map(drop)), say(expected.map(|()| "")))
             }
             _ => {
                 let revoked = block_on(self.keyring.revoke(&token));
@@ -1078,6 +1116,7 @@ fn every_mistake_that_the_model_could_share_with_the_keyring_would_be_noticed() 
         Flaw::DeletedTenantsKeepKeys,
         Flaw::GranterIsForgotten,
         Flaw::ResealingKeepsVersions,
+        Flaw::QuarantineGrants,
     ];
     for flaw in flaws {
         let mut runner = TestRunner::deterministic();

@@ -30,7 +30,7 @@ use common::{
 };
 use keyway::{
     audit::{AuditEvent, AuditSink},
-    authority::{KeyEdit, NewKey, Overlap},
+    authority::{KeyEdit, LeakResponse, NewKey, Overlap},
     decision::{KeyState, Principal},
     keyring::KeyringError,
     policy::Policy,
@@ -249,7 +249,8 @@ const CHANGES: [(&str, Change, &str); 8] = [
     (
         "report",
         |there, held| {
-            block_on(there.keyring.report_leak(&held.token, "seen")).unwrap();
+            block_on(there.keyring.report_leak(&held.token, "seen", LeakResponse::Suspend))
+                .unwrap();
         },
         "the API key cannot be used: it is suspended",
     ),
@@ -795,7 +796,7 @@ const WRITES: [(&str, Write); 12] = [
     }),
     ("report leak", |world, held| {
         Box::pin(async {
-            world.keyring.report_leak(&held.token, "seen").await.unwrap();
+            world.keyring.report_leak(&held.token, "seen", LeakResponse::Suspend).await.unwrap();
         })
     }),
     ("revoke", |world, held| Box::pin(async { world.keyring.revoke(&held.token).await.unwrap() })),

@@ -71,7 +71,7 @@ impl Answer {
         })
     }
 
-    fn problem(problem: &Problem<'_>) -> Self {
+    pub(super) fn problem(problem: &Problem<'_>) -> Self {
         Self::new(problem.status).json("application/problem+json", problem.to_json())
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Debug for Answer {
 }
 
 /// How long a client waits before it asks again whether a key can be verified.
-const UNAVAILABLE_RETRY: &str = "1";
+pub(super) const UNAVAILABLE_RETRY: &str = "1";
 
 /// Answers refusals for one realm.
 #[derive(Clone, Debug)]
@@ -191,7 +191,7 @@ impl Refusals {
 }
 
 /// A problem of this type; the status and detail are for the caller to say.
-fn problem(kind: &'static str, title: &'static str) -> Problem<'static> {
+pub(super) fn problem(kind: &'static str, title: &'static str) -> Problem<'static> {
     Problem { kind, title, status: 500, detail: "", state: None, missing: None }
 }
 

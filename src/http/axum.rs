@@ -34,6 +34,7 @@
 //! `get(report).layer(keyring.require(["reporting"])?)`.
 
 mod probe;
+mod endpoints;
 
 use core::convert::Infallible;
 
@@ -47,6 +48,9 @@ use axum::{
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 
 pub use self::probe::find_unguarded;
+#[cfg(feature = "leak-reports")]
+pub use self::endpoints::leak_reports;
+pub use self::endpoints::own_key;
 use super::{Answer, Resolved, Routes, RoutesError, routes};
 use crate::decision::Principal;
 

@@ -6,7 +6,7 @@ use core::{fmt, pin::Pin};
 use super::{
     Access, Answer, Fields,
     answer::{Refusals, rate_fields},
-    credential::{self, Source},
+    credential::{self, CredentialError, Presented, Source},
     observe::Observation,
 };
 use crate::{
@@ -181,8 +181,7 @@ impl Guard {
     pub(super) fn begin(&self, fields: &(impl Fields + ?Sized)) -> Progress {
         let observation = Observation::begin();
         let inner = &*self.0;
-        let token_len = inner.verifier.format().token_len();
-        let presented = match credential::find(fields, inner.key_field.as_deref(), token_len) {
+        let presented = match self.credential(fields) {
             Ok(Some(presented)) => presented,
             Ok(None) if inner.is_optional => {
                 observation.anonymous();
@@ -237,6 +236,20 @@ impl Guard {
         }
         observation.admitted(&principal);
         Ok(Admission { principal: Some(principal), source, rate })
+    }
+
+    /// The credential of a request with these header fields.
+    pub(super) fn credential<'f>(
+        &self,
+        fields: &'f (impl Fields + ?Sized),
+    ) -> Result<Option<Presented<'f>>, CredentialError> {
+        let token_len = self.0.verifier.format().token_len();
+        credential::find(fields, self.0.key_field.as_deref(), token_len)
+    }
+
+    /// What answers those who are refused.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// This guard for a route that asks for `access`, unless that is none of its business.

@@ -45,7 +45,21 @@
 //! # Unavailable
 //!
 //! Status 503. API keys cannot be verified at present. This is no word on the key: try again after
-//! `Retry-After`.
+//! `Retry-After`. A leak report that is answered so is to be sent again; what was done of it stays done.
+//!
+//! # Leak report rejected
+//!
+//! Status 403. The report is not signed by a key that is accepted here. That it has no signature, that
+//! another key made it, and that the body is another one is answered alike.
+//!
+//! # Leak report unreadable
+//!
+//! Status 400. The report is signed, but not a JSON array of objects with `token` and `type`. Nothing
+//! was done.
+//!
+//! # Leak report too large
+//!
+//! Status 413. The report has more than 1 MB or more than 1,000 tokens. Nothing was done.
 //!
 //! # Unguarded route
 //!

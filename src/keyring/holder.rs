@@ -1,10 +1,11 @@
 //! What the holder of a key does with its token, and those who found one.
 
-use super::{Keyring, KeyringError};
+use super::{Keyring, KeyringError, MAX_RACES};
 use crate::{
     audit::AuditKind,
+    authority::LeakResponse,
     decision::KeyState,
-    record::{KeyRecord, Suspension, TenantId},
+    record::{KeyRecord, TenantId},
     store::{KeyLookup, KeyStore, StoredKey},
     token::KeyId,
 };
@@ -51,32 +52,49 @@ impl Keyring {
         }
     }
 
-    /// Suspends the key of the token `presented` for good, because it was found where it should not
-    /// be. Whoever reports must have the full token, so nobody can switch off a key by its id.
+    /// Does what `response` says about the key of the token `presented`, because that was found where
+    /// it should not be, and gives the key as it is then.
+    ///
+    /// Whoever reports must have the full token, so nobody can do this to a key by its id. The secret
+    /// before the last rotation counts as long as it is accepted, and the key may be in any state.
+    /// Nothing is ever given back to it, and a report that comes again finds everything done, as long as
+    /// nobody has undone it: then it is done again. So a leaked key that goes on needs a new secret
+    /// first, with [`Overlap::None`](crate::authority::Overlap::None); from then on a report of the old
+    /// one is [`Rejected`](KeyringError::Rejected).
+    ///
+    /// `reason` is told to the audit sink, and is that of a suspension, which the tenant may read.
     ///
     /// # Errors
     ///
     /// [`KeyringError::Rejected`] unless the token is that of a key; [`KeyringError::Refused`] for a
-    /// reason that cannot be kept.
+    /// reason that cannot be kept, or if the seal of the key is broken; [`KeyringError::Conflict`] if
+    /// others kept changing the key at the same time.
     pub async fn report_leak(
         &self,
         presented: impl AsRef<[u8]>,
         reason: &str,
+        response: LeakResponse,
     ) -> Result<KeyRecord, KeyringError> {
-        let suspension = Suspension::for_good(reason)?;
-        loop {
-            let stored = self.possessed(presented.as_ref()).await?;
-            let id = stored.key.id;
-            match self.set_key_suspension(stored, Some(suspension.clone())).await {
-                // Somebody else changed the key. A report is not lost over that.
-                Err(KeyringError::Conflict) => {}
+        for _ in 0..MAX_RACES {
+            let StoredKey { key, .. } = self.possessed(presented.as_ref()).await?;
+            let changed = self.authority().respond_to_leak(&key, reason, response)?;
+            let done = match &changed {
+                Some(changed) => self.update_key(changed, key.version).await,
+                None => Ok(()),
+            };
+            match done {
+                // Somebody else changed or deleted the key. A report is not lost over that.
+                Err(KeyringError::Conflict | KeyringError::NoKey) => {}
                 done => {
-                    let key = done?;
-                    self.record(&key.tenant, Some(id), AuditKind::LeakReported);
+                    done?;
+                    let key = changed.unwrap_or(key);
+                    let kind = AuditKind::LeakReported { reason, response };
+                    self.record(&key.tenant, Some(key.id), kind);
                     return Ok(key);
                 }
             }
         }
+        Err(KeyringError::Conflict)
     }
 
     pub(super) async fn delete_key(

@@ -223,7 +223,7 @@ impl Keyring {
         Ok(tier.keys)
     }
 
-    pub(super) async fn set_key_suspension(
+    async fn set_key_suspension(
         &self,
         stored: StoredKey,
         suspension: Option<Suspension>,

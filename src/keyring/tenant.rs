@@ -4,7 +4,7 @@ mod import;
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Keyring, KeyringError};
+use super::{Keyring, KeyringError, MAX_RACES};
 use crate::{
     audit::AuditKind,
     authority::{ChangeError, KeyEdit, NewKey, Overlap},
@@ -358,6 +358,3 @@ enum Inserted {
     /// The id is or was in use.
     Exists,
 }
-
-/// How often an operation is tried that others get ahead of.
-const MAX_RACES: usize = 16;

@@ -1,0 +1,102 @@
+//! What the holder of a key does with it over HTTP.
+
+use alloc::sync::Arc;
+
+use super::{Answer, Fields, Guard, credential::Presented};
+use crate::{
+    keyring::{Keyring, KeyringError},
+    verifier::VerifyError,
+};
+
+/// Answers whoever presents a key about that key: what it is, and that it is gone. Cheap to clone.
+///
+/// It reads the store at every request. Whatever is not the token of a key is answered as a [`Guard`]
+/// answers it, with one body for all.
+///
+/// ```
+/// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+/// use keyway::http::{Guard, OwnKey};
+///
+/// # pollster::block_on(async {
+/// # let policy: Policy = serde_json::from_str(r#"{
+/// #     "issuer": "mm",
+/// #     "scopes": [{ "name": "reporting", "description": "Read reports" }]
+/// # }"#)?;
+/// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+/// #     .environment("live")
+/// #     .store(MemoryStore::new())
+/// #     .build()?;
+/// # let (_, issued) = keyring.create_tenant("acme", "lite").await?;
+/// let own_key = OwnKey::new(&keyring, &Guard::new(&keyring));
+///
+/// let value = ["Bearer ", &*issued.token.reveal()].concat();
+/// let request = [("authorization", value.as_bytes())];
+/// assert_eq!(own_key.describe(&request[..]).await.status(), 200);
+/// assert_eq!(own_key.revoke(&request[..]).await.status(), 204);
+/// assert_eq!(own_key.revoke(&request[..]).await.status(), 401);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct OwnKey {
+    keyring: Keyring,
+    guard: Guard,
+}
+
+impl OwnKey {
+    /// Answers about the keys of `keyring`. `guard` says in which fields a key comes, and names the realm;
+    /// what it requires of callers does not matter here.
+    pub fn new(keyring: &Keyring, guard: &Guard) -> Self {
+        Self { keyring: keyring.clone(), guard: guard.clone() }
+    }
+
+    /// Answers a `GET`: 200 with the [description](Keyring::describe) of the key that the request with
+    /// these fields presents, whatever its state. Its digest and seal are not part of that, and of its
+    /// token only the hint is.
+    pub async fn describe(&self, fields: &(impl Fields + ?Sized)) -> Answer {
+        let token = match self.token(fields) {
+            Ok(token) => token,
+            Err(refusal) => return refusal,
+        };
+        match self.keyring.describe(token).await {
+            Ok(description) => match serde_json::to_string(&description) {
+                Ok(body) => Answer::new(200).json("application/json", body),
+                Err(error) => self.refuse(&VerifyError::Unavailable(Arc::new(error))),
+            },
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Answers a `DELETE`: deletes the key that the request with these fields presents, for good and
+    /// whatever its state, and says 204.
+    pub async fn revoke(&self, fields: &(impl Fields + ?Sized)) -> Answer {
+        let token = match self.token(fields) {
+            Ok(token) => token,
+            Err(refusal) => return refusal,
+        };
+        match self.keyring.revoke(token).await {
+            Ok(()) => Answer::new(204).with("cache-control", "no-store"),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn token<'f>(&self, fields: &'f (impl Fields + ?Sized)) -> Result<&'f [u8], Answer> {
+        match self.guard.credential(fields) {
+            Ok(Some(Presented { token, .. })) => Ok(token),
+            Ok(None) => Err(self.refuse(&VerifyError::Missing)),
+            Err(error) => Err(self.guard.refusals().unreadable(error)),
+        }
+    }
+
+    fn failed(&self, error: KeyringError) -> Answer {
+        self.refuse(&match error {
+            KeyringError::Rejected => VerifyError::Rejected,
+            error if error.is_tampered() => VerifyError::Tampered,
+            error => VerifyError::Unavailable(Arc::new(error)),
+        })
+    }
+
+    fn refuse(&self, error: &VerifyError) -> Answer {
+        self.guard.refusals().refused(error, &self.keyring.policy().catalog().require_none())
+    }
+}
