@@ -38,6 +38,8 @@ mod own_key;
 pub mod problem;
 mod routes;
 
+#[cfg(feature = "actix")]
+pub mod actix;
 #[cfg(feature = "axum")]
 pub mod axum;
 #[cfg(feature = "tower")]

@@ -33,8 +33,8 @@
 //! A single route of a router that is there already takes a [`Guard`](super::Guard) as its layer:
 //! `get(report).layer(keyring.require(["reporting"])?)`.
 
-mod probe;
 mod endpoints;
+mod probe;
 
 use core::convert::Infallible;
 
@@ -47,10 +47,10 @@ use axum::{
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 
-pub use self::probe::find_unguarded;
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
 pub use self::endpoints::own_key;
+pub use self::probe::find_unguarded;
 use super::{Answer, Resolved, Routes, RoutesError, routes};
 use crate::decision::Principal;
 

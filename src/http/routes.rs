@@ -255,4 +255,7 @@ pub enum RoutesError {
     /// A path does not begin with a slash.
     #[error("the path `{0}` does not begin with `/`")]
     Path(String),
+    /// Two paths match the same requests, so that one of them would never be tried.
+    #[error("the paths `{0}` and `{1}` match the same requests")]
+    Ambiguous(String, String),
 }

@@ -1,0 +1,106 @@
+//! The guard as a middleware.
+
+use alloc::rc::Rc;
+use core::{
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpMessage,
+    body::EitherBody,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    http::header::{self, HeaderMap, HeaderValue},
+};
+
+use super::GuardedFuture;
+use crate::{
+    decision::Principal,
+    http::{Admission, Fields, Guard, credential, guard::Progress},
+};
+
+impl Fields for HeaderMap {
+    fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]> {
+        let values = match name {
+            credential::AUTHORIZATION => self.get_all(header::AUTHORIZATION),
+            name => self.get_all(name),
+        };
+        values.map(HeaderValue::as_bytes)
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Guard
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>>,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = S::Error;
+    type Transform = Guarded<S>;
+    type InitError = ();
+    type Future = Ready<Result<Guarded<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { guard: self.clone(), inner: Rc::new(service) }))
+    }
+}
+
+/// A service behind a [`Guard`]. It admits a request by its key, or answers in place of the service.
+#[derive(Debug)]
+pub struct Guarded<S> {
+    guard: Guard,
+    /// Shared with the requests that wait for their key.
+    inner: Rc<S>,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>>,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = S::Error;
+    type Future = GuardedFuture<S>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        match self.guard.begin(request.headers()) {
+            Progress::Done(Ok(mut admission)) => {
+                let request = self.guard.pass_on(request, &mut admission);
+                let future = admission.in_span(|| self.inner.call(request));
+                GuardedFuture::calling(future, admission)
+            }
+            Progress::Done(Err(answer)) => GuardedFuture::refused(request, answer),
+            Progress::Wait(rest) => {
+                let service = Rc::clone(&self.inner);
+                GuardedFuture::waiting(rest, self.guard.clone(), request, service)
+            }
+        }
+    }
+}
+
+impl Guard {
+    /// The request as the service behind the guard sees it, with the caller in it.
+    pub(super) fn pass_on(
+        &self,
+        mut request: ServiceRequest,
+        admission: &mut Admission,
+    ) -> ServiceRequest {
+        match self.field_to_remove(admission) {
+            Some(credential::AUTHORIZATION) => {
+                request.headers_mut().remove(header::AUTHORIZATION);
+            }
+            Some(name) => {
+                request.headers_mut().remove(name);
+            }
+            None => {}
+        }
+        // What was there is of another guard, or of nobody.
+        match admission.take_principal() {
+            Some(principal) => drop(request.extensions_mut().insert(principal)),
+            None => drop(request.extensions_mut().remove::<Principal>()),
+        }
+        request
+    }
+}
