@@ -24,6 +24,38 @@
 //! [`leak`] (feature `leak-reports`) answers those who found one in public.
 //!
 //! Bodies are problem details ([`problem`]); none of them repeats anything of the request.
+//!
+//! # What an operator sees
+//!
+//! Every request through a guard has one outcome: `admitted`, `anonymous` (admitted without a key),
+//! `missing`, `invalid_request`, `rejected`, `inactive`, `forbidden`, `limited`, `tampered` or
+//! `unavailable`. A request that is dropped before its verdict, as when the client hangs up, has none.
+//!
+//! With the feature `tracing`, an outcome is one event with the target `keyway`:
+//!
+//! | field | |
+//! |---|---|
+//! | `outcome` | as above |
+//! | `tenant` | who was verified: of `admitted`, `forbidden` and `limited` |
+//! | `key` | the id of the key, of those and of `inactive`, `tampered` and `unavailable`, where the token names it |
+//! | `error` | of `unavailable`: what the store answered, and its causes |
+//!
+//! `admitted`, `anonymous` and `missing` are of level `DEBUG`, `tampered` and `unavailable` of `ERROR`, and
+//! all others of `INFO`. Behind the adapters of a framework, the handler of an admitted request runs in
+//! a span `api_key` of level `INFO` with `tenant` and `key`, so that whatever it logs names them; the
+//! span ends with the handler, before a body that is streamed. A filter by target has to let `keyway=info`
+//! through for that. No part of a secret is in either.
+//!
+//! With the feature `metrics`, the recorder of the host is given:
+//!
+//! | metric | | labels |
+//! |---|---|---|
+//! | `keyway_requests_total` | counter | `outcome`, as above |
+//! | `keyway_verification_seconds` | histogram of the time to the verdict, waiting for the store included | |
+//!
+//! Neither has a label for tenants or keys: each value of a label is a series that a metrics system keeps
+//! for good, and there is no end to keys. Who a flood of `limited` comes from is in the events. Help texts
+//! and units come with `keyway::http::describe_metrics`.
 
 mod access;
 mod answer;
@@ -45,6 +77,8 @@ pub mod axum;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+#[cfg(feature = "metrics")]
+pub use self::observe::describe_metrics;
 pub use self::{
     access::{Access, Matrix, Row},
     answer::Answer,

@@ -25,7 +25,7 @@ pub struct Tier {
     /// The most that any of the tenant's keys may do.
     #[cfg_attr(feature = "serde", serde(default))]
     pub scopes: Ceiling,
-    /// How often each key may be used. `None` is without limit.
+    /// How often each key may be used; the module `rate` says who counts. `None` is without limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub rate: Option<Rate>,
     /// The longest time from a key's creation to its expiry. `None` is without limit. In a file it

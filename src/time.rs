@@ -71,7 +71,8 @@ pub struct Moment {
 ///
 /// Hosts rarely bring one: [`SystemClock`] is the default, and a [`ManualClock`] is for tests.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment. It is asked for once per verification.
+    /// The present moment. It is asked for once per verification, and twice more where a rate is
+    /// counted.
     fn moment(&self) -> Moment;
 }
 

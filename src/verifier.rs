@@ -20,6 +20,10 @@ use self::{
     load::{LoadError, Loaded},
     sources::Sources,
 };
+#[cfg(any(feature = "http", feature = "rate-limit"))]
+use crate::rate::RateStatus;
+#[cfg(feature = "rate-limit")]
+use crate::rate::Rates;
 use crate::{
     audit::{AuditEvent, AuditKind, AuditSink},
     authority::Authority,
@@ -50,6 +54,8 @@ pub(crate) struct Shared {
     sources: Sources,
     flights: Flights<Loaded>,
     audit: Option<Arc<dyn AuditSink>>,
+    #[cfg(feature = "rate-limit")]
+    rates: Rates,
 }
 
 /// How old the data of a decision may be.
@@ -139,9 +145,42 @@ impl Verifier {
         &self.0
     }
 
-    #[cfg(feature = "http")]
-    #[allow(clippy::unused_self, reason = "until rates are counted")]
-    pub(crate) fn rate(&self, _principal: &Principal) -> Option<crate::rate::RateStatus> {
+    /// Counts one request of a caller against the rate of its tenant's tier, and tells what its key has
+    /// left; `None` if the tier names no rate. See [`rate`](crate::rate) for what is counted, and where.
+    ///
+    /// This is for hosts without HTTP: a guard of `http` has counted what it admits. Ask it of a caller
+    /// who may do what it asks for, and turn the caller away if there is a
+    /// [`retry_after`](crate::rate::RateStatus::retry_after):
+    ///
+    /// ```
+    /// # use keyway::{decision::Principal, verifier::{Verifier, VerifyError}};
+    /// async fn admit(verifier: &Verifier, presented: &[u8]) -> Result<Principal, VerifyError> {
+    ///     let caller = verifier.verify(presented).await?;
+    ///     match verifier.count_request(&caller).and_then(|status| status.retry_after()) {
+    ///         Some(retry_after) => Err(VerifyError::Limited { retry_after }),
+    ///         None => Ok(caller),
+    ///     }
+    /// }
+    /// ```
+    #[cfg(feature = "rate-limit")]
+    #[must_use = "a request that is one too many is turned away by nobody else"]
+    #[inline]
+    pub fn count_request(&self, caller: &Principal) -> Option<RateStatus> {
+        self.0.rates.count(caller.tier_index(), caller.key_id())
+    }
+
+    /// What a guard counts.
+    #[cfg(all(feature = "http", feature = "rate-limit"))]
+    #[inline]
+    pub(crate) fn rate(&self, caller: &Principal) -> Option<RateStatus> {
+        self.count_request(caller)
+    }
+
+    /// Without the feature, nothing is counted.
+    #[cfg(all(feature = "http", not(feature = "rate-limit")))]
+    #[inline]
+    #[allow(clippy::unused_self, reason = "its twin counts")]
+    pub(crate) fn rate(&self, _: &Principal) -> Option<RateStatus> {
         None
     }
 }
@@ -163,6 +202,17 @@ pub(crate) enum Unfinished {
     },
     /// For keys that were imported from another system.
     Imported(Candidates),
+}
+
+#[cfg(feature = "http")]
+impl Unfinished {
+    /// The key that the caller claims to hold, if its token was minted here.
+    pub(crate) fn claimed(&self) -> Option<KeyId> {
+        match self {
+            Self::Claimed { claim, .. } => Some(claim.id()),
+            Self::Imported(_) => None,
+        }
+    }
 }
 
 impl Shared {

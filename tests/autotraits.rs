@@ -20,6 +20,7 @@ use keyway::{
     },
     pepper::{Pepper, PepperError, Peppers},
     policy::{Policy, PolicyError},
+    rate::RateStatus,
     record::{
         DecodeError, InvalidField, KeyRecord, Labels, Suspension, TenantId, TenantRecord,
         TextProblem,
@@ -89,6 +90,7 @@ fn every_type_can_be_shared_between_threads() {
         Peppers,
         Policy,
         PolicyError,
+        RateStatus,
         DecodeError,
         InvalidField,
         KeyRecord,

@@ -59,6 +59,13 @@ impl Principal {
         policy.tiers().get(self.key.tier())
     }
 
+    /// The place of that tier among those of the policy.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) fn tier_index(&self) -> usize {
+        self.key.tier()
+    }
+
     /// Succeeds if the caller may use a route with this requirement.
     ///
     /// # Errors

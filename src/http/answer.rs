@@ -2,6 +2,7 @@
 
 use alloc::{
     borrow::Cow,
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -15,6 +16,7 @@ use crate::{
     decision::KeyState,
     rate::RateStatus,
     scope::{Requirement, Scope},
+    tier::Rate,
     verifier::VerifyError,
 };
 
@@ -212,11 +214,16 @@ fn whole_seconds(duration: Duration) -> u64 {
 }
 
 /// What a key has left, for the answer of a handler and for a refusal alike
-/// (draft-ietf-httpapi-ratelimit-headers-10).
+/// (draft-ietf-httpapi-ratelimit-headers-10). Both are lists of one string with parameters, which are
+/// integers (RFC 9651), and the string names the policy.
 pub(super) fn rate_fields(status: &RateStatus) -> [(&'static str, String); 2] {
-    let policy =
-        alloc::format!("\"key\";q={};w={}", status.rate().requests, status.rate().per_seconds);
-    let left =
-        alloc::format!("\"key\";r={};t={}", status.remaining(), whole_seconds(status.reset()));
+    let Rate { requests, per_seconds } = status.rate();
+    // Section 3.1: "q" is the quota, in requests unless "qu" says otherwise, and "w" the window in
+    // whole seconds, not zero.
+    let policy = format!("\"key\";q={requests};w={per_seconds}");
+    // Sections 4.1.1 and 4.1.2: "r" is what remains, and "t" the number of seconds "until additional quota [...] is
+    // made available": one more request, not all of them. Of a refusal it agrees with `Retry-After`,
+    // which must not be earlier (section 6).
+    let left = format!("\"key\";r={};t={}", status.remaining(), whole_seconds(status.next()));
     [("ratelimit-policy", policy), ("ratelimit", left)]
 }

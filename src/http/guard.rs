@@ -7,7 +7,7 @@ use super::{
     Access, Answer, Fields,
     answer::{Refusals, rate_fields},
     credential::{self, CredentialError, Presented, Source},
-    observe::Observation,
+    observe::{Observation, RequestSpan},
 };
 use crate::{
     decision::Principal,
@@ -179,7 +179,7 @@ impl Guard {
 
     /// Admits or refuses at once if that can be said without waiting.
     pub(super) fn begin(&self, fields: &(impl Fields + ?Sized)) -> Progress {
-        let observation = Observation::begin();
+        let mut observation = Observation::begin();
         let inner = &*self.0;
         let presented = match self.credential(fields) {
             Ok(Some(presented)) => presented,
@@ -191,7 +191,7 @@ impl Guard {
                 return Progress::Done(self.settle(Err(VerifyError::Missing), None, observation));
             }
             Err(error) => {
-                observation.refused(&error.into());
+                observation.refused(&error.into(), None);
                 return Progress::Done(Err(inner.refusals.unreadable(error)));
             }
         };
@@ -200,6 +200,7 @@ impl Guard {
         match shared.verify_at_once(presented.token, inner.freshness) {
             Ok(verified) => Progress::Done(self.settle(verified, source, observation)),
             Err(unfinished) => {
+                observation.claims(unfinished.claimed());
                 let guard = self.clone();
                 Progress::Wait(Box::pin(async move {
                     let Inner { verifier, freshness, .. } = &*guard.0;
@@ -216,26 +217,36 @@ impl Guard {
         source: Option<Source>,
         observation: Observation,
     ) -> Result<Admission, Answer> {
-        let inner = &*self.0;
-        let refuse = |error: VerifyError, observation: Observation| {
-            observation.refused(&error);
-            Err(inner.refusals.refused(&error, &inner.requirement))
-        };
-        let principal = match verified {
-            Ok(principal) => principal,
-            Err(error) => return refuse(error, observation),
-        };
-        if let Err(missing) = principal.require(&inner.requirement) {
-            return refuse(missing.into(), observation);
+        match self.decide(verified) {
+            Ok((principal, rate)) => {
+                let span = observation.admitted(&principal);
+                Ok(Admission { principal: Some(principal), source, rate, span })
+            }
+            Err(Refusal { error, caller, rate }) => {
+                observation.refused(&error, caller.as_ref());
+                let answer = self.0.refusals.refused(&error, &self.0.requirement);
+                let fields = rate.as_ref().map(rate_fields).into_iter().flatten();
+                Err(fields.fold(answer, |answer, (name, value)| answer.with(name, value)))
+            }
         }
-        let rate = inner.verifier.rate(&principal);
-        if let Some((rate, retry_after)) = rate.and_then(|rate| Some((rate, rate.retry_after()?))) {
-            let answer = refuse(VerifyError::Limited { retry_after }, observation);
-            let [policy, left] = rate_fields(&rate);
-            return answer.map_err(|answer| answer.with(policy.0, policy.1).with(left.0, left.1));
+    }
+
+    /// Scopes before the rate, so that what is refused for its scopes is not counted.
+    fn decide(
+        &self,
+        verified: Result<Principal, VerifyError>,
+    ) -> Result<(Principal, Option<RateStatus>), Refusal> {
+        let refuse = |error| Refusal { error, caller: None, rate: None };
+        let caller = verified.map_err(refuse)?;
+        if let Err(missing) = caller.require(&self.0.requirement) {
+            return Err(Refusal { caller: Some(caller), ..refuse(missing.into()) });
         }
-        observation.admitted(&principal);
-        Ok(Admission { principal: Some(principal), source, rate })
+        let rate = self.0.verifier.rate(&caller);
+        if let Some(retry_after) = rate.and_then(|rate| rate.retry_after()) {
+            let error = VerifyError::Limited { retry_after };
+            return Err(Refusal { error, caller: Some(caller), rate });
+        }
+        Ok((caller, rate))
     }
 
     /// The credential of a request with these header fields.
@@ -279,6 +290,13 @@ impl Guard {
     }
 }
 
+/// Why a request does not go on, and of whom it is, if that was verified.
+struct Refusal {
+    error: VerifyError,
+    caller: Option<Principal>,
+    rate: Option<RateStatus>,
+}
+
 /// An outcome, or the rest of the way to it.
 pub(super) enum Progress {
     Done(Result<Admission, Answer>),
@@ -293,6 +311,7 @@ pub struct Admission {
     principal: Option<Principal>,
     source: Option<Source>,
     rate: Option<RateStatus>,
+    span: RequestSpan,
 }
 
 impl Admission {
@@ -308,8 +327,9 @@ impl Admission {
     }
 
     /// Does something of the handler's inside the span of the request.
+    #[allow(dead_code, reason = "who brings a handler of their own enters no span")]
     pub(super) fn in_span<T>(&self, work: impl FnOnce() -> T) -> T {
-        work()
+        self.span.enter(work)
     }
 
     /// The fields to add to the handler's answer: what the key has left of its rate, if it has one.

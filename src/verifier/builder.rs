@@ -4,6 +4,8 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use super::{Shared, Verifier, sources::Sources};
+#[cfg(feature = "rate-limit")]
+use crate::rate::Rates;
 use crate::{
     audit::AuditSink,
     authority::Authority,
@@ -131,6 +133,8 @@ impl VerifierBuilder {
             authority = authority.accept_imported(format)?;
         }
         Ok(Verifier(Arc::new(Shared {
+            #[cfg(feature = "rate-limit")]
+            rates: Rates::new(authority.policy(), &self.clock),
             authority,
             clock: self.clock,
             cache: Cache::new(self.capacity, self.max_staleness),
