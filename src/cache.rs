@@ -76,6 +76,13 @@ impl Cache {
         }
     }
 
+    /// The number that no other cache in the process has.
+    #[cfg(feature = "http")]
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What `read` makes of the cached key `id`, if there is one that is good at `moment`.
     #[inline]
     pub(crate) fn with<T>(

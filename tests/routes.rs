@@ -24,6 +24,7 @@ use keyway::{
         axum::{Endpoint, any, delete, find_unguarded, get, post},
     },
     scope::CatalogError,
+    verifier::Freshness,
 };
 use tower::ServiceExt;
 
@@ -189,4 +190,28 @@ fn one_guard_sets_up_all_routes() {
     assert_eq!(block_on(app.clone().oneshot(request)).unwrap().status(), 200);
     let refused = call(&app, &Method::GET, "/jobs", None);
     assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"shop\"");
+}
+
+#[test]
+fn a_guard_behind_another_asks_the_same_caller_for_more() {
+    let (world, other) = (World::new(), World::new());
+    let inner = |scope| axum::routing::get(ok).layer(world.keyring.require([scope]).unwrap());
+    let whoever = axum::routing::get(whoever).layer(Guard::new(&world.keyring).optional());
+    let fresh = Guard::new(&world.keyring).freshness(Freshness::Now);
+    let app = Router::new()
+        .route("/reports", inner("reporting"))
+        .route("/jobs", inner("operator.jobs"))
+        .route("/me", whoever)
+        .route("/fresh", axum::routing::get(ok).layer(fresh))
+        // The same policy, and not the same keys.
+        .route("/other", axum::routing::get(ok).layer(Guard::new(&other.keyring)))
+        .layer(Guard::new(&world.keyring));
+    let token = key(&world, &["reporting"]);
+    let rows = [("/reports", 200), ("/jobs", 403), ("/me", 200), ("/fresh", 401), ("/other", 401)];
+    for (path, expected) in rows {
+        let status = |token| call(&app, &Method::GET, path, token).status().as_u16();
+        assert_eq!((status(None), status(Some(&token))), (401, expected), "{path}");
+    }
+    let body = call(&app, &Method::GET, "/me", Some(&token)).into_body();
+    assert_eq!(block_on(axum::body::to_bytes(body, 1_000)).unwrap(), "A key");
 }

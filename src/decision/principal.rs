@@ -19,13 +19,15 @@ use crate::{
 #[derive(Clone)]
 pub struct Principal {
     key: Arc<ResolvedKey>,
-    proof: Proof,
+    /// How the key was proven, and above its 8 bits the number of the verifier whose guard has admitted
+    /// the caller. In one word, so that a principal has no padding, whose copies would stall.
+    marks: u64,
 }
 
 impl Principal {
     #[inline]
     pub(super) fn new(key: Arc<ResolvedKey>, proof: Proof) -> Self {
-        Self { key, proof }
+        Self { key, marks: proof as u64 }
     }
 
     /// The id of the key, for logs.
@@ -81,7 +83,7 @@ impl Principal {
     #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn claims_overlap(&self) -> bool {
-        self.proof == Proof::FirstUse && self.key.claim_overlap()
+        self.proof() == Proof::FirstUse as u64 && self.key.claim_overlap()
     }
 
     #[cfg(feature = "std")]
@@ -91,7 +93,25 @@ impl Principal {
 
     /// Whether the caller used the secret from before the last rotation, which ends soon.
     pub fn used_previous_secret(&self) -> bool {
-        self.proof == Proof::Previous
+        self.proof() == Proof::Previous as u64
+    }
+
+    #[inline]
+    fn proof(&self) -> u64 {
+        self.marks & 0xff
+    }
+
+    /// The same caller, admitted by a guard of the verifier with this number.
+    #[cfg(feature = "http")]
+    #[inline]
+    pub(crate) fn admitted_by(self, verifier: u64) -> Self {
+        Self { marks: self.proof() | verifier << 8, ..self }
+    }
+
+    /// Whether a guard of the verifier with this number has admitted the caller.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_admitted_by(&self, verifier: u64) -> bool {
+        self.marks >> 8 == verifier
     }
 }
 

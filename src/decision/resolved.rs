@@ -84,10 +84,9 @@ struct Rare {
     ending: AtomicBool,
 }
 
-/// Which of its secrets proved a key. As wide as a pointer, so that a principal has no padding, whose
-/// copies would stall.
+/// Which of its secrets proved a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub(crate) enum Proof {
     Current,
     /// The current one, while an older one waits for this to happen.

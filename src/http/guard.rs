@@ -43,6 +43,10 @@ use crate::{
 /// # }).unwrap();
 /// ```
 ///
+/// Guards may stand behind each other, such as one for a group of routes and one with more scopes for one
+/// of them: the second asks for its scopes the caller whom the first has admitted, if both are of the same
+/// keyring.
+///
 /// It implements `tower::Layer` and actix-web's `Transform`, so that the same value is the middleware of
 /// either. A layer that sees preflight requests of browsers (`OPTIONS` without a credential) refuses
 /// them: put what answers them, such as `tower_http::cors`, around it.
@@ -108,7 +112,8 @@ impl Guard {
         self.with(|inner| inner.is_optional = true)
     }
 
-    /// This guard with data that is at most as old as `freshness` says.
+    /// This guard with data that is at most as old as `freshness` says. If there is another guard before
+    /// it, this is for that one: the credential is gone behind it, and so this one refuses.
     #[must_use]
     pub fn freshness(&self, freshness: Freshness) -> Self {
         self.with(|inner| inner.freshness = freshness)
@@ -161,7 +166,7 @@ impl Guard {
     ///
     /// The [`Answer`].
     pub async fn admit(&self, fields: &(impl Fields + ?Sized)) -> Result<Admission, Answer> {
-        match self.begin(fields) {
+        match self.begin(fields, || None) {
             Progress::Done(result) => result,
             Progress::Wait(rest) => rest.await,
         }
@@ -178,17 +183,27 @@ impl Guard {
     }
 
     /// Admits or refuses at once if that can be said without waiting.
-    pub(super) fn begin(&self, fields: &(impl Fields + ?Sized)) -> Progress {
+    ///
+    /// A guard before this one has taken the credential away; `known` is then whom it has admitted.
+    #[inline]
+    pub(super) fn begin(
+        &self,
+        fields: &(impl Fields + ?Sized),
+        known: impl FnOnce() -> Option<Principal>,
+    ) -> Progress {
         let mut observation = Observation::begin();
         let inner = &*self.0;
         let presented = match self.credential(fields) {
             Ok(Some(presented)) => presented,
-            Ok(None) if inner.is_optional => {
-                observation.anonymous();
-                return Progress::Done(Ok(Admission::default()));
-            }
             Ok(None) => {
-                return Progress::Done(self.settle(Err(VerifyError::Missing), None, observation));
+                return Progress::Done(match self.known(known()) {
+                    Some(caller) => self.settle_known(caller, observation),
+                    None if inner.is_optional => {
+                        observation.anonymous();
+                        Ok(Admission::default())
+                    }
+                    None => self.settle(Err(VerifyError::Missing), None, observation),
+                });
             }
             Err(error) => {
                 observation.refused(&error.into(), None);
@@ -211,6 +226,30 @@ impl Guard {
         }
     }
 
+    /// The caller, if a guard of the same verifier has admitted it. Somebody else's word does not count,
+    /// nor does what may be out of date.
+    fn known(&self, known: Option<Principal>) -> Option<Principal> {
+        let Inner { verifier, freshness, .. } = &*self.0;
+        let number = verifier.shared().cache.number();
+        known.filter(|caller| caller.is_admitted_by(number) && *freshness == Freshness::Cached)
+    }
+
+    /// Asks for the scopes alone: the request has been counted, and its span is there.
+    fn settle_known(
+        &self,
+        caller: Principal,
+        observation: Observation,
+    ) -> Result<Admission, Answer> {
+        match caller.require(&self.0.requirement) {
+            Ok(()) => Ok(Admission { principal: Some(caller), ..Admission::default() }),
+            Err(missing) => {
+                let error = missing.into();
+                observation.refused(&error, Some(&caller));
+                Err(self.0.refusals.refused(&error, &self.0.requirement))
+            }
+        }
+    }
+
     fn settle(
         &self,
         verified: Result<Principal, VerifyError>,
@@ -220,6 +259,7 @@ impl Guard {
         match self.decide(verified) {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
+                let principal = principal.admitted_by(self.0.verifier.shared().cache.number());
                 Ok(Admission { principal: Some(principal), source, rate, span })
             }
             Err(Refusal { error, caller, rate }) => {

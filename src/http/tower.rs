@@ -84,7 +84,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.guard.begin(request.headers()) {
+        let known = || request.extensions().get::<Principal>().cloned();
+        match self.guard.begin(request.headers(), known) {
             Progress::Done(Ok(mut admission)) => {
                 let request = self.guard.pass(request, &mut admission);
                 let future = admission.in_span(|| self.inner.call(request));

@@ -65,7 +65,8 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        match self.guard.begin(request.headers()) {
+        let known = || request.extensions().get::<Principal>().cloned();
+        match self.guard.begin(request.headers(), known) {
             Progress::Done(Ok(mut admission)) => {
                 let request = self.guard.pass_on(request, &mut admission);
                 let future = admission.in_span(|| self.inner.call(request));

@@ -1,6 +1,8 @@
 //! Endpoints that keyway answers itself.
 
-use axum::{extract::Request, http::HeaderMap};
+#[cfg(feature = "leak-reports")]
+use axum::extract::Request;
+use axum::http::HeaderMap;
 
 use super::{Endpoint, get};
 #[cfg(feature = "leak-reports")]
