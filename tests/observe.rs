@@ -345,6 +345,8 @@ async fn handle(_: Request<()>) -> Result<Response<String>, Infallible> {
 #[test]
 fn what_a_handler_logs_names_tenant_and_key() {
     let scene = Scene::new();
+    // From here on the key is in the cache, so that one of the requests below need not wait.
+    assert_eq!(scene.ask(&scene.guard, Some("active")), None);
     let service = |freshness| {
         scene.guard.optional().freshness(freshness).layer(service_fn(|request| {
             // A service may do its work before it has a future.
