@@ -286,7 +286,7 @@ impl Shared {
                 match decision {
                     Ok(_) => self.note_use(&key, moment),
                     Err(Denial::Rejected(reason)) => {
-                        self.cache.note_refuted(&claim, reason, moment)
+                        self.cache.note_refuted(&claim, reason, moment);
                     }
                     Err(Denial::Inactive(_)) => {}
                 }

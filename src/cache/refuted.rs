@@ -24,11 +24,16 @@ const CAPACITY: usize = 1_024;
 const LONGEST: u64 = 1_000;
 
 pub(super) struct Refuted {
-    /// When a claim was refuted, and why.
-    claims: Mutex<HashMap<(KeyId, [u8; Digest::LEN]), (u64, Rejection), RandomState>>,
+    claims: Mutex<HashMap<Key, Refutation, RandomState>>,
     /// In milliseconds.
     max_age: u64,
 }
+
+/// A claim: another secret of the same key is another one.
+type Key = (KeyId, [u8; Digest::LEN]);
+
+/// When, and why.
+type Refutation = (u64, Rejection);
 
 impl Refuted {
     pub(super) fn new(max_staleness: Duration) -> Self {
@@ -42,8 +47,6 @@ impl Refuted {
         self.is_fresh(*at, moment).then_some(*reason)
     }
 
-    /// Nobody but who was refuted here is refused for it: another secret of the same key is another
-    /// claim.
     pub(super) fn note(&self, claim: &Claim, reason: Rejection, moment: Moment) {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         if claims.len() >= CAPACITY {
@@ -59,6 +62,6 @@ impl Refuted {
     }
 }
 
-fn key(claim: &Claim) -> (KeyId, [u8; Digest::LEN]) {
+fn key(claim: &Claim) -> Key {
     (claim.id(), claim.digest().to_bytes())
 }
