@@ -22,6 +22,8 @@
     reason = "a benchmark that goes wrong stops"
 )]
 
+#[path = "stores/case.rs"]
+mod case;
 #[path = "stores/load.rs"]
 mod load;
 #[path = "stores/population.rs"]

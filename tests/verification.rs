@@ -371,7 +371,7 @@ fn who_once_held_a_key_costs_one_read_a_second() {
         assert_eq!(reads(), 1);
         verify_now(&world, token).unwrap_err();
         assert_eq!(reads(), 2);
-        world.clock.advance(Duration::from_millis(1_000));
+        world.clock.advance(Duration::from_secs(1));
         verify(&world, token).unwrap_err();
         assert_eq!(reads(), 3);
     }
