@@ -21,11 +21,13 @@ fi
 step "servers and tracers"
 install() { [ "$(id -u)" = 0 ] && has apt-get && apt-get install -y --no-install-recommends "$@"; }
 has_postgres() { has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
-if ! has_postgres || ! has strace; then
+if ! has_postgres || ! has strace || ! has wrk || ! has curl; then
     { [ "$(id -u)" = 0 ] && has apt-get && apt-get update; } >/dev/null 2>&1 || true
 fi
 has_postgres || install postgresql >/dev/null 2>&1 || skip "tests on PostgreSQL (no initdb)"
 has strace || install strace >/dev/null 2>&1 || skip "kills at every system call (no strace)"
+has wrk || install wrk >/dev/null 2>&1 || skip "requests per second behind a guard (no wrk)"
+has curl || install curl >/dev/null 2>&1 || skip "the calls that the example services print (no curl)"
 
 step "format"
 cargo fmt --all --check
@@ -36,10 +38,16 @@ cargo clippy -p keyway --no-default-features -- -D warnings
 cargo clippy -p keyway --all-targets -- -D warnings
 cargo clippy -p keyway --features sqlite -- -D warnings
 cargo clippy -p keyway --features postgres -- -D warnings
+cargo clippy -p keyway --features http -- -D warnings
+cargo clippy -p keyway --features tower,tracing -- -D warnings
+cargo clippy -p keyway --features axum,metrics -- -D warnings
+cargo clippy -p keyway --features actix,rate-limit -- -D warnings
+cargo clippy -p keyway --features leak-reports,openapi -- -D warnings
 cargo clippy --all-features --all-targets -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --all-features
+RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --features http
 
 step "tests"
 cargo test --all-features
@@ -73,11 +81,12 @@ duplicates() {
     cargo tree -p keyway --duplicates --edges normal --prefix none --depth 0 "$@" |
         awk 'NF { print $1 }' | sort -u
 }
-if duplicates --features sqlite | grep .; then
+if duplicates --features sqlite | grep . || duplicates --features axum,leak-reports | grep .; then
     echo "two versions of one crate" && exit 1
 fi
-# The driver of PostgreSQL signs in with an older generation of the hashes, and its macros are older.
-known='block-buffer|cpufeatures|crypto-common|digest|hashbrown|sha2|syn'
+# The driver of PostgreSQL signs in with an older generation of the hashes, and its macros are older; so
+# is the `http` of actix-web.
+known='block-buffer|cpufeatures|crypto-common|digest|hashbrown|http|sha2|syn'
 if duplicates --all-features | grep -vxE "$known"; then
     echo "two versions of one crate" && exit 1
 fi
@@ -88,6 +97,8 @@ if cargo +1.88 --version >/dev/null 2>&1; then
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --no-default-features
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --features sqlite,conformance
+    CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway \
+        --features axum,openapi,leak-reports,rate-limit,tracing,metrics
 else
     skip "check with Rust 1.88 (no such toolchain)"
 fi
@@ -98,6 +109,8 @@ RUSTFLAGS="--cfg keyway_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p k
 step "examples"
 cargo run --release --example quickstart
 cargo run --release --example custom_store
+cargo build --release --example service --example service_actix
+tests/examples.sh
 
 step "fuzzing"
 if cargo +nightly --version >/dev/null 2>&1; then
@@ -121,7 +134,7 @@ else
 fi
 
 step "benchmarks, quickly: only a broken one fails here"
-cargo bench -p keyway --all-features --bench ratios --bench stores -- --quick
+cargo bench -p keyway --all-features --bench ratios --bench stores --bench http -- --quick
 
 step "done"
 if [ ${#not_run[@]} -gt 0 ]; then

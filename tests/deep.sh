@@ -16,4 +16,7 @@ cargo bench -p keyway --bench ratios
 cargo run --release --manifest-path benches/peers/Cargo.toml
 KEYWAY_LONG=1 cargo test -p keyway --release --all-features --test processes -- --nocapture --test-threads=1
 cargo bench -p keyway --all-features --bench stores
+# As most hosts build it, and with everything that observes and counts.
+cargo bench -p keyway --features axum,actix --bench http
+cargo bench -p keyway --all-features --bench http -- tower
 KEYWAY_LONG=1 cargo test -p keyway --release --all-features --test revocation -- --nocapture
