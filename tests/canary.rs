@@ -16,6 +16,8 @@
 )]
 
 mod common;
+#[path = "support/windows.rs"]
+mod windows;
 
 use core::fmt::{Debug, Display};
 use std::{
@@ -46,6 +48,7 @@ use keyway::{
     verifier::{Freshness, Verifier},
 };
 use sha2::Sha512;
+use windows::windows;
 
 const PEPPER: &[u8; 32] = b"kQ7vXz2mWp9sLb4tRc6yHd8fJg3nTa5u";
 const OLDER: &[u8; 32] = b"Zx8cVb3nMq5wEr7tYu1iOp9aSd2fGh4j";
@@ -121,35 +124,6 @@ impl AuditSink for Texts {
     fn record(&self, event: &AuditEvent<'_>) {
         self.debug("an audit event", event);
     }
-}
-
-/// Every eight characters in a row of each form in which `secret` could be written.
-fn windows(secret: &[u8]) -> BTreeSet<String> {
-    let mut needles = BTreeSet::new();
-    let mut add = |text: &str, width: usize| {
-        for window in text.as_bytes().windows(width) {
-            needles.insert(String::from_utf8_lossy(window).into_owned());
-        }
-    };
-    if secret.is_ascii() {
-        add(&String::from_utf8_lossy(secret), 8);
-    }
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    add(&hex, 8);
-    add(&hex.to_uppercase(), 8);
-    // A group of base64 may begin at any of three bytes.
-    for start in 0..3 {
-        add(Base64::encode_string(&secret[start..]).trim_end_matches('='), 8);
-        add(&Base64UrlUnpadded::encode_string(&secret[start..]), 8);
-    }
-    for bytes in secret.windows(4) {
-        let list = |separator: &str| {
-            let numbers: Vec<_> = bytes.iter().map(ToString::to_string).collect();
-            numbers.join(separator)
-        };
-        needles.extend([list(", "), list(",")]);
-    }
-    needles
 }
 
 /// The secret part of a token of issuer `mm` and environment `live`.

@@ -109,8 +109,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<MethodRouter<S, Infallible>> {
         let mut router = Router::new();
         for Resolved { method, path, handler, guard } in self.resolve()? {
             let handler = match guard {
-                // A handler of any method is what axum calls a fallback.
-                Some(guard) if method == "*" => handler.layer(guard),
+                // A handler of all methods is the fallback of its paths, which `route_layer` leaves out.
+                Some(guard) if method == routes::ANY => handler.layer(guard),
                 Some(guard) => handler.route_layer(guard),
                 None => handler,
             };

@@ -14,8 +14,8 @@ use crate::{
 /// assert_eq!(fields[..].values("authorization").count(), 1);
 /// ```
 pub trait Fields {
-    /// All values of the field with this name, which is in lower case. Each is given as it came, without
-    /// the white space around it.
+    /// All values of the field with this name, which is in lower case. Each is given as it came; white
+    /// space around it means nothing (RFC 9110, section 5.5).
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]>;
 }
 
@@ -70,23 +70,24 @@ pub(super) fn find<'f>(
         (None, None) => return Ok(None),
         (Some(presented), None) | (None, Some(presented)) => presented,
     };
-    check(presented.token, token_len)?;
-    Ok(Some(presented))
+    Ok(Some(Presented { token: readable(presented.token, token_len)?, ..presented }))
 }
 
 fn one<'f>(
     mut values: impl Iterator<Item = &'f [u8]>,
 ) -> Result<Option<&'f [u8]>, CredentialError> {
-    let first = values.next();
+    // HTTP/1 has dropped white space around a value when it comes here, and HTTP/2 has not.
+    let first = values.next().map(<[u8]>::trim_ascii_start);
     if values.next().is_some() { Err(CredentialError::Several) } else { Ok(first) }
 }
 
 /// What joins two credentials, or cannot stand in one (RFC 6750, section 2.1), makes the field
 /// unreadable. What has the length of a token is left to its MAC, before which nothing looks at it.
-fn check(token: &[u8], token_len: usize) -> Result<(), CredentialError> {
+fn readable(token: &[u8], token_len: usize) -> Result<&[u8], CredentialError> {
     if token.len() == token_len {
-        return Ok(());
+        return Ok(token);
     }
+    let token = token.trim_ascii_end();
     if token.len() > MAX_LEN {
         return Err(CredentialError::TooLong);
     }
@@ -94,7 +95,7 @@ fn check(token: &[u8], token_len: usize) -> Result<(), CredentialError> {
     if token.is_empty() || !token.iter().fold(true, |all, byte| all & is_readable(byte)) {
         return Err(CredentialError::Unreadable);
     }
-    Ok(())
+    Ok(token)
 }
 
 /// The credential of a request cannot be taken: 400.

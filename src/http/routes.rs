@@ -160,7 +160,7 @@ fn overlap(method: &str, other: &str) -> bool {
 }
 
 /// The method that stands for all of them.
-const ANY: &str = "*";
+pub(super) const ANY: &str = "*";
 
 impl<H> Endpoint<H> {
     /// The handler of one method, in upper case; `*` is any.

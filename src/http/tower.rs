@@ -36,7 +36,7 @@ mod future;
 
 use core::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -91,7 +91,9 @@ where
                 let future = admission.in_span(|| self.inner.call(request));
                 GuardedFuture::calling(future, admission)
             }
-            Progress::Done(Err(answer)) => GuardedFuture::refused(answer),
+            Progress::Done(Err(answer)) => {
+                GuardedFuture::refused(answer, request.method() == Method::HEAD)
+            }
             Progress::Wait(rest) => {
                 // The one that is ready goes along, as the contract of services has it.
                 let clone = self.inner.clone();

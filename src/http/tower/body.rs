@@ -6,7 +6,7 @@ use core::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -66,6 +66,16 @@ impl<R: Body<Data = Bytes>> Body for GuardedBody<R> {
             Kind::Guard { body } => SizeHint::with_exact(body.len() as u64),
         }
     }
+}
+
+/// As [`to_response`], to a `HEAD`: hyper sends what body there is over HTTP/2, which clients take for a
+/// fault of the protocol (RFC 9110, section 9.3.2).
+pub(super) fn without_body<R>(answer: Answer) -> Response<GuardedBody<R>> {
+    let length = answer.body().len();
+    let mut response = to_response(answer);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    *response.body_mut() = GuardedBody { kind: Kind::Guard { body: Bytes::new() } };
+    response
 }
 
 /// The guard's answer as a response of any service.

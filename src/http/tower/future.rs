@@ -7,11 +7,11 @@ use core::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::body::{GuardedBody, to_response};
+use super::body::{GuardedBody, to_response, without_body};
 use crate::http::{Admission, Answer, Guard, guard::Rest};
 
 pin_project! {
@@ -31,7 +31,7 @@ pin_project! {
         // The key is not in the cache.
         Waiting { rest: Rest, held: Option<Box<Held<S, B>>> },
         Calling { #[pin] future: F, admission: Admission },
-        Refused { answer: Option<Answer> },
+        Refused { answer: Option<Answer>, is_head: bool },
     }
 }
 
@@ -47,8 +47,9 @@ impl<S: Service<Request<B>>, B> GuardedFuture<S, B> {
         Self { state: State::Calling { future, admission } }
     }
 
-    pub(super) fn refused(answer: Answer) -> Self {
-        Self { state: State::Refused { answer: Some(answer) } }
+    /// `is_head` if the request was a `HEAD`.
+    pub(super) fn refused(answer: Answer, is_head: bool) -> Self {
+        Self { state: State::Refused { answer: Some(answer), is_head } }
     }
 
     /// `service` is ready.
@@ -72,7 +73,8 @@ where
                     let response = ready!(admission.in_span(|| future.poll(context)))?;
                     return Poll::Ready(Ok(finish(response, admission)));
                 }
-                StateProjection::Refused { answer } => match answer.take() {
+                StateProjection::Refused { answer, is_head } => match answer.take() {
+                    Some(answer) if *is_head => return Poll::Ready(Ok(without_body(answer))),
                     Some(answer) => return Poll::Ready(Ok(to_response(answer))),
                     // Polled again after it was ready, which nobody may do.
                     None => return Poll::Pending,
@@ -85,8 +87,11 @@ where
                             let future = admission.in_span(|| service.call(request));
                             State::Calling { future, admission }
                         }
-                        (Err(answer), _) => State::Refused { answer: Some(answer) },
-                        (Ok(_), None) => return Poll::Pending,
+                        (Err(answer), Some(held)) => {
+                            let is_head = held.request.method() == Method::HEAD;
+                            State::Refused { answer: Some(answer), is_head }
+                        }
+                        (_, None) => return Poll::Pending,
                     }
                 }
             };

@@ -1,0 +1,181 @@
+//! actix-web over routes that declare what they ask.
+
+use std::{
+    future::{Ready, pending, ready},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use actix_web::{
+    App, Error, HttpRequest,
+    body::MessageBody,
+    dev::{ServerHandle, ServiceRequest, ServiceResponse},
+    middleware::{Next, from_fn},
+    rt::System,
+    web::{self, Bytes, ServiceConfig},
+};
+use keyway::{
+    decision::Principal,
+    http::{
+        Routes,
+        actix::{ActixHandler, Endpoint, any, get},
+    },
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    answers::Expected::{self, Continue, Missing, Ran, Server, TooLong},
+    service::{Seen, Service},
+};
+
+/// By the names of their rows.
+pub(super) const OWN_ANSWERS: &[(&str, &[Expected])] = &[
+    // Paths are compared after they were decoded. The guard is the same.
+    ("the path, percent-encoded (HTTP/1.1)", &[Ran("/report for acme/reader (reporting)")]),
+    ("the path, percent-encoded (HTTP/2)", &[Ran("/report for acme/reader (reporting)")]),
+    // Over HTTP/2 there is no bound.
+    ("16 kB (HTTP/2)", &[TooLong]),
+    ("16 kB of another scheme (HTTP/2)", &[Missing]),
+    ("no host", &[Server(400)]),
+    ("a length and chunks", &[Server(400)]),
+    // A request after the last one is answered too.
+    ("one without an end after a refused one", &[Missing, Ran("/any for acme/reader (reporting)")]),
+    ("a body that is announced and refused", &[Continue, Missing]),
+];
+
+pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
+    let listener = listener.into_std().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        System::new().block_on(async {
+            let routes = routes(&service);
+            // This is called by the one worker, whose thread then serves all connections.
+            let app = move || {
+                if let Some(logs) = &service.logs {
+                    logs.listen_to_this_thread();
+                }
+                let service = Arc::clone(&service);
+                let log = from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    access_log(Arc::clone(&service), request, next)
+                });
+                App::new().configure(routes.clone()).wrap(log)
+            };
+            let server = actix_web::HttpServer::new(app).workers(1).disable_signals();
+            let server = server.client_disconnect_timeout(Duration::from_millis(100));
+            let server = server.listen_auto_h2c(listener).unwrap().run();
+            sender.send(server.handle()).unwrap();
+            server.await.unwrap();
+        });
+    });
+    let _stopping = Stopping(receiver.recv().unwrap(), Some(thread));
+    pending::<()>().await;
+}
+
+/// Ends the server when nobody waits for it any longer.
+struct Stopping(ServerHandle, Option<JoinHandle<()>>);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        drop(self.0.stop(false));
+        let _ = self.1.take().map(JoinHandle::join);
+    }
+}
+
+async fn access_log<B: MessageBody>(
+    service: Arc<Service>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let under_way = service.enter();
+    let line = format!("{} {}", request.method(), request.path());
+    let response = next.call(request).await?;
+    tracing::info!(target: "http::logs", "{line} {}", response.status());
+    drop(under_way);
+    Ok(response)
+}
+
+async fn all_fields<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    tracing::info!("{} {:?}", request.uri(), request.headers());
+    next.call(request).await
+}
+
+fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
+    let may_have_caller = |path| {
+        let answer = handler(service, path);
+        move |caller: Option<Principal>, request: HttpRequest, body: Bytes| -> Ready<String> {
+            ready(answer(caller.as_ref(), &request, &body))
+        }
+    };
+    let must_have_caller = |path| {
+        let answer = handler(service, path);
+        move |caller: Principal, request: HttpRequest, body: Bytes| -> Ready<String> {
+            ready(answer(Some(&caller), &request, &body))
+        }
+    };
+    // Each with a log behind its guard.
+    let open = |path| {
+        let handler = may_have_caller(path);
+        ActixHandler::new(move || web::route().to(handler.clone()).wrap(from_fn(all_fields)))
+    };
+    let report = || {
+        let handler = must_have_caller("/report");
+        ActixHandler::new(move || web::route().to(handler.clone()).wrap(from_fn(all_fields)))
+    };
+    let panicking = {
+        let answer = handler(service, "/panic");
+        move |caller: Principal, request: HttpRequest, body: Bytes| -> Ready<String> {
+            let text = answer(Some(&caller), &request, &body);
+            panic!("{request:#?} of {caller:?}: {text}")
+        }
+    };
+    let guard = service.guard();
+    let routes = Routes::new(guard.clone())
+        .route(
+            "/report",
+            Endpoint::new("GET", report())
+                .require(["reporting"])
+                .and("POST", report())
+                .require(["operator.jobs"]),
+        )
+        .route(
+            "/either",
+            Endpoint::new("GET", open("/either")).require_any(["reporting", "operator.read"]),
+        )
+        .route("/any", Endpoint::new("GET", open("/any")).any_key())
+        .route("/every", any(may_have_caller("/every")).any_key())
+        .route("/optional", Endpoint::new("GET", open("/optional")).optional())
+        .route("/public", get(may_have_caller("/public")).public())
+        .route("/panic", get(panicking).any_key())
+        .route("/unguarded", get(must_have_caller("/unguarded")).public());
+    let keyed = Routes::new(service.key_guard())
+        .route("/keyed", Endpoint::new("GET", open("/keyed")).any_key());
+    let kept = Routes::new(guard.keep_credential())
+        .route("/kept", Endpoint::new("GET", open("/kept")).any_key());
+    let (routes, keyed, kept) =
+        (routes.build().unwrap(), keyed.build().unwrap(), kept.build().unwrap());
+    move |config: &mut ServiceConfig| {
+        routes(config);
+        keyed(config);
+        kept(config);
+    }
+}
+
+fn handler(
+    service: &Arc<Service>,
+    route: &'static str,
+) -> impl Fn(Option<&Principal>, &HttpRequest, &[u8]) -> String + Clone + Send + Sync + 'static {
+    let service = Arc::clone(service);
+    move |caller, request, body| {
+        let seen = Seen {
+            caller,
+            has_authorization: request.headers().contains_key("authorization"),
+            has_key_field: request.headers().contains_key("x-api-key"),
+            body,
+        };
+        service.answer(route, &seen)
+    }
+}

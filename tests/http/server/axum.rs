@@ -1,0 +1,99 @@
+//! axum over routes that declare what they ask.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    handler::Handler,
+    http::{HeaderMap, request::Parts},
+    routing,
+};
+use bytes::Bytes;
+use keyway::{
+    decision::Principal,
+    http::{
+        Routes,
+        axum::{Endpoint, any, get},
+    },
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    logs::{AccessLog, all_fields},
+    service::{Seen, Service},
+};
+
+pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
+    let router = router(&service).layer(AccessLog(service));
+    axum::serve(listener, router).await.unwrap();
+}
+
+fn router(service: &Arc<Service>) -> Router {
+    let may_have_caller = |path| {
+        let answer = handler(service, path);
+        async move |caller: Option<Principal>, fields: HeaderMap, body: Bytes| {
+            answer(caller.as_ref(), &fields, &body)
+        }
+    };
+    let must_have_caller = |path| {
+        let answer = handler(service, path);
+        async move |caller: Principal, fields: HeaderMap, body: Bytes| {
+            answer(Some(&caller), &fields, &body)
+        }
+    };
+    let panicking = {
+        let answer = handler(service, "/panic");
+        async move |caller: Principal, parts: Parts, body: Bytes| {
+            let text = answer(Some(&caller), &parts.headers, &body);
+            assert!(text.is_empty(), "{parts:#?} of {caller:?}: {text}");
+        }
+    };
+    let guard = service.guard();
+    let routes = Routes::new(guard.clone())
+        .route(
+            "/report",
+            logged("GET", must_have_caller("/report"))
+                .require(["reporting"])
+                .and("POST", routing::post(must_have_caller("/report")).route_layer(all_fields()))
+                .require(["operator.jobs"]),
+        )
+        .route(
+            "/either",
+            logged("GET", may_have_caller("/either")).require_any(["reporting", "operator.read"]),
+        )
+        .route("/any", logged("GET", may_have_caller("/any")).any_key())
+        .route("/every", any(may_have_caller("/every")).any_key())
+        .route("/optional", logged("GET", may_have_caller("/optional")).optional())
+        .route("/public", get(may_have_caller("/public")).public())
+        .route("/panic", logged("GET", panicking).any_key())
+        .route("/unguarded", get(must_have_caller("/unguarded")).public());
+    let keyed = Routes::new(service.key_guard())
+        .route("/keyed", logged("GET", may_have_caller("/keyed")).any_key());
+    let kept = Routes::new(guard.keep_credential())
+        .route("/kept", logged("GET", may_have_caller("/kept")).any_key());
+    [keyed, kept]
+        .into_iter()
+        .fold(routes.build().unwrap(), |router, routes| router.merge(routes.build().unwrap()))
+}
+
+/// An endpoint with a log behind its guard. With `layer`, the log would also see the requests of other
+/// methods, which axum answers with 405 and no guard sees.
+fn logged<T: 'static>(method: &'static str, handler: impl Handler<T, ()>) -> Endpoint {
+    Endpoint::new(method, routing::get(handler).route_layer(all_fields()))
+}
+
+fn handler(
+    service: &Arc<Service>,
+    route: &'static str,
+) -> impl Fn(Option<&Principal>, &HeaderMap, &[u8]) -> String + Clone + Send + Sync + 'static {
+    let service = Arc::clone(service);
+    move |caller, fields, body| {
+        let seen = Seen {
+            caller,
+            has_authorization: fields.contains_key("authorization"),
+            has_key_field: fields.contains_key("x-api-key"),
+            body,
+        };
+        service.answer(route, &seen)
+    }
+}

@@ -1,0 +1,128 @@
+//! hyper's server over guarded services, without a router.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Collected, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use keyway::{decision::Principal, http::Guard};
+use tokio::net::TcpListener;
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use crate::{
+    logs::{AccessLog, all_fields},
+    service::{Seen, Service},
+};
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+type Handler = BoxCloneSyncService<Request<Incoming>, Answer, Infallible>;
+/// A path, the methods that it allows as `allow` lists them, and the handler of each.
+type Path = (&'static str, &'static str, Vec<(Option<Method>, Handler)>);
+
+pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
+    let paths = Arc::new(paths(&service));
+    let routes = service_fn(move |request: Request<Incoming>| {
+        find(&paths, request.method(), request.uri().path()).oneshot(request)
+    });
+    let routes = AccessLog(service).layer(routes);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let service = TowerToHyperService::new(routes.clone());
+        tokio::spawn(async move {
+            let builder = auto::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn paths(service: &Arc<Service>) -> Vec<Path> {
+    let guard = service.guard();
+    let one = |path, guard: Option<Guard>| -> Path {
+        (path, "GET,HEAD", vec![(Some(Method::GET), handler(service, path, guard))])
+    };
+    let report = |method, scope| {
+        let guard = guard.require([scope]).unwrap();
+        (Some(method), handler(service, "/report", Some(guard)))
+    };
+    vec![
+        (
+            "/report",
+            "GET,HEAD,POST",
+            vec![report(Method::GET, "reporting"), report(Method::POST, "operator.jobs")],
+        ),
+        one("/either", Some(guard.require_any(["reporting", "operator.read"]).unwrap())),
+        one("/any", Some(guard.clone())),
+        ("/every", "", vec![(None, handler(service, "/every", Some(guard.clone())))]),
+        one("/optional", Some(guard.optional())),
+        one("/public", None),
+        one("/keyed", Some(service.key_guard())),
+        one("/kept", Some(guard.keep_credential())),
+        one("/panic", Some(guard.clone())),
+    ]
+}
+
+/// The handler of a request, or the one that says that there is none.
+fn find(paths: &[Path], method: &Method, path: &str) -> Handler {
+    let Some((_, allow, handlers)) = paths.iter().find(|(other, ..)| *other == path) else {
+        return empty(StatusCode::NOT_FOUND, None);
+    };
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let is_it = |other: &&(Option<Method>, _)| other.0.as_ref().is_none_or(|other| other == method);
+    let found = handlers.iter().find(is_it).map(|(_, handler)| handler.clone());
+    found.unwrap_or_else(|| empty(StatusCode::METHOD_NOT_ALLOWED, Some(allow)))
+}
+
+fn empty(status: StatusCode, allow: Option<&'static str>) -> Handler {
+    BoxCloneSyncService::new(service_fn(move |_| async move {
+        let mut answer = Response::new(Full::default().boxed_unsync());
+        *answer.status_mut() = status;
+        let allow = allow.map(HeaderValue::from_static);
+        answer.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        Ok(answer)
+    }))
+}
+
+fn handler(service: &Arc<Service>, route: &'static str, guard: Option<Guard>) -> Handler {
+    let service = Arc::clone(service);
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let service = Arc::clone(&service);
+        async move {
+            let (parts, body) = request.into_parts();
+            let caller = parts.extensions.get::<Principal>();
+            let has = |fields: &HeaderMap, name| fields.contains_key(name);
+            let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+            let text = service.answer(
+                route,
+                &Seen {
+                    caller,
+                    has_authorization: has(&parts.headers, "authorization"),
+                    has_key_field: has(&parts.headers, "x-api-key"),
+                    body: &body,
+                },
+            );
+            assert_ne!(route, "/panic", "{parts:#?} of {caller:?}: {text}");
+            // The guard sees to its own answers to `HEAD`, and a handler to its.
+            let text = if parts.method == Method::HEAD { String::new() } else { text };
+            let response = Response::builder().header("content-type", "text/plain; charset=utf-8");
+            Ok::<_, Infallible>(response.body(Full::new(Bytes::from(text))).unwrap())
+        }
+    });
+    match guard {
+        // The log is behind the guard.
+        Some(guard) => {
+            let guarded = guard.layer(all_fields().layer(handler));
+            BoxCloneSyncService::new(
+                guarded.map_response(|answer| answer.map(BodyExt::boxed_unsync)),
+            )
+        }
+        None => BoxCloneSyncService::new(
+            handler.map_response(|answer| answer.map(BodyExt::boxed_unsync)),
+        ),
+    }
+}

@@ -1,0 +1,149 @@
+//! A world of keys in every state, and the tokens by which the rows of the table name them.
+
+use std::collections::BTreeMap;
+
+use keyway::{
+    authority::{Authority, NewKey, Overlap},
+    keyring::TenantKeys,
+    pepper::Peppers,
+    policy::Policy,
+    record::{KeyRecord, Suspension},
+};
+
+use crate::common::{DAY, HOUR, World, block_on, catalog, fresh_rng, pepper, policy};
+
+/// Texts by name. A row writes `{active}` where the active key's token is to stand.
+#[derive(Clone)]
+pub struct Tokens {
+    texts: BTreeMap<&'static str, Vec<u8>>,
+    minted: Vec<String>,
+}
+
+impl Tokens {
+    /// Every `{name}` in `template` becomes the text of that name.
+    pub fn fill(&self, template: &[u8]) -> Vec<u8> {
+        let mut filled = Vec::new();
+        let mut rest = template;
+        while let Some(start) = rest.iter().position(|byte| *byte == b'{') {
+            let length = rest[start..].iter().position(|byte| *byte == b'}').unwrap();
+            let name = std::str::from_utf8(&rest[start + 1..start + length]).unwrap();
+            filled.extend_from_slice(&rest[..start]);
+            filled.extend_from_slice(
+                self.texts.get(name).unwrap_or_else(|| panic!("no token `{name}`")),
+            );
+            rest = &rest[start + length + 1..];
+        }
+        filled.extend_from_slice(rest);
+        filled
+    }
+
+    /// The secrets of all tokens that were ever minted here.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.minted.iter().map(|token| &token["mm_live_".len() + 16..][..32])
+    }
+
+    fn mint(&mut self, name: &'static str, token: String) {
+        self.texts.insert(name, token.clone().into_bytes());
+        self.minted.push(token);
+    }
+
+    /// One text that differs from `{active}` as `change` says.
+    fn deform(&mut self, name: &'static str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut text = self.texts["active"].clone();
+        change(&mut text);
+        self.texts.insert(name, text);
+    }
+}
+
+/// A world with these tokens in it, none of which was verified before.
+pub fn world() -> (World, Tokens) {
+    let world = World::new();
+    let mut tokens = Tokens { texts: BTreeMap::new(), minted: Vec::new() };
+    let mut issue = |tenant: &TenantKeys, name: &'static str, request: NewKey| -> KeyRecord {
+        let issued = block_on(tenant.issue(request)).unwrap();
+        tokens.mint(name, issued.token.reveal().to_string());
+        issued.key
+    };
+    let tenant = |id: &str| block_on(world.keyring.create_empty_tenant(id, "advanced")).unwrap();
+    let reader = |name: &str| NewKey::named(name).scopes(["reporting"]);
+
+    let acme = tenant("acme");
+    issue(&acme, "active", reader("reader"));
+    issue(&acme, "operator", NewKey::named("operator").scopes(["operator"]));
+    issue(&acme, "powerless", NewKey::named("powerless"));
+    let disabled = issue(&acme, "disabled", reader("disabled"));
+    let suspended = issue(&acme, "suspended", reader("suspended"));
+    let beta = tenant("beta");
+    issue(&beta, "expired", reader("expired").expires_at(world.after(HOUR)));
+    issue(&beta, "early", reader("early").not_before(world.after(2 * DAY)));
+    let deleted = issue(&beta, "deleted", reader("deleted"));
+    let rotated = issue(&beta, "rotated-out", reader("rotated"));
+    let overlapping = issue(&beta, "previous", reader("overlapping"));
+    let gamma = tenant("gamma");
+    let heir = issue(&gamma, "heir-old", reader("heir"));
+    let delta = tenant("delta");
+    issue(&delta, "suspended-tenant", reader("innocent"));
+
+    block_on(acme.disable(disabled.id())).unwrap();
+    let reason = || Suspension::for_good("the reason is for operators").unwrap();
+    block_on(world.keyring.suspend_key(suspended.id(), reason())).unwrap();
+    block_on(world.keyring.suspend_tenant(delta.id(), reason())).unwrap();
+    block_on(beta.delete(deleted.id())).unwrap();
+    for (tenant, name, key, overlap) in [
+        (&beta, "successor", rotated, Overlap::None),
+        (&beta, "overlapping", overlapping, Overlap::For(5 * DAY)),
+        (&gamma, "heir-new", heir, Overlap::UntilFirstUse),
+    ] {
+        let issued = block_on(tenant.rotate(key.id(), key.version(), overlap)).unwrap();
+        tokens.mint(name, issued.token.reveal().to_string());
+    }
+    world.clock.advance(2 * HOUR);
+
+    let foreign = |issuer: &str, environment: &str| {
+        let policy = Policy::new(issuer, catalog(), policy().tiers().iter().cloned()).unwrap();
+        let authority = Authority::new(policy, environment, &Peppers::from(pepper())).unwrap();
+        let now = world.now();
+        let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now).unwrap();
+        let issued = authority.issue(&tenant, reader("foreign"), now, &mut fresh_rng());
+        issued.unwrap().1.reveal().to_string()
+    };
+    tokens.mint("unknown", foreign("mm", "live"));
+    for (name, issuer, environment) in
+        [("other-issuer", "zz", "live"), ("other-environment", "mm", "test")]
+    {
+        tokens.texts.insert(name, foreign(issuer, environment).into_bytes());
+    }
+    deformed(&mut tokens);
+    (world, tokens)
+}
+
+fn deformed(tokens: &mut Tokens) {
+    let another = |byte: &mut u8| *byte = if *byte == b'7' { b'8' } else { b'7' };
+    tokens.deform("short", |text| text.truncate(63));
+    tokens.deform("long", |text| text.push(b'x'));
+    tokens.deform("flipped-prefix", |text| text[1] = b'n');
+    tokens.deform("flipped-id", |text| another(&mut text[12]));
+    tokens.deform("flipped-secret", |text| another(&mut text[30]));
+    tokens.deform("flipped-middle", |text| another(&mut text[44]));
+    tokens.deform("flipped-tag", |text| another(&mut text[63]));
+    tokens.deform("upper-cased", |text| text.make_ascii_uppercase());
+    tokens.deform("with-dot", |text| text.push(b'.'));
+    tokens.deform("percent-encoded", |text| text.splice(2..3, *b"%5F").for_each(drop));
+    tokens.deform("quoted", |text| *text = [b"\"", &text[..], b"\""].concat());
+    tokens.deform("non-ascii-64", |text| text[20..].fill(0xe9));
+    tokens.deform("non-ascii-63", |text| text.splice(20.., [0xe9; 43]).for_each(drop));
+    tokens.deform("blank-64", |text| text[20..63].fill(b' '));
+    tokens.deform("comma-64", |text| text[32] = b',');
+    for (name, length) in [("1kB", 1 << 10), ("2kB", 2 << 10), ("16kB", 16 << 10), ("1MB", 1 << 20)]
+    {
+        tokens.texts.insert(name, vec![b'x'; length]);
+    }
+    let field = |number: usize| format!("x-{number}: y\r\n");
+    tokens.texts.insert("101-fields", (0..101).map(field).collect::<String>().into_bytes());
+    // A request that must not be taken for one.
+    let inner =
+        tokens.fill(b"GET /any HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {operator}\r\n\r\n");
+    tokens.texts.insert("length-of-inner", inner.len().to_string().into_bytes());
+    tokens.texts.insert("hex-length-of-inner", format!("{:x}", inner.len()).into_bytes());
+    tokens.texts.insert("inner", inner);
+}
