@@ -526,19 +526,22 @@ fn what_is_around_a_guard_gets_refusals_as_responses_and_finds_the_caller_of_wha
 }
 
 #[test]
-fn the_inner_of_two_guards_sees_what_the_outer_left() {
-    let world = World::new();
+fn a_guard_behind_another_asks_the_same_caller_for_more() {
+    let (world, other) = (World::new(), World::new());
     let held = world.tenant_with_key("acme");
     let outer = Guard::new(&world.keyring);
     let ask = |outer: &Guard, inner: Guard| {
         let resource = web::resource("/").get(who_if_any).wrap(inner).wrap(outer.clone());
         answer(|config| _ = config.service(resource), with_key("/", &held.token))
     };
-    let inner = world.keyring.require(["reporting"]).unwrap();
-    assert_eq!(ask(&outer, inner.clone()).problem(), "missing-credential");
-    assert_eq!(ask(&outer.keep_credential(), inner).body, "acme calls");
-    // The caller of the outer guard is not the one of a guard that saw nobody.
-    assert_eq!(ask(&outer, Guard::new(&world.keyring).optional()).body, "somebody calls");
+    let inner = |scope| world.keyring.require([scope]).unwrap();
+    assert_eq!(ask(&outer, inner("reporting")).body, "acme calls");
+    assert_eq!(ask(&outer, inner("manager")).problem(), "insufficient-scope");
+    assert_eq!(ask(&outer.keep_credential(), inner("reporting")).body, "acme calls");
+    assert_eq!(ask(&outer, Guard::new(&world.keyring).optional()).body, "acme calls");
+    // Somebody else's word does not count.
+    assert_eq!(ask(&outer, Guard::new(&other.keyring)).problem(), "missing-credential");
+    assert_eq!(ask(&outer, Guard::new(&other.keyring).optional()).body, "somebody calls");
 }
 
 #[test]
