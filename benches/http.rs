@@ -51,6 +51,9 @@ fn main() {
     if is_wanted("axum") {
         load::overhead("axum_overhead", &servers::axum(&world), &world, seconds, &mut report);
     }
+    if is_wanted("actix") {
+        load::overhead("actix_overhead", &servers::actix(&world), &world, seconds, &mut report);
+    }
     if is_wanted("flood") {
         load::flood(&servers::axum(&world), &world, seconds, &mut report);
     }

@@ -16,6 +16,10 @@ pub mod scale {}
 #[doc = include_str!("guide/axum.md")]
 pub mod axum {}
 
+#[cfg(feature = "actix")]
+#[doc = include_str!("guide/actix.md")]
+pub mod actix {}
+
 #[cfg(feature = "tower")]
 #[doc = include_str!("guide/tower.md")]
 pub mod tower {}

@@ -143,6 +143,42 @@ fn every_type_can_be_shared_between_threads() {
     ];
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn every_type_of_http_can_be_shared_between_threads() {
+    use keyway::http::{
+        Access, Admission, Answer, CredentialError, Endpoint, Guard, GuardError, Matrix, OwnKey,
+        Resolved, Routes, RoutesError, Row,
+    };
+    are_shared![
+        Access,
+        Admission,
+        Answer,
+        CredentialError,
+        Endpoint<()>,
+        Guard,
+        GuardError,
+        Matrix,
+        OwnKey,
+        Resolved<()>,
+        Routes<()>,
+        RoutesError,
+        Row,
+    ];
+    #[cfg(feature = "actix")]
+    are_shared![keyway::http::actix::ActixHandler];
+    #[cfg(feature = "openapi")]
+    are_shared![keyway::http::openapi::UndeclaredOperations];
+    #[cfg(feature = "tower")]
+    are_shared![keyway::http::tower::Guarded<()>, keyway::http::tower::GuardedBody<()>,];
+    #[cfg(feature = "leak-reports")]
+    are_shared![
+        keyway::http::leak::LeakReports,
+        keyway::http::leak::SigningKeys,
+        keyway::http::leak::SigningKeysError,
+    ];
+}
+
 #[test]
 fn a_builder_can_be_sent() {
     fn is_sent<T: Send + Unpin + 'static>() {}
@@ -181,6 +217,27 @@ async fn every_future_can_be_sent(
     is_sent(&keys.edit(id, 1, edit));
     is_sent(&keys.rotate(id, 1, Overlap::None));
     is_sent(&keys.delete(id));
+}
+
+#[cfg(feature = "http")]
+#[allow(dead_code, reason = "it only has to compile")]
+async fn every_future_of_http_can_be_sent(
+    guard: keyway::http::Guard,
+    own_key: keyway::http::OwnKey,
+    fields: &[(&str, &[u8])],
+) {
+    is_sent(&guard.admit(fields));
+    is_sent(&own_key.describe(fields));
+    is_sent(&own_key.revoke(fields));
+}
+
+#[cfg(feature = "leak-reports")]
+#[allow(dead_code, reason = "it only has to compile")]
+async fn a_leak_report_can_be_answered_on_any_thread(
+    reports: keyway::http::leak::LeakReports,
+    fields: &[(&str, &[u8])],
+) {
+    is_sent(&reports.answer(fields, b""));
 }
 
 #[allow(dead_code, reason = "it only has to compile")]

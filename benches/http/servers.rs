@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::mpsc, thread};
 
+use actix_web::{App, HttpResponse, HttpServer, rt::System, web};
 use axum::{Router, http::StatusCode, routing::get};
 use keyway::http::Guard;
 
@@ -22,6 +23,27 @@ pub(crate) fn axum(world: &World) -> SocketAddr {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             sender.send(listener.local_addr().unwrap()).unwrap();
             axum::serve(listener, routes).await.unwrap();
+        });
+    });
+    address.recv().unwrap()
+}
+
+/// The same routes on actix-web, with one worker.
+pub(crate) fn actix(world: &World) -> SocketAddr {
+    let guard = Guard::new(&world.verifier).require(["reporting"]).unwrap();
+    let app = move || {
+        App::new()
+            .route("/bare", web::get().to(async || "ok"))
+            .route("/guarded", web::get().to(async || "ok").wrap(guard.clone()))
+            .route("/refused", web::get().to(async || HttpResponse::Unauthorized().finish()))
+    };
+    let (sender, address) = mpsc::channel();
+    thread::spawn(move || {
+        System::new().block_on(async {
+            let server = HttpServer::new(app).workers(1).disable_signals();
+            let server = server.bind("127.0.0.1:0").unwrap();
+            sender.send(server.addrs()[0]).unwrap();
+            server.run().await.unwrap();
         });
     });
     address.recv().unwrap()

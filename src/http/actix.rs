@@ -37,15 +37,11 @@
 //! ```
 //!
 //! An app, scope, resource or route that is there already takes a [`Guard`] as its
-//! middleware: `web::resource("/reports").wrap(keyring.require(["reporting"])?)`. What is around it, such
-//! as an access log, gets a refusal as a response like any other, and finds the caller of what was
-//! admitted in the extensions of the request.
-//!
-//! A middleware around a guard must not hold a clone of the `HttpRequest` while it calls on: the
-//! credential could then not be removed, and actix-web panics before any handler is called, as it does
-//! when it routes such a request.
+//! middleware: `web::resource("/reports").wrap(keyring.require(["reporting"])?)`. What else is around it is a
+//! matter of the [guide](crate::guide::actix).
 
 mod answer;
+mod endpoints;
 mod future;
 mod guarded;
 mod paths;
@@ -61,7 +57,9 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-pub use self::{future::GuardedFuture, guarded::Guarded};
+#[cfg(feature = "leak-reports")]
+pub use self::endpoints::leak_reports;
+pub use self::{endpoints::own_key, future::GuardedFuture, guarded::Guarded};
 use super::{Guard, Resolved, Routes, RoutesError, routes};
 
 /// The handlers of one path, each with what it asks of its callers.

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Runs each service among the examples and every line of curl that it prints, and holds each answer to the
+# status at the end of the line. Both services must answer alike. Needs bash, curl and coreutils besides
+# cargo; a release build of the examples may be there already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+service=
+trap 'if [ -n "$service" ]; then kill "$service" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
+
+fail() { printf 'examples.sh: %s\n' "$1" >&2 && exit 1; }
+
+# Runs an example from its start to Ctrl-C. What it printed without keys and the like is in `printed` then,
+# and what it answered in `answered`.
+check() {
+    local example=$1 out="$work/$1.out" err="$work/$1.err" lines=() line outcome ended=0
+    : >"$out"
+    # cargo makes place for the example, so that this is the process of the service.
+    cargo run --quiet --release --example "$example" >"$out" 2>"$err" &
+    service=$!
+    until [[ $(<"$out") == *'/metrics  # 200'* ]]; do
+        kill -0 "$service" 2>/dev/null || { cat "$err" >&2; fail "$example does not start"; }
+        sleep 0.1
+    done
+    printed=$(<"$out") answered=
+    mapfile -t lines <"$out"
+    local called=0 metrics=
+    for line in "${lines[@]}"; do
+        [[ $line == 'curl '* ]] || continue
+        is_answered "$line" || fail "$example: ${status:-no status} from $line"
+        called=$((called + 1))
+        if [[ $line == */metrics* ]]; then
+            metrics=$(<"$work/body")
+        else
+            # The order of fields is the framework's.
+            answered+="$status $(LC_ALL=C sort "$work/body")"$'\n'
+        fi
+    done
+    [ "$called" -ge 15 ] || fail "$example prints $called lines of curl"
+
+    local told
+    told=$(<"$err")
+    for outcome in admitted missing forbidden; do
+        [[ $metrics =~ keyway_requests_total\{outcome=\"$outcome\"\}\ [1-9] ]] ||
+            fail "$example: /metrics does not count $outcome"
+        [[ $told == *"$outcome"* ]] || fail "$example: no event of $outcome on stderr"
+    done
+    [[ $metrics =~ keyway_verification_seconds_bucket\{le=\"[^\"]+\"\}\ [1-9] ]] ||
+        fail "$example: /metrics has no histogram of the time to a verdict"
+    [[ $metrics == *'# HELP keyway_requests_total '* ]] || fail "$example: /metrics explains nothing"
+    if gives_away "$told"; then fail "$example writes a key to stderr"; fi
+    if gives_away "$metrics"; then fail "$example writes a key to /metrics"; fi
+
+    # These checks find what is wrong: another status, a line that names none, a key that was written.
+    line="curl ${lines[0]}/health"
+    is_answered "$line  # 200" || fail "$example: ${status:-no status} from $line"
+    if is_answered "$line  # 201"; then fail "another status is not noticed"; fi
+    if is_answered "$line"; then fail "a line without a status is not noticed"; fi
+    gives_away "$told ${printed##*Bearer }" || fail "a key that is written is not noticed"
+
+    kill -INT "$service"
+    wait "$service" || ended=$?
+    service=
+    [ "$ended" = 0 ] || fail "$example ends with status $ended"
+    printed=$(without_names "$printed") answered=$(without_names "$answered")
+    echo "$example: $called lines of curl, each answered as it says"
+}
+
+# Whether the answer to a line has the status in its comment. It is run as somebody would paste it.
+is_answered() {
+    local expected=${1##*  \# }
+    [[ $expected =~ ^[1-5][0-9][0-9]$ ]] || return 1
+    status=$(eval "$1") && [ "$status" = "$expected" ]
+}
+
+# For the printed lines: the status goes to stdout, and the answer to a file.
+curl() {
+    : >"$work/body"
+    command curl --silent --show-error --max-time 20 --retry 5 --retry-connrefused \
+        --output "$work/body" --write-out '%{http_code}' "$@"
+}
+
+# Whether any of the keys that were printed stands in this text.
+gives_away() {
+    local rest=$printed count=0
+    while [[ $rest =~ Bearer\ (mm_live_[A-Za-z0-9_-]+) ]]; do
+        [[ $1 != *"${BASH_REMATCH[1]}"* ]] || return 0
+        rest=${rest#*"${BASH_REMATCH[0]}"}
+        count=$((count + 1))
+    done
+    [ "$count" -ge 4 ] || fail "no keys are printed"
+    return 1
+}
+
+# The text without what is another one at every start.
+without_names() {
+    local text=$1
+    text=$(replaced "$text" 'mm_live_[A-Za-z0-9_-]+' KEY)
+    text=$(replaced "$text" '127\.0\.0\.1:[0-9]+' ADDRESS)
+    text=$(replaced "$text" 'date: [A-Za-z0-9:, ]+ GMT' DATE)
+    text=$(replaced "$text" '[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z' TIME)
+    replaced "$text" '"(id|hint)":"[^"]*"' NAME
+}
+
+# The text with another one in the place of whatever matches.
+replaced() {
+    local rest=$1 before=
+    while [[ $rest =~ $2 ]]; do
+        before+=${rest%%"${BASH_REMATCH[0]}"*}$3
+        rest=${rest#*"${BASH_REMATCH[0]}"}
+    done
+    printf '%s\n' "$before$rest"
+}
+
+agree() {
+    [ "$1" = "$2" ] && return
+    printf 'one: %s\n\nother: %s\n\n' "$1" "$2" >&2
+    fail "the services do not $3 the same"
+}
+
+check service
+printed_by_axum=$printed answered_by_axum=$answered
+check service_actix
+agree "$printed_by_axum" "$printed" print
+agree "$answered_by_axum" "$answered" answer
+echo "both answer the same"
