@@ -21,7 +21,7 @@
 //! | nobody can tell at present | 503 | `Retry-After` |
 //!
 //! Two endpoints need no guard: [`OwnKey`] is for the holder of a key, who may read and delete it, and
-//! [`leak`] (feature `leak-reports`) answers those who found one in public.
+//! [`leak`](https://docs.rs/keyway/latest/keyway/http/leak/index.html) (feature `leak-reports`) answers those who found one in public.
 //!
 //! Bodies are problem details ([`problem`]); none of them repeats anything of the request.
 //!

@@ -412,6 +412,37 @@ fn a_fixed_segment_goes_before_a_parameter_in_whatever_order_they_are_declared()
 }
 
 #[test]
+fn what_takes_more_is_tried_later_in_whatever_order_they_are_declared() {
+    let world = World::new();
+    // Each path, and a request that is for it alone.
+    let paths = [
+        (r"/{any:.+}", "/Z/Y/X/W"),
+        (r"/{shop}/keys/{id}", "/a/keys/b"),
+        (r"/{shop}/keys/{id:\d+}", "/a/keys/7"),
+        (r"/{shop}/keys/v{id}", "/a/keys/v7"),
+        (r"/{shop}/{any:[a-z/]+}", "/a/b/c"),
+        (r"/{shop}/keys", "/a/keys"),
+    ];
+    let said = |path: &'static str| move || async move { path };
+    for turn in 0..paths.len() {
+        for is_reversed in [false, true] {
+            let mut order = paths;
+            order.rotate_left(turn);
+            if is_reversed {
+                order.reverse();
+            }
+            let add = |routes: Routes<ActixHandler>, (path, _): (&'static str, _)| {
+                routes.route(path, get(said(path)).public())
+            };
+            let built = order.into_iter().fold(Routes::new(&world.keyring), add).build().unwrap();
+            for (path, request) in paths {
+                assert_eq!(answer(built.clone(), at(Method::GET, request)).body, path, "{order:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn routes_may_stand_in_a_scope_of_the_hosts() {
     let world = World::new();
     let held = world.tenant_with_key("acme");

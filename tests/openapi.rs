@@ -13,7 +13,7 @@ use axum::routing::MethodRouter;
 use common::World;
 use keyway::http::{
     Guard, Routes,
-    axum::{get, post},
+    axum::{Endpoint, get, post},
 };
 use serde_json::{Value, json};
 use utoipa::openapi::{
@@ -106,6 +106,44 @@ fn a_field_of_the_hosts_own_is_an_alternative() {
     assert_eq!((&scheme["in"], &scheme["name"]), (&json!("header"), &json!("x-api-key")));
     let either = json!([{ "api_key": [] }, { "api_key_field": [] }]);
     assert_eq!(document["paths"]["/jobs/{job}"]["post"]["security"], either);
+}
+
+#[test]
+fn each_operation_names_the_field_of_its_own_guard() {
+    let world = World::new();
+    let with_field = |name| {
+        Routes::new(Guard::new(&world.keyring).key_field(name).unwrap())
+            .route("/jobs", get(ok).any_key())
+    };
+    let routes: Routes<MethodRouter> = Routes::new(&world.keyring)
+        .route("/jobs", get(ok).any_key())
+        .nest("/a", with_field("x-api-key"))
+        .nest("/b", with_field("x-other-key"))
+        .nest("/c", with_field("x-api-key"));
+    let paths = ["/jobs", "/a/jobs", "/b/jobs", "/c/jobs"];
+    let mut document = document(&paths.map(|path| (HttpMethod::Get, path)));
+    routes.matrix().unwrap().secure(&mut document).unwrap();
+    let document = serde_json::to_value(document).unwrap();
+    let schemes = &document["components"]["securitySchemes"];
+    let fields = paths.map(|path| {
+        let security = document["paths"][path]["get"]["security"].as_array().unwrap().clone();
+        let names = security.iter().flat_map(|one| one.as_object().unwrap().keys());
+        names.filter_map(|name| schemes[name]["name"].as_str()).collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(fields, ["", "x-api-key", "x-other-key", "x-api-key"]);
+}
+
+#[test]
+fn a_handler_of_head_has_its_own_declaration_whatever_get_asks() {
+    let world = World::new();
+    let head = Endpoint::new("HEAD", axum::routing::head(ok)).public();
+    let routes: Routes<MethodRouter> =
+        Routes::new(&world.keyring).route("/jobs", get(ok).any_key()).route("/jobs", head);
+    let mut document = document(&[(HttpMethod::Head, "/jobs"), (HttpMethod::Get, "/jobs")]);
+    routes.matrix().unwrap().secure(&mut document).unwrap();
+    let document = serde_json::to_value(document).unwrap();
+    assert_eq!(document["paths"]["/jobs"]["head"]["security"], json!([]));
+    assert_eq!(document["paths"]["/jobs"]["get"]["security"], json!([{ "api_key": [] }]));
 }
 
 #[test]

@@ -336,3 +336,17 @@ fn the_handle_can_be_shared_between_threads() {
     fn is_shared<T: Clone + Send + Sync + Unpin + 'static>() {}
     is_shared::<OwnKey>();
 }
+
+#[test]
+fn white_space_around_a_token_changes_nothing_about_how_it_is_looked_at() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let guard = Guard::new(&world.keyring);
+    // As long as a token, and with what stands in none.
+    let made_up = format!("{},", &held.token[..held.token.len() - 1]);
+    let answer = |value: String| guards_answer(&guard, &[("authorization", value.as_bytes())]);
+    let refused = answer(bearer(&made_up));
+    assert_eq!(refused.as_ref().unwrap().status(), 401);
+    assert_eq!(answer(format!(" {} ", bearer(&made_up))), refused);
+    assert_eq!(answer(format!(" {} ", bearer(&held.token))), None);
+}

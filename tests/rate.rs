@@ -200,6 +200,27 @@ fn guards_and_clones_of_a_verifier_count_together_and_nodes_do_not() {
     assert_eq!(admitted(&node, &caller, 30), 10);
 }
 
+#[cfg(feature = "tower")]
+#[test]
+fn a_request_through_two_guards_is_counted_once() {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let world = world();
+    let token = &tokens(&world, "acme", "lite", 1)[0];
+    let guard = Guard::new(&world.keyring);
+    for (outer, left) in [(guard.clone(), 9), (guard.keep_credential(), 8)] {
+        let handler = service_fn(async |_: http::Request<()>| {
+            Ok::<_, core::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let request = http::Request::get("/").header("authorization", format!("Bearer {token}"));
+        let service = outer.layer(guard.layer(handler));
+        let response = block_on(service.oneshot(request.body(()).unwrap())).unwrap();
+        let expected = format!("\"key\";r={left};t=2");
+        assert_eq!(response.headers().get("ratelimit").unwrap(), &expected);
+    }
+    assert_eq!(admitted(&world, &caller(&world, token), 30), 8);
+}
+
 #[test]
 fn a_key_whose_tenant_changes_its_tier_has_the_rate_of_the_new_one() {
     let world = world();

@@ -10,10 +10,13 @@
 
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use axum::{
     Router,
     body::Body,
     http::{Method, Request, Response, StatusCode},
+    routing::{self, MethodRouter},
 };
 use common::{World, block_on};
 use keyway::{
@@ -36,7 +39,7 @@ async fn whoever(caller: Option<Principal>) -> String {
     caller.map_or_else(|| "nobody".into(), |caller| caller.name().into())
 }
 
-fn routes(world: &World) -> Routes<axum::routing::MethodRouter> {
+fn routes(world: &World) -> Routes<MethodRouter> {
     let jobs: Endpoint =
         get(ok).require(["operator.read"]).post(ok).delete(ok).require(["operator.jobs"]);
     Routes::new(&world.keyring)
@@ -79,6 +82,8 @@ GET     /settings       (session cookie)
     assert_eq!(matrix.to_string(), table);
     assert!(matches!(matrix.access("PUT", "/files/{*path}"), Some(Access::Required(_))));
     assert!(matrix.access("PUT", "/health").is_none());
+    assert!(matches!(matrix.access("HEAD", "/shop/jobs"), Some(Access::Required(_))));
+    assert!(matrix.access("HEAD", "/reports/{day}").is_none());
 }
 
 #[test]
@@ -136,6 +141,13 @@ fn whatever_else_is_wrong_stops_the_start_and_is_named() {
         (with("/x", get(ok).public().require(["erp"])).unwrap_err(), "/x is declared twice"),
         (with("/twice", delete(ok).public()).unwrap_err(), "DELETE /twice has two handlers"),
         (with("x", get(ok).public()).unwrap_err(), "the path `x` does not begin with `/`"),
+        (
+            Routes::<MethodRouter>::new(&world.keyring)
+                .nest("/shop", Routes::new(&world.keyring).route("jobs", get(ok).public()))
+                .build()
+                .unwrap_err(),
+            "the path `jobs` does not begin with `/`",
+        ),
     ];
     for (error, text) in rows {
         assert_eq!(error.to_string(), text);
@@ -195,23 +207,149 @@ fn one_guard_sets_up_all_routes() {
 #[test]
 fn a_guard_behind_another_asks_the_same_caller_for_more() {
     let (world, other) = (World::new(), World::new());
-    let inner = |scope| axum::routing::get(ok).layer(world.keyring.require([scope]).unwrap());
-    let whoever = axum::routing::get(whoever).layer(Guard::new(&world.keyring).optional());
+    let inner = |scope| routing::get(ok).layer(world.keyring.require([scope]).unwrap());
+    let whoever = routing::get(whoever).layer(Guard::new(&world.keyring).optional());
     let fresh = Guard::new(&world.keyring).freshness(Freshness::Now);
     let app = Router::new()
         .route("/reports", inner("reporting"))
         .route("/jobs", inner("operator.jobs"))
         .route("/me", whoever)
-        .route("/fresh", axum::routing::get(ok).layer(fresh))
+        .route("/fresh", routing::get(ok).layer(fresh.clone()))
+        .route("/fresh/me", routing::get(ok).layer(fresh.optional()))
         // The same policy, and not the same keys.
-        .route("/other", axum::routing::get(ok).layer(Guard::new(&other.keyring)))
+        .route("/other", routing::get(ok).layer(Guard::new(&other.keyring)))
         .layer(Guard::new(&world.keyring));
     let token = key(&world, &["reporting"]);
-    let rows = [("/reports", 200), ("/jobs", 403), ("/me", 200), ("/fresh", 401), ("/other", 401)];
+    let rows = [
+        ("/reports", 200),
+        ("/jobs", 403),
+        ("/me", 200),
+        ("/fresh", 401),
+        ("/fresh/me", 401),
+        ("/other", 401),
+    ];
     for (path, expected) in rows {
         let status = |token| call(&app, &Method::GET, path, token).status().as_u16();
         assert_eq!((status(None), status(Some(&token))), (401, expected), "{path}");
     }
     let body = call(&app, &Method::GET, "/me", Some(&token)).into_body();
     assert_eq!(block_on(axum::body::to_bytes(body, 1_000)).unwrap(), "A key");
+}
+
+#[test]
+fn two_keys_do_not_pass_two_guards_together() {
+    let world = World::new();
+    let inner = Guard::new(&world.keyring).key_field("x-api-key").unwrap();
+    let inner = inner.require(["reporting"]).unwrap();
+    let outer = world.keyring.require(["manager"]).unwrap();
+    let status = |outer: Guard, first: &str, second: Option<&str>| {
+        let app: Router =
+            Router::new().route("/", routing::get(ok).layer(inner.clone())).layer(outer);
+        let mut request = Request::get("/").header("authorization", format!("Bearer {first}"));
+        if let Some(second) = second {
+            request = request.header("x-api-key", second);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        block_on(app.oneshot(request)).unwrap().status().as_u16()
+    };
+    let both = key(&world, &["manager", "reporting"]);
+    let manager = world.keyring.tenant("acme".parse().unwrap());
+    let one = |scope| {
+        let issued = manager.issue(NewKey::named(scope).scopes([scope]));
+        block_on(issued).unwrap().token.reveal().to_string()
+    };
+    let (manager, reporting) = (one("manager"), one("reporting"));
+    assert_eq!(status(outer.clone(), &both, None), 200);
+    assert_eq!(status(outer.clone(), &both, Some(&both)), 200);
+    assert_eq!(status(outer.clone(), &manager, None), 403);
+    assert_eq!(status(outer, &manager, Some(&reporting)), 400);
+}
+
+#[test]
+fn what_a_route_declares_holds_whatever_its_guard_asks_elsewhere() {
+    let world = World::new();
+    let token = key(&world, &["operator.read"]);
+    let lax = Guard::new(&world.keyring).optional();
+    let strict = world.keyring.require(["manager"]).unwrap();
+    for guard in [lax, strict] {
+        let app = Routes::new(guard)
+            .route("/jobs", get(ok).require(["operator.read"]))
+            .route("/any", get(ok).any_key())
+            .route("/me", get(ok).optional())
+            .build()
+            .unwrap();
+        for (path, without, with) in [("/jobs", 401, 200), ("/any", 401, 200), ("/me", 200, 200)] {
+            let status = |token| call(&app, &Method::GET, path, token).status().as_u16();
+            assert_eq!((status(None), status(Some(&token))), (without, with), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_guard_that_requires_scopes_is_for_nobody_without_a_key() {
+    let world = World::new();
+    let optional = Guard::new(&world.keyring).optional();
+    let status = |guard: Guard| {
+        let app = Router::new().route("/", routing::get(ok).layer(guard));
+        call(&app, &Method::GET, "/", None).status().as_u16()
+    };
+    assert_eq!(status(optional.require(["manager"]).unwrap()), 401);
+    assert_eq!(status(optional.require_any(["manager"]).unwrap()), 401);
+    assert_eq!(status(world.keyring.require(["manager"]).unwrap().optional()), 200);
+    assert_eq!(status(optional), 200);
+}
+
+#[test]
+fn nested_routes_keep_their_guard() {
+    let (shop, office) = (World::new(), World::new());
+    let inner = Guard::new(&office.keyring).key_field("x-office-key").unwrap();
+    let inner = Routes::new(inner.realm("office").unwrap()).route("/jobs", get(ok).any_key());
+    let app = Routes::new(&shop.keyring)
+        .route("/jobs", get(ok).any_key())
+        .nest("/office", inner)
+        .build()
+        .unwrap();
+
+    let (shop_key, office_key) = (key(&shop, &[]), key(&office, &[]));
+    let status = |path, token| call(&app, &Method::GET, path, Some(token)).status().as_u16();
+    assert_eq!((status("/jobs", &shop_key), status("/jobs", &office_key)), (200, 401));
+    assert_eq!(
+        (status("/office/jobs", &shop_key), status("/office/jobs", &office_key)),
+        (401, 200)
+    );
+    let request = Request::get("/office/jobs").header("x-office-key", &office_key);
+    let request = request.body(Body::empty()).unwrap();
+    assert_eq!(block_on(app.clone().oneshot(request)).unwrap().status(), 200);
+    let refused = call(&app, &Method::GET, "/office/jobs", None);
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"office\"");
+}
+
+#[test]
+fn a_handler_of_one_method_answers_no_other() {
+    let world = World::new();
+    let built = |method, handler| {
+        let endpoint = Endpoint::new(method, handler).any_key();
+        let routes: Routes<MethodRouter> = Routes::new(&world.keyring).route("/x", endpoint);
+        catch_unwind(AssertUnwindSafe(|| routes.build().unwrap()))
+    };
+    for (method, handler) in [
+        ("GET", routing::get(ok).fallback(ok)),
+        ("GET", routing::any(ok).get(ok)),
+        ("GET", routing::get(ok).post(ok)),
+        ("HEAD", routing::get(ok)),
+        ("POST", routing::put(ok)),
+        ("PURGE", routing::any(ok)),
+    ] {
+        assert!(built(method, handler).is_err(), "{method}");
+    }
+    for (method, handler) in [
+        ("GET", routing::get(ok)),
+        ("GET", routing::get(ok).head(ok)),
+        ("HEAD", routing::head(ok)),
+        ("TRACE", routing::trace(ok)),
+        ("*", routing::get(ok).fallback(ok)),
+    ] {
+        let app = built(method, handler).unwrap();
+        assert_eq!(call(&app, &Method::DELETE, "/x", None).status() == 401, method == "*");
+    }
 }

@@ -3,6 +3,7 @@
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 
+use super::routes::ANY;
 use crate::scope::{Requirement, Scope};
 
 /// What a route asks of its callers.
@@ -46,6 +47,9 @@ pub struct Row {
     pub(super) method: &'static str,
     pub(super) path: String,
     pub(super) access: Access,
+    /// The field of the host's own that the key may come in.
+    #[cfg(feature = "openapi")]
+    pub(super) key_field: Option<String>,
 }
 
 impl Row {
@@ -63,15 +67,17 @@ impl Row {
     pub fn access(&self) -> &Access {
         &self.access
     }
+
+    /// Whether it answers requests of `method`, unless there is a row for that alone.
+    pub(super) fn takes(&self, method: &str) -> bool {
+        self.method == method || matches!((self.method, method), (ANY, _) | ("GET", "HEAD"))
+    }
 }
 
 /// The table of all routes: method, path, and what it asks. It is printed as one row per line.
 #[derive(Clone, Debug)]
 pub struct Matrix {
     pub(super) rows: Vec<Row>,
-    /// The field of the host's own that keys may come in.
-    #[cfg(feature = "openapi")]
-    pub(super) key_field: Option<String>,
 }
 
 impl Matrix {
@@ -86,10 +92,10 @@ impl Matrix {
         self.rows.iter().filter(is_guarded).map(|row| (row, fill(&row.path, "x")))
     }
 
-    /// What the route at `path`, as the framework writes it, asks for `method`.
+    /// What the route at `path`, as the framework writes it, asks for `method`. `GET` answers `HEAD` too.
     pub fn access(&self, method: &str, path: &str) -> Option<&Access> {
-        let is_it = |row: &&Row| row.path == path && (row.method == method || row.method == "*");
-        self.rows.iter().find(is_it).map(|row| &row.access)
+        let rows = self.rows.iter().filter(|row| row.path == path && row.takes(method));
+        rows.min_by_key(|row| row.method != method).map(|row| &row.access)
     }
 }
 
@@ -116,7 +122,7 @@ pub(super) fn fill(path: &str, parameter: &str) -> String {
 impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|row| row.path.chars().count()).max().unwrap_or_default();
-        for Row { method, path, access } in &self.rows {
+        for Row { method, path, access, .. } in &self.rows {
             writeln!(f, "{method:<7} {path:<width$}  {access}")?;
         }
         Ok(())

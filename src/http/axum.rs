@@ -43,7 +43,7 @@ use axum::{
     handler::Handler,
     http::request::Parts,
     response::{IntoResponse, Response},
-    routing::{self, MethodRouter},
+    routing::{self, MethodFilter, MethodRouter},
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 
@@ -51,7 +51,10 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 pub use self::endpoints::leak_reports;
 pub use self::endpoints::own_key;
 pub use self::probe::find_unguarded;
-use super::{Answer, Resolved, Routes, RoutesError, routes};
+use super::{
+    Answer, Resolved, Routes, RoutesError,
+    routes::{self, ANY},
+};
 use crate::decision::Principal;
 
 /// The handlers of one path, with state `S`, each with what it asks of its callers.
@@ -104,13 +107,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<MethodRouter<S, Infallible>> {
     ///
     /// # Panics
     ///
-    /// As axum, if two paths contradict each other or are not in its syntax.
+    /// As axum, if two paths contradict each other or are not in its syntax; and if the handler of a method
+    /// answers others too, or has a fallback: an [endpoint](routes::Endpoint::new) of `*` takes those.
     pub fn build(self) -> Result<Router<S>, RoutesError> {
         let mut router = Router::new();
         for Resolved { method, path, handler, guard } in self.resolve()? {
+            check_methods(method, &handler);
             let handler = match guard {
                 // A handler of all methods is the fallback of its paths, which `route_layer` leaves out.
-                Some(guard) if method == routes::ANY => handler.layer(guard),
+                Some(guard) if method == ANY => handler.layer(guard),
                 Some(guard) => handler.route_layer(guard),
                 None => handler,
             };
@@ -119,6 +124,35 @@ impl<S: Clone + Send + Sync + 'static> Routes<MethodRouter<S, Infallible>> {
         Ok(router)
     }
 }
+
+/// Panics, by axum's own check, if `handler` answers what is not of `method`: the guard would not stand
+/// before it, and no table would list it.
+fn check_methods<S>(method: &str, handler: &MethodRouter<S, Infallible>)
+where
+    S: Clone + Send + Sync + 'static,
+{
+    if method == ANY {
+        return;
+    }
+    let is_other = |name: &str| name != method && !matches!((method, name), ("GET", "HEAD"));
+    let others = METHODS.into_iter().filter(|(name, _)| is_other(name));
+    let taken = others.fold(MethodRouter::new().fallback(async || ()), |taken, (_, filter)| {
+        taken.on(filter, async || ())
+    });
+    drop(taken.merge(handler.clone()));
+}
+
+const METHODS: [(&str, MethodFilter); 9] = [
+    ("CONNECT", MethodFilter::CONNECT),
+    ("DELETE", MethodFilter::DELETE),
+    ("GET", MethodFilter::GET),
+    ("HEAD", MethodFilter::HEAD),
+    ("OPTIONS", MethodFilter::OPTIONS),
+    ("PATCH", MethodFilter::PATCH),
+    ("POST", MethodFilter::POST),
+    ("PUT", MethodFilter::PUT),
+    ("TRACE", MethodFilter::TRACE),
+];
 
 /// The caller whom the guard of the route has admitted.
 ///

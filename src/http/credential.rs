@@ -88,6 +88,9 @@ fn readable(token: &[u8], token_len: usize) -> Result<&[u8], CredentialError> {
         return Ok(token);
     }
     let token = token.trim_ascii_end();
+    if token.len() == token_len {
+        return Ok(token);
+    }
     if token.len() > MAX_LEN {
         return Err(CredentialError::TooLong);
     }

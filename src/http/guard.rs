@@ -45,7 +45,7 @@ use crate::{
 ///
 /// Guards may stand behind each other, such as one for a group of routes and one with more scopes for one
 /// of them: the second asks for its scopes the caller whom the first has admitted, if both are of the same
-/// keyring.
+/// keyring. A request with another key for the second is refused, and none is counted twice.
 ///
 /// It implements `tower::Layer` and actix-web's `Transform`, so that the same value is the middleware of
 /// either. A layer that sees preflight requests of browsers (`OPTIONS` without a credential) refuses
@@ -64,6 +64,13 @@ struct Inner {
     refusals: Refusals,
 }
 
+impl Inner {
+    fn require(&mut self, requirement: Requirement) {
+        self.requirement = requirement;
+        self.is_optional = false;
+    }
+}
+
 impl Guard {
     /// A guard that admits every active key. Its realm is the issuer of the policy.
     pub fn new(verifier: impl AsRef<Verifier>) -> Self {
@@ -79,7 +86,8 @@ impl Guard {
         }))
     }
 
-    /// This guard for callers that hold every one of `scopes`.
+    /// This guard for callers that hold every one of `scopes`, and no longer for
+    /// [anybody else](Self::optional).
     ///
     /// # Errors
     ///
@@ -89,10 +97,11 @@ impl Guard {
         scopes: impl IntoIterator<Item = S>,
     ) -> Result<Self, CatalogError> {
         let requirement = self.catalog().require_all(scopes)?;
-        Ok(self.with(|inner| inner.requirement = requirement))
+        Ok(self.with(|inner| inner.require(requirement)))
     }
 
-    /// This guard for callers that hold any one of `scopes`.
+    /// This guard for callers that hold any one of `scopes`, and no longer for
+    /// [anybody else](Self::optional).
     ///
     /// # Errors
     ///
@@ -102,11 +111,11 @@ impl Guard {
         scopes: impl IntoIterator<Item = S>,
     ) -> Result<Self, CatalogError> {
         let requirement = self.catalog().require_any(scopes)?;
-        Ok(self.with(|inner| inner.requirement = requirement))
+        Ok(self.with(|inner| inner.require(requirement)))
     }
 
     /// This guard, admitting requests without a credential too. Who presents one must present a valid
-    /// one.
+    /// one, with the scopes that were required before this.
     #[must_use]
     pub fn optional(&self) -> Self {
         self.with(|inner| inner.is_optional = true)
@@ -184,7 +193,8 @@ impl Guard {
 
     /// Admits or refuses at once if that can be said without waiting.
     ///
-    /// A guard before this one has taken the credential away; `known` is then whom it has admitted.
+    /// `known` is whom a guard before this one has admitted. It has taken the credential away, unless it
+    /// keeps it.
     #[inline]
     pub(super) fn begin(
         &self,
@@ -193,16 +203,20 @@ impl Guard {
     ) -> Progress {
         let mut observation = Observation::begin();
         let inner = &*self.0;
+        let known = known().filter(|caller| self.is_known(caller));
         let presented = match self.credential(fields) {
             Ok(Some(presented)) => presented,
             Ok(None) => {
-                return Progress::Done(match self.known(known()) {
-                    Some(caller) => self.settle_known(caller, observation),
+                return Progress::Done(match known {
+                    // What may be out of date does not count.
+                    Some(caller) if inner.freshness == Freshness::Cached => {
+                        self.settle_known(caller, observation)
+                    }
                     None if inner.is_optional => {
                         observation.anonymous();
                         Ok(Admission::default())
                     }
-                    None => self.settle(Err(VerifyError::Missing), None, observation),
+                    _ => self.settle(Err(VerifyError::Missing), None, None, observation),
                 });
             }
             Err(error) => {
@@ -213,25 +227,24 @@ impl Guard {
         let source = Some(presented.source);
         let shared = inner.verifier.shared();
         match shared.verify_at_once(presented.token, inner.freshness) {
-            Ok(verified) => Progress::Done(self.settle(verified, source, observation)),
+            Ok(verified) => {
+                Progress::Done(self.settle(verified, known.as_ref(), source, observation))
+            }
             Err(unfinished) => {
                 observation.claims(unfinished.claimed());
                 let guard = self.clone();
                 Progress::Wait(Box::pin(async move {
                     let Inner { verifier, freshness, .. } = &*guard.0;
                     let verified = verifier.shared().finish(unfinished, *freshness).await;
-                    guard.settle(verified, source, observation)
+                    guard.settle(verified, known.as_ref(), source, observation)
                 }))
             }
         }
     }
 
-    /// The caller, if a guard of the same verifier has admitted it. Somebody else's word does not count,
-    /// nor does what may be out of date.
-    fn known(&self, known: Option<Principal>) -> Option<Principal> {
-        let Inner { verifier, freshness, .. } = &*self.0;
-        let number = verifier.shared().cache.number();
-        known.filter(|caller| caller.is_admitted_by(number) && *freshness == Freshness::Cached)
+    /// Whether a guard of the same verifier has admitted this caller. Somebody else's word does not count.
+    fn is_known(&self, caller: &Principal) -> bool {
+        caller.is_admitted_by(self.0.verifier.shared().cache.number())
     }
 
     /// Asks for the scopes alone: the request has been counted, and its span is there.
@@ -253,10 +266,19 @@ impl Guard {
     fn settle(
         &self,
         verified: Result<Principal, VerifyError>,
+        known: Option<&Principal>,
         source: Option<Source>,
         observation: Observation,
     ) -> Result<Admission, Answer> {
-        match self.decide(verified) {
+        // Two keys in fields of two guards: what one may do is not for the other to use.
+        if let (Ok(caller), Some(known)) = (&verified, known)
+            && caller.key_id() != known.key_id()
+        {
+            let error = CredentialError::Several;
+            observation.refused(&error.into(), None);
+            return Err(self.0.refusals.unreadable(error));
+        }
+        match self.decide(verified, known.is_some()) {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
                 let principal = principal.admitted_by(self.0.verifier.shared().cache.number());
@@ -271,17 +293,19 @@ impl Guard {
         }
     }
 
-    /// Scopes before the rate, so that what is refused for its scopes is not counted.
+    /// Scopes before the rate, so that what is refused for its scopes is not counted; and no request is
+    /// counted twice.
     fn decide(
         &self,
         verified: Result<Principal, VerifyError>,
+        is_counted: bool,
     ) -> Result<(Principal, Option<RateStatus>), Refusal> {
         let refuse = |error| Refusal { error, caller: None, rate: None };
         let caller = verified.map_err(refuse)?;
         if let Err(missing) = caller.require(&self.0.requirement) {
             return Err(Refusal { caller: Some(caller), ..refuse(missing.into()) });
         }
-        let rate = self.0.verifier.rate(&caller);
+        let rate = if is_counted { None } else { self.0.verifier.rate(&caller) };
         if let Some(retry_after) = rate.and_then(|rate| rate.retry_after()) {
             let error = VerifyError::Limited { retry_after };
             return Err(Refusal { error, caller: Some(caller), rate });
@@ -307,10 +331,11 @@ impl Guard {
     pub(super) fn for_access(&self, access: Access) -> Option<Self> {
         match access {
             Access::Public | Access::Elsewhere(_) => None,
-            Access::Optional => Some(self.optional()),
-            Access::Required(requirement) => {
-                Some(self.with(|inner| inner.requirement = requirement))
+            Access::Optional => {
+                let requirement = self.catalog().require_none();
+                Some(self.with(|inner| inner.require(requirement)).optional())
             }
+            Access::Required(requirement) => Some(self.with(|inner| inner.require(requirement))),
         }
     }
 

@@ -32,6 +32,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::iter;
 
 use utoipa::openapi::{
     Components, OpenApi, Response,
@@ -41,12 +42,13 @@ use utoipa::openapi::{
     },
 };
 
-use super::{Access, Matrix, access::fill};
+use super::{Access, Matrix, Row, access::fill};
 use crate::scope::Scope;
 
 /// The name of the security scheme of bearer tokens.
 const BEARER: &str = "api_key";
-/// The name of that of a field of the host's own.
+/// The name of that of a field of the host's own. Where guards have several, a number follows for the
+/// second and on.
 const FIELD: &str = "api_key_field";
 
 /// What guarded operations answer besides what the handler does, as in [`problem`](super::problem).
@@ -82,10 +84,14 @@ impl Matrix {
         if !undeclared.is_empty() {
             return Err(UndeclaredOperations(undeclared));
         }
+        let fields = self.key_fields();
         for (path, item) in &mut document.paths.paths {
             for (method, operation) in operations(item) {
-                if let (Some(operation), Some(access)) = (operation, self.find(method, path)) {
-                    self.secure_operation(operation, access);
+                if let (Some(operation), Some(row)) = (operation, self.find(method, path)) {
+                    let own = row.key_field.as_deref();
+                    let field = fields.iter().position(|field| own == Some(*field));
+                    let field = field.map(scheme_name);
+                    secure_operation(operation, &row.access, field.as_deref());
                 }
             }
         }
@@ -93,63 +99,75 @@ impl Matrix {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
         let bearer = bearer.description(Some("An API key")).build();
         schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer).into());
-        if let Some(name) = &self.key_field {
-            let field = ApiKey::Header(ApiKeyValue::new(name.clone()));
-            schemes.insert(FIELD.to_owned(), SecurityScheme::ApiKey(field).into());
+        for (number, name) in fields.into_iter().enumerate() {
+            let field = ApiKey::Header(ApiKeyValue::new(name));
+            schemes.insert(scheme_name(number), SecurityScheme::ApiKey(field).into());
         }
         Ok(())
     }
 
-    fn find(&self, method: &str, path: &str) -> Option<&Access> {
+    /// The fields of the host's own, each once.
+    fn key_fields(&self) -> Vec<&str> {
+        let mut fields = Vec::new();
+        for field in self.rows.iter().filter_map(|row| row.key_field.as_deref()) {
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        }
+        fields
+    }
+
+    /// The route of an operation: rather one of its very path and method than another that takes it.
+    fn find(&self, method: &str, path: &str) -> Option<&Row> {
         // `/jobs/{id}` and `/jobs/{job}` are one path.
-        let path = fill(path, "{}");
-        let is_it = |row: &&super::Row| {
-            let is_method =
-                matches!((row.method, method), ("*", _) | ("GET", "HEAD")) || row.method == method;
-            is_method && fill(&row.path, "{}") == path
-        };
-        self.rows.iter().find(is_it).map(|row| &row.access)
+        let shape = fill(path, "{}");
+        let takes_it = |row: &&Row| row.takes(method) && fill(&row.path, "{}") == shape;
+        let routes = self.rows.iter().filter(takes_it);
+        routes.min_by_key(|row| (row.path != path, row.method != method))
     }
+}
 
-    fn secure_operation(&self, operation: &mut Operation, access: &Access) {
-        let mut security = Vec::new();
-        match access {
-            Access::Elsewhere(_) => return,
-            Access::Public => {}
-            Access::Optional => {
-                security.push(SecurityRequirement::default());
-                self.alternatives(&[], &mut security);
-            }
-            Access::Required(requirement) => {
-                let scopes: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
-                if requirement.is_any() {
-                    // One of several requirements is enough.
-                    for scope in scopes {
-                        self.alternatives(&[scope], &mut security);
-                    }
-                } else {
-                    self.alternatives(&scopes, &mut security);
+/// `field` is the name of the scheme of the field that a key may come in.
+fn secure_operation(operation: &mut Operation, access: &Access, field: Option<&str>) {
+    let mut security = Vec::new();
+    // The ways to present a key with these scopes.
+    let mut alternatives = |scopes: &[&str]| {
+        for scheme in iter::once(BEARER).chain(field) {
+            security.push(SecurityRequirement::new(scheme, scopes.iter().copied()));
+        }
+    };
+    match access {
+        Access::Elsewhere(_) => return,
+        Access::Public => {}
+        Access::Optional => {
+            alternatives(&[]);
+            security.insert(0, SecurityRequirement::default());
+        }
+        Access::Required(requirement) => {
+            let scopes: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
+            if requirement.is_any() {
+                // One of several requirements is enough.
+                for scope in scopes {
+                    alternatives(&[scope]);
                 }
+            } else {
+                alternatives(&scopes);
             }
         }
-        if !matches!(access, Access::Public) {
-            for (status, description) in REFUSALS {
-                let described = &mut operation.responses.responses;
-                described
-                    .entry(status.to_string())
-                    .or_insert_with(|| Response::new(description).into());
-            }
-        }
-        operation.security = Some(security);
     }
+    if !matches!(access, Access::Public) {
+        for (status, description) in REFUSALS {
+            let described = &mut operation.responses.responses;
+            described
+                .entry(status.to_string())
+                .or_insert_with(|| Response::new(description).into());
+        }
+    }
+    operation.security = Some(security);
+}
 
-    /// The ways to present a key with these scopes.
-    fn alternatives(&self, scopes: &[&str], security: &mut Vec<SecurityRequirement>) {
-        security.push(SecurityRequirement::new(BEARER, scopes.iter().copied()));
-        if self.key_field.is_some() {
-            security.push(SecurityRequirement::new(FIELD, scopes.iter().copied()));
-        }
-    }
+fn scheme_name(field: usize) -> String {
+    if field == 0 { FIELD.to_owned() } else { format!("{FIELD}_{}", field + 1) }
 }
 
 fn operations(item: &mut PathItem) -> [(&'static str, &mut Option<Operation>); 8] {

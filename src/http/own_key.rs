@@ -10,7 +10,8 @@ use crate::{
 
 /// Answers whoever presents a key about that key: what it is, and that it is gone. Cheap to clone.
 ///
-/// It reads the store at every request. Whatever is not the token of a key is answered as a [`Guard`]
+/// It reads the store at every request, and no [rate](crate::rate) holds here: limit how often it may be
+/// called, as any route that does work for everybody who once held a key. Whatever is not the token of a key is answered as a [`Guard`]
 /// answers it, with one body for all.
 ///
 /// ```

@@ -12,13 +12,21 @@ use crate::scope::{CatalogError, ScopeCatalog};
 
 /// Routes, each with what it asks of its callers. They become a router only when none is undeclared.
 ///
-/// `H` is how a framework keeps a handler; see [`axum`](super::axum) and [`actix`](super::actix) for
-/// what makes endpoints and for `build`.
+/// `H` is how a framework keeps a handler; see [`axum`](https://docs.rs/keyway/latest/keyway/http/axum/index.html) and
+/// [`actix`](https://docs.rs/keyway/latest/keyway/http/actix/index.html) for what makes endpoints and for
+/// `build`.
 #[derive(Debug)]
 #[must_use = "routes do nothing until they are built"]
 pub struct Routes<H> {
     guard: Guard,
-    endpoints: Vec<(String, Endpoint<H>)>,
+    endpoints: Vec<Placed<H>>,
+}
+
+#[derive(Debug)]
+struct Placed<H> {
+    path: String,
+    endpoint: Endpoint<H>,
+    guard: Guard,
 }
 
 /// The handlers of one path, by method, each with what it asks of its callers.
@@ -61,22 +69,30 @@ enum Declared {
 }
 
 impl<H> Routes<H> {
-    /// No routes yet. `guard` says how those that need a key are protected; see [`Guard`].
+    /// No routes yet. `guard` says how those that need a key are protected; see [`Guard`]. What it asks of
+    /// callers does not count here, but what each route declares.
     pub fn new(guard: impl Into<Guard>) -> Self {
         Self { guard: guard.into(), endpoints: Vec::new() }
     }
 
     /// Adds the endpoint of a path, in the framework's syntax.
     pub fn route(mut self, path: &str, endpoint: Endpoint<H>) -> Self {
-        self.endpoints.push((path.to_owned(), endpoint));
+        let guard = self.guard.clone();
+        self.endpoints.push(Placed { path: path.to_owned(), endpoint, guard });
         self
     }
 
-    /// Adds other routes, each with `prefix` before its path.
+    /// Adds other routes, each with `prefix` before its path. They keep the guard that they were made
+    /// with, and so their keyring, realm and key field.
     pub fn nest(mut self, prefix: &str, routes: Self) -> Self {
         let prefix = prefix.trim_end_matches('/');
-        let moved = routes.endpoints.into_iter();
-        self.endpoints.extend(moved.map(|(path, endpoint)| (format!("{prefix}{path}"), endpoint)));
+        self.endpoints.extend(routes.endpoints.into_iter().map(|mut placed| {
+            // The fault of one that does not begin with a slash would be out of sight behind a prefix.
+            if placed.path.is_empty() || placed.path.starts_with('/') {
+                placed.path.insert_str(0, prefix);
+            }
+            placed
+        }));
         self
     }
 
@@ -88,7 +104,7 @@ impl<H> Routes<H> {
     pub fn matrix(&self) -> Result<Matrix, RoutesError> {
         let mut rows: Vec<Row> = Vec::new();
         let mut undeclared = Vec::new();
-        for (path, endpoint) in &self.endpoints {
+        for Placed { path, endpoint, guard } in &self.endpoints {
             if !path.starts_with('/') {
                 return Err(RoutesError::Path(path.clone()));
             }
@@ -105,19 +121,21 @@ impl<H> Routes<H> {
                     continue;
                 };
                 let access = declared
-                    .resolve(self.guard.catalog())
+                    .resolve(guard.catalog())
                     .map_err(|source| RoutesError::Scope { route: place(), source })?;
-                rows.push(Row { method, path: path.clone(), access });
+                rows.push(Row {
+                    method,
+                    path: path.clone(),
+                    access,
+                    #[cfg(feature = "openapi")]
+                    key_field: guard.key_field_name().map(Into::into),
+                });
             }
         }
         if !undeclared.is_empty() {
             return Err(RoutesError::Undeclared(undeclared));
         }
-        Ok(Matrix {
-            rows,
-            #[cfg(feature = "openapi")]
-            key_field: self.guard.key_field_name().map(Into::into),
-        })
+        Ok(Matrix { rows })
     }
 
     /// Every handler with its guard, for the adapter of a framework.
@@ -127,16 +145,19 @@ impl<H> Routes<H> {
     /// As [`matrix`](Self::matrix).
     pub fn resolve(self) -> Result<Vec<Resolved<H>>, RoutesError> {
         let rows = self.matrix()?.rows;
-        let operations = self.endpoints.into_iter().flat_map(|(_, endpoint)| endpoint.operations);
+        let operations =
+            self.endpoints.into_iter().flat_map(|Placed { endpoint, guard, .. }| {
+                endpoint.operations.into_iter().map(move |operation| (operation, guard.clone()))
+            });
         // One row was made for every operation, in their order.
         Ok(rows
             .into_iter()
             .zip(operations)
-            .map(|(Row { method, path, access }, Operation { handler, .. })| Resolved {
+            .map(|(Row { method, path, access, .. }, (operation, guard))| Resolved {
                 method,
                 path,
-                handler,
-                guard: self.guard.for_access(access),
+                handler: operation.handler,
+                guard: guard.for_access(access),
             })
             .collect())
     }
@@ -144,6 +165,7 @@ impl<H> Routes<H> {
 
 /// A handler, where it stands, and what protects it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Resolved<H> {
     /// The method, in upper case; `*` is any.
     pub method: &'static str,

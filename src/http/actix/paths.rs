@@ -39,14 +39,40 @@ fn shape(path: &str) -> String {
     shape
 }
 
-/// What each segment takes: its own text, a parameter, all of the rest. The less, the earlier it is tried.
+/// What each segment takes. The less, the earlier it is tried.
 fn rank(path: &str) -> Vec<u8> {
-    let segments = path.split('/').map(|segment| match segment {
+    let mut depth = 0_usize;
+    let is_end = |character: char| {
+        match character {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == '/' && depth == 0
+    };
+    let segments = path.split(is_end).map(|segment| match segment {
         fixed if !fixed.contains('{') => 0,
-        rest if rest.ends_with("}*") || rest.ends_with("*}") => 2,
+        rest if takes_slashes(rest) => 3,
+        // No expression, and nothing besides.
+        all if all.starts_with('{') && all.ends_with('}') && !all.contains(':') => 2,
         _ => 1,
     });
-    segments.collect()
+    // What ends takes all that goes on, if its last segment does.
+    segments.chain([u8::MAX]).collect()
+}
+
+/// Whether a segment may take those that follow it. Of an expression for which that is hard to tell, it
+/// is said that it may.
+fn takes_slashes(segment: &str) -> bool {
+    if segment.ends_with("}*") {
+        return true;
+    }
+    let Some((_, expression)) = segment.split_once(':') else {
+        return false;
+    };
+    let expression = expression.replace(r"\.", "").replace("[^/]", "");
+    expression.contains(['/', '.', '^'])
+        || [r"\S", r"\D", r"\W", r"\P"].iter().any(|class| expression.contains(class))
 }
 
 #[cfg(test)]
@@ -57,22 +83,32 @@ mod tests {
     fn a_fixed_segment_goes_before_a_parameter_and_that_before_the_rest() {
         let mut paths = [
             "/{rest:.*}",
+            "/{rest:.*}/last",
             "/keys/{id}/uses",
+            "/keys/{id}",
             "/keys/{rest}*",
             "/{area}/first",
             r"/keys/{id:\d+}",
+            r"/{path:[a-z/]+}",
+            r"/{name:[^/]+\.pdf}",
+            "/keys/v{id}",
             "/keys/search",
             "/keys",
         ];
         sort(&mut paths, |path| path).unwrap();
         let expected = [
-            "/keys",
             "/keys/search",
             r"/keys/{id:\d+}",
+            "/keys/v{id}",
             "/keys/{id}/uses",
+            "/keys/{id}",
             "/keys/{rest}*",
+            "/keys",
+            r"/{name:[^/]+\.pdf}",
             "/{area}/first",
+            "/{rest:.*}/last",
             "/{rest:.*}",
+            r"/{path:[a-z/]+}",
         ];
         assert_eq!(paths, expected);
     }
