@@ -36,7 +36,7 @@ use crate::{
     scope::{CatalogError, Requirement},
     store::{KeyUse, StoreError},
     time::{Clock, Moment, Timestamp},
-    token::{Claim, KeyId, Rejection, TokenFormat},
+    token::{Claim, Digest, KeyId, Rejection, TokenFormat},
 };
 
 /// Verifies tokens. Cheap to clone; clones share one cache.
@@ -52,7 +52,9 @@ pub(crate) struct Shared {
     pub(crate) cache: Cache,
     pub(crate) uses: Uses,
     sources: Sources,
-    flights: Flights<Loaded>,
+    flights: Flights<KeyId, Loaded>,
+    /// Reads of keys of which the cache says that the presented secret is another one.
+    disputes: Flights<(KeyId, [u8; Digest::LEN]), Loaded>,
     audit: Option<Arc<dyn AuditSink>>,
     #[cfg(feature = "rate-limit")]
     rates: Rates,
@@ -273,8 +275,11 @@ impl Shared {
                 {
                     return Err(self.reject(reason, &claim, now));
                 }
-                let freshness = if cached.is_some() { Freshness::Now } else { freshness };
-                let key = match self.load(claim.id(), freshness, moment).await {
+                let loaded = match &cached {
+                    Some(_) => self.load_disputed(&claim, moment).await,
+                    None => self.load(claim.id(), freshness, moment).await,
+                };
+                let key = match loaded {
                     Ok(Some(key)) => key,
                     Ok(None) => {
                         self.cache.note_refuted(&claim, Rejection::Unknown, moment);

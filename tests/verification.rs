@@ -378,6 +378,36 @@ fn who_once_held_a_key_costs_one_read_a_second() {
 }
 
 #[test]
+fn all_who_present_a_secret_that_has_ended_wait_for_one_read() {
+    let world = World::new();
+    let there = world.another_node();
+    let held = world.tenant_with_key("acme");
+    verify(&world, &held.token).unwrap();
+    let keys = there.keyring.tenant(held.keys.id().clone());
+    let rotate = |version| block_on(keys.rotate(held.key.id(), version, Overlap::None)).unwrap();
+    let (first, second) = (rotate(1).token.reveal(), rotate(2).token.reveal());
+    // The cache has the first secret of all, which is no longer the store's.
+    let before = world.store.calls("lookup");
+    world.store.hold("lookup");
+    let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(world.keyring.verify(&*first))).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    for waits in &mut waiting {
+        assert!(waits.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(world.store.calls("lookup") - before, 1);
+    // A newer secret is not answered by a read from before it.
+    let mut newer = Box::pin(world.keyring.verify(&*second));
+    assert!(newer.as_mut().poll(&mut context).is_pending());
+    assert_eq!(world.store.calls("lookup") - before, 2);
+    world.store.release("lookup");
+    assert!(block_on(newer).is_ok());
+    for waits in waiting {
+        assert_eq!(word(&block_on(waits)), "the API key is not valid");
+    }
+    assert_eq!(world.store.calls("lookup") - before, 2);
+}
+
+#[test]
 fn a_refuted_token_is_read_each_time_without_a_cache_and_audited_each_time() {
     for (capacity, reads) in [(0, 10), (1, 1)] {
         let world = World::with(policy(), |builder| builder.cache_capacity(capacity));

@@ -1,7 +1,7 @@
-//! One load at a time for each missing key.
+//! One load at a time for each of what is missing.
 
 use alloc::{boxed::Box, sync::Arc};
-use core::{future::Future, pin::Pin};
+use core::{future::Future, hash::Hash, pin::Pin};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,22 +10,27 @@ use std::{
 use futures_util::future::{FutureExt, Shared, WeakShared};
 
 use super::Ticket;
-use crate::token::KeyId;
 
 type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The loads under way, by key.
+/// The loads under way, by what is loaded.
 ///
 /// Everybody who waits for a load drives it, so it goes on whoever of them gives up, and ends when
 /// nobody waits any more.
-pub(crate) struct Flights<T>(Arc<Mutex<HashMap<KeyId, Flight<T>>>>);
+pub(crate) struct Flights<K, T>(Arc<Mutex<HashMap<K, Flight<T>>>>)
+where
+    K: Hash + Eq;
 
 struct Flight<T> {
     ticket: Ticket,
     load: WeakShared<Load<T>>,
 }
 
-impl<T: Clone + Send + Sync + 'static> Flights<T> {
+impl<K, T> Flights<K, T>
+where
+    K: Clone + Hash + Eq + Send + 'static,
+    T: Clone + Send + Sync + 'static,
+{
     pub(crate) fn new() -> Self {
         Self(Arc::default())
     }
@@ -34,7 +39,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// has to see. Otherwise `begin` makes one.
     pub(crate) fn join<F: Future<Output = T> + Send + 'static>(
         &self,
-        id: KeyId,
+        id: K,
         ticket: Ticket,
         is_current: impl Fn(Ticket) -> bool,
         begin: impl FnOnce() -> F,
@@ -47,7 +52,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         {
             return load;
         }
-        let landing = Landing { flights: Arc::clone(&self.0), id, ticket };
+        let landing = Landing { flights: Arc::clone(&self.0), id: id.clone(), ticket };
         let load = begin();
         let load: Load<T> = Box::pin(async move {
             let _landing = landing;
@@ -62,13 +67,13 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 }
 
 /// Strikes a load off the list when it ends or is dropped.
-struct Landing<T> {
-    flights: Arc<Mutex<HashMap<KeyId, Flight<T>>>>,
-    id: KeyId,
+struct Landing<K: Hash + Eq, T> {
+    flights: Arc<Mutex<HashMap<K, Flight<T>>>>,
+    id: K,
     ticket: Ticket,
 }
 
-impl<T> Drop for Landing<T> {
+impl<K: Hash + Eq, T> Drop for Landing<K, T> {
     fn drop(&mut self) {
         let mut flights = lock(&self.flights);
         // A later load of the same key stays on the list.
@@ -78,7 +83,7 @@ impl<T> Drop for Landing<T> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<HashMap<KeyId, Flight<T>>>) -> MutexGuard<'_, HashMap<KeyId, Flight<T>>> {
+fn lock<K, T>(mutex: &Mutex<HashMap<K, Flight<T>>>) -> MutexGuard<'_, HashMap<K, Flight<T>>> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -94,6 +99,7 @@ mod tests {
     use futures_util::future::{pending, poll_fn, ready};
 
     use super::*;
+    use crate::token::KeyId;
 
     const ANY: fn(Ticket) -> bool = |_| true;
 

@@ -141,6 +141,7 @@ impl VerifierBuilder {
             uses: Uses::default(),
             sources: Sources::new(lookup, self.store, self.max_lag),
             flights: Flights::new(),
+            disputes: Flights::new(),
             audit: self.audit,
         })))
     }

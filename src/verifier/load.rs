@@ -61,6 +61,18 @@ impl Shared {
         }
     }
 
+    /// The key of `claim`, whose secret is not the cached one. Who presents the same secret meanwhile
+    /// waits for the same read; who presents another one does not, since it may be newer than that.
+    pub(super) async fn load_disputed(self: &Arc<Self>, claim: &Claim, moment: Moment) -> Loaded {
+        let id = claim.id();
+        let ticket = self.cache.ticket(id, moment);
+        let shared = Arc::clone(self);
+        let lookup = self.sources.lookup(id, moment, true);
+        let begin = move || async move { shared.read(&lookup, id, ticket, true).await };
+        let is_current = |ticket| self.cache.is_current(id, ticket, moment);
+        self.disputes.join((id, claim.digest().to_bytes()), ticket, is_current, begin).await
+    }
+
     async fn read(
         &self,
         lookup: &AnyLookup,
