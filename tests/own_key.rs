@@ -100,7 +100,7 @@ fn a_holder_reads_its_own_key() {
     let fields: Vec<_> = answer.fields().collect();
     assert_eq!(fields, [("content-type", "application/json"), ("cache-control", "no-store")]);
     let described: Value = serde_json::from_str(answer.body()).unwrap();
-    assert_eq!(described["state"], "it is active");
+    assert_eq!(described["state"], "active");
     assert_eq!(described["key"]["id"], held.key.id().as_str());
     assert_eq!(described["key"]["hint"], held.key.hint());
     // A member that is added to a description has to be looked at here too.
@@ -177,12 +177,12 @@ fn in_every_state(world: &World) -> Vec<(&'static str, Held)> {
     edit(&expired, KeyEdit::new().expires_at(world.after(HOUR)));
     world.clock.advance(HOUR);
     vec![
-        ("it is active", active),
-        ("it is disabled", disabled),
-        ("it is suspended", suspended),
-        ("its tenant is suspended", banned),
-        ("it is not yet valid", early),
-        ("it has expired", expired),
+        ("active", active),
+        ("disabled", disabled),
+        ("suspended", suspended),
+        ("tenant_suspended", banned),
+        ("not_yet_valid", early),
+        ("expired", expired),
     ]
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Refuted {
 struct Claims {
     by_id: HashMap<KeyId, Vec<Refutation>, RandomState>,
     len: usize,
+    /// The uptime at which all were looked through for old ones.
+    swept: u64,
 }
 
 /// Of one secret: whoever presents another one of the same key is not refused for it.
@@ -64,11 +66,12 @@ impl Refuted {
 
     pub(super) fn note(&self, claim: &Claim, reason: Rejection, moment: Moment) {
         let mut claims = self.claims();
-        if claims.len >= CAPACITY {
+        if claims.len >= CAPACITY && moment.uptime.saturating_sub(claims.swept) > self.max_age / 4 {
+            claims.swept = moment.uptime;
             claims.forget(|refutation| !self.is_fresh(refutation, moment));
         }
         if claims.len < CAPACITY && self.max_age > 0 {
-            let Claims { by_id, len } = &mut *claims;
+            let Claims { by_id, len, .. } = &mut *claims;
             let refutations = by_id.entry(claim.id()).or_default();
             let before = refutations.len();
             refutations.retain(|refutation| self.is_fresh(refutation, moment));

@@ -50,6 +50,19 @@ impl KeyState {
         .state(now)
     }
 
+    /// The state as one word, for programs: `active`, `disabled`, `suspended`, `tenant_suspended`,
+    /// `expired` or `not_yet_valid`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TenantSuspended { .. } => "tenant_suspended",
+            Self::KeySuspended { .. } => "suspended",
+            Self::Disabled => "disabled",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::Expired { .. } => "expired",
+            Self::Active => "active",
+        }
+    }
+
     /// Whether the key can be used.
     pub fn is_active(self) -> bool {
         self == Self::Active

@@ -180,7 +180,7 @@ impl Refusals {
             Some(state) => Answer::problem(&Problem {
                 status: 401,
                 detail: &VerifyError::Inactive(state).to_string(),
-                state: Some(word(state)),
+                state: Some(state.as_str()),
                 ..problem("inactive-key", "The API key cannot be used now")
             }),
         };
@@ -195,17 +195,6 @@ impl Refusals {
 /// A problem of this type; the status and detail are for the caller to say.
 pub(super) fn problem(kind: &'static str, title: &'static str) -> Problem<'static> {
     Problem { kind, title, status: 500, detail: "", state: None, missing: None }
-}
-
-fn word(state: KeyState) -> &'static str {
-    match state {
-        KeyState::TenantSuspended { .. } => "tenant_suspended",
-        KeyState::KeySuspended { .. } => "suspended",
-        KeyState::Disabled => "disabled",
-        KeyState::NotYetValid { .. } => "not_yet_valid",
-        KeyState::Expired { .. } => "expired",
-        KeyState::Active => "active",
-    }
 }
 
 /// Seconds, rounded up, so that nobody comes back a moment too early.

@@ -97,6 +97,7 @@ use crate::{
     authority::LeakResponse,
     keyring::{Keyring, KeyringError},
     record::{InvalidField, Suspension},
+    store::StoreError,
 };
 
 /// Answers reports of leaked keys. Cheap to clone.
@@ -112,7 +113,7 @@ struct Inner {
 }
 
 /// After so many tokens in a report for which the store had no answer, the others are not tried.
-const MAX_FAILURES: usize = 3;
+const MAX_OUTAGES: usize = 3;
 
 impl LeakReports {
     /// The longest body that is read, in bytes.
@@ -157,21 +158,26 @@ impl LeakReports {
             return Self::too_large();
         }
         let mut labels = BTreeMap::new();
-        let mut failures = 0;
+        let (mut is_done, mut outages) = (true, 0);
         for finding in &findings {
             if labels.contains_key(&*finding.token) {
                 continue;
             }
             match self.respond(&finding.token).await {
                 Ok(label) => drop(labels.insert(&*finding.token, label)),
-                Err(_) => failures += 1,
+                Err(error) => {
+                    is_done = false;
+                    // Records that cannot be read do not keep the others from being seen to.
+                    let is_record =
+                        matches!(error, KeyringError::Unavailable(StoreError::Corrupt(_)));
+                    outages += usize::from(!is_record);
+                }
             }
-            // One record that cannot be read does not keep the others from being seen to.
-            if failures == MAX_FAILURES {
+            if outages == MAX_OUTAGES {
                 break;
             }
         }
-        if failures > 0 {
+        if !is_done {
             return unavailable();
         }
         let label = |token: &str| labels.get(token).copied().unwrap_or(Label::FalsePositive);

@@ -39,6 +39,11 @@ impl Observation {
         RequestSpan::of(caller)
     }
 
+    /// The caller holds the key that it claims to hold, which is all that was asked.
+    pub(super) fn held(self) {
+        self.tell(Outcome::Admitted, None, None);
+    }
+
     pub(super) fn anonymous(self) {
         self.tell(Outcome::Anonymous, None, None);
     }

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::{Answer, Fields, Guard, credential::Presented};
+use super::{Answer, Fields, Guard, credential::Presented, observe::Observation};
 use crate::{
     keyring::{Keyring, KeyringError},
     verifier::VerifyError,
@@ -55,49 +55,68 @@ impl OwnKey {
     /// these fields presents, whatever its state. Its digest and seal are not part of that, and of its
     /// token only the hint is.
     pub async fn describe(&self, fields: &(impl Fields + ?Sized)) -> Answer {
-        let token = match self.token(fields) {
-            Ok(token) => token,
+        let (token, observation) = match self.token(fields) {
+            Ok(presented) => presented,
             Err(refusal) => return refusal,
         };
-        match self.keyring.describe(token).await {
-            Ok(description) => match serde_json::to_string(&description) {
-                Ok(body) => Answer::new(200).json("application/json", body),
-                Err(error) => self.refuse(&VerifyError::Unavailable(Arc::new(error))),
-            },
-            Err(error) => self.failed(error),
+        let described = self.keyring.describe(token).await;
+        let body = described.map(|description| serde_json::to_string(&description));
+        match body {
+            Ok(Ok(body)) => {
+                observation.held();
+                Answer::new(200).json("application/json", body)
+            }
+            Ok(Err(error)) => self.refuse(&VerifyError::Unavailable(Arc::new(error)), observation),
+            Err(error) => self.failed(error, observation),
         }
     }
 
     /// Answers a `DELETE`: deletes the key that the request with these fields presents, for good and
     /// whatever its state, and says 204.
     pub async fn revoke(&self, fields: &(impl Fields + ?Sized)) -> Answer {
-        let token = match self.token(fields) {
-            Ok(token) => token,
+        let (token, observation) = match self.token(fields) {
+            Ok(presented) => presented,
             Err(refusal) => return refusal,
         };
         match self.keyring.revoke(token).await {
-            Ok(()) => Answer::new(204).with("cache-control", "no-store"),
-            Err(error) => self.failed(error),
+            Ok(()) => {
+                observation.held();
+                Answer::new(204).with("cache-control", "no-store")
+            }
+            Err(error) => self.failed(error, observation),
         }
     }
 
-    fn token<'f>(&self, fields: &'f (impl Fields + ?Sized)) -> Result<&'f [u8], Answer> {
+    fn token<'f>(
+        &self,
+        fields: &'f (impl Fields + ?Sized),
+    ) -> Result<(&'f [u8], Observation), Answer> {
+        let mut observation = Observation::begin();
         match self.guard.credential(fields) {
-            Ok(Some(Presented { token, .. })) => Ok(token),
-            Ok(None) => Err(self.refuse(&VerifyError::Missing)),
-            Err(error) => Err(self.guard.refusals().unreadable(error)),
+            Ok(Some(Presented { token, .. })) => {
+                let claim = self.keyring.verifier().format().check(token);
+                observation.claims(claim.ok().map(|claim| claim.id()));
+                Ok((token, observation))
+            }
+            Ok(None) => Err(self.refuse(&VerifyError::Missing, observation)),
+            Err(error) => {
+                observation.refused(&error.into(), None);
+                Err(self.guard.refusals().unreadable(error))
+            }
         }
     }
 
-    fn failed(&self, error: KeyringError) -> Answer {
-        self.refuse(&match error {
+    fn failed(&self, error: KeyringError, observation: Observation) -> Answer {
+        let error = match error {
             KeyringError::Rejected => VerifyError::Rejected,
             error if error.is_tampered() => VerifyError::Tampered,
             error => VerifyError::Unavailable(Arc::new(error)),
-        })
+        };
+        self.refuse(&error, observation)
     }
 
-    fn refuse(&self, error: &VerifyError) -> Answer {
+    fn refuse(&self, error: &VerifyError, observation: Observation) -> Answer {
+        observation.refused(error, None);
         self.guard.refusals().refused(error, &self.keyring.policy().catalog().require_none())
     }
 }

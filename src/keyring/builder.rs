@@ -53,7 +53,8 @@ impl KeyringBuilder {
     /// Where verifications read keys, if not in the store: a replica of it, which is at most `max_lag`
     /// behind.
     ///
-    /// The staleness bound grows by `max_lag`, except for what this node changes itself or hears of
+    /// A key that the replica does not know yet is refused, and for one second more to who presents it
+    /// meanwhile. The staleness bound grows by `max_lag`, except for what this node changes itself or hears of
     /// through a [feed](crate::verifier::Verifier::follow): for so long, that is read from the store.
     /// So is all that [`Freshness::Now`](crate::verifier::Freshness::Now) asks for, and whatever is
     /// read to be changed.

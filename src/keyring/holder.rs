@@ -17,8 +17,8 @@ use crate::{
 pub struct Description {
     /// The record.
     pub key: KeyRecord,
-    /// What it is now.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "state_as_text"))]
+    /// What it is now; in JSON one word, as in [`KeyState::as_str`].
+    #[cfg_attr(feature = "serde", serde(serialize_with = "state_as_word"))]
     pub state: KeyState,
 }
 
@@ -132,6 +132,6 @@ impl Keyring {
 }
 
 #[cfg(feature = "serde")]
-fn state_as_text<S: serde::Serializer>(state: &KeyState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(state)
+fn state_as_word<S: serde::Serializer>(state: &KeyState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
 }

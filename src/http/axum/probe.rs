@@ -15,7 +15,8 @@ use crate::http::Matrix;
 /// the matrix says. For the tests of a host, with the whole stack that it serves.
 ///
 /// It calls each of them once, with parameters filled with `x`, and expects status 401 with a `Bearer`
-/// challenge. A route that is in the app and not in the matrix is out of its sight.
+/// challenge. What it finds open it has called, so use it where that does no harm. A route that is in the app
+/// and not in the matrix is out of its sight.
 ///
 /// ```
 /// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
