@@ -20,7 +20,7 @@ use std::{
 use ::http::{Request, Response};
 use keyway::{
     authority::{NewKey, Overlap},
-    http::{Guard, describe_metrics},
+    http::{Guard, OwnKey, describe_metrics},
     policy::Policy,
     tier::{Rate, Tier},
     verifier::Freshness,
@@ -284,6 +284,32 @@ fn every_request_is_one_event_and_one_count() {
             assert_eq!(seconds.len(), 1, "{outcome}");
             assert!((0.0..60.0).contains(&seconds[0]), "{outcome}: {seconds:?}");
         }
+    }
+}
+
+#[test]
+fn the_endpoint_of_a_holder_is_observed_like_a_guard() {
+    let scene = Scene::new();
+    let own_key = OwnKey::new(&scene.world.keyring, &scene.guard);
+    let cases = [
+        (Some("disabled"), 200, "admitted", true),
+        (Some("forged"), 401, "rejected", false),
+        (Some("deleted"), 401, "rejected", false),
+        (Some("unreadable"), 400, "invalid_request", false),
+        (None, 401, "missing", false),
+    ];
+    for (token, status, outcome, names_key) in cases {
+        let value = token.map(|name| bearer(&scene.tokens[name]));
+        let fields: Vec<_> = value.iter().map(|value| ("authorization", &**value)).collect();
+        let ask = || block_on(own_key.describe(&fields[..])).status();
+        let ((answered, events), counters, seconds) = metered(|| logged(ask));
+        assert_eq!(answered, status, "{token:?}");
+        let key = names_key.then(|| ("key", &*scene.ids[token.unwrap()]));
+        let fields = Values::of([("outcome", outcome)].into_iter().chain(key));
+        assert_eq!(events.iter().map(|event| &event.fields).collect::<Vec<_>>(), [&fields]);
+        let counter = format!("keyway_requests_total{{outcome={outcome}}}");
+        assert_eq!(counters, BTreeMap::from([(counter, 1)]));
+        assert_eq!(seconds.len(), 1);
     }
 }
 
