@@ -7,7 +7,7 @@ use super::{
     Access, Answer, Fields,
     answer::{Refusals, rate_fields},
     credential::{self, CredentialError, Presented, Source},
-    observe::{Observation, RequestSpan},
+    observe::{Entered, Observation, RequestSpan},
 };
 use crate::{
     decision::Principal,
@@ -263,6 +263,7 @@ impl Guard {
         }
     }
 
+    #[inline]
     fn settle(
         &self,
         verified: Result<Principal, VerifyError>,
@@ -287,7 +288,7 @@ impl Guard {
             Err(Refusal { error, caller, rate }) => {
                 observation.refused(&error, caller.as_ref());
                 let answer = self.0.refusals.refused(&error, &self.0.requirement);
-                let fields = rate.as_ref().map(rate_fields).into_iter().flatten();
+                let fields = rate.as_deref().map(rate_fields).into_iter().flatten();
                 Err(fields.fold(answer, |answer, (name, value)| answer.with(name, value)))
             }
         }
@@ -295,18 +296,21 @@ impl Guard {
 
     /// Scopes before the rate, so that what is refused for its scopes is not counted; and no request is
     /// counted twice.
+    #[inline]
     fn decide(
         &self,
         verified: Result<Principal, VerifyError>,
         is_counted: bool,
-    ) -> Result<(Principal, Option<RateStatus>), Refusal> {
+    ) -> Result<(Principal, Option<Box<RateStatus>>), Refusal> {
         let refuse = |error| Refusal { error, caller: None, rate: None };
         let caller = verified.map_err(refuse)?;
         if let Err(missing) = caller.require(&self.0.requirement) {
             return Err(Refusal { caller: Some(caller), ..refuse(missing.into()) });
         }
         let rate = if is_counted { None } else { self.0.verifier.rate(&caller) };
-        if let Some(retry_after) = rate.and_then(|rate| rate.retry_after()) {
+        // In a box, so that the many requests without a rate do not carry its size about.
+        let rate = rate.map(Box::new);
+        if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {
             let error = VerifyError::Limited { retry_after };
             return Err(Refusal { error, caller: Some(caller), rate });
         }
@@ -359,7 +363,7 @@ impl Guard {
 struct Refusal {
     error: VerifyError,
     caller: Option<Principal>,
-    rate: Option<RateStatus>,
+    rate: Option<Box<RateStatus>>,
 }
 
 /// An outcome, or the rest of the way to it.
@@ -375,7 +379,7 @@ pub(super) type Rest = Pin<Box<dyn Future<Output = Result<Admission, Answer>> + 
 pub struct Admission {
     principal: Option<Principal>,
     source: Option<Source>,
-    rate: Option<RateStatus>,
+    rate: Option<Box<RateStatus>>,
     span: RequestSpan,
 }
 
@@ -391,15 +395,15 @@ impl Admission {
         self.principal.take()
     }
 
-    /// Does something of the handler's inside the span of the request.
-    #[allow(dead_code, reason = "who brings a handler of their own enters no span")]
-    pub(super) fn in_span<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.span.enter(work)
+    /// Until what this gives is dropped, the handler's work is inside the span of the request.
+    #[inline]
+    pub(super) fn enter_span(&self) -> Entered<'_> {
+        self.span.enter()
     }
 
     /// The fields to add to the handler's answer: what the key has left of its rate, if it has one.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        self.rate.as_ref().map(rate_fields).into_iter().flatten()
+        self.rate.as_deref().map(rate_fields).into_iter().flatten()
     }
 }
 

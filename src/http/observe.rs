@@ -132,14 +132,23 @@ impl RequestSpan {
         }
     }
 
-    /// Does something inside the span.
+    /// Until what this gives is dropped, whatever is done is inside the span. It is no closure, since
+    /// that would move requests and responses about.
     #[inline]
     #[cfg_attr(not(feature = "tracing"), allow(clippy::unused_self, reason = "there is no span"))]
-    pub(super) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
-        #[cfg(feature = "tracing")]
-        if let Some(span) = &self.span {
-            return span.in_scope(work);
+    pub(super) fn enter(&self) -> Entered<'_> {
+        Entered {
+            #[cfg(feature = "tracing")]
+            _span: self.span.as_ref().map(tracing::Span::enter),
+            _request: core::marker::PhantomData,
         }
-        work()
     }
+}
+
+/// Being inside the span of a request.
+#[must_use = "what is dropped at once is nothing to be inside of"]
+pub(super) struct Entered<'r> {
+    #[cfg(feature = "tracing")]
+    _span: Option<tracing::span::Entered<'r>>,
+    _request: core::marker::PhantomData<&'r ()>,
 }

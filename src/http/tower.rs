@@ -83,12 +83,14 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let known = || request.extensions().get::<Principal>().cloned();
         match self.guard.begin(request.headers(), known) {
             Progress::Done(Ok(mut admission)) => {
-                let request = self.guard.pass(request, &mut admission);
-                let future = admission.in_span(|| self.inner.call(request));
+                self.guard.pass(&mut request, &mut admission);
+                let entered = admission.enter_span();
+                let future = self.inner.call(request);
+                drop(entered);
                 GuardedFuture::calling(future, admission)
             }
             Progress::Done(Err(answer)) => {
@@ -105,8 +107,8 @@ where
 }
 
 impl Guard {
-    /// The request as the service behind the guard sees it, with the caller in it.
-    fn pass<B>(&self, mut request: Request<B>, admission: &mut Admission) -> Request<B> {
+    /// Makes of the request what the service behind the guard sees, with the caller in it.
+    fn pass<B>(&self, request: &mut Request<B>, admission: &mut Admission) {
         match self.field_to_remove(admission) {
             Some(credential::AUTHORIZATION) => {
                 request.headers_mut().remove(header::AUTHORIZATION);
@@ -121,6 +123,5 @@ impl Guard {
             Some(principal) => drop(request.extensions_mut().insert(principal)),
             None => drop(request.extensions_mut().remove::<Principal>()),
         }
-        request
     }
 }

@@ -82,7 +82,10 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProjection::Calling { future, admission } => {
-                    let response = ready!(admission.in_span(|| future.poll(context)))?;
+                    let entered = admission.enter_span();
+                    let response = future.poll(context);
+                    drop(entered);
+                    let response = ready!(response)?;
                     return Poll::Ready(Ok(finish(response, admission)));
                 }
                 StateProjection::Refused { refused } => match refused.take() {
@@ -100,7 +103,9 @@ where
                         (Ok(mut admission), Some(held)) => {
                             let Held { guard, request, service } = *held;
                             let request = guard.pass_on(request, &mut admission);
-                            let future = admission.in_span(|| service.call(request));
+                            let entered = admission.enter_span();
+                            let future = service.call(request);
+                            drop(entered);
                             State::Calling { future, admission }
                         }
                         (Err(answer), Some(held)) => State::refused(held.request, answer),

@@ -69,7 +69,9 @@ where
         match self.guard.begin(request.headers(), known) {
             Progress::Done(Ok(mut admission)) => {
                 let request = self.guard.pass_on(request, &mut admission);
-                let future = admission.in_span(|| self.inner.call(request));
+                let entered = admission.enter_span();
+                let future = self.inner.call(request);
+                drop(entered);
                 GuardedFuture::calling(future, admission)
             }
             Progress::Done(Err(answer)) => GuardedFuture::refused(request, answer),

@@ -43,6 +43,8 @@ struct Held<S, B> {
 }
 
 impl<S: Service<Request<B>>, B> GuardedFuture<S, B> {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a future is large, and each move of it takes time")]
     pub(super) fn calling(future: S::Future, admission: Admission) -> Self {
         Self { state: State::Calling { future, admission } }
     }
@@ -70,7 +72,10 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProjection::Calling { future, admission } => {
-                    let response = ready!(admission.in_span(|| future.poll(context)))?;
+                    let entered = admission.enter_span();
+                    let response = future.poll(context);
+                    drop(entered);
+                    let response = ready!(response)?;
                     return Poll::Ready(Ok(finish(response, admission)));
                 }
                 StateProjection::Refused { answer, is_head } => match answer.take() {
@@ -82,9 +87,11 @@ where
                 StateProjection::Waiting { rest, held } => {
                     match (ready!(rest.as_mut().poll(context)), held.take()) {
                         (Ok(mut admission), Some(held)) => {
-                            let Held { guard, request, mut service } = *held;
-                            let request = guard.pass(request, &mut admission);
-                            let future = admission.in_span(|| service.call(request));
+                            let Held { guard, mut request, mut service } = *held;
+                            guard.pass(&mut request, &mut admission);
+                            let entered = admission.enter_span();
+                            let future = service.call(request);
+                            drop(entered);
                             State::Calling { future, admission }
                         }
                         (Err(answer), Some(held)) => {
