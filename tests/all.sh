@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# What is built here is built once, and its backtraces need no more than lines.
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
+
 not_run=()
 step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 skip() { printf 'not run: %s\n' "$1"; not_run+=("$1"); }
@@ -51,6 +54,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --features http
 
 step "tests"
 cargo test --all-features
+
+step "example services, and every call that they print"
+tests/examples.sh
 
 step "no branch on the secret, at six optimisation levels"
 status=0
@@ -109,8 +115,6 @@ RUSTFLAGS="--cfg keyway_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p k
 step "examples"
 cargo run --release --example quickstart
 cargo run --release --example custom_store
-cargo build --release --example service --example service_actix
-tests/examples.sh
 
 step "fuzzing"
 if cargo +nightly --version >/dev/null 2>&1; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs each service among the examples and every line of curl that it prints, and holds each answer to the
 # status at the end of the line. Both services must answer alike. Needs bash, curl and coreutils besides
-# cargo; a release build of the examples may be there already.
+# cargo, which has built them already where the tests were run with all features.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ check() {
     local example=$1 out="$work/$1.out" err="$work/$1.err" lines=() line outcome ended=0
     : >"$out"
     # cargo makes place for the example, so that this is the process of the service.
-    cargo run --quiet --release --example "$example" >"$out" 2>"$err" &
+    cargo run --quiet --all-features --example "$example" >"$out" 2>"$err" &
     service=$!
     until [[ $(<"$out") == *'/metrics  # 200'* ]]; do
         kill -0 "$service" 2>/dev/null || { cat "$err" >&2; fail "$example does not start"; }
