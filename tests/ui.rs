@@ -1,6 +1,7 @@
 //! What must not happen cannot be written: each file of `ui/fail` is refused by the compiler, in the
 //! words beside it, and each of `ui/pass` is the way it is meant to be written.
 
+#![cfg(not(feature = "postgres"))]
 #![cfg(all(feature = "std", feature = "serde"))]
 
 use std::process::Command;
