@@ -33,13 +33,9 @@ mod world;
 use self::{report::Report, world::World};
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
-    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
-    let mut report = Report::new(quick);
+    let mut report = Report::asked_for();
     let world = World::new();
-    if is_wanted("tower") {
+    if report.wants("tower") {
         overhead::run(&world, &mut report);
     }
     if !load::has_wrk() {
@@ -47,14 +43,14 @@ fn main() {
         report.finish("http");
         return;
     }
-    let seconds = if quick { 1 } else { 2 };
-    if is_wanted("axum") {
+    let seconds = if report.is_quick() { 1 } else { 2 };
+    if report.wants("axum") {
         load::overhead("axum_overhead", &servers::axum(&world), &world, seconds, &mut report);
     }
-    if is_wanted("actix") {
+    if report.wants("actix") {
         load::overhead("actix_overhead", &servers::actix(&world), &world, seconds, &mut report);
     }
-    if is_wanted("flood") {
+    if report.wants("flood") {
         load::flood(&servers::axum(&world), &world, seconds, &mut report);
     }
     report.finish("http");

@@ -1,4 +1,5 @@
-//! What the hot path costs, as ratios: `cargo bench --bench ratios [-- --quick]`.
+//! What the hot path costs, as ratios: `cargo bench --bench ratios [-- [--quick] [hot] [many]
+//! [threads]]`.
 //!
 //! 1.0 is two raw SHA-256 compressions of the `sha2` crate in the same run, unless a case says
 //! otherwise. Every round measures each case beside its floor, and a case's figure is the median of
@@ -11,6 +12,9 @@
     clippy::string_slice,
     reason = "a benchmark that goes wrong stops"
 )]
+
+#[path = "common/report.rs"]
+mod report;
 
 use std::{
     alloc::System,
@@ -41,17 +45,24 @@ use keyway::{
 use sha2::block_api::compress256;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
+use self::report::{Report, median};
+
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let mut report = Report { rounds: if quick { 15 } else { 301 }, ..Report::default() };
+    let mut report = Report::asked_for();
     let world = World::new();
-    hot_cases(&world, &mut report);
-    many_keys(&world, 1_000_000, &mut report);
-    two_threads(&world, &mut report);
-    println!("ratios: {} within, {} over", report.within, report.over);
+    if report.wants("hot") {
+        hot_cases(&world, &mut report);
+    }
+    if report.wants("many") {
+        many_keys(&world, 1_000_000, &mut report);
+    }
+    if report.wants("threads") {
+        two_threads(&world, &mut report);
+    }
+    report.finish("ratios");
 }
 
 /// One service with one cached key.
@@ -236,7 +247,7 @@ fn many_keys(world: &World, number: usize, report: &mut Report) {
 fn two_threads(world: &World, report: &mut Report) {
     const ITERATIONS: usize = 20_000;
     let mut ratios = Vec::new();
-    for _ in 0..report.rounds {
+    for _ in 0..report.rounds(ROUNDS) {
         let gain = |work: &(dyn Fn() + Sync)| {
             let one = time_on(1, ITERATIONS, work);
             let two = time_on(2, ITERATIONS, work);
@@ -247,7 +258,7 @@ fn two_threads(world: &World, report: &mut Report) {
         let ours = gain(&|| drop(black_box(verify(&world.keyring, &world.token).unwrap())));
         ratios.push(bare / ours);
     }
-    report.ratio("two_threads", median(&mut ratios), 1.10);
+    report.ratio("two_threads", median(ratios.into_iter()), 1.10);
 }
 
 fn time_on(threads: usize, iterations: usize, work: &(dyn Fn() + Sync)) -> f64 {
@@ -260,12 +271,7 @@ fn time_on(threads: usize, iterations: usize, work: &(dyn Fn() + Sync)) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-#[derive(Default)]
-struct Report {
-    rounds: usize,
-    within: usize,
-    over: usize,
-}
+const ROUNDS: usize = 301;
 
 impl Report {
     fn case(
@@ -276,26 +282,10 @@ impl Report {
         mut floor: impl FnMut(),
         mut case: impl FnMut(),
     ) {
-        let mut ratios = Vec::new();
-        let (mut floors, mut cases) = (Vec::new(), Vec::new());
-        for _ in 0..self.rounds {
-            let below = time(iterations, &mut floor);
-            let above = time(iterations, &mut case);
-            ratios.push(above / below);
-            floors.push(below);
-            cases.push(above);
-        }
-        println!(
-            "     {name:<12} {:7.1} ns on a floor of {:.1} ns",
-            median(&mut cases),
-            median(&mut floors)
-        );
-        self.ratio(name, median(&mut ratios), limit);
-    }
-
-    fn ratio(&mut self, name: &str, value: f64, limit: f64) {
-        println!("ratio {name} {value:.3} limit {limit}");
-        self.count(value <= limit);
+        let rounds = 0..self.rounds(ROUNDS);
+        let rows: Vec<_> =
+            rounds.map(|_| (time(iterations, &mut floor), time(iterations, &mut case))).collect();
+        self.rows(name, limit, &rows);
     }
 
     fn limit(&mut self, what: &str, name: &str, value: usize, limit: usize) {
@@ -303,28 +293,15 @@ impl Report {
         println!("{what}{space}{name} {value} limit {limit}");
         self.count(value <= limit);
     }
-
-    fn count(&mut self, is_within: bool) {
-        if is_within {
-            self.within += 1;
-        } else {
-            self.over += 1;
-        }
-    }
 }
 
-/// Nanoseconds of one iteration.
+/// Seconds of one iteration.
 fn time(iterations: u32, work: &mut impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..iterations {
         work();
     }
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(iterations)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    start.elapsed().as_secs_f64() / f64::from(iterations)
 }
 
 /// Fisher and Yates, with a generator whose order is the same in every run.

@@ -40,20 +40,17 @@ mod sqlite;
 use self::{population::Population, report::Report};
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
-    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
-    let mut report = Report::new(quick);
+    let mut report = Report::asked_for();
+    let quick = report.is_quick();
     let large = if quick { 10_000 } else { 1_000_000 };
     let population = Population::new(if quick { 1_000 } else { 4_000 });
-    if is_wanted("sqlite") {
+    if report.wants("sqlite") {
         sqlite::run(&population, large, &mut report);
     }
-    if is_wanted("postgres") {
+    if report.wants("postgres") {
         postgres::run(&population, large, &mut report);
     }
-    if is_wanted("load") {
+    if report.wants("load") {
         load::run(quick);
     }
     report.finish("stores");

@@ -42,8 +42,8 @@ pub(crate) fn strip_secret_token(token: &[u8]) -> &[u8] {
     token.strip_prefix(SECRET_TOKEN).unwrap_or(token)
 }
 
-/// Whether a scheme may hold this byte (RFC 9110, section 5.6.2).
-fn is_token_character(byte: u8) -> bool {
+/// Whether a scheme or the name of a field may hold this byte (RFC 9110, section 5.6.2).
+pub(crate) fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

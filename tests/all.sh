@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What is built here is built once, and its backtraces need no more than lines.
-export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_BENCH_DEBUG=none
 
 not_run=()
 step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
@@ -55,7 +55,10 @@ cargo test --all-features
 # It builds once more whatever the features bring, and needs none of it.
 cargo test -p keyway --test ui
 
-step "example services, and every call that they print"
+step "examples"
+cargo run --quiet --all-features --example quickstart
+cargo run --quiet --all-features --example custom_store
+# The services, with every call that they print.
 tests/examples.sh
 
 step "no branch on the secret, at six optimisation levels"
@@ -110,11 +113,7 @@ else
 fi
 
 step "the cache under every interleaving"
-RUSTFLAGS="--cfg keyway_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p keyway --lib shuttle
-
-step "examples"
-cargo run --release --example quickstart
-cargo run --release --example custom_store
+tests/shuttle.sh
 
 step "fuzzing"
 if cargo +nightly --version >/dev/null 2>&1; then

@@ -15,7 +15,7 @@ use std::thread;
 
 use axum::body::Body;
 use base64ct::{Base64, Encoding};
-use common::{Held, World, block_on, catalog, policy};
+use common::{Held, World, block_on, catalog, gives_away, policy};
 use http::Request;
 use keyway::{
     authority::{ImportedKey, KeyEdit, LeakResponse, NewKey, Overlap},
@@ -923,11 +923,6 @@ fn a_record_that_was_tampered_with_is_told_and_left_alone() {
 // What the answer gives away.
 
 /// Whether any 8 characters of the secret half of `token` stand in `text`.
-fn gives_away(text: &str, token: &str) -> bool {
-    let secret = &token.as_bytes()[24..];
-    secret.windows(8).any(|part| text.contains(std::str::from_utf8(part).unwrap()))
-}
-
 #[test]
 fn no_answer_holds_any_part_of_a_token() {
     let world = World::new();

@@ -12,7 +12,7 @@
 mod common;
 
 use axum::body::Body;
-use common::{HOUR, Held, World, block_on};
+use common::{HOUR, Held, World, block_on, gives_away};
 use http::{Method, Request};
 use keyway::{
     authority::{KeyEdit, Overlap},
@@ -130,11 +130,6 @@ fn a_holder_reads_its_own_key() {
 }
 
 /// Whether any 8 characters of the secret half of `token` stand in `text`.
-fn gives_away(text: &str, token: &str) -> bool {
-    let secret = &token.as_bytes()[24..];
-    secret.windows(8).any(|part| text.contains(std::str::from_utf8(part).unwrap()))
-}
-
 #[test]
 fn no_answer_holds_any_part_of_the_secret() {
     let world = World::new();

@@ -2,28 +2,47 @@
 
 pub(crate) struct Report {
     quick: bool,
+    wanted: Vec<String>,
     within: usize,
     over: usize,
 }
 
 impl Report {
-    pub(crate) fn new(quick: bool) -> Self {
-        Self { quick, within: 0, over: 0 }
+    /// What the command asks for: parts by their names, or all of them, and `--quick`.
+    pub(crate) fn asked_for() -> Self {
+        let arguments = std::env::args().skip(1);
+        let (options, wanted): (Vec<_>, Vec<_>) = arguments.partition(|part| part.starts_with('-'));
+        let quick = options.iter().any(|option| option == "--quick");
+        Self { quick, wanted, within: 0, over: 0 }
+    }
+
+    #[allow(dead_code, reason = "not all do less in all parts")]
+    pub(crate) fn is_quick(&self) -> bool {
+        self.quick
+    }
+
+    pub(crate) fn wants(&self, part: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted == part)
     }
 
     /// As many as are wanted, or few of them.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
-        if self.quick { 3 } else { rounds }
+        if self.quick { (rounds / 20).clamp(3, 15) } else { rounds }
     }
 
     /// What the rounds gave, each as seconds of the floor and of the case.
     pub(crate) fn rows(&mut self, name: &str, limit: f64, rows: &[(f64, f64)]) {
         let floor = median(rows.iter().map(|row| row.0));
         let case = median(rows.iter().map(|row| row.1));
-        println!("     {name:<16} {:9.1} us on a floor of {:.1} us", case * 1e6, floor * 1e6);
-        let ratio = median(rows.iter().map(|(floor, case)| case / floor));
-        println!("ratio {name} {ratio:.3} limit {limit}");
-        self.count(ratio <= limit);
+        let (factor, unit) = if case < 1e-5 { (1e9, "ns") } else { (1e6, "us") };
+        let (case, floor) = (case * factor, floor * factor);
+        println!("     {name:<16} {case:9.1} {unit} on a floor of {floor:.1} {unit}");
+        self.ratio(name, median(rows.iter().map(|(floor, case)| case / floor)), limit);
+    }
+
+    pub(crate) fn ratio(&mut self, name: &str, value: f64, limit: f64) {
+        println!("ratio {name} {value:.3} limit {limit}");
+        self.count(value <= limit);
     }
 
     pub(crate) fn count(&mut self, is_within: bool) {

@@ -60,7 +60,10 @@ use actix_web::{
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
 pub use self::{endpoints::own_key, future::GuardedFuture, guarded::Guarded};
-use super::{Guard, Resolved, Routes, RoutesError, routes};
+use super::{
+    Guard, Resolved, Routes, RoutesError,
+    routes::{self, ANY},
+};
 
 /// The handlers of one path, each with what it asks of its callers.
 pub type Endpoint = routes::Endpoint<ActixHandler>;
@@ -226,7 +229,7 @@ impl Operation {
     fn answered(&self) -> &'static str {
         match self.method {
             "GET" => "GET,HEAD",
-            "*" => "",
+            ANY => "",
             method => method,
         }
     }
@@ -238,7 +241,7 @@ impl Operation {
             None => route,
         };
         match method {
-            "*" => route,
+            ANY => route,
             "GET" => route.guard(guard::Any(guard::Get()).or(guard::Head())),
             method => route.guard(guard::fn_guard(move |request| request.head().method == method)),
         }

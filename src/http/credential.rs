@@ -2,6 +2,7 @@
 
 use crate::{
     authorization::{BearerError, bearer_token, strip_secret_token},
+    import::ForeignFormat,
     verifier::VerifyError,
 };
 
@@ -29,9 +30,8 @@ impl Fields for [(&str, &[u8])] {
 
 pub(super) const AUTHORIZATION: &str = "authorization";
 
-/// The longest credential that is looked at, in bytes. No token of ours comes near, and no
-/// [foreign one](crate::import::ForeignFormat::MAX_LEN) exceeds it.
-const MAX_LEN: usize = 1_024;
+/// The longest credential that is looked at, in bytes. No token of ours comes near.
+const MAX_LEN: usize = ForeignFormat::MAX_LEN;
 
 /// A credential, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use super::{
     observe::{Entered, Observation, RequestSpan},
 };
 use crate::{
+    authorization::is_token_character,
     decision::Principal,
     keyring::Keyring,
     rate::RateStatus,
@@ -146,11 +147,10 @@ impl Guard {
     ///
     /// [`GuardError::KeyField`] unless it can be the name of a field for keys.
     pub fn key_field(&self, name: &str) -> Result<Self, GuardError> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let lower = name.to_ascii_lowercase();
         let is_taken =
             matches!(&*lower, "authorization" | "proxy-authorization" | "cookie" | "host");
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) || is_taken {
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token_character) || is_taken {
             return Err(GuardError::KeyField(name.into()));
         }
         Ok(self.with(|inner| inner.key_field = Some(lower.into())))

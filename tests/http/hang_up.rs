@@ -18,6 +18,14 @@ fn key(server: &Running) -> [(&'static str, Vec<u8>); 1] {
     [("authorization", server.service.tokens.fill(ACTIVE))]
 }
 
+/// A server whose store answers no look-up until it is released, and how many tasks it has.
+fn start_holding(server: Server) -> (Running, usize) {
+    let running = server.start(Service::new());
+    let tasks = running.tasks();
+    running.service.world.store.hold("lookup");
+    (running, tasks)
+}
+
 fn send(server: &Running) -> Connection {
     let mut connection = Connection::open(server.address);
     connection.send(&last_request("GET", "/any", &key(server), b""));
@@ -47,10 +55,7 @@ fn check_works(server: Server, running: &Running, reads: usize) {
 #[test]
 fn a_client_that_hangs_up_leaves_nothing_behind() {
     for server in Server::ALL.into_iter().filter(|server| server.notices_hang_ups()) {
-        let running = server.start(Service::new());
-        let store = &running.service.world.store;
-        let tasks = running.tasks();
-        store.hold("lookup");
+        let (running, tasks) = start_holding(server);
         let connection = send(&running);
         wait_for(&running, 1, 1);
         connection.hang_up();
@@ -60,7 +65,7 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
         wait_for(&running, 1, 2);
         connection.hang_up();
         running.await_rest(tasks);
-        store.release("lookup");
+        running.service.world.store.release("lookup");
         assert_eq!((running.service.runs(), running.service.reads()), (0, 2), "{server:?}");
         check_works(server, &running, 1);
         check_works(server, &running, 0);
@@ -72,14 +77,11 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
 #[test]
 fn a_stream_that_is_reset_leaves_nothing_behind() {
     for server in Server::ALL.into_iter().filter(|server| server.notices_hang_ups()) {
-        let running = server.start(Service::new());
-        let store = &running.service.world.store;
-        let tasks = running.tasks();
-        store.hold("lookup");
+        let (running, tasks) = start_holding(server);
         let mut client = Http2::open(running.address);
         client.give_up("/any", &key(&running), || wait_for(&running, 1, 1));
         wait_for(&running, 0, 1);
-        store.release("lookup");
+        running.service.world.store.release("lookup");
         assert_eq!((running.service.runs(), running.service.reads()), (0, 1), "{server:?}");
         // The connection goes on.
         let reply = client.exchange("GET", "/any", &key(&running), b"").unwrap();
@@ -93,17 +95,14 @@ fn a_stream_that_is_reset_leaves_nothing_behind() {
 #[test]
 fn whoever_waits_for_the_same_key_is_answered_although_the_first_one_left() {
     for server in Server::ALL.into_iter().filter(|server| server.notices_hang_ups()) {
-        let running = server.start(Service::new());
-        let store = &running.service.world.store;
-        let tasks = running.tasks();
-        store.hold("lookup");
+        let (running, tasks) = start_holding(server);
         let first = send(&running);
         wait_for(&running, 1, 1);
         let second = send(&running);
         wait_for(&running, 2, 1);
         first.hang_up();
         wait_for(&running, 1, 1);
-        store.release("lookup");
+        running.service.world.store.release("lookup");
         let replies = second.replies();
         assert_eq!(replies.len(), 1);
         assert_eq!(replies[0].body, b"/any for acme/reader (reporting)");
@@ -116,12 +115,10 @@ fn whoever_waits_for_the_same_key_is_answered_although_the_first_one_left() {
 #[test]
 fn a_client_that_waits_is_answered() {
     for server in Server::ALL {
-        let running = server.start(Service::new());
-        let store = &running.service.world.store;
-        store.hold("lookup");
+        let (running, _) = start_holding(server);
         let connection = send(&running);
         wait_for(&running, 1, 1);
-        store.release("lookup");
+        running.service.world.store.release("lookup");
         assert_eq!(connection.replies().len(), 1);
         assert_eq!(running.service.runs(), 1);
     }
@@ -131,14 +128,11 @@ fn a_client_that_waits_is_answered() {
 #[test]
 fn a_client_that_hangs_up_does_no_harm() {
     for server in Server::ALL {
-        let running = server.start(Service::new());
-        let store = &running.service.world.store;
-        let tasks = running.tasks();
-        store.hold("lookup");
+        let (running, tasks) = start_holding(server);
         let connection = send(&running);
         wait_for(&running, 1, 1);
         connection.hang_up();
-        store.release("lookup");
+        running.service.world.store.release("lookup");
         running.await_rest(tasks);
         assert_eq!(running.service.reads(), 1);
         let outcome = drive::over_http1(&running, &get("after", "/any").auth(ACTIVE));

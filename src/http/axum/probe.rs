@@ -9,7 +9,7 @@ use axum::{
 };
 use tower_service::Service;
 
-use crate::http::Matrix;
+use crate::http::{Matrix, routes::ANY};
 
 /// The routes of `matrix` that need a key and do not refuse a request without one: none, if `app` is what
 /// the matrix says. For the tests of a host, with the whole stack that it serves.
@@ -46,7 +46,7 @@ pub async fn find_unguarded(matrix: &Matrix, app: &Router) -> Vec<String> {
     let mut unguarded = Vec::new();
     for (row, path) in matrix.guarded() {
         let method = match row.method() {
-            "*" => Method::GET,
+            ANY => Method::GET,
             method => Method::from_bytes(method.as_bytes()).unwrap_or_default(),
         };
         let place = format!("{} {}", row.method(), row.path());

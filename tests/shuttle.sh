@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the cache under every interleaving of its threads. Only what is keyway's own is compiled for that; what
+# it depends on is what the other tests use.
+set -euo pipefail
+if [ $# -gt 0 ]; then
+    # As cargo calls it for the packages of the workspace.
+    exec "$@" --cfg keyway_shuttle
+fi
+cd "$(dirname "$0")/.."
+RUSTC_WORKSPACE_WRAPPER=$PWD/tests/shuttle.sh cargo test -p keyway --lib --all-features shuttle
