@@ -7,4 +7,4 @@ if [ $# -gt 0 ]; then
     exec "$@" --cfg keyway_shuttle
 fi
 cd "$(dirname "$0")/.."
-RUSTC_WORKSPACE_WRAPPER=$PWD/tests/shuttle.sh cargo test -p keyway --lib --all-features shuttle
+RUSTC_WORKSPACE_WRAPPER=$PWD/tests/shuttle.sh cargo test --lib --all-features shuttle
