@@ -41,7 +41,7 @@ async function start({ session: asked, firstPage }) {
 
 function showService({ service, actor }) {
   document.querySelector('#brand').replaceChildren(
-    service.logo ? h('img', { src: at('logo'), alt: '', height: '28' }) : '', h('span', {}, service.name));
+    service.logo ? h('img', { src: at('logo'), alt: '', height: '28' }) : '', h('span', service.name));
   document.querySelector('#actor').replaceChildren(...(actor ? rich('signed_in_as', { actor }) : []));
 }
 

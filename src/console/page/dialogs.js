@@ -3,7 +3,7 @@ import { announce, bdi, button, freshId, h, when } from './dom.js';
 import { checked, explain, field, fromLocal, group, notice, openDialog, radios, showFieldError, toLocal } from './forms.js';
 import { showOnce } from './one-time.js';
 import { scopeTree } from './scopes.js';
-import { date, daysFromNow, has, moment, now, rich, t } from './text.js';
+import { daysFromNow, has, moment, rich, t } from './text.js';
 
 const PRESETS = ['7', '30', '90', '365'];
 const OVERLAPS = ['until_first_use', 'none', '3600', '86400', '604800', '2592000'];
@@ -27,15 +27,15 @@ function keyForm(shown, session, key) {
   const expiry = expiryField(shown, session.tenant.max_lifetime_days, key);
   const labels = labelsField(shown.labels);
 
-  const node = h('div', { class: 'fields' },
+  const node = h('div.fields',
     field('name', name, { hint: key ? null : t('hint.name') }),
-    key && h('div', { class: 'field choice', 'data-field': 'enabled' }, enabled,
-      h('label', { for: enabled.id }, t('field.enabled')), h('span', { class: 'note' }, t('hint.enabled')),
-      h('p', { class: 'error' })),
+    key && h('div.field.choice', { 'data-field': 'enabled' }, enabled,
+      h('label', { for: enabled.id }, t('field.enabled')), h('span.note', t('hint.enabled')),
+      h('p.error')),
     group('scopes', scopes.node, { hint: t('hint.scopes') }),
     group('expires_at', expiry, { role: 'radiogroup', hint: t('hint.expires_at') }),
     h('details', { open: labels.any() || Boolean(shown.not_before) },
-      h('summary', {}, t('create.more')),
+      h('summary', t('create.more')),
       field('not_before', starts, { optional: true, hint: t('hint.not_before') }),
       group('labels', labels.node, { hint: t('hint.labels') })));
 
@@ -61,12 +61,12 @@ function expiryField(shown, maxDays, key) {
     },
   });
   const limit = (days) => (tooLong(days) ? { disabled: true, hint: t('expiry.too_long', { days: maxDays }) } : {});
-  const current = key?.expires_at ? moment(key.expires_at) : t('key.never');
+  const current = key?.expires_at ? moment(key.expires_at) : t('never');
   const choices = radios('expiry', [
     ...(key ? [{ value: 'keep', label: t('expiry.keep', { date: current }) }] : []),
     ...PRESETS.map((days) => ({ value: days, label: t(`expiry.${days}`), ...limit(Number(days)) })),
     { value: 'date', label: t('expiry.date') },
-    { value: 'never', label: t('expiry.never'), ...limit(Infinity) },
+    { value: 'never', label: t('never'), ...limit(Infinity) },
   ], shown.expiry, () => {
     if (checked(choices, 'expiry') === 'date') day.focus();
   });
@@ -75,12 +75,12 @@ function expiryField(shown, maxDays, key) {
 }
 
 function labelsField(entries) {
-  const rows = h('div', { class: 'labels' });
+  const rows = h('div.labels');
   const add = ([name, value] = ['', '']) => {
-    const row = h('div', { class: 'row' },
-      h('input', { type: 'text', name: 'label_name', value: name, 'aria-label': t('label.name') }),
-      h('input', { type: 'text', name: 'label_value', value, 'aria-label': t('label.value') }),
-      button('close', { look: 'icon quiet', text: t('label.remove'), of: name, 'data-action': 'remove-label' }, () => {
+    const row = h('div.row',
+      h('input', { type: 'text', name: 'label_name', value: name, 'aria-label': t('label.name'), placeholder: t('label.name') }),
+      h('input', { type: 'text', name: 'label_value', value, 'aria-label': t('label.value'), placeholder: t('label.value') }),
+      button('close', { look: 'icon.quiet', text: t('label.remove'), of: name, 'data-action': 'remove-label' }, () => {
         row.remove();
         node.querySelector('[data-action=add-label]').focus();
       }));
@@ -88,7 +88,7 @@ function labelsField(entries) {
     return row;
   };
   entries.forEach(add);
-  const node = h('div', {}, rows, button('add-label', {}, () => add().querySelector('input').focus()));
+  const node = h('div', rows, button('add-label', {}, () => add().querySelector('input').focus()));
   const read = () => [...rows.children]
     .map((row) => [...row.querySelectorAll('input')].map((each) => each.value))
     .filter(([name, value]) => name || value);
@@ -132,7 +132,6 @@ export function createDialog({ session, onCreated }) {
   let made = {};
   openDialog({
     id: 'create',
-    title: t('create.title'),
     action: 'save',
     body: form.node,
     submit: async () => {
@@ -157,13 +156,12 @@ function issued(answer, session, { rotated = false, onChanged }) {
   }
   const shell = openDialog({
     id: 'replayed',
-    title: t('replayed.title'),
     cancel: null,
-    body: [h('p', {}, rich('replayed.text', { name: answer.key.name })), h('p', {}, t('replayed.advice'))],
+    body: [h('p', rich('replayed.text', { name: answer.key.name })), h('p', t('replayed.advice'))],
   });
   shell.foot.append(
     button('done', {}, () => shell.close()),
-    button('rotate', { look: 'primary', text: t('action.rotate') }, () => {
+    button('rotate', { look: 'primary' }, () => {
       shell.close();
       rotateDialog({ key: answer.key, session, onChanged });
     }));
@@ -190,20 +188,19 @@ export function editDialog({ key, session, onChanged, onGone }) {
     const next = Object.keys(mine).length ? keyForm({ ...before, ...mine }, session, key) : untouched;
     form.node.replaceWith(next.node);
     form = next;
-    news.replaceChildren(notice('warn', h('p', {}, h('strong', {}, t('conflict.edit'))),
-      changes.length ? h('ul', {}, changes) : h('p', {}, t('conflict.same'))));
+    news.replaceChildren(notice('warn', h('p', h('strong', t('conflict.edit'))),
+      changes.length ? h('ul', changes) : h('p', t('conflict.same'))));
     onChanged(key);
     news.focus();
   };
 
   openDialog({
     id: 'edit',
-    title: t('edit.title'),
     action: 'save',
-    body: [h('p', { class: 'hint' }, h('code', {}, key.hint)), news, form.node],
+    body: [h('p.hint', h('code', key.hint)), news, form.node],
     submit: async () => {
       const names = Object.keys(touched());
-      if (!names.length) return true;
+      if (!names.length) return null;
       try {
         const body = members(form.read(), names, session);
         const saved = await call('PATCH', keyPath(key), { body, version: key.version });
@@ -233,16 +230,16 @@ export async function recover(problem, key, { onFresh, onGone }) {
 
 const MEMBERS = {
   name: (key) => key.name,
-  enabled: (key) => t(key.enabled ? 'key.on' : 'key.off'),
+  enabled: (key) => t(key.enabled ? 'on' : 'off'),
   scopes: (key) => key.scopes.join(', ') || t('key.no_scopes'),
-  expires_at: (key) => (key.expires_at ? moment(key.expires_at) : t('key.never')),
-  not_before: (key) => (key.not_before ? moment(key.not_before) : t('key.at_once')),
-  labels: (key) => Object.entries(key.labels).map((pair) => pair.join('=')).join(', ') || t('key.no_labels'),
+  expires_at: (key) => (key.expires_at ? moment(key.expires_at) : t('never')),
+  not_before: (key) => (key.not_before ? moment(key.not_before) : t('at_once')),
+  labels: (key) => Object.entries(key.labels).map((pair) => pair.join('=')).join(', ') || t('none'),
 };
 
 const differences = (old, fresh) => Object.entries(MEMBERS)
   .filter(([, show]) => show(old) !== show(fresh))
-  .map(([name, show]) => h('li', {}, rich('conflict.change', { field: t(`field.${name}`), old: show(old), new: show(fresh) })));
+  .map(([name, show]) => h('li', rich('conflict.change', { field: t(`field.${name}`), old: show(old), new: show(fresh) })));
 
 export function rotateDialog({ key, session, onChanged, onGone }) {
   const once = onceFor();
@@ -252,11 +249,10 @@ export function rotateDialog({ key, session, onChanged, onGone }) {
   })), OVERLAPS[0]);
   openDialog({
     id: 'rotate',
-    title: t('rotate.title'),
     action: 'rotate',
     body: [
-      h('p', {}, rich('rotate.text', { name: key.name })),
-      notice('warn', h('p', {}, t('rotate.warning'))),
+      h('p', rich('rotate.text', { name: key.name })),
+      notice('warn', h('p', t('rotate.warning'))),
       news,
       group('overlap', choices, { role: 'radiogroup' }),
     ],
@@ -277,7 +273,7 @@ export function rotateDialog({ key, session, onChanged, onGone }) {
           onFresh: (fresh) => {
             key = fresh;
             onChanged(key);
-            news.replaceChildren(notice('warn', h('p', {}, t('conflict.rotate'))));
+            news.replaceChildren(notice('warn', h('p', t('conflict.rotate'))));
             news.focus();
           },
         });
@@ -294,13 +290,12 @@ export function deleteDialog({ key, onGone }) {
   const gone = () => () => onGone(key);
   openDialog({
     id: 'delete',
-    title: t('delete.title'),
     action: 'delete',
     look: 'danger',
     body: [
-      notice('bad', h('p', {}, rich('delete.warning', { name: key.name }))),
-      h('p', {}, t('delete.instead')),
-      field('confirm', confirm, { hint: rich('delete.type', { name: key.name, id: h('code', {}, key.id) }) }),
+      notice('bad', h('p', rich('delete.warning', { name: key.name }))),
+      h('p', t('delete.instead')),
+      field('confirm', confirm, { hint: rich('delete.type', { name: key.name, id: h('code', key.id) }) }),
     ],
     submit: async (dialog) => {
       const typed = typeable(confirm.value);
@@ -322,36 +317,28 @@ export async function historyDialog({ key }) {
   const place = h('div', { 'aria-busy': 'true' }, h('p', { role: 'status' }, t('loading')));
   const shell = openDialog({
     id: 'history',
-    title: t('history.title'),
     cancel: null,
-    body: [h('p', {}, rich('history.of', { name: key.name })), facts(key), h('h3', {}, t('history.events')), place],
+    body: [h('p', rich('history.of', { name: key.name })), place],
   });
   shell.foot.append(button('done', {}, () => shell.close()));
   const load = async () => {
     try {
       const { items, complete } = await get(keyPath(key, '/events'));
       place.replaceChildren(
-        complete ? '' : h('p', { class: 'hint' }, t('history.incomplete')),
-        items.length ? h('ol', { class: 'events' }, items.map(event)) : h('p', {}, t('history.empty')));
+        complete ? '' : h('p.hint', t('history.incomplete')),
+        items.length ? h('ol.events', items.map(event)) : h('p', t('history.empty')));
     } catch (problem) {
-      place.replaceChildren(h('p', { class: 'error', role: 'alert' }, explain(problem)), button('retry', {}, load));
+      place.replaceChildren(h('p.error', { role: 'alert' }, explain(problem)), button('retry', {}, load));
     }
     place.removeAttribute('aria-busy');
   };
   await load();
 }
 
-const facts = (key) => h('dl', { class: 'pairs' }, [
-  ['id', h('code', {}, key.id)],
-  ['created', [date(key.created_at), ' ', key.created_by && h('span', {}, rich('key.by', { actor: key.created_by }))]],
-  key.rotated_at && ['rotated', moment(key.rotated_at)],
-  key.overlap_until && Date.parse(key.overlap_until) > now() && ['overlap_until', moment(key.overlap_until)],
-].filter(Boolean).map(([name, value]) => h('div', {}, h('dt', {}, t(`fact.${name}`)), h('dd', {}, value))));
-
 function event({ at, actor, kind, detail }) {
   const what = has(`event.${kind}`) ? t(`event.${kind}`) : kind.replaceAll('_', ' ');
-  return h('li', {},
-    h('strong', {}, what),
-    h('span', { class: 'note' }, when(at), ` · ${moment(at)}`, actor && [' · ', bdi(actor)]),
-    detail && h('p', {}, bdi(detail)));
+  return h('li',
+    h('strong', what),
+    h('span.note', when(at), ` · ${moment(at)}`, actor && [' · ', bdi(actor)]),
+    detail && h('p', bdi(detail)));
 }

@@ -1,15 +1,21 @@
 import { moment, relative, date, t } from './text.js';
 
-/** An element. Functions become listeners, `true` an empty attribute, and nothing is ever parsed as HTML. */
-export function h(tag, attributes = {}, ...children) {
+/**
+ * An element: `h('p.note', { id }, 'text')`. Functions become listeners, `true` an empty attribute, and
+ * nothing is ever parsed as HTML.
+ */
+export function h(shape, ...content) {
+  const [tag, ...classes] = shape.split('.');
   const element = document.createElement(tag);
+  element.classList.add(...classes);
+  const attributes = content[0]?.constructor === Object ? content.shift() : {};
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === null || value === false) continue;
     if (typeof value === 'function') element.addEventListener(name, value);
     else if (name === 'value') element.value = value;
     else element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...content.flat(3).filter((child) => child || child === 0));
   return element;
 }
 
@@ -25,7 +31,7 @@ const SHAPES = {
   search: 'M11 4a7 7 0 1 0 0 14a7 7 0 0 0 0-14zM16 16l4 4',
   suspend: 'M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18zM6 6l12 12',
   resume: 'M8 5l11 7l-11 7z',
-  tier: 'M7 20V6M3.500 9.500L7 6l3.500 3.500M17 4v14M13.500 14.500L17 18l3.500-3.500',
+  tier: 'M7 20V6M4 9l3-3 3 3M17 4v14M14 15l3 3 3-3',
   open: 'M5 12h14M13 6l6 6-6 6',
   back: 'M19 12H5M11 6l-6 6 6 6',
   leak: 'M12 4l9 16H3zM12 10v4M12 17v.5',
@@ -45,24 +51,23 @@ export function icon(name) {
 /** A button with the text `action.<name>`; `of` names what it acts on for who cannot see where it stands. */
 export function button(action, { of, look = '', text, ...attributes } = {}, onclick) {
   const label = text ?? t(`action.${action}`);
-  return h('button', {
+  return h(`button.button${look && `.${look}`}`, {
     type: 'button',
-    class: `button ${look}`,
     'data-action': action,
     'aria-label': of === undefined ? undefined : t('action.of', { action: label, name: of }),
     title: look.includes('icon') ? label : undefined,
     click: onclick,
     ...attributes,
-  }, SHAPES[action] ? icon(action) : null, h('span', {}, label));
+  }, SHAPES[action] && icon(action), h('span', label));
 }
 
-export const bdi = (text) => h('bdi', {}, text);
+export const bdi = (text) => h('bdi', text);
+export const chip = (tone, ...text) => h(`span.chip.${tone}`, text);
 
-/** A point in time: how far away it is, and when that is; or the day alone. */
-export function when(text, { day = false } = {}) {
-  const shown = day ? date(text) : relative(text);
-  return h('time', { datetime: text, title: moment(text) }, shown);
-}
+/** A point in time, by its day or by how far away it is. The whole of it is in the tooltip. */
+const time = (text, shown) => h('time', { datetime: text, title: moment(text) }, shown);
+export const day = (text) => time(text, date(text));
+export const when = (text) => time(text, relative(text));
 
 let counter = 0;
 export const freshId = (prefix) => `${prefix}-${(counter += 1)}`;
@@ -71,18 +76,18 @@ export const freshId = (prefix) => `${prefix}-${(counter += 1)}`;
 export function announce(content, { stay = false } = {}) {
   const open = [...document.querySelectorAll('dialog[open]')].at(-1);
   const region = open?.querySelector('.live') ?? document.querySelector('#status');
-  const toast = h('p', { class: 'toast' }, content);
+  const toast = h('p.toast', content);
   region.replaceChildren(toast);
   if (open) return;
   const dismiss = () => toast.remove();
-  if (stay) toast.append(button('close', { look: 'icon quiet', text: t('action.dismiss') }, dismiss));
+  if (stay) toast.append(button('close', { look: 'icon.quiet', text: t('action.dismiss') }, dismiss));
   else setTimeout(dismiss, 8_000);
 }
 
 /** Something that must not be missed, at the top of the page, with a way on. */
 export function banner(content, action) {
   const place = document.querySelector('#banner');
-  place.replaceChildren(...(content ? [h('div', { class: 'notice bad' }, h('p', {}, content), action)] : []));
+  place.replaceChildren(...(content ? [h('div.notice.bad', h('p', content), action)] : []));
 }
 
 /** Where the focus is, in words that still hold when the element was rendered again. */

@@ -9,18 +9,18 @@ export function explain(problem) {
 
 /**
  * A modal dialog around a form. `submit` may throw a Problem, which is shown at its field; the dialog closes
- * when it returns anything but `false`. `mayClose` is asked before Esc, the cross or Cancel close it.
+ * when it returns anything but `false`, and calls a function that it returned. `mayClose` is asked before Esc, the cross or Cancel close it.
  */
-export function openDialog({ id, title, body, action, look = 'primary', cancel = 'cancel', submit, mayClose, onClose }) {
+export function openDialog({ id, title = t(`${id}.title`), body, action, look = 'primary', cancel = 'cancel', submit, mayClose, onClose }) {
   const restore = rememberFocus();
   const heading = h('h2', { id: freshId('heading'), tabindex: '-1' }, title);
-  const problem = h('div', { class: 'problem', role: 'alert' });
-  const content = h('div', { class: 'content' }, body);
+  const problem = h('div.problem', { role: 'alert' });
+  const content = h('div.content', body);
   const act = action && button(action, { look, type: 'submit' });
-  const foot = h('footer', {}, cancel && button(cancel, {}, () => ask()), act);
+  const foot = h('footer', cancel && button(cancel, {}, () => ask()), act);
   const form = h('form', { novalidate: true, autocomplete: 'off', submit: onSubmit },
-    h('header', {}, heading, button('close', { look: 'icon quiet' }, () => ask())),
-    content, problem, h('div', { class: 'live', role: 'status' }), foot);
+    h('header', heading, button('close', { look: 'icon.quiet' }, () => ask())),
+    content, problem, h('div.live', { role: 'status' }), foot);
   const dialog = h('dialog', { id, 'aria-labelledby': heading.id }, form);
   let busy = false;
 
@@ -39,23 +39,22 @@ export function openDialog({ id, title, body, action, look = 'primary', cancel =
       setBusy(false);
       if (result !== false) {
         dialog.close();
-        result?.();
+        if (result) result();
       }
     } catch (error) {
       setBusy(false);
       if (!error.kind) throw error;
       if (!dialog.isConnected) return announce(explain(error), { stay: true });
       if (showFieldError(form, error)) return;
-      problem.append(h('p', {}, explain(error)));
+      problem.append(h('p', explain(error)));
       if (error.kind === 'signed-out') problem.append(button('reload', {}, () => location.reload()));
     }
   }
 
   function setBusy(on) {
     busy = on;
-    form.toggleAttribute('aria-busy', on);
-    if (on) form.setAttribute('aria-busy', 'true');
-    if (act) act.setAttribute('aria-disabled', String(on));
+    form.setAttribute('aria-busy', String(on));
+    act?.setAttribute('aria-disabled', String(on));
   }
 
   // Both are needed: the browser lets a second Esc through `cancel`, and a phone's back gesture is no key.
@@ -85,9 +84,9 @@ export function field(name, control, { hint, optional = false } = {}) {
   const id = freshId(name);
   control.id = id;
   control.setAttribute('aria-describedby', `${id}-hint ${id}-error`);
-  return h('div', { class: 'field', 'data-field': name },
-    h('label', { for: id }, t(`field.${name}`), optional && h('span', { class: 'note' }, ` ${t('field.optional')}`)),
-    h('p', { class: 'hint', id: `${id}-hint` }, hint),
+  return h('div.field', { 'data-field': name },
+    h('label', { for: id }, t(`field.${name}`), optional && h('span.note', ` ${t('field.optional')}`)),
+    h('p.hint', { id: `${id}-hint` }, hint),
     control,
     errorPlace(id));
 }
@@ -95,32 +94,32 @@ export function field(name, control, { hint, optional = false } = {}) {
 /** Several controls under one heading. */
 export function group(name, content, { hint, role } = {}) {
   const id = freshId(name);
-  return h('fieldset', { class: 'field', 'data-field': name, role, 'aria-describedby': `${id}-hint ${id}-error` },
-    h('legend', {}, t(`field.${name}`)),
-    h('p', { class: 'hint', id: `${id}-hint` }, hint),
+  return h('fieldset.field', { 'data-field': name, role, 'aria-describedby': `${id}-hint ${id}-error` },
+    h('legend', t(`field.${name}`)),
+    h('p.hint', { id: `${id}-hint` }, hint),
     content,
     errorPlace(id));
 }
 
 /** One of several. `options` are `{ value, label, hint, disabled }`. */
 export function radios(name, options, selected, onchange) {
-  return h('div', { class: 'choices' }, options.map(({ value, label, hint, disabled }) => {
+  return h('div.choices', options.map(({ value, label, hint, disabled }) => {
     const id = freshId(name);
-    return h('div', { class: 'choice' },
+    return h('div.choice',
       h('input', {
         type: 'radio', name, value, id, disabled, checked: value === selected,
         'aria-describedby': hint && `${id}-hint`, change: onchange,
       }),
       h('label', { for: id }, label),
-      hint && h('span', { class: 'note', id: `${id}-hint` }, hint));
+      hint && h('span.note', { id: `${id}-hint` }, hint));
   }));
 }
 
 export const checked = (root, name) => root.querySelector(`[name="${name}"]:checked`)?.value ?? '';
 
-export const notice = (tone, ...content) => h('div', { class: `notice ${tone}` }, icon('leak'), h('div', {}, ...content));
+export const notice = (tone, ...content) => h(`div.notice.${tone}`, icon('leak'), h('div', ...content));
 
-const errorPlace = (id) => h('p', { class: 'error', id: `${id}-error` });
+const errorPlace = (id) => h('p.error', { id: `${id}-error` });
 
 export function clearErrors(root) {
   for (const place of root.querySelectorAll('.error')) place.replaceChildren();

@@ -1,378 +1,229 @@
 import { call, get, keyPath } from './api.js';
-import { announce, banner, bdi, button, freshId, h, icon, rememberFocus, when } from './dom.js';
+import { announce, bdi, button, chip, day, freshId, h, icon, when } from './dom.js';
 import { createDialog, deleteDialog, editDialog, historyDialog, recover, rotateDialog } from './dialogs.js';
-import { explain, notice } from './forms.js';
-import { date, daysFromNow, has, number, now, plural, rich, t } from './text.js';
+import { notice } from './forms.js';
+import { fact, pagedList } from './list.js';
+import { date, daysFromNow, has, number, now, rich, t, tn } from './text.js';
 
-const PAGE = 50;
 const TYPING = 120;
 const SOON_DAYS = 14;
 const CHIPS = 6;
 const STATES = ['active', 'disabled', 'suspended', 'expired', 'not_yet_valid'];
-const COLUMNS = ['name', 'scopes', 'created', 'last_used', 'expires', 'status'];
+const TONES = { active: 'good', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad' };
 
-/** The keys of one tenant, each a card; wide screens lay the same elements out as a table. */
-export function keyList({ session, actions }) {
-  const shown = new Map();
-  const list = h('ul', { class: 'keys' });
-  const head = h('div', { class: 'head', 'aria-hidden': 'true' }, COLUMNS.map((name) => h('span', {}, t(`column.${name}`))));
-  const node = h('div', { class: 'table' }, head, list);
+export const KEY_COLUMNS = ['name', 'scopes', 'created', 'last_used', 'expires', 'status'];
 
-  const card = (key) => keyCard(key, session, actions(key));
-  const element = (id) => list.querySelector(`[data-key="${CSS.escape(id)}"]`);
+export const quotaOf = ({ held, allowed }) => t('quota', { held: number(held), allowed: number(allowed) });
 
-  return {
-    node,
-    size: () => shown.size,
-    clear() {
-      shown.clear();
-      list.replaceChildren();
-    },
-    /** Adds those that are not there yet and returns the first of them. */
-    add(keys, { first = false } = {}) {
-      const fresh = keys.filter((key) => !shown.has(key.id));
-      for (const key of fresh) shown.set(key.id, key);
-      const cards = fresh.map(card);
-      if (first) list.prepend(...cards);
-      else list.append(...cards);
-      return cards[0];
-    },
-    update(key) {
-      const old = element(key.id);
-      if (!old) return false;
-      const restore = old.contains(document.activeElement) ? rememberFocus() : null;
-      shown.set(key.id, key);
-      old.replaceWith(card(key));
-      restore?.();
-      return true;
-    },
-    remove(id) {
-      shown.delete(id);
-      element(id)?.remove();
-    },
-  };
-}
+/** Why something is suspended, and until when. */
+export const reasonOf = ({ reason, until }) =>
+  h('p', rich(until ? 'suspended_until' : 'suspended', { reason, date: until && date(until) }));
 
-function keyCard(key, session, controls) {
-  const noteId = freshId('note');
-  const notes = notesOf(key);
-  return h('li', { class: 'key', 'data-key': key.id, 'data-state': key.state },
-    h('div', { class: 'who' },
+/** A key. Only who may switch it has a `toggle`. */
+export function keyCard(key, buttons, toggle) {
+  const id = freshId('note');
+  const state = has(`state.${key.state}`) ? t(`state.${key.state}`) : key.state;
+  const ahead = (text) => text && Date.parse(text) > now();
+  return h('li.key', { 'data-key': key.id, 'data-state': key.state },
+    h('div.who',
       h('h3', { tabindex: '-1' }, bdi(key.name)),
-      h('p', { class: 'hint' }, h('code', {}, key.hint), key.imported && [' ', chip('plain', t('key.imported'))]),
-      h('ul', { class: 'chips' }, Object.entries(key.labels).map(([name, value]) => h('li', {}, bdi(`${name}=${value}`))))),
-    h('dl', { class: 'facts' },
-      fact('scopes', scopesOf(key)),
-      fact('created', h('span', {}, when(key.created_at, { day: true })),
-        key.created_by && h('span', { class: 'note' }, rich('key.by', { actor: key.created_by }))),
-      fact('last_used', key.last_used
-        ? [h('span', {}, when(key.last_used)), h('span', { class: 'note' }, date(key.last_used))]
-        : h('span', { class: 'note' }, t('key.unused'))),
-      fact('expires', ...expiryOf(key)),
-      fact('status', h('span', { class: 'state' }, controls.toggle?.(noteId), stateChip(key)))),
-    h('div', { class: 'actions' }, controls.buttons),
-    h('div', { class: 'notes', id: noteId }, notes));
+      h('p.hint', h('code', key.hint), key.imported && [' ', chip('plain', t('key.imported'))]),
+      h('ul.chips', Object.entries(key.labels).map(([name, value]) => h('li', bdi(`${name}=${value}`))))),
+    h('dl.facts',
+      fact('scopes', scopesOf(key.scopes)),
+      fact('created', day(key.created_at), key.created_by && h('span.note', rich('key.by', { actor: key.created_by }))),
+      fact('last_used', key.last_used ? [when(key.last_used), h('span.note', date(key.last_used))] : h('span.note', t('never'))),
+      fact('expires', expiryOf(key.expires_at)),
+      fact('status', h('span.state', toggle?.(id), chip(TONES[key.state] ?? 'plain', state)))),
+    h('div.actions', buttons),
+    h('div.notes', { id },
+      key.suspension && [reasonOf(key.suspension), toggle && h('p', t('key.cannot_lift'))],
+      ahead(key.not_before) && h('p', rich('key.starts', { when: when(key.not_before), date: date(key.not_before) })),
+      ahead(key.overlap_until) && h('p', rich('key.overlap', { when: when(key.overlap_until) }))));
 }
 
-const fact = (name, ...content) => h('div', { class: `fact ${name}` }, h('dt', {}, t(`column.${name}`)), h('dd', {}, content));
-
-export const chip = (tone, text) => h('span', { class: `chip ${tone}` }, text);
-
-const TONES = { active: 'good', disabled: 'plain', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: 'plain' };
-const stateChip = (key) => chip(TONES[key.state] ?? 'plain', has(`state.${key.state}`) ? t(`state.${key.state}`) : key.state);
-
-function scopesOf(key) {
-  if (!key.scopes.length) return h('span', { class: 'note' }, t('key.no_scopes'));
-  const rest = key.scopes.length - CHIPS;
-  return h('ul', { class: 'chips' },
-    key.scopes.slice(0, CHIPS).map((scope) => h('li', {}, scope)),
-    rest > 0 && h('li', {}, t('key.more_scopes', { count: number(rest) })));
+function scopesOf(scopes) {
+  if (!scopes.length) return h('span.note', t('key.no_scopes'));
+  const rest = scopes.length - CHIPS;
+  return h('ul.chips', scopes.slice(0, CHIPS).map((scope) => h('li', scope)),
+    rest > 0 && h('li', t('key.more_scopes', { count: number(rest) })));
 }
 
-function expiryOf(key) {
-  if (!key.expires_at) return [h('span', { class: 'note' }, t('key.never'))];
-  const time = Date.parse(key.expires_at);
+function expiryOf(text) {
+  if (!text) return h('span.note', t('never'));
+  const time = Date.parse(text);
   const soon = time > now() && time < daysFromNow(SOON_DAYS);
-  return [
-    h('span', {}, when(key.expires_at, { day: true })),
-    soon ? chip('warn', [t('key.expires_soon'), ' ', when(key.expires_at)])
-      : h('span', { class: 'note' }, when(key.expires_at)),
-  ];
-}
-
-function notesOf(key) {
-  const { suspension: held, not_before: start, overlap_until: overlap } = key;
-  return [
-    held && h('p', {}, rich(held.until ? 'key.suspended_until' : 'key.suspended', {
-      reason: held.reason, date: held.until && date(held.until) })),
-    start && Date.parse(start) > now() && h('p', {}, rich('key.starts', { when: when(start), date: date(start) })),
-    overlap && Date.parse(overlap) > now() && h('p', {}, rich('key.overlap', { when: when(overlap) })),
-  ];
+  return [day(text), soon ? chip('warn', t('key.expires_soon'), ' ', when(text)) : h('span.note', when(text))];
 }
 
 /** The page of a tenant's administrator. */
 export function tenantView({ place, session, firstPage, onProblem }) {
-  const tenant = session.tenant;
-  let next = null;
-  let state = '';
-  let pending = 0;
-  let timer;
+  const { tenant, service } = session;
+  // What is shown instead of the pages, if anything: `{ full }`, whether it was found by a whole key.
   let searching = null;
   let pasted = false;
+  let timer;
 
-  const quota = h('div', { class: 'quota' });
-  const alerts = h('div', {});
-  const count = h('p', { class: 'count', role: 'status' });
-  const results = h('div', { id: 'results' });
-  const more = button('more', { look: 'wide', hidden: true }, showMore);
+  const quota = h('div.quota', { id: 'quota' });
+  const alerts = h('div');
   const text = h('input', {
-    type: 'search', name: 'search', id: 'search', autocomplete: 'off', spellcheck: 'false',
+    type: 'search', id: 'search', name: 'search', autocomplete: 'off', spellcheck: 'false',
     'aria-describedby': 'search-hint', input: typed,
   });
-  const clear = button('clear', { look: 'icon quiet', hidden: true, text: t('search.clear') }, () => {
+  const clear = button('clear', { look: 'icon.quiet', hidden: true }, () => {
     text.value = '';
     stopSearch();
     text.focus();
   });
   const states = tenant.state === 'suspended' ? [...STATES, 'tenant_suspended'] : STATES;
-  const filter = h('select', { name: 'state', id: 'filter', change: () => {
-    state = filter.value;
-    if (searching) showFound(searching);
-    else reload();
-  } }, h('option', { value: '' }, t('filter.all')), states.map((each) => h('option', { value: each }, t(`state.${each}`))));
+  const filter = h('select', { id: 'filter', name: 'state', change: () => (searching && text.value ? search() : stopSearch()) },
+    h('option', { value: '' }, t('filter.all')), states.map((state) => h('option', { value: state }, t(`state.${state}`))));
 
-  const keys = keyList({ session, actions });
-  const dialog = { session, onChanged: (key) => keys.update(key), onGone };
-  const open = (show) => (key) => show({ ...dialog, key });
-  const [edit, rotate, remove, history] = [editDialog, rotateDialog, deleteDialog, historyDialog].map(open);
+  const list = pagedList({
+    kind: 'key', columns: KEY_COLUMNS, card, describe, onProblem,
+    path: () => ['keys', filter.value && { state: filter.value }],
+    onPage: ({ held = tenant.held, allowed = tenant.allowed }) => showQuota({ held, allowed }),
+  });
 
   place.replaceChildren(
-    h('div', { class: 'lead' },
-      h('p', {}, t('lead')),
-      button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
+    h('div.lead', h('p', t('lead')), button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
     alerts,
     h('section', { 'aria-labelledby': 'keys-heading' },
-      h('h2', { id: 'keys-heading', class: 'hidden' }, t('keys.heading')),
-      h('div', { class: 'tools' },
-        quota,
-        h('search', { class: 'find', role: 'search' },
-          h('div', { class: 'tool grow' }, h('label', { for: 'search' }, t('search.label')),
-            h('div', { class: 'input' }, icon('search'), text, clear),
-            h('p', { id: 'search-hint', class: 'hidden' }, t('search.hint'))),
-          h('div', { class: 'tool' }, h('label', { for: 'filter' }, t('filter.label')), filter))),
-      count, results, more));
-  quota.id = 'quota';
-  showQuota();
-  load(firstPage);
+      h('h2.hidden', { id: 'keys-heading' }, t('keys.heading')),
+      h('div.tools', quota,
+        h('div.find', { role: 'search' },
+          h('div.tool.grow', h('label', { for: 'search' }, t('search.label')),
+            h('div.input', icon('search'), text, clear), h('p.hidden', { id: 'search-hint' }, t('search.hint'))),
+          h('div.tool', h('label', { for: 'filter' }, t('column.status')), filter))),
+      list.nodes));
+  showQuota(tenant);
+  list.load(() => {
+    const answer = firstPage ?? get('keys?limit=50');
+    firstPage = undefined;
+    return answer;
+  });
 
-  function actions(key) {
+  function card(key) {
     const of = key.name;
-    return {
-      toggle: (noteId) => h('button', {
-        type: 'button', class: 'switch', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
-        'aria-label': t('key.switch', { name: of }), 'aria-describedby': noteId,
-        'aria-disabled': key.suspension && 'true', title: t(key.enabled ? 'key.on' : 'key.off'),
-        click: (event) => toggle(key, event.currentTarget),
-      }),
-      buttons: [
-        button('edit', { of, look: 'icon' }, () => edit(key)),
-        button('rotate', { of, look: 'icon' }, () => rotate(key)),
-        button('history', { of, look: 'icon' }, () => history(key)),
-        button('delete', { of, look: 'icon' }, () => remove(key)),
-      ],
-    };
+    const open = (dialog) => () => dialog({ key, session, onChanged: list.update, onGone });
+    const toggle = (noteId) => h('button.switch', {
+      type: 'button', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
+      'aria-label': t('key.switch', { name: of }), 'aria-describedby': noteId,
+      'aria-disabled': key.suspension && 'true', title: t(key.enabled ? 'on' : 'off'),
+      click: (event) => switchKey(key, event.currentTarget),
+    });
+    return keyCard(key, Object.entries({ edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog })
+      .map(([action, dialog]) => button(action, { of, look: 'icon' }, open(dialog))), toggle);
   }
 
-  function showQuota() {
-    const { held, allowed, tier } = tenant;
-    const over = held - allowed;
-    const bar = h('span', { class: `bar ${over >= 0 ? 'full' : ''}`, 'aria-hidden': 'true' }, h('i', {}));
-    bar.firstChild.style.width = `${Math.min(100, (100 * held) / Math.max(1, allowed))}%`;
+  function showQuota(changes) {
+    Object.assign(tenant, changes);
+    const over = tenant.held - tenant.allowed;
+    const bar = h('i');
+    bar.style.width = `${Math.min(100, (100 * tenant.held) / Math.max(1, tenant.allowed))}%`;
     quota.replaceChildren(
-      h('p', {}, h('strong', {}, t('quota', { held: number(held), allowed: number(allowed) })),
-        h('span', { class: 'note' }, ' ', rich('quota.tier', { tier }))), bar);
-
-    const { suspension } = tenant;
-    const notices = [
-      tenant.state === 'suspended' && notice('bad', h('p', {}, h('strong', {}, t('tenant.suspended'))),
-        suspension && h('p', {}, rich(suspension.until ? 'tenant.why_until' : 'tenant.why', {
-          reason: suspension.reason, date: suspension.until && date(suspension.until) })), support('tenant.ask')),
-      over >= 0 && notice('warn', h('p', {}, h('strong', {}, over > 0
-        ? t(plural('quota.over', over), { count: number(over) }) : t('quota.full'))),
-      h('p', {}, t(over > 0 ? 'quota.over_advice' : 'quota.full_advice')), support('quota.ask')),
-    ].filter(Boolean);
-    notices.at(-1)?.setAttribute('tabindex', '-1');
-    alerts.replaceChildren(...notices);
+      h('p', h('strong', quotaOf(tenant)), ' ', h('span.note', rich('quota.tier', { tier: tenant.tier }))),
+      h(`span.bar${over < 0 ? '' : '.full'}`, { 'aria-hidden': 'true' }, bar));
+    alerts.replaceChildren(...[
+      tenant.state === 'suspended' && notice('bad', h('p', h('strong', t('tenant.suspended'))),
+        tenant.suspension && reasonOf(tenant.suspension), support('tenant.ask')),
+      over >= 0 && notice('warn', h('p', h('strong', over ? tn('quota.over', over) : t('quota.full'))),
+        h('p', t(over ? 'quota.over_advice' : 'quota.full_advice')), support('quota.ask')),
+    ].filter(Boolean));
   }
 
   function support(key) {
-    const address = session.service.support;
-    if (!address) return null;
-    const href = /^https?:/.test(address) ? address : address.includes('@') ? `mailto:${address}` : null;
-    return h('p', {}, rich(key, { support: href ? h('a', { href }, address) : address }));
+    const address = service.support;
+    const href = /^https?:/.test(address) ? address : address?.includes('@') && `mailto:${address}`;
+    return address && h('p', rich(key, { support: href ? h('a', { href }, address) : address }));
   }
 
-  async function load(answer) {
-    const turn = (pending += 1);
-    results.setAttribute('aria-busy', 'true');
-    try {
-      const page = await (answer ?? get(listPath()));
-      if (turn !== pending) return;
-      keys.clear();
-      keys.add(page.items);
-      takePage(page);
-      banner(null);
-    } catch (problem) {
-      if (turn === pending) onProblem(problem, () => reload());
+  function describe({ size, next }) {
+    const whole = searching?.full ? ` ${t('search.full')}` : '';
+    if (size) {
+      if (searching) return { said: tn('search.found', size) + whole };
+      return { said: next ? t('list.some', { count: number(size) }) : tn('list.all', size) };
     }
-    results.removeAttribute('aria-busy');
-  }
-
-  const reload = () => load();
-
-  function listPath(after) {
-    const query = new URLSearchParams({ limit: PAGE });
-    if (after) query.set('after', after);
-    if (state) query.set('state', state);
-    return `keys?${query}`;
-  }
-
-  function takePage(page) {
-    next = page.next;
-    Object.assign(tenant, { held: page.held, allowed: page.allowed });
-    showQuota();
-    showList();
-  }
-
-  function showList() {
-    more.hidden = Boolean(searching) || !next;
-    if (keys.size()) {
-      results.replaceChildren(keys.node);
-      const shown = keys.size();
-      if (searching) count.textContent = t(plural('search.found', shown), { count: number(shown) });
-      else count.textContent = next ? t('list.some', { count: number(shown) }) : t(plural('list.all', shown), { count: number(shown) });
-      if (searching?.full) count.append(' ', t('search.full'));
-      return;
-    }
-    const kind = searching ? 'nothing' : state ? 'none' : 'empty';
-    count.textContent = kind === 'empty' ? '' : t(`${kind}.title`);
-    if (searching?.full) count.append(' ', t('search.full'));
-    results.replaceChildren(h('div', { class: 'empty' },
-      h('p', { class: 'big' }, t(`${kind}.title`)), h('p', {}, t(`${kind}.text`)),
-      kind === 'empty' && button('create', { look: 'primary', 'data-action': 'create-first' }, create)));
-  }
-
-  async function showMore() {
-    const turn = pending;
-    more.setAttribute('aria-disabled', 'true');
-    try {
-      const page = await get(listPath(next));
-      if (turn !== pending) return;
-      const first = keys.add(page.items);
-      takePage(page);
-      (first?.querySelector('h3') ?? more).focus();
-      banner(null);
-    } catch (problem) {
-      onProblem(problem, showMore);
-    } finally {
-      more.removeAttribute('aria-disabled');
-    }
+    const kind = searching ? 'nothing' : filter.value ? 'none' : 'empty';
+    return {
+      said: kind === 'empty' ? '' : t(`${kind}.title`) + whole,
+      empty: [h('p.big', t(`${kind}.title`)), h('p', t(`${kind}.text`)),
+        kind === 'empty' && button('create', { look: 'primary', 'data-action': 'create-first' }, create)],
+    };
   }
 
   function typed(event) {
     pasted = /^insertFrom(Paste|Drop)/.test(event.inputType ?? '');
-    clear.hidden = !text.value;
     clearTimeout(timer);
-    if (text.value.trim()) timer = setTimeout(search, TYPING);
-    else stopSearch();
-  }
-
-  async function search() {
-    const turn = (pending += 1);
-    const wanted = text.value.trim();
-    results.setAttribute('aria-busy', 'true');
-    try {
-      const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
-      if (turn !== pending) return;
-      const full = isToken(wanted, items, pasted);
-      // A whole key has no business on the page.
-      if (full) text.value = '';
-      showFound({ items, full });
-      banner(null);
-    } catch (problem) {
-      if (turn !== pending) return;
-      if (problem.field) count.textContent = explain(problem);
-      else onProblem(problem, search);
-    }
-    results.removeAttribute('aria-busy');
-  }
-
-  function showFound(found) {
-    searching = found;
+    if (!text.value.trim()) return stopSearch();
     clear.hidden = false;
-    keys.clear();
-    keys.add(found.items.filter((key) => !state || key.state === state));
-    showList();
+    timer = setTimeout(search, TYPING);
+  }
+
+  function search() {
+    const wanted = text.value.trim();
+    return list.load(async () => {
+      const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
+      // A later request has its own text, and this answer will be dropped.
+      if (text.value.trim() === wanted) {
+        const full = isToken(wanted, items, pasted);
+        // A whole key has no business on the page.
+        if (full) text.value = '';
+        searching = { full };
+      }
+      return { items: items.filter((key) => !filter.value || key.state === filter.value) };
+    });
   }
 
   function stopSearch() {
     clearTimeout(timer);
     clear.hidden = true;
     searching = null;
-    reload();
+    list.load();
   }
 
   async function create() {
     if (tenant.held >= tenant.allowed) {
       // Somebody may have made room since.
       try {
-        Object.assign(tenant, (await get('session')).tenant);
+        showQuota((await get('session')).tenant);
       } catch (problem) {
         return onProblem(problem, create);
       }
-      showQuota();
-      if (tenant.held >= tenant.allowed) return alerts.lastElementChild.focus();
+      if (tenant.held >= tenant.allowed) {
+        alerts.lastElementChild.setAttribute('tabindex', '-1');
+        return alerts.lastElementChild.focus();
+      }
     }
     createDialog({ session, onCreated });
   }
 
   function onCreated(key, known) {
-    if (keys.update(key)) return;
-    if (!known) tenant.held += 1;
-    keys.add([key], { first: true });
-    showQuota();
-    showList();
+    if (list.update(key)) return;
+    if (!known) showQuota({ held: tenant.held + 1 });
+    list.prepend(key);
   }
 
   function onGone(key) {
-    keys.remove(key.id);
-    if (searching) searching.items = searching.items.filter((each) => each.id !== key.id);
-    tenant.held = Math.max(0, tenant.held - 1);
-    showQuota();
-    showList();
+    showQuota({ held: Math.max(0, tenant.held - 1) });
+    list.remove(key.id);
     document.querySelector('#title').focus();
     announce(rich('delete.done', { name: key.name }));
   }
 
-  async function toggle(key, control) {
-    if (control.getAttribute('aria-disabled') === 'true') return announce(t('key.cannot_lift'), { stay: true });
-    if (control.getAttribute('aria-busy') === 'true') return;
+  async function switchKey(key, control) {
+    if (key.suspension) return announce(t('key.cannot_lift'), { stay: true });
+    if (control.hasAttribute('aria-busy')) return;
     control.setAttribute('aria-busy', 'true');
     try {
       const saved = await call('PATCH', keyPath(key), { version: key.version, body: { enabled: !key.enabled } });
-      keys.update(saved);
+      list.update(saved);
       announce(rich(saved.enabled ? 'toggle.on' : 'toggle.off', { name: saved.name }));
-      return;
     } catch (problem) {
-      try {
-        const done = await recover(problem, key, { onGone, onFresh: (fresh) => {
-          keys.update(fresh);
-          announce(rich('conflict.toggle', { name: fresh.name }), { stay: true });
-        } });
-        if (done) done();
-      } catch (other) {
-        onProblem(other, () => toggle(key, control));
-      }
+      await recover(problem, key, { onGone, onFresh: (fresh) => {
+        list.update(fresh);
+        announce(rich('conflict.toggle', { name: fresh.name }), { stay: true });
+      } }).then((done) => done && done(), (other) => onProblem(other, () => switchKey(key, control)));
     } finally {
       control.removeAttribute('aria-busy');
     }

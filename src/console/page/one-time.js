@@ -21,9 +21,9 @@ export function showOnce({ name, token, curl, rotated }) {
     each.addEventListener('focus', () => each.select());
   }
 
-  const question = h('div', { class: 'question', id: 'close-question', hidden: true },
-    h('p', {}, t('once.question')),
-    h('div', { class: 'row' },
+  const question = h('div.question', { id: 'close-question', hidden: true },
+    h('p', t('once.question')),
+    h('div.row',
       button('back', {}, () => {
         question.hidden = true;
         secret.focus();
@@ -69,11 +69,11 @@ export function showOnce({ name, token, curl, rotated }) {
     title: t(rotated ? 'once.title_rotated' : 'once.title'),
     cancel: null,
     body: [
-      h('p', {}, rich('once.for', { name })),
-      notice('warn', h('p', {}, h('strong', {}, t('once.never_again'))), h('p', {}, t('once.password'))),
+      h('p', rich('once.for', { name })),
+      notice('warn', h('p', h('strong', t('once.never_again'))), h('p', t('once.password'))),
       field('token', secret),
-      h('div', { class: 'row' }, copyButton('copy', secret, 'once.copied')),
-      example && [field('curl', example), h('div', { class: 'row' }, copyButton('copy-curl', example, 'once.copied_curl'))],
+      h('div.row', copyButton('copy', secret, 'once.copied')),
+      example && [field('curl', example), h('div.row', copyButton('copy-curl', example, 'once.copied_curl'))],
       question,
     ],
     mayClose,

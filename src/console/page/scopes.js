@@ -12,7 +12,7 @@ export function scopeTree(catalogue, held) {
   const all = [...catalogue, ...unknown];
   const chosen = new Set(held);
   const rows = new Map();
-  const list = h('ul', { class: 'tree' });
+  const list = h('ul.tree');
 
   for (const scope of all) {
     const row = scopeRow(scope, (on) => {
@@ -56,8 +56,8 @@ function scopeRow(scope, onchange) {
     'aria-describedby': `${id}-about ${id}-note`,
     change: () => onchange(box.checked),
   });
-  const note = h('span', { class: 'note', id: `${id}-note` });
-  const label = h('label', { for: id }, h('code', {}, scope.name));
-  const about = h('span', { class: 'about' }, h('span', { id: `${id}-about` }, scope.description), ' ', note);
-  return { box, note, item: h('li', {}, h('div', { class: 'scope' }, box, label, about)) };
+  const note = h('span.note', { id: `${id}-note` });
+  const label = h('label', { for: id }, h('code', scope.name));
+  const about = h('span.about', h('span', { id: `${id}-about` }, scope.description), ' ', note);
+  return { box, note, item: h('li', h('div.scope', box, label, about)) };
 }

@@ -51,13 +51,13 @@ export function rich(key, values = {}) {
   });
 }
 
-/** The key of the plural form for `count`: `key.one`, `key.other`, and what else the language has. */
-export function plural(key, count) {
-  const form = `${key}.${plurals.select(count)}`;
-  return has(form) ? form : `${key}.other`;
-}
-
 export const number = (value) => numbers.format(value);
+
+/** The text for `count` of something: `key.one`, `key.other`, and what else the language has. */
+export function tn(key, count, values) {
+  const form = `${key}.${plurals.select(count)}`;
+  return t(has(form) ? form : `${key}.other`, { count: number(count), ...values });
+}
 
 /** The service's time, which counts for expiry, whatever this machine's clock says. */
 export const now = () => Date.now() + skew;
