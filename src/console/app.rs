@@ -18,7 +18,7 @@ use super::{
     session,
     settings::Settings,
     tenants,
-    trail::{self, ErasedTrail},
+    trail::ErasedTrail,
 };
 use crate::{http::Guard, keyring::Keyring, time::Timestamp};
 
@@ -70,7 +70,7 @@ impl App {
                     .delete(keys::change::delete_key),
             )
             .route("/keys/{keyway_key}/rotate", post(keys::change::rotate_key))
-            .route("/keys/{keyway_key}/events", get(trail::key_events))
+            .route("/keys/{keyway_key}/events", get(keys::events::key_events))
             .route("/tenants", get(tenants::list_tenants))
             .route("/tenants/{keyway_tenant}", get(tenants::get_tenant))
             .route("/tenants/{keyway_tenant}/keys", get(tenants::list_tenant_keys))
@@ -93,7 +93,7 @@ impl App {
             .route("/openapi.json", get(openapi::document))
             .method_not_allowed_fallback(method_not_allowed)
             .layer(from_fn_with_state(Arc::clone(&app), gate::admit));
-        page::routes()
+        page::routes(&app.settings)
             .merge(guarded)
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)

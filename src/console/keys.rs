@@ -2,6 +2,7 @@
 
 pub(super) mod change;
 pub(super) mod create;
+pub(super) mod events;
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
