@@ -1,5 +1,8 @@
 //! What the path and the fields of a request name.
 
+use alloc::{format, string::String, vec::Vec};
+use core::str::FromStr;
+
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::{HeaderMap, HeaderValue, header, request::Parts},
@@ -31,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TenantPath {
 }
 
 /// The name of the tier in the path.
-pub(super) struct TierPath(pub(super) alloc::string::String);
+pub(super) struct TierPath(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TierPath {
     type Rejection = Problem;
@@ -41,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TierPath {
     }
 }
 
-async fn segment<S: Send + Sync, T: core::str::FromStr>(
+async fn segment<S: Send + Sync, T: FromStr>(
     parts: &mut Parts,
     state: &S,
     name: &str,
@@ -58,14 +61,14 @@ pub(super) enum IfMatch {
     /// `*`: whichever there is.
     Any,
     /// One of these. A weak tag matches none.
-    These(alloc::vec::Vec<u64>),
+    These(Vec<u64>),
 }
 
 impl IfMatch {
     pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
         let mut values = fields.get_all(header::IF_MATCH).into_iter().peekable();
         values.peek()?;
-        let mut versions = alloc::vec::Vec::new();
+        let mut versions = Vec::new();
         for tag in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
             match tag.trim_ascii() {
                 b"*" => return Some(Self::Any),
@@ -73,7 +76,7 @@ impl IfMatch {
                     // As it is written by `etag`, and in no other way.
                     let text = str::from_utf8(digits).unwrap_or_default();
                     let version = text.parse::<u64>().ok();
-                    versions.extend(version.filter(|version| alloc::format!("{version}") == text));
+                    versions.extend(version.filter(|version| format!("{version}") == text));
                 }
                 _ => {}
             }
@@ -98,7 +101,7 @@ impl IfMatch {
 /// The tag of a version.
 pub(super) fn etag(version: u64) -> HeaderValue {
     // INVARIANT: digits and quotes can stand in a field.
-    HeaderValue::try_from(alloc::format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+    HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 /// The idempotency key of a request.
@@ -107,5 +110,7 @@ pub(super) fn idempotency_key(fields: &HeaderMap) -> Result<&str, Problem> {
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Problem::idempotency_key_required());
     };
-    value.to_str().map_err(|_| Problem::idempotency_key_required())
+    let is_visible = value.as_bytes().iter().all(u8::is_ascii_graphic);
+    let text = value.to_str().ok().filter(|text| is_visible && (1..=255).contains(&text.len()));
+    text.ok_or_else(Problem::idempotency_key_required)
 }

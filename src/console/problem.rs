@@ -116,7 +116,7 @@ const BASE: &str = "https://docs.rs/keyway/latest/keyway/console/problem/index.h
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Why something was not done.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Problem {
     /// A link to the description of the type; branch on what stands behind its `#`.
     #[serde(rename = "type", serialize_with = "link")]
@@ -129,13 +129,6 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     field: Option<Cow<'static, str>>,
-    #[serde(flatten)]
-    more: More,
-}
-
-/// What a type of problem adds.
-#[derive(Debug, Default, Serialize, ToSchema)]
-struct More {
     /// How many keys the tenant holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -162,8 +155,7 @@ macro_rules! types {
                     title: $title,
                     status: $status,
                     detail: Cow::Borrowed($detail),
-                    field: None,
-                    more: More::default(),
+                    ..Self::default()
                 }
             }
         )*
@@ -218,14 +210,12 @@ impl Problem {
     }
 
     pub(super) fn with_scopes(mut self, scopes: &[Scope]) -> Self {
-        self.more.scopes = Some(scopes.iter().map(ToString::to_string).collect());
+        self.scopes = Some(scopes.iter().map(ToString::to_string).collect());
         self.with_field("scopes")
     }
 
-    pub(super) fn with_quota(mut self, held: u32, allowed: u32, tier: String) -> Self {
-        let more = &mut self.more;
-        (more.held, more.allowed, more.tier) = (Some(held), Some(allowed), Some(tier));
-        self
+    pub(super) fn with_quota(self, held: u32, allowed: u32, tier: String) -> Self {
+        Self { held: Some(held), allowed: Some(allowed), tier: Some(tier), ..self }
     }
 }
 
