@@ -15,6 +15,8 @@ extern crate std;
 pub mod audit;
 pub mod authority;
 pub mod authorization;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod decision;
 pub mod guide;
 #[cfg(feature = "http")]
