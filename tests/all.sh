@@ -61,6 +61,15 @@ cargo run --quiet --all-features --example custom_store
 # The services, with every call that they print.
 tests/examples.sh
 
+step "the console in a browser"
+status=0
+tests/console.sh || status=$?
+case $status in
+    0) ;;
+    77) skip "the console in a browser, and its API against its description (see above)" ;;
+    *) exit "$status" ;;
+esac
+
 step "no branch on the secret, at six optimisation levels"
 status=0
 tests/constant_time.sh || status=$?
