@@ -10,7 +10,7 @@
 //!     let everything = keyring.policy().catalog().all();
 //!     // Whoever has signed in, as the host knows it; nobody else.
 //!     let who = move |request: Parts| async move { admin(&request, everything) };
-//!     Router::new().nest_service("/settings/api-keys", console::router::<()>(keyring, who))
+//!     Router::new().nest_service("/settings/api-keys", console::router::<(), _>(keyring, who))
 //! }
 //!
 //! fn admin(request: &Parts, may_grant: ScopeSet) -> Result<Admin, Response> {
