@@ -208,6 +208,18 @@ fn a_caller_behind_a_guard_manages_no_keys() {
     assert_eq!(behind_a_guard(keyring, console(keyring), "").0, 200);
 }
 
+#[test]
+fn the_caller_of_another_keyring_is_nobody_here() {
+    let Place { world, client } = Place::with_tenants();
+    let (_, token) = client.key("acme", "a");
+    let value = format!("Bearer {token}");
+    // The same service once more: its guards are not those of the console.
+    let other = world.another_node().keyring;
+    let (status, body) = behind_a_guard(&other, for_api_keys(&world.keyring), &value);
+    assert_eq!(status, 403);
+    assert!(body.contains("#api-key-not-allowed"), "{body}");
+}
+
 /// A host that takes API keys, and nobody else.
 fn for_api_keys(keyring: &Keyring) -> Console {
     let console = Console::new(keyring, async |request: axum::http::request::Parts| {
