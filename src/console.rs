@@ -10,7 +10,7 @@
 //!     let everything = keyring.policy().catalog().all();
 //!     // Whoever has signed in, as the host knows it; nobody else.
 //!     let who = move |request: Parts| async move { admin(&request, everything) };
-//!     Router::new().nest_service("/settings/api-keys", console::router::<()>(keyring, who))
+//!     Router::new().nest_service("/settings/api-keys", console::router::<(), _>(keyring, who))
 //! }
 //!
 //! fn admin(request: &Parts, may_grant: ScopeSet) -> Result<Admin, Response> {
@@ -92,7 +92,7 @@ use crate::keyring::Keyring;
 /// path without.
 pub fn router<S, A>(
     keyring: &Keyring,
-    who: impl Fn(Parts) -> A + Clone + Send + Sync + 'static,
+    who: impl Fn(Parts) -> A + Send + Sync + 'static,
 ) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -148,13 +148,13 @@ impl Console {
     /// should be quick. The script of the page takes each answer that is not JSON for "signed out".
     pub fn new<A>(
         keyring: &Keyring,
-        who: impl Fn(Parts) -> A + Clone + Send + Sync + 'static,
+        who: impl Fn(Parts) -> A + Send + Sync + 'static,
     ) -> Self
     where
         A: Future<Output = Result<Admin, Response>> + Send + 'static,
     {
         Self {
-            who: Arc::new(move |request| Box::pin(who(request))),
+            who: Arc::new(move |request: Parts| -> Answering { Box::pin(who(request)) }),
             settings: Settings::new(keyring.policy().issuer()),
             allows_api_keys: false,
             trail: None,
@@ -228,8 +228,8 @@ impl Console {
     }
 
     /// Lets requests with an API key of this service come to `who`, which finds the verified
-    /// [`Principal`](crate::decision::Principal) in the extensions: that of the guard before the console, or
-    /// else of the token in `Authorization`. Only what it makes of that is allowed, and
+    /// [`Principal`](crate::decision::Principal) in the extensions: that of a guard of this keyring before the
+    /// console, or else of the token in `Authorization`. Only what it makes of that is allowed, and
     /// [`Admin::of_caller`] makes the least of it.
     ///
     /// Otherwise they are refused before `who` is asked: a leaked key must not be able to make others that

@@ -84,8 +84,14 @@ impl App {
 
     /// Puts the caller of an API key into the extensions, unless a guard has done so.
     async fn verify_api_key(&self, request: &mut Parts) -> Result<(), Response> {
-        let is_known = request.extensions.get::<Principal>().is_some();
-        if is_known || !self.presents_api_key(request).await? {
+        if let Some(caller) = request.extensions.get::<Principal>() {
+            // Of another keyring, its tenant is another one, whatever it is called.
+            let number = self.keyring.verifier().shared().cache.number();
+            let is_ours = caller.is_admitted_by(number);
+            let refuse = || Problem::api_key_not_allowed().into_response();
+            return is_ours.then_some(()).ok_or_else(refuse);
+        }
+        if !self.presents_api_key(request).await? {
             return Ok(());
         }
         let mut admission =
@@ -100,8 +106,7 @@ impl App {
 
 fn bearer_tokens(request: &Parts) -> impl Iterator<Item = &[u8]> {
     let values = request.headers.get_all(AUTHORIZATION).into_iter();
-    let token = |value: &'_ HeaderValue| bearer_token(value.as_bytes().trim_ascii()).ok();
-    values.filter_map(token)
+    values.filter_map(|value| bearer_token(value.as_bytes().trim_ascii()).ok())
 }
 
 /// Marks what the host answers, which is for the host to secure.
