@@ -78,7 +78,8 @@ export function tenantView({ place, session, firstPage, onProblem }) {
     text.focus();
   });
   const states = tenant.state === 'suspended' ? [...STATES, 'tenant_suspended'] : STATES;
-  const filter = h('select', { id: 'filter', name: 'state', change: () => (text.value.trim() ? search() : stopSearch()) },
+  const refilter = () => (text.value.trim() ? search() : stopSearch());
+  const filter = h('select', { id: 'filter', name: 'state', change: refilter },
     h('option', { value: '' }, t('filter.all')),
     states.map((state) => h('option', { value: state }, t(`state.${state}`))));
 
@@ -116,7 +117,8 @@ export function tenantView({ place, session, firstPage, onProblem }) {
       click: (event) => switchKey(key, event.currentTarget),
     });
     const dialogs = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };
-    const buttons = Object.entries(dialogs).map(([action, dialog]) => button(action, { of, look: 'icon' }, open(dialog)));
+    const buttons = Object.entries(dialogs)
+      .map(([action, dialog]) => button(action, { of, look: 'icon' }, open(dialog)));
     return keyCard(key, buttons, toggle);
   }
 
