@@ -20,10 +20,10 @@ export function openDialog({
   const heading = h('h2', { id: freshId('heading'), tabindex: '-1' }, title);
   const problem = h('div.problem', { role: 'alert' });
   const act = action && button(action, { look, type: 'submit' });
-  const foot = h('footer', problem, h('div.live', { role: 'status' }), cancel && button(cancel, {}, ask), act);
+  const foot = h('div.row', cancel && button(cancel, {}, ask), act);
   const form = h('form', { novalidate: true, autocomplete: 'off', submit: onSubmit },
     h('header', heading, button('close', { look: 'icon.quiet' }, ask)),
-    h('div.content', body), foot);
+    h('div.content', body), h('footer', problem, h('div.live', { role: 'status' }), foot));
   const dialog = h('dialog', { id, 'aria-labelledby': heading.id }, form);
   let busy = false;
 
