@@ -128,10 +128,10 @@ function expiryOf({ expiry, expires_on: day }, session) {
   return { expires_at: new Date(Math.round(time / 1_000) * 1_000).toISOString() };
 }
 
-export function createDialog({ session, onCreated }) {
+export function createDialog({ session, onCreated, onFull }) {
   const form = keyForm(shownOf(), session);
   const once = onceFor();
-  let made = {};
+  const bodies = new Map();
   openDialog({
     id: 'create',
     action: 'save',
@@ -140,10 +140,14 @@ export function createDialog({ session, onCreated }) {
       const shown = form.read();
       const content = JSON.stringify(shown);
       // "In 30 days" must not move between two tries of the same request.
-      if (made.content !== content) {
-        made = { content, body: members(shown, ['name', 'scopes', 'labels', 'not_before', 'expiry'], session) };
+      if (!bodies.has(content)) {
+        bodies.set(content, members(shown, ['name', 'scopes', 'labels', 'not_before', 'expiry'], session));
       }
-      const answer = await call('POST', 'keys', { body: made.body, once: once(made.body) });
+      const body = bodies.get(content);
+      const answer = await call('POST', 'keys', { body, once: once(body) }).catch((problem) => {
+        if (problem.kind === 'quota-exceeded') onFull(problem.body);
+        throw problem;
+      });
       return () => {
         onCreated(answer.key, answer.replayed);
         issued(answer, session, { onChanged: (key) => onCreated(key, true) });

@@ -201,7 +201,7 @@ export function tenantView({ place, session, firstPage, onProblem }) {
         return alerts.lastElementChild.focus();
       }
     }
-    createDialog({ session, onCreated });
+    createDialog({ session, onCreated, onFull: ({ held, allowed, tier }) => showQuota({ held, allowed, tier }) });
   }
 
   function onCreated(key, known) {
