@@ -70,10 +70,10 @@ export function uuid() {
 
 /** Names a request: the same request gets the same name, so that a retry cannot happen twice. */
 export function onceFor() {
-  let last;
+  const names = new Map();
   return (request) => {
     const content = JSON.stringify(request);
-    if (last?.content !== content) last = { content, name: uuid() };
-    return last.name;
+    if (!names.has(content)) names.set(content, uuid());
+    return names.get(content);
   };
 }

@@ -11,10 +11,10 @@ const isOperator = document.documentElement.dataset.role === 'operator';
 
 function begin() {
   const session = get('session');
-  const firstPage = get(isOperator ? 'tenants?limit=50' : 'keys?limit=50');
+  const firstPage = isOperator ? undefined : get('keys?limit=50');
   // Both are looked at later; until then a failure is not an unhandled one.
   session.catch(() => {});
-  firstPage.catch(() => {});
+  firstPage?.catch(() => {});
   return { session, firstPage };
 }
 
@@ -27,7 +27,7 @@ async function start({ session: asked, firstPage }) {
     banner(null);
     if (session.role === 'operator') {
       const { operatorView } = await import('./operator.js');
-      operatorView({ place, session, firstPage: isOperator ? firstPage : undefined, onProblem });
+      operatorView({ place, session, onProblem });
     } else {
       tenantView({ place, session, firstPage, onProblem });
     }

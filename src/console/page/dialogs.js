@@ -1,6 +1,8 @@
 import { call, get, keyPath, onceFor } from './api.js';
 import { announce, bdi, button, freshId, h, when } from './dom.js';
-import { checked, explain, field, fromLocal, group, notice, openDialog, radios, showFieldError, toLocal } from './forms.js';
+import {
+  checked, explain, fault, field, fromLocal, group, notice, openDialog, radios, showFieldError, toLocal,
+} from './forms.js';
 import { showOnce } from './one-time.js';
 import { scopeTree } from './scopes.js';
 import { daysFromNow, has, moment, rich, t } from './text.js';
@@ -24,14 +26,13 @@ function keyForm(shown, session, key) {
   const enabled = h('input', { type: 'checkbox', name: 'enabled', id: freshId('enabled'), checked: shown.enabled });
   const starts = h('input', { type: 'datetime-local', name: 'not_before', value: shown.not_before });
   const scopes = scopeTree(session.scopes, shown.scopes);
-  const expiry = expiryField(shown, session.tenant.max_lifetime_days, key);
+  const expiry = expiryField(shown, longestOf(session), key);
   const labels = labelsField(shown.labels);
 
   const node = h('div.fields',
     field('name', name, { hint: key ? null : t('hint.name') }),
-    key && h('div.field.choice', { 'data-field': 'enabled' }, enabled,
-      h('label', { for: enabled.id }, t('field.enabled')), h('span.note', t('hint.enabled')),
-      h('p.error')),
+    key && h('div.field.choice', enabled,
+      h('label', { for: enabled.id }, t('field.enabled')), h('span.note', t('hint.enabled'))),
     group('scopes', scopes.node, { hint: t('hint.scopes') }),
     group('expires_at', expiry, { role: 'radiogroup', hint: t('hint.expires_at') }),
     h('details', { open: labels.any() || Boolean(shown.not_before) },
@@ -51,22 +52,24 @@ function keyForm(shown, session, key) {
   return { node, read };
 }
 
-function expiryField(shown, maxDays, key) {
-  const tooLong = (days) => maxDays !== null && days > maxDays;
+const longestOf = (session) => session.tenant.max_lifetime_days ?? Infinity;
+
+function expiryField(shown, longest, key) {
+  const dayIn = (days) => toLocal(daysFromNow(days)).slice(0, 10);
   const day = h('input', {
     type: 'date', name: 'expires_on', value: shown.expires_on, 'aria-label': t('expiry.date_label'),
-    min: toLocal(daysFromNow(0)).slice(0, 10), max: maxDays === null ? null : toLocal(daysFromNow(maxDays)).slice(0, 10),
+    min: dayIn(0), max: longest < Infinity && dayIn(longest),
     input: () => {
       choices.querySelector('[value=date]').checked = true;
     },
   });
-  const limit = (days) => (tooLong(days) ? { disabled: true, hint: t('expiry.too_long', { days: maxDays }) } : {});
+  const limit = (days) => (days > longest ? { disabled: true, hint: t('expiry.too_long', { days: longest }) } : {});
   const current = key?.expires_at ? moment(key.expires_at) : t('never');
   const choices = radios('expiry', [
     ...(key ? [{ value: 'keep', label: t('expiry.keep', { date: current }) }] : []),
     ...PRESETS.map((days) => ({ value: days, label: t(`expiry.${days}`), ...limit(Number(days)) })),
     { value: 'date', label: t('expiry.date') },
-    { value: 'never', label: t('never'), ...limit(Infinity) },
+    { value: 'never', label: t('never'), ...limit(Number.MAX_VALUE) },
   ], shown.expiry, () => {
     if (checked(choices, 'expiry') === 'date') day.focus();
   });
@@ -75,11 +78,13 @@ function expiryField(shown, maxDays, key) {
 }
 
 function labelsField(entries) {
+  const input = (part, value) => h('input', {
+    type: 'text', name: `label_${part}`, value, 'aria-label': t(`label.${part}`), placeholder: t(`label.${part}`),
+  });
   const rows = h('div.labels');
   const add = ([name, value] = ['', '']) => {
     const row = h('div.row',
-      h('input', { type: 'text', name: 'label_name', value: name, 'aria-label': t('label.name'), placeholder: t('label.name') }),
-      h('input', { type: 'text', name: 'label_value', value, 'aria-label': t('label.value'), placeholder: t('label.value') }),
+      input('name', name), input('value', value),
       button('close', { look: 'icon.quiet', text: t('label.remove'), of: name, 'data-action': 'remove-label' }, () => {
         row.remove();
         node.querySelector('[data-action=add-label]').focus();
@@ -95,7 +100,7 @@ function labelsField(entries) {
   return { node, read, any: () => entries.length > 0 };
 }
 
-/** The members of a request, of those that `names` lists. Throws what the service could not say as well. */
+/** The members of a request that `names` lists. Throws a problem where the service could not see one. */
 function members(form, names, session) {
   const body = {};
   for (const name of names) {
@@ -107,29 +112,26 @@ function members(form, names, session) {
   return body;
 }
 
-const faulty = (field, text) => ({ kind: 'here', field, body: { detail: t(text) } });
-
 function labelsOf(entries) {
-  if (new Set(entries.map(([name]) => name)).size < entries.length) throw faulty('labels', 'label.twice');
+  if (new Set(entries.map(([name]) => name)).size < entries.length) throw fault('labels', 'label.twice');
   return Object.fromEntries(entries);
 }
 
 function expiryOf({ expiry, expires_on: day }, session) {
   if (expiry === 'keep') return {};
   if (expiry === 'never') return { expires_at: null };
-  if (!expiry) throw faulty('expires_at', 'expiry.missing');
-  if (expiry === 'date' && !day) throw faulty('expires_at', 'expiry.no_date');
+  if (!expiry) throw fault('expires_at', 'expiry.missing');
+  if (expiry === 'date' && !day) throw fault('expires_at', 'expiry.no_date');
   // The whole of the chosen day; and a minute less than the longest, for clocks differ.
   const end = expiry === 'date' ? new Date(`${day}T23:59:59`).getTime() : daysFromNow(Number(expiry));
-  const longest = session.tenant.max_lifetime_days;
-  const time = longest === null ? end : Math.min(end, daysFromNow(longest) - 60_000);
+  const time = Math.min(end, daysFromNow(longestOf(session)) - 60_000);
   return { expires_at: new Date(Math.round(time / 1_000) * 1_000).toISOString() };
 }
 
-export function createDialog({ session, onCreated }) {
+export function createDialog({ session, onCreated, onFull }) {
   const form = keyForm(shownOf(), session);
   const once = onceFor();
-  let made = {};
+  const bodies = new Map();
   openDialog({
     id: 'create',
     action: 'save',
@@ -138,10 +140,14 @@ export function createDialog({ session, onCreated }) {
       const shown = form.read();
       const content = JSON.stringify(shown);
       // "In 30 days" must not move between two tries of the same request.
-      if (made.content !== content) {
-        made = { content, body: { not_before: null, ...members(shown, ['name', 'scopes', 'labels', 'not_before', 'expiry'], session) } };
+      if (!bodies.has(content)) {
+        bodies.set(content, members(shown, ['name', 'scopes', 'labels', 'not_before', 'expiry'], session));
       }
-      const answer = await call('POST', 'keys', { body: made.body, once: once(made.body) });
+      const body = bodies.get(content);
+      const answer = await call('POST', 'keys', { body, once: once(body) }).catch((problem) => {
+        if (problem.kind === 'quota-exceeded') onFull(problem.body);
+        throw problem;
+      });
       return () => {
         onCreated(answer.key, answer.replayed);
         issued(answer, session, { onChanged: (key) => onCreated(key, true) });
@@ -160,7 +166,7 @@ function issued(answer, session, { rotated = false, onChanged }) {
     body: [h('p', rich('replayed.text', { name: answer.key.name })), h('p', t('replayed.advice'))],
   });
   shell.foot.append(
-    button('done', {}, () => shell.close()),
+    button('done', {}, shell.close),
     button('rotate', { look: 'primary' }, () => {
       shell.close();
       rotateDialog({ key: answer.key, session, onChanged });
@@ -239,7 +245,8 @@ const MEMBERS = {
 
 const differences = (old, fresh) => Object.entries(MEMBERS)
   .filter(([, show]) => show(old) !== show(fresh))
-  .map(([name, show]) => h('li', rich('conflict.change', { field: t(`field.${name}`), old: show(old), new: show(fresh) })));
+  .map(([name, show]) => h('li',
+    rich('conflict.change', { field: t(`field.${name}`), old: show(old), new: show(fresh) })));
 
 export function rotateDialog({ key, session, onChanged, onGone }) {
   const once = onceFor();
@@ -287,7 +294,6 @@ const typeable = (text) => text.normalize('NFC').replace(/\p{C}/gu, '').replace(
 
 export function deleteDialog({ key, onGone }) {
   const confirm = h('input', { type: 'text', name: 'confirm', autofocus: true, spellcheck: 'false' });
-  const gone = () => () => onGone(key);
   openDialog({
     id: 'delete',
     action: 'delete',
@@ -300,7 +306,7 @@ export function deleteDialog({ key, onGone }) {
     submit: async (dialog) => {
       const typed = typeable(confirm.value);
       if (!typed || (typed !== typeable(key.name) && typed !== key.id)) {
-        showFieldError(dialog, faulty('confirm', 'delete.mismatch'));
+        showFieldError(dialog, fault('confirm', 'delete.mismatch'));
         return false;
       }
       try {
@@ -308,7 +314,7 @@ export function deleteDialog({ key, onGone }) {
       } catch (problem) {
         if (problem.kind !== 'not-found') throw problem;
       }
-      return gone();
+      return () => onGone(key);
     },
   });
 }
@@ -320,7 +326,7 @@ export async function historyDialog({ key }) {
     cancel: null,
     body: [h('p', rich('history.of', { name: key.name })), place],
   });
-  shell.foot.append(button('done', {}, () => shell.close()));
+  shell.foot.append(button('done', {}, shell.close));
   const load = async () => {
     try {
       const { items, complete } = await get(keyPath(key, '/events'));

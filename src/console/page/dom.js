@@ -76,7 +76,7 @@ export const freshId = (prefix) => `${prefix}-${(counter += 1)}`;
 export function announce(content, { stay = false } = {}) {
   const open = [...document.querySelectorAll('dialog[open]')].at(-1);
   const region = open?.querySelector('.live') ?? document.querySelector('#status');
-  const toast = h('p.toast', content);
+  const toast = h('p.toast', h('span', content));
   region.replaceChildren(toast);
   if (open) return;
   const dismiss = () => toast.remove();

@@ -1,3 +1,4 @@
+import { Problem } from './api.js';
 import { announce, button, freshId, h, icon, rememberFocus } from './dom.js';
 import { has, t } from './text.js';
 
@@ -9,18 +10,20 @@ export function explain(problem) {
 
 /**
  * A modal dialog around a form. `submit` may throw a Problem, which is shown at its field; the dialog closes
- * when it returns anything but `false`, and calls a function that it returned. `mayClose` is asked before Esc, the cross or Cancel close it.
+ * when it returns anything but `false`, and then calls what was returned. `mayClose` is asked before Esc, the
+ * cross or Cancel close it.
  */
-export function openDialog({ id, title = t(`${id}.title`), body, action, look = 'primary', cancel = 'cancel', submit, mayClose, onClose }) {
+export function openDialog({
+  id, title = t(`${id}.title`), body, action, look = 'primary', cancel = 'cancel', submit, mayClose, onClose,
+}) {
   const restore = rememberFocus();
   const heading = h('h2', { id: freshId('heading'), tabindex: '-1' }, title);
   const problem = h('div.problem', { role: 'alert' });
-  const content = h('div.content', body);
   const act = action && button(action, { look, type: 'submit' });
-  const foot = h('footer', cancel && button(cancel, {}, () => ask()), act);
+  const foot = h('div.row', cancel && button(cancel, {}, ask), act);
   const form = h('form', { novalidate: true, autocomplete: 'off', submit: onSubmit },
-    h('header', heading, button('close', { look: 'icon.quiet' }, () => ask())),
-    content, problem, h('div.live', { role: 'status' }), foot);
+    h('header', heading, button('close', { look: 'icon.quiet' }, ask)),
+    h('div.content', body), h('footer', problem, h('div.live', { role: 'status' }), foot));
   const dialog = h('dialog', { id, 'aria-labelledby': heading.id }, form);
   let busy = false;
 
@@ -76,7 +79,7 @@ export function openDialog({ id, title = t(`${id}.title`), body, action, look = 
   document.body.append(dialog);
   dialog.showModal();
   (dialog.querySelector('[autofocus]') ?? heading).focus();
-  return { dialog, content, foot, close: () => dialog.close() };
+  return { foot, ask, close: () => dialog.close() };
 }
 
 /** A labelled control with room for a hint and an error. `name` is the member that the service would fault. */
@@ -118,6 +121,9 @@ export function radios(name, options, selected, onchange) {
 export const checked = (root, name) => root.querySelector(`[name="${name}"]:checked`)?.value ?? '';
 
 export const notice = (tone, ...content) => h(`div.notice.${tone}`, icon('leak'), h('div', ...content));
+
+/** What the page itself finds wrong, in the shape of the service's answers. */
+export const fault = (name, key) => new Problem('here', { field: name, detail: t(key) });
 
 const errorPlace = (id) => h('p.error', { id: `${id}-error` });
 

@@ -19,6 +19,8 @@ export const quotaOf = ({ held, allowed }) => t('quota', { held: number(held), a
 export const reasonOf = ({ reason, until }) =>
   h('p', rich(until ? 'suspended_until' : 'suspended', { reason, date: until && date(until) }));
 
+const note = (...content) => h('span.note', content);
+
 /** A key. Only who may switch it has a `toggle`. */
 export function keyCard(key, buttons, toggle) {
   const id = freshId('note');
@@ -31,8 +33,8 @@ export function keyCard(key, buttons, toggle) {
       h('ul.chips', Object.entries(key.labels).map(([name, value]) => h('li', bdi(`${name}=${value}`))))),
     h('dl.facts',
       fact('scopes', scopesOf(key.scopes)),
-      fact('created', day(key.created_at), key.created_by && h('span.note', rich('key.by', { actor: key.created_by }))),
-      fact('last_used', key.last_used ? [when(key.last_used), h('span.note', date(key.last_used))] : h('span.note', t('never'))),
+      fact('created', day(key.created_at), key.created_by && note(rich('key.by', { actor: key.created_by }))),
+      fact('last_used', key.last_used ? [when(key.last_used), note(date(key.last_used))] : note(t('never'))),
       fact('expires', expiryOf(key.expires_at)),
       fact('status', h('span.state', toggle?.(id), chip(TONES[key.state] ?? 'plain', state)))),
     h('div.actions', buttons),
@@ -43,17 +45,17 @@ export function keyCard(key, buttons, toggle) {
 }
 
 function scopesOf(scopes) {
-  if (!scopes.length) return h('span.note', t('key.no_scopes'));
+  if (!scopes.length) return note(t('key.no_scopes'));
   const rest = scopes.length - CHIPS;
   return h('ul.chips', scopes.slice(0, CHIPS).map((scope) => h('li', scope)),
     rest > 0 && h('li', t('key.more_scopes', { count: number(rest) })));
 }
 
 function expiryOf(text) {
-  if (!text) return h('span.note', t('never'));
+  if (!text) return note(t('never'));
   const time = Date.parse(text);
   const soon = time > now() && time < daysFromNow(SOON_DAYS);
-  return [day(text), soon ? chip('warn', t('key.expires_soon'), ' ', when(text)) : h('span.note', when(text))];
+  return [day(text), soon ? chip('warn', t('key.expires_soon'), ' ', when(text)) : note(when(text))];
 }
 
 /** The page of a tenant's administrator. */
@@ -76,8 +78,10 @@ export function tenantView({ place, session, firstPage, onProblem }) {
     text.focus();
   });
   const states = tenant.state === 'suspended' ? [...STATES, 'tenant_suspended'] : STATES;
-  const filter = h('select', { id: 'filter', name: 'state', change: () => (searching && text.value ? search() : stopSearch()) },
-    h('option', { value: '' }, t('filter.all')), states.map((state) => h('option', { value: state }, t(`state.${state}`))));
+  const refilter = () => (text.value.trim() ? search() : stopSearch());
+  const filter = h('select', { id: 'filter', name: 'state', change: refilter },
+    h('option', { value: '' }, t('filter.all')),
+    states.map((state) => h('option', { value: state }, t(`state.${state}`))));
 
   const list = pagedList({
     kind: 'key', columns: KEY_COLUMNS, card, describe, onProblem,
@@ -112,8 +116,10 @@ export function tenantView({ place, session, firstPage, onProblem }) {
       'aria-disabled': key.suspension && 'true', title: t(key.enabled ? 'on' : 'off'),
       click: (event) => switchKey(key, event.currentTarget),
     });
-    return keyCard(key, Object.entries({ edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog })
-      .map(([action, dialog]) => button(action, { of, look: 'icon' }, open(dialog))), toggle);
+    const dialogs = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };
+    const buttons = Object.entries(dialogs)
+      .map(([action, dialog]) => button(action, { of, look: 'icon' }, open(dialog)));
+    return keyCard(key, buttons, toggle);
   }
 
   function showQuota(changes) {
@@ -122,7 +128,7 @@ export function tenantView({ place, session, firstPage, onProblem }) {
     const bar = h('i');
     bar.style.width = `${Math.min(100, (100 * tenant.held) / Math.max(1, tenant.allowed))}%`;
     quota.replaceChildren(
-      h('p', h('strong', quotaOf(tenant)), ' ', h('span.note', rich('quota.tier', { tier: tenant.tier }))),
+      h('p', h('strong', quotaOf(tenant)), ' ', note(rich('quota.tier', { tier: tenant.tier }))),
       h(`span.bar${over < 0 ? '' : '.full'}`, { 'aria-hidden': 'true' }, bar));
     alerts.replaceChildren(...[
       tenant.state === 'suspended' && notice('bad', h('p', h('strong', t('tenant.suspended'))),
@@ -195,7 +201,7 @@ export function tenantView({ place, session, firstPage, onProblem }) {
         return alerts.lastElementChild.focus();
       }
     }
-    createDialog({ session, onCreated });
+    createDialog({ session, onCreated, onFull: ({ held, allowed, tier }) => showQuota({ held, allowed, tier }) });
   }
 
   function onCreated(key, known) {
@@ -237,6 +243,6 @@ function isToken(text, items, pasted) {
   if (SHAPE.test(text)) return true;
   if (text.length < 20 || /\s/.test(text)) return false;
   const small = text.toLowerCase();
-  const explained = items.some((key) => [key.name, key.id, key.hint].some((each) => each.toLowerCase().includes(small)));
+  const explained = items.some((key) => `${key.name}\n${key.id}\n${key.hint}`.toLowerCase().includes(small));
   return !explained && (items.length === 1 || pasted);
 }

@@ -13,7 +13,7 @@ export function pagedList({ kind, columns, card, path, describe, onPage, onProbl
   let next = null;
   let turn = 0;
 
-  const list = h('ul.keys');
+  const list = h('ul.cards', { role: 'list' });
   const table = h(`div.table.${kind}s`,
     h('div.head', { 'aria-hidden': 'true' }, columns.map((name) => h('span', t(`column.${name}`)))), list);
   const count = h('p.count', { role: 'status' });

@@ -7,11 +7,10 @@ export function showOnce({ name, token, curl, rotated }) {
   let copied = false;
   let asked = false;
 
-  const secret = h('textarea', { name: 'token', readonly: true, rows: '2', spellcheck: 'false', autocomplete: 'off', value: token });
-  const example = curl && h('textarea', {
-    name: 'curl', readonly: true, rows: '3', spellcheck: 'false', autocomplete: 'off',
-    value: curl.replace('{token}', () => token),
-  });
+  const shown = (name, rows, value) =>
+    h('textarea', { name, rows, value, readonly: true, spellcheck: 'false', autocomplete: 'off' });
+  const secret = shown('token', '2', token);
+  const example = curl && shown('curl', '3', curl.replace('{token}', () => token));
   token = undefined;
 
   // A copy by keyboard or menu counts as well.
@@ -52,12 +51,10 @@ export function showOnce({ name, token, curl, rotated }) {
   }
   window.addEventListener('pagehide', leave);
 
-  const copyButton = (action, source, said) => button(action, { look: action === 'copy' ? 'primary' : '' }, async (event) => {
-    const place = event.currentTarget;
+  const copyButton = (action, look, source, said) => button(action, { look }, async () => {
     if (await copy(source)) {
       copied = true;
       announce(t(said));
-      place.classList.add('copied');
     } else {
       source.focus();
       announce(t('once.not_copied'));
@@ -72,14 +69,14 @@ export function showOnce({ name, token, curl, rotated }) {
       h('p', rich('once.for', { name })),
       notice('warn', h('p', h('strong', t('once.never_again'))), h('p', t('once.password'))),
       field('token', secret),
-      h('div.row', copyButton('copy', secret, 'once.copied')),
-      example && [field('curl', example), h('div.row', copyButton('copy-curl', example, 'once.copied_curl'))],
+      h('div.row', copyButton('copy', 'primary', secret, 'once.copied')),
+      example && [field('curl', example), h('div.row', copyButton('copy-curl', '', example, 'once.copied_curl'))],
       question,
     ],
     mayClose,
     onClose: forget,
   });
-  shell.foot.append(button('done', {}, () => mayClose() && shell.close()));
+  shell.foot.append(button('done', {}, shell.ask));
   secret.focus();
 }
 

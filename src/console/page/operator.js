@@ -1,17 +1,15 @@
 import { call, get, tenantPath } from './api.js';
 import { announce, banner, bdi, button, chip, day, h } from './dom.js';
-import { checked, explain, field, fromLocal, group, notice, openDialog, radios, toLocal } from './forms.js';
+import { checked, explain, fault, field, fromLocal, group, notice, openDialog, radios, toLocal } from './forms.js';
 import { KEY_COLUMNS, keyCard, quotaOf, reasonOf } from './keys.js';
 import { fact, pagedList } from './list.js';
 import { number, now, rich, t, tn } from './text.js';
-
-const KEYS_OF = '#tenant=';
 
 /** The page of the service's operator: all tenants, or the keys of one, as the address says. */
 export function operatorView({ place, session, onProblem }) {
   const show = (moved) => {
     banner(null);
-    const id = location.hash.startsWith(KEYS_OF) && decodeURIComponent(location.hash.slice(KEYS_OF.length));
+    const id = new URLSearchParams(location.hash.slice(1)).get('tenant');
     if (id) tenantKeys({ place, id, onProblem });
     else tenants({ place, session, onProblem });
     if (moved) place.querySelector('h2').focus();
@@ -36,7 +34,7 @@ function tenants({ place, session, onProblem }) {
     const of = tenant.id;
     const over = tenant.held - tenant.allowed;
     const open = () => {
-      location.hash = KEYS_OF + encodeURIComponent(of);
+      location.hash = new URLSearchParams({ tenant: of });
     };
     return h('li.key', { 'data-tenant': of, 'data-state': tenant.state },
       h('div.who', h('h3', { tabindex: '-1' }, bdi(of))),
@@ -137,7 +135,7 @@ function tierDialog({ tenant, session, onChanged }) {
     action: 'tier',
     body: [h('p', rich('tier.of', { tenant: tenant.id, tier: tenant.tier })), field('tier', select), preview],
     submit: async () => {
-      if (!select.value) throw { kind: 'here', field: 'tier', body: { detail: t('tier.choose') } };
+      if (!select.value) throw fault('tier', 'tier.choose');
       const change = await call('PUT', tenantPath(tenant.id, '/tier'), { body: { tier: select.value } });
       return () => {
         onChanged({ ...tenant, tier: change.to, held: change.held, allowed: change.allowed });

@@ -39,7 +39,8 @@ export function scopeTree(catalogue, held) {
       const forbidden = !scope.grantable && !held.includes(scope.name);
       box.checked = Boolean(by) || chosen.has(scope.name);
       box.disabled = Boolean(by) || forbidden;
-      note.replaceChildren(...(by ? rich('scope.included', { scope: by.name }) : forbidden ? [t('scope.forbidden')] : []));
+      const why = by ? rich('scope.included', { scope: by.name }) : [forbidden ? t('scope.forbidden') : ''];
+      note.replaceChildren(...why);
     }
   }
   update();

@@ -3,7 +3,9 @@
 const root = document.documentElement;
 const SECOND = 1000;
 const DAY = 86_400 * SECOND;
-const UNITS = [['year', 365 * DAY], ['month', 30 * DAY], ['day', DAY], ['hour', 3_600 * SECOND], ['minute', 60 * SECOND]];
+const UNITS = [
+  ['year', 365 * DAY], ['month', 30 * DAY], ['day', DAY], ['hour', 3_600 * SECOND], ['minute', 60 * SECOND],
+];
 
 let texts = {};
 let skew = 0;
