@@ -42,7 +42,7 @@ fn a_change_of_tier_says_what_narrows_and_does_it() {
         let page = visit.open(OLGA).await;
         page.press(&format!("{ACME} [data-action=tier]")).await;
         page.press("#tier [type=submit]").await;
-        page.shows("#tier .error", "Choose a tier.").await;
+        page.shows("#tier .error", "Choose a tier").await;
         page.choose("#tier [name=tier]", "huge").await;
         page.shows("#tier-preview", "No key loses anything.").await;
         page.choose("#tier [name=tier]", "lite").await;

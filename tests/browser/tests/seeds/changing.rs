@@ -167,7 +167,7 @@ fn what_the_service_suspends_is_shown_and_stays() {
 
         let page = visit.open(ANNA).await;
         let abused = card(page, "Abused").await;
-        page.shows(&abused, "Suspended by the service: too many requests. You cannot lift this").await;
+        page.shows(&abused, "Suspended by the service: too many requests").await;
         let text = page.text(&card(page, "Abused for a while").await).await;
         assert!(text.contains("until 2 Jan 2099: being looked at"), "{text}");
 
