@@ -44,15 +44,15 @@ use alloc::string::String;
 
 use rand_core::TryCryptoRng;
 
-use self::{
-    grant::{Granted, check_times},
-    idempotency::IdempotentIds,
-};
 pub use self::{
     error::ChangeError,
     import::{ImportError, ImportedKey},
     leak::LeakResponse,
     request::{InvalidIdempotencyKey, KeyEdit, NewKey, Overlap},
+};
+use self::{
+    grant::{Granted, check_times},
+    idempotency::IdempotentIds,
 };
 use crate::{
     decision::{ResolveError, ResolvedKey},

@@ -78,12 +78,12 @@ use core::{fmt, future::Future, pin::Pin};
 
 use axum::{Router, http::request::Parts, response::Response};
 
-use self::{app::App, settings::Settings};
 pub use self::{
     admin::Admin,
     settings::ConsoleError,
     trail::{AuditTrail, RecentEvents, TrailError, TrailEvent, TrailPage},
 };
+use self::{app::App, settings::Settings};
 use crate::keyring::Keyring;
 
 /// The console of `keyring`, for a router to mount. `who` says of whom a request is; see [`Console::new`].
@@ -146,10 +146,7 @@ impl Console {
     /// and says of whom it is. What it gives in place of an [`Admin`] is answered as it is: 401, or a way to
     /// sign in. It is asked for every request except for those of the static parts of the page, and so
     /// should be quick. The script of the page takes each answer that is not JSON for "signed out".
-    pub fn new<A>(
-        keyring: &Keyring,
-        who: impl Fn(Parts) -> A + Send + Sync + 'static,
-    ) -> Self
+    pub fn new<A>(keyring: &Keyring, who: impl Fn(Parts) -> A + Send + Sync + 'static) -> Self
     where
         A: Future<Output = Result<Admin, Response>> + Send + 'static,
     {

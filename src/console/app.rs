@@ -65,21 +65,21 @@ impl App {
             .route("/keys/search", post(keys::search_keys))
             .route(
                 "/keys/{keyway_key}",
-                get(keys::get_key)
-                    .patch(keys::change::change_key)
-                    .delete(keys::change::delete_key),
+                get(keys::get_key).patch(keys::change::change_key).delete(keys::change::delete_key),
             )
             .route("/keys/{keyway_key}/rotate", post(keys::change::rotate_key))
             .route("/keys/{keyway_key}/events", get(keys::events::key_events))
             .route("/tenants", get(tenants::list_tenants))
             .route("/tenants/{keyway_tenant}", get(tenants::get_tenant))
             .route("/tenants/{keyway_tenant}/keys", get(tenants::list_tenant_keys))
-            .route("/tenants/{keyway_tenant}/tiers/{keyway_tier}", get(tenants::tiers::preview_tier))
+            .route(
+                "/tenants/{keyway_tenant}/tiers/{keyway_tier}",
+                get(tenants::tiers::preview_tier),
+            )
             .route("/tenants/{keyway_tenant}/tier", put(tenants::tiers::set_tier))
             .route(
                 "/tenants/{keyway_tenant}/suspension",
-                put(tenants::suspension::suspend_tenant)
-                    .delete(tenants::suspension::resume_tenant),
+                put(tenants::suspension::suspend_tenant).delete(tenants::suspension::resume_tenant),
             )
             .route(
                 tenants_key,

@@ -17,11 +17,7 @@ use super::{admin::Admin, app::App, origin, problem::Problem};
 use crate::{authorization::bearer_token, decision::Principal, verifier::VerifyError};
 
 /// Lets requests of the console's own page pass, and of programs, if the host knows of whom they are.
-pub(super) async fn admit(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if let Err(problem) = origin::check(&parts) {
         return problem.into_response();

@@ -57,9 +57,8 @@ pub(super) async fn list_keys(
     let page = match state {
         None => admin.keys.list(&query(limit, after)).await?,
         Some(state) => {
-            let is_wanted = |key: &KeyRecord| {
-                StateView::from(KeyState::of(key, &quota.tenant, now)) == state
-            };
+            let is_wanted =
+                |key: &KeyRecord| StateView::from(KeyState::of(key, &quota.tenant, now)) == state;
             filtered(&admin.keys, limit, after, is_wanted).await?
         }
     };
@@ -73,7 +72,9 @@ pub(super) async fn list_keys(
 }
 
 fn read_state(text: &str) -> Result<StateView, Problem> {
-    let read = StateView::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text));
+    let read = StateView::deserialize(
+        IntoDeserializer::<serde::de::value::Error>::into_deserializer(text),
+    );
     read.map_err(|_| Problem::invalid_field("state", "there is no such state"))
 }
 

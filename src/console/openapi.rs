@@ -45,7 +45,7 @@ use crate::record::Labels;
         tenants::suspension::resume_key,
         tenants::suspension::report_leak,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem))
 )]
 struct Api;
 
@@ -131,7 +131,8 @@ fn add_refusals(operation: &mut Value) {
     let Some(responses) = operation.pointer_mut("/responses").and_then(Value::as_object_mut) else {
         return;
     };
-    let signed_out = json!({ "description": "Whoever asks has not signed in; told by the service" });
+    let signed_out =
+        json!({ "description": "Whoever asks has not signed in; told by the service" });
     responses.insert("401".into(), signed_out);
     for status in statuses {
         let status_code = StatusCode::from_u16(status).unwrap_or_default();

@@ -1,17 +1,13 @@
 //! The page: static files, and what of them depends on the host.
 
-use alloc::{
-    string::{String, ToString},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use axum::{
     Router,
     body::Body,
     extract::{OriginalUri, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
 };
 use bytes::Bytes;
@@ -26,9 +22,19 @@ const JSON: &str = "application/json";
 /// The document that loads all others. It names nothing but the script and the styles.
 const INDEX: &str = include_str!("page/index.html");
 
-/// What is the same for every host, one line for each file.
+/// What is the same for every host, one line for each file of the folder.
 const FILES: &[(&str, &str, &str)] = &[
+    ("/api.js", SCRIPT, include_str!("page/api.js")),
     ("/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/dialogs.js", SCRIPT, include_str!("page/dialogs.js")),
+    ("/dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("/forms.js", SCRIPT, include_str!("page/forms.js")),
+    ("/keys.js", SCRIPT, include_str!("page/keys.js")),
+    ("/list.js", SCRIPT, include_str!("page/list.js")),
+    ("/one-time.js", SCRIPT, include_str!("page/one-time.js")),
+    ("/operator.js", SCRIPT, include_str!("page/operator.js")),
+    ("/scopes.js", SCRIPT, include_str!("page/scopes.js")),
+    ("/text.js", SCRIPT, include_str!("page/text.js")),
     ("/app.css", STYLE, include_str!("page/app.css")),
 ];
 
@@ -113,10 +119,12 @@ async fn index(
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    if let Err(answer) = app.admin(&mut parts).await {
-        return answer.into_response();
-    }
+    let admin = match app.admin(&mut parts).await {
+        Ok(admin) => admin,
+        Err(answer) => return answer,
+    };
     let document = INDEX
+        .replace("{{role}}", admin.role())
         .replace("{{lang}}", &escape(&app.settings.language))
         .replace("{{base}}", &escape(&base(uri.path())))
         .replace("{{title}}", &escape(&app.settings.name));
@@ -158,5 +166,18 @@ mod tests {
         assert_eq!(base("/"), "");
         assert_eq!(base("/javascript:alert(1)"), "./javascript:alert(1)/");
         assert_eq!(escape("\"><script>&'"), "&quot;&gt;&lt;script&gt;&amp;&#39;");
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/console/page");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.map(|name| ["/", &name].concat()).collect();
+        names.sort_unstable();
+        let mut served: Vec<_> = FILES.iter().map(|(path, ..)| *path).collect();
+        served.extend(["/index.html", "/text.json"]);
+        served.sort_unstable();
+        assert_eq!(names, served);
     }
 }

@@ -22,8 +22,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Query(all) = query
-            .map_err(|_| Problem::invalid().with_detail("the parameters cannot be read"))?;
+        let Query(all) =
+            query.map_err(|_| Problem::invalid().with_detail("the parameters cannot be read"))?;
         Ok(Self(all))
     }
 }

@@ -120,7 +120,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 pub(super) struct Problem {
     /// A link to the description of the type; branch on what stands behind its `#`.
     #[serde(rename = "type", serialize_with = "link")]
-    #[schema(value_type = String, format = Uri)]
+    #[schema(value_type = String, format = "uri")]
     kind: &'static str,
     title: &'static str,
     status: u16,

@@ -3,7 +3,9 @@
 use alloc::string::ToString;
 
 use super::problem::Problem;
-use crate::{authority::ChangeError, keyring::KeyringError, record::InvalidField, store::StoreError};
+use crate::{
+    authority::ChangeError, keyring::KeyringError, record::InvalidField, store::StoreError,
+};
 
 impl From<KeyringError> for Problem {
     fn from(error: KeyringError) -> Self {

@@ -39,9 +39,8 @@ impl ScopeTree {
             let parent = nearest
                 .map(|(other, ..)| *other)
                 .min_by_key(|other| (!begins(scope.as_str(), other.as_str()), *other));
-            let implied = scopes
-                .iter()
-                .filter(|(other, _, theirs)| is_other(other) && below.covers(*theirs));
+            let implied =
+                scopes.iter().filter(|(other, _, theirs)| is_other(other) && below.covers(*theirs));
             Node {
                 scope: (*scope).clone(),
                 description: (*description).into(),
@@ -58,16 +57,7 @@ impl ScopeTree {
 
     /// The tree for somebody who can grant what is in `grantable`.
     pub(super) fn view(&self, grantable: ScopeSet) -> Vec<ScopeView<'_>> {
-        let view = |node| {
-            let Node { scope, description, parent, implies, below } = node;
-            ScopeView {
-                name: scope.as_str(),
-                description,
-                parent: parent.as_ref().map(Scope::as_str),
-                implies: implies.iter().map(Scope::as_str).collect(),
-                grantable: grantable.covers(*below),
-            }
-        };
+        let view = |node| ScopeView::of(node, grantable);
         self.0.iter().map(view).collect()
     }
 }
@@ -100,6 +90,18 @@ pub(super) struct ScopeView<'s> {
     implies: Vec<&'s str>,
     /// Whether whoever asks can give it to a key.
     grantable: bool,
+}
+
+impl<'s> ScopeView<'s> {
+    fn of(node: &'s Node, grantable: ScopeSet) -> Self {
+        Self {
+            name: node.scope.as_str(),
+            description: &node.description,
+            parent: node.parent.as_ref().map(Scope::as_str),
+            implies: node.implies.iter().map(Scope::as_str).collect(),
+            grantable: grantable.covers(node.below),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 pub(super) mod suspension;
 pub(super) mod tiers;
 
-use alloc::{string::ToString, sync::Arc, vec::Vec};
-
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::Response,
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
 };
+
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     admin::Operator,

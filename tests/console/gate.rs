@@ -172,7 +172,11 @@ fn an_api_key_manages_no_keys() {
     client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send();
     refused(&format!("Bearer {token}"));
     let two = client.ask("acme", "GET", "/api/session").field("authorization", "Basic YTpi");
-    two.field("authorization", &format!("Bearer {token}")).send().is(403, "api-key-not-allowed", "");
+    two.field("authorization", &format!("Bearer {token}")).send().is(
+        403,
+        "api-key-not-allowed",
+        "",
+    );
     // The session of a host may be a bearer token, too, and nobody looks it up.
     let calls = world.store.calls("lookup");
     for other in ["Basic YTpi", "Bearer eyJhbGciOi", "Bearer", "Bearer mm_live_0"] {

@@ -27,7 +27,9 @@ fn another_tenants_key_does_not_exist() {
     for route in of_keys() {
         ask(&client, "acme", &route, "", &id).is(404, "not-found", "");
         // What cannot be an id does not exist either.
-        for bad in ["A000000000000000", "short", "A00000000000000%C3%BC", "%FF", "%00", "..", "x%2Fy"] {
+        for bad in
+            ["A000000000000000", "short", "A00000000000000%C3%BC", "%FF", "%00", "..", "x%2Fy"]
+        {
             ask(&client, "acme", &route, "", bad).is(404, "not-found", "");
         }
     }
@@ -94,7 +96,8 @@ fn each_role_has_routes_of_its_own() {
 #[test]
 fn a_grant_is_at_most_what_the_granter_and_the_tier_have() {
     let Place { client, .. } = Place::with_tenants();
-    let create = |who: &str, scopes: Value| client.create(who, json!({ "name": "a", "scopes": scopes }));
+    let create =
+        |who: &str, scopes: Value| client.create(who, json!({ "name": "a", "scopes": scopes }));
     let refused = create("acme reporting", json!(["reporting", "operator.read"]));
     refused.is(422, "above-granter", "scopes");
     assert_eq!(refused.json()["scopes"], json!(["operator.read"]));

@@ -119,7 +119,10 @@ fn a_list_has_pages_and_a_filter() {
     let all = client.get("acme", "/api/keys");
     assert_eq!(names(&all), ["a", "b", "c", "d", "e"]);
     let body = all.json();
-    assert_eq!((&body["next"], &body["held"], &body["allowed"]), (&json!(null), &json!(5), &json!(5)));
+    assert_eq!(
+        (&body["next"], &body["held"], &body["allowed"]),
+        (&json!(null), &json!(5), &json!(5))
+    );
 
     let walk = |query: &str| {
         let (mut seen, mut after) = (Vec::new(), String::new());
@@ -185,10 +188,7 @@ fn the_session_says_what_can_be_granted() {
         let names = scopes.iter().filter(|scope| scope["grantable"] == true);
         names.map(|scope| scope["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(
-        grantable("acme"),
-        "erp reporting manager operator operator.jobs operator.read"
-    );
+    assert_eq!(grantable("acme"), "erp reporting manager operator operator.jobs operator.read");
     // The tier of globex has no `manager`.
     assert_eq!(grantable("globex"), "erp reporting operator operator.jobs operator.read");
     assert_eq!(grantable("acme operator.read reporting"), "reporting operator.read");

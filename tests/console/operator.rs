@@ -87,7 +87,10 @@ fn a_suspended_tenant_and_key_are_not_for_the_tenant_to_resume() {
     assert_eq!((&enabled["state"], &enabled["suspension"]), (&json!("suspended"), &until));
 
     let tenant = put(&client, of_tenant, &json!({ "reason": "unpaid", "until": null })).json();
-    assert_eq!((&tenant["state"], &tenant["suspension"]["reason"]), (&json!("suspended"), &json!("unpaid")));
+    assert_eq!(
+        (&tenant["state"], &tenant["suspension"]["reason"]),
+        (&json!("suspended"), &json!("unpaid"))
+    );
     assert_eq!(client.get("acme", &format!("/api/keys/{id}")).json()["state"], "tenant_suspended");
     // The tenant may look, and may delete.
     assert_eq!(client.get("acme", "/api/keys").status, 200);

@@ -112,7 +112,8 @@ fn a_value_at_fault_is_named() {
 #[test]
 fn a_name_may_be_anything_that_can_be_shown() {
     let Place { client, .. } = Place::with_tenants();
-    for name in ["<script>alert(1)</script>", "مفتاح", "\"'&<>`", "👩‍💻 key", "{{base}}"] {
+    for name in ["<script>alert(1)</script>", "مفتاح", "\"'&<>`", "👩‍💻 key", "{{base}}"]
+    {
         let created = client.create("acme", json!({ "name": name }));
         assert_eq!(created.status, 201, "{name}");
         assert_eq!(created.json()["key"]["name"], name);
@@ -127,7 +128,10 @@ fn a_full_quota_says_how_full() {
     let answer = client.create("globex", json!({ "name": "b" }));
     answer.is(409, "quota-exceeded", "");
     let body = answer.json();
-    assert_eq!((&body["held"], &body["allowed"], &body["tier"]), (&json!(1), &json!(1), &json!("lite")));
+    assert_eq!(
+        (&body["held"], &body["allowed"], &body["tier"]),
+        (&json!(1), &json!(1), &json!("lite"))
+    );
 }
 
 #[test]

@@ -53,8 +53,7 @@ fn of_two_at_once_one_is_told_that_it_lost() {
             node.change("acme", &id, 1, &json!({ "name": "b" })).status
         };
         let mut statuses: Vec<u16> = thread::scope(|scope| {
-            let edits: Vec<_> =
-                nodes.iter().map(|node| scope.spawn(move || edit(node))).collect();
+            let edits: Vec<_> = nodes.iter().map(|node| scope.spawn(move || edit(node))).collect();
             edits.into_iter().map(|edit| edit.join().unwrap()).collect()
         });
         statuses.sort_unstable();
@@ -73,8 +72,7 @@ fn what_changes_between_reading_and_writing_is_not_lost() {
     world.store.hold("update_key");
     let (first, second) = thread::scope(|scope| {
         let calls = world.store.calls("update_key");
-        let first =
-            scope.spawn(|| client.change("acme", &id, 1, &json!({ "name": "b" })));
+        let first = scope.spawn(|| client.change("acme", &id, 1, &json!({ "name": "b" })));
         while world.store.calls("update_key") == calls {
             thread::yield_now();
         }

@@ -1,12 +1,6 @@
 //! Changing, rotating and deleting keys.
 
-use alloc::{
-    borrow::ToOwned,
-    collections::BTreeMap,
-    string::String,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use axum::{
@@ -152,7 +146,7 @@ pub(in super::super) struct RotationBody {
 enum OverlapView {
     Word(OverlapWord),
     /// For so many seconds.
-    Seconds(#[schema(minimum = 0, maximum = 2_592_000)] u32),
+    Seconds(u32),
 }
 
 #[derive(ToSchema)]
@@ -218,8 +212,7 @@ pub(in super::super) async fn rotate_key(
         Seen::Otherwise => return Err(Problem::idempotency_key_reused()),
     }
     if_match.check(key.version())?;
-    let IssuedKey { key, token } =
-        admin.keys.rotate(id, key.version(), rotation.overlap).await?;
+    let IssuedKey { key, token } = admin.keys.rotate(id, key.version(), rotation.overlap).await?;
     app.replays.note(rotation);
     Ok(tell_issued(&app, &key, &tenant, Some(&token.reveal()), StatusCode::OK))
 }

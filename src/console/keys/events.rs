@@ -63,8 +63,7 @@ pub(in super::super) async fn key_events(
     };
     let complete = complete && events.len() <= MAX;
     events.truncate(MAX);
-    let view =
-        |TrailEvent { at, actor, kind, detail }| EventView { at, actor, kind, detail };
+    let view = |TrailEvent { at, actor, kind, detail }| EventView { at, actor, kind, detail };
     let view = EventsView { items: events.into_iter().map(view).collect(), complete };
     Ok(json(StatusCode::OK, &view))
 }

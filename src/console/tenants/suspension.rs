@@ -1,6 +1,6 @@
 //! Suspending and resuming tenants and keys, and reports of leaked tokens.
 
-use alloc::{string::String, sync::Arc};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
