@@ -32,6 +32,7 @@ pub struct Page {
 
 impl Page {
     pub fn new(client: Client) -> Self {
+        Self { client, expected: RefCell::default() }
     }
 
     /// Waits until the page's first requests are answered, whatever the answers are.
@@ -154,15 +155,15 @@ impl Page {
     /// What stands in a field.
     pub async fn value(&self, selector: &str) -> String {
         self.visible(selector).await;
-        let value = self.run("return document.querySelector(arguments[0]).value", &[selector.into()]);
-        value.await.as_str().unwrap().into()
+        let script = "return document.querySelector(arguments[0]).value";
+        self.run(script, &[selector.into()]).await.as_str().unwrap().into()
     }
 
     /// What is to be read in the first such element.
     pub async fn text(&self, selector: &str) -> String {
         self.visible(selector).await;
-        let text = self.run("return document.querySelector(arguments[0]).innerText", &[selector.into()]);
-        text.await.as_str().unwrap().into()
+        let script = "return document.querySelector(arguments[0]).innerText";
+        self.run(script, &[selector.into()]).await.as_str().unwrap().into()
     }
 
     /// What is to be read in all such elements.

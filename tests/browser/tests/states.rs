@@ -9,7 +9,7 @@ use keyway_browser_tests::host::{ANNA, GUS, OLGA};
 use crate::{
     axe,
     page::Page,
-    verbs::{ask_for_key, close_one_time, names, press_on, search},
+    verbs::{ask_for_key, names, press_on, search},
     visit::{Visit, browse},
 };
 
