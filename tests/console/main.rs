@@ -1,6 +1,7 @@
 //! The console's API and page, as a browser and a program ask it.
 
 #![allow(
+    unreachable_pub,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::std_instead_of_alloc,
