@@ -3,6 +3,7 @@
 #![allow(
     unreachable_pub,
     clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
     clippy::panic,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
