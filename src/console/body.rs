@@ -45,6 +45,10 @@ fn is_json(fields: &HeaderMap) -> bool {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // An array would be read, too, as the values of the members in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::unreadable().with_detail("the body is not a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -79,9 +83,6 @@ fn unreadable(path: &str, error: &serde_json::Error) -> Problem {
     }
     // INVARIANT: only a member that is known has a value that is read.
     let member = path.split(['.', '[']).next().unwrap_or_default();
-    if member.is_empty() || member == "?" {
-        return problem.with_detail("the body is not an object");
-    }
     let detail = format!("`{member}` is of another type");
     problem.with_detail(detail).with_field(member.to_owned())
 }

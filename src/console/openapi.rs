@@ -14,7 +14,7 @@ use axum::{
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{app::App, body, keys, problem::Problem, session, tenants};
+use super::{app::App, body, keys, problem::ProblemView, session, tenants};
 use crate::record::Labels;
 
 #[derive(OpenApi)]
@@ -45,7 +45,7 @@ use crate::record::Labels;
         tenants::suspension::resume_key,
         tenants::suspension::report_leak,
     ),
-    components(schemas(Problem))
+    components(schemas(ProblemView))
 )]
 struct Api;
 

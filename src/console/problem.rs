@@ -95,6 +95,7 @@
 
 use alloc::{
     borrow::Cow,
+    boxed::Box,
     string::{String, ToString},
     vec::Vec,
 };
@@ -116,8 +117,13 @@ const BASE: &str = "https://docs.rs/keyway/latest/keyway/console/problem/index.h
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Why something was not done.
+#[derive(Debug)]
+pub(super) struct Problem(Box<ProblemView>);
+
+/// Why something was not done.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub(super) struct Problem {
+#[schema(as = Problem)]
+pub(super) struct ProblemView {
     /// A link to the description of the type; branch on what stands behind its `#`.
     #[serde(rename = "type", serialize_with = "link")]
     #[schema(value_type = String, format = "uri")]
@@ -150,13 +156,13 @@ macro_rules! types {
     ($($name:ident: $status:literal $kind:literal $title:literal $detail:literal;)*) => {
         $(
             pub(super) fn $name() -> Self {
-                Self {
+                Self(Box::new(ProblemView {
                     kind: $kind,
                     title: $title,
                     status: $status,
                     detail: Cow::Borrowed($detail),
-                    ..Self::default()
-                }
+                    ..ProblemView::default()
+                }))
             }
         )*
     };
@@ -201,35 +207,40 @@ impl Problem {
         Self::invalid().with_field(field).with_detail(detail)
     }
 
-    pub(super) fn with_field(self, field: impl Into<Cow<'static, str>>) -> Self {
-        Self { field: Some(field.into()), ..self }
+    pub(super) fn with_field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.0.field = Some(field.into());
+        self
     }
 
-    pub(super) fn with_detail(self, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { detail: detail.into(), ..self }
+    pub(super) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = detail.into();
+        self
     }
 
     pub(super) fn with_scopes(mut self, scopes: &[Scope]) -> Self {
-        self.scopes = Some(scopes.iter().map(ToString::to_string).collect());
+        self.0.scopes = Some(scopes.iter().map(ToString::to_string).collect());
         self.with_field("scopes")
     }
 
-    pub(super) fn with_quota(self, held: u32, allowed: u32, tier: String) -> Self {
-        Self { held: Some(held), allowed: Some(allowed), tier: Some(tier), ..self }
+    pub(super) fn with_quota(mut self, held: u32, allowed: u32, tier: String) -> Self {
+        let problem = &mut *self.0;
+        (problem.held, problem.allowed) = (Some(held), Some(allowed));
+        problem.tier = Some(tier);
+        self
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         // Nothing in it fails to be written.
-        let body = serde_json::to_string(&self).unwrap_or_default();
+        let body = serde_json::to_string(&self.0).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        let status = StatusCode::from_u16(self.status);
+        let status = StatusCode::from_u16(self.0.status);
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let fields = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         fields.insert(header::CONTENT_TYPE, kind);
-        if self.status == 503 {
+        if self.0.status == 503 {
             fields.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response

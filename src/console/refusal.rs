@@ -20,11 +20,12 @@ impl From<KeyringError> for Problem {
             }
             KeyringError::Conflict => Self::changed(),
             KeyringError::Refused(error) => error.into(),
-            // What cannot be read will not get better by waiting.
-            KeyringError::Unavailable(StoreError::Corrupt(_)) => Self::fault(),
+            // What cannot be read will not get better by waiting; and the console makes no tenants and
+            // imports no keys.
+            KeyringError::Unavailable(StoreError::Corrupt(_))
+            | KeyringError::TenantExists(_)
+            | KeyringError::AlreadyImported(_) => Self::fault(),
             KeyringError::Unavailable(_) => Self::unavailable(),
-            // The console makes no tenants and imports no keys.
-            KeyringError::TenantExists(_) | KeyringError::AlreadyImported(_) => Self::fault(),
         }
     }
 }

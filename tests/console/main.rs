@@ -1,7 +1,9 @@
 //! The console's API and page, as a browser and a program ask it.
 
 #![allow(
+    unreachable_pub,
     clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
     clippy::panic,
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,

@@ -1,7 +1,7 @@
 //! A store that does not answer, and records that somebody changed.
 
 use keyway::{
-    console::{AuditTrail, TrailError, TrailPage},
+    console::{Admin, AuditTrail, Console, TrailError, TrailPage},
     record::{Suspension, TenantId},
     token::KeyId,
 };
@@ -59,13 +59,11 @@ fn what_somebody_changed_in_the_store_is_a_fault() {
 fn an_actor_that_cannot_be_named_is_a_fault() {
     let Place { world, client } = Place::with_tenants();
     let all = world.keyring.policy().catalog().all();
-    let console = keyway::console::Console::new(
-        &world.keyring,
-        async move |_: axum::http::request::Parts| {
-            let tenant: TenantId = "acme".parse().unwrap();
-            Ok(keyway::console::Admin::of_tenant(tenant, all, "x".repeat(201)))
-        },
-    );
+    let who = move |_: axum::http::request::Parts| async move {
+        let tenant: TenantId = "acme".parse().unwrap();
+        Ok(Admin::of_tenant(tenant, all, "x".repeat(201)))
+    };
+    let console = Console::new(&world.keyring, who);
     let client = Client { router: mount(console), document: client.document };
     client.create("", json!({ "name": "a" })).is(500, "fault", "");
 }

@@ -14,18 +14,18 @@ fn a_change_names_the_version_that_it_replaces() {
     let Place { client, .. } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     let path = format!("/api/keys/{id}");
-    let patch = |fields: &[&str]| {
+    let change = |fields: &[&str]| {
         let ask = client.ask("acme", "PATCH", &path).json(&json!({ "name": "b" }));
         fields.iter().fold(ask, |ask, value| ask.field("if-match", value)).send()
     };
-    patch(&[]).is(428, "precondition-required", "");
+    change(&[]).is(428, "precondition-required", "");
     for other in ["\"2\"", "W/\"1\"", "1", "\"01\"", "\"+1\"", "\"\"", "", "\"1", "x"] {
-        patch(&[other]).is(412, "changed", "");
+        change(&[other]).is(412, "changed", "");
     }
-    assert_eq!(patch(&["\"1\""]).field("etag"), "\"2\"");
-    patch(&["\"1\""]).is(412, "changed", "");
-    assert_eq!(patch(&["\"7\", \"2\""]).field("etag"), "\"3\"");
-    assert_eq!(patch(&["*"]).field("etag"), "\"4\"");
+    assert_eq!(change(&["\"1\""]).field("etag"), "\"2\"");
+    change(&["\"1\""]).is(412, "changed", "");
+    assert_eq!(change(&["\"7\", \"2\""]).field("etag"), "\"3\"");
+    assert_eq!(change(&["*"]).field("etag"), "\"4\"");
 
     let rotate = |fields: &[&str]| {
         let ask = client.ask("acme", "POST", &format!("{path}/rotate"));

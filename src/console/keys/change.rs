@@ -125,8 +125,8 @@ pub(in super::super) async fn change_key(
     if is_nothing {
         return Ok(tell(&app, &key, &tenant));
     }
-    let changed = admin.keys.edit(id, key.version(), edit).await?;
-    Ok(tell(&app, &changed, &tenant))
+    let key = admin.keys.edit(id, key.version(), edit).await?;
+    Ok(tell(&app, &key, &tenant))
 }
 
 /// How long the secret before is accepted.

@@ -137,8 +137,8 @@ mod tests {
         for _ in 0..300 {
             record(&trail, noisy, AuditKind::KeyRotated);
         }
-        let noise = page(&trail, noisy, 1_000);
-        assert_eq!((noise.events.len(), noise.complete), (RecentEvents::MAX_OF_KEY, false));
+        let kept = page(&trail, noisy, 1_000);
+        assert_eq!((kept.events.len(), kept.complete), (RecentEvents::MAX_OF_KEY, false));
         assert_eq!(page(&trail, quiet, 200).events.len(), 1);
         assert!(page(&trail, quiet, 200).complete);
     }
