@@ -33,7 +33,7 @@ use tokio::{net::TcpListener, runtime};
 use crate::{
     FaultyStore,
     client::{self, Answer},
-    wire::{self, Wire},
+    wire::{self, Loss, Wire},
 };
 
 /// Where the console is mounted.
@@ -157,9 +157,9 @@ impl<S: KeyStore + Clone> Host<S> {
         self.wire.take_requests()
     }
 
-    /// The next request of this method and path is served, and its answer breaks off.
-    pub fn lose_answer_to(&self, request: &str) {
-        self.wire.lose_answer_to(request);
+    /// The next request of this method and path is served, and its answer is lost.
+    pub fn lose_answer_to(&self, request: &str, loss: Loss) {
+        self.wire.lose_answer_to(request, loss);
     }
 }
 

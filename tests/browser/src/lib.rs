@@ -6,7 +6,7 @@ mod faulty_store;
 pub mod host;
 mod wire;
 
-pub use self::{faulty_store::FaultyStore, host::Host};
+pub use self::{faulty_store::FaultyStore, host::Host, wire::Loss};
 
 /// What a slow store does.
 async fn pause() {

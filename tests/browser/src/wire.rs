@@ -19,7 +19,16 @@ use http_body::Frame;
 #[derive(Default)]
 pub(crate) struct Wire {
     requests: Mutex<Vec<String>>,
-    loses: Mutex<Option<String>>,
+    loses: Mutex<Option<(String, Loss)>>,
+}
+
+/// How much of an answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// All of it. A browser whose connection was in use before sends the request again by itself.
+    Whole,
+    /// All but its beginning.
+    Rest,
 }
 
 impl Wire {
@@ -27,8 +36,8 @@ impl Wire {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 
-    pub(crate) fn lose_answer_to(&self, request: &str) {
-        *self.loses.lock().unwrap() = Some(request.into());
+    pub(crate) fn lose_answer_to(&self, request: &str, loss: Loss) {
+        *self.loses.lock().unwrap() = Some((request.into(), loss));
     }
 }
 
@@ -36,16 +45,20 @@ pub(crate) async fn pass(State(wire): State<Arc<Wire>>, request: Request, next: 
     let line = format!("{} {}", request.method(), request.uri());
     wire.requests.lock().unwrap().push(line.clone());
     let mut answer = next.run(request).await;
-    if wire.loses.lock().unwrap().take_if(|lost| *lost == line).is_some() {
+    if let Some((_, loss)) = wire.loses.lock().unwrap().take_if(|(lost, _)| *lost == line) {
         answer.headers_mut().remove("content-length");
-        *answer.body_mut() = Body::new(BreaksOff { has_begun: false });
+        let breaks_off = if loss == Loss::Whole { BreaksOff::Now } else { BreaksOff::Later };
+        *answer.body_mut() = Body::new(breaks_off);
     }
     answer
 }
 
-/// A body that begins and breaks off. Without a beginning a browser would send the request again by itself.
-struct BreaksOff {
-    has_begun: bool,
+/// A body that breaks off, behind its beginning or instead of one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BreaksOff {
+    Later,
+    Soon,
+    Now,
 }
 
 impl HttpBody for BreaksOff {
@@ -56,11 +69,18 @@ impl HttpBody for BreaksOff {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.has_begun {
-            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+        match *self {
+            Self::Later => {
+                *self = Self::Soon;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{")))))
+            }
+            // What there is goes out first.
+            Self::Soon => {
+                *self = Self::Now;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Self::Now => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
         }
-        self.has_begun = true;
-        context.waker().wake_by_ref();
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{")))))
     }
 }

@@ -1,10 +1,11 @@
-//! A browser of one test, and what drives it: processes of its own, on free ports, that end with the test.
+//! Browsers, and what drives them: processes of ours, on free ports, that end when we do.
 
 use std::{
     fmt,
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use fantoccini::{
@@ -13,11 +14,10 @@ use fantoccini::{
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use url::{ParseError, Url};
 
 /// What a headless browser does without, and nothing that changes what a page may do.
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 13] = [
     "--headless",
     // The tests run as root in most containers, where the browser's own sandbox does not.
     "--no-sandbox",
@@ -29,49 +29,59 @@ const FLAGS: [&str; 14] = [
     "--disable-default-apps",
     "--disable-sync",
     "--no-first-run",
-    "--lang=en-GB",
     "--hide-scrollbars",
     "--window-size=1280,800",
     // The browser ends when nobody drives it any more.
     "--remote-debugging-pipe",
 ];
 
+/// Runs ChromeDriver until the standard input ends, which it does however a process of ours ends. Then all that
+/// was started goes, and the profile too.
+const SCRIPT: &str = r#"set -m; chromedriver --port=0 & read -r _; kill -KILL -- "-$!"; wait; rm -rf "$0""#;
+
 /// ChromeDriver, with the browser that it starts. Both end with this, also when a test panics.
 pub struct Driver {
     process: Child,
     address: String,
-    profile: TempDir,
+    profile: String,
 }
 
 impl Driver {
-    pub fn start() -> Self {
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
+    fn start() -> Self {
+        let profile = tempfile::Builder::new().prefix("keyway-browser").tempdir().unwrap().keep();
+        let profile = profile.to_str().unwrap().to_owned();
+        let mut process = Command::new("bash")
+            .args(["-c", SCRIPT, &profile])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Whatever it starts is in its group, and can be ended with it.
+            // Ctrl-C is for us, and so for what ends its input.
             .process_group(0)
             .spawn()
-            .expect("chromedriver: see tests/console.sh for what has to be installed");
+            .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let port = lines.find_map(|line| {
             let line = line.unwrap();
             Some(line.strip_suffix('.')?.split_once("started successfully on port ")?.1.to_owned())
         });
+        let port = port.expect("chromedriver does not start: tests/console.sh installs it");
         // It must be able to write on.
         std::thread::spawn(move || lines.for_each(drop));
-        let address = format!("http://127.0.0.1:{}", port.expect("chromedriver does not start"));
-        Self { process, address, profile: TempDir::new().unwrap() }
+        Self { process, address: format!("http://127.0.0.1:{port}"), profile }
     }
 
     /// A session in a new browser with an empty profile, that notes down what `logs` names.
-    pub async fn connect(&self, logs: Value) -> Client {
-        let profile = format!("--user-data-dir={}", self.profile.path().display());
+    async fn connect(&self, logs: Value) -> Client {
+        let profile = format!("--user-data-dir={}", self.profile);
         let flags = FLAGS.into_iter().map(String::from).chain([profile]);
         let capabilities = json!({
-            "goog:chromeOptions": { "args": flags.collect::<Vec<_>>() },
+            "goog:chromeOptions": {
+                "args": flags.collect::<Vec<_>>(),
+                // Day before month.
+                "prefs": { "intl.accept_languages": "en-GB,en" },
+            },
             "goog:loggingPrefs": logs,
-            "timeouts": { "script": 30_000, "pageLoad": 30_000 },
+            "timeouts": { "script": 60_000, "pageLoad": 60_000 },
         });
         let Value::Object(capabilities) = capabilities else { unreachable!() };
         let capabilities: Capabilities = capabilities;
@@ -82,9 +92,44 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let group = format!("-{}", self.process.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        drop(self.process.stdin.take());
         let _ = self.process.wait();
+    }
+}
+
+/// A browser with one window, and what drives it.
+pub struct Browser {
+    _driver: Driver,
+    pub client: Client,
+}
+
+/// Browsers of tests that have passed, for others. They end with the process.
+static IDLE: Mutex<Vec<Browser>> = Mutex::new(Vec::new());
+
+impl Browser {
+    /// A browser that nobody has used.
+    pub async fn start(logs: Value) -> Self {
+        let driver = Driver::start();
+        let client = driver.connect(logs).await;
+        Self { _driver: driver, client }
+    }
+
+    /// A browser that knows nobody, in a window that was nowhere yet.
+    pub async fn take() -> Self {
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(browser) = idle else { return Self::start(json!({ "browser": "ALL" })).await };
+        let client = &browser.client;
+        let window = client.new_window(true).await.unwrap().handle;
+        client.close_window().await.unwrap();
+        client.switch_to_window(window).await.unwrap();
+        client.issue_cmd(Extra::devtools("Network.clearBrowserCookies", json!({}))).await.unwrap();
+        client.issue_cmd(Extra::log("browser")).await.unwrap();
+        browser
+    }
+
+    /// For another test.
+    pub fn give_back(self) {
+        IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
     }
 }
 
@@ -103,12 +148,6 @@ impl Extra {
     /// All that was written to a log since the last time.
     pub fn log(kind: &str) -> Self {
         Self { path: "se/log", body: json!({ "type": kind }) }
-    }
-
-    /// Grants or denies the page what browsers ask their users about.
-    pub fn permission(name: &str, state: &str) -> Self {
-        let body = json!({ "descriptor": { "name": name }, "state": state });
-        Self { path: "permissions", body }
     }
 }
 

@@ -94,7 +94,7 @@ fn a_name_that_is_too_long_or_deceives_is_refused_at_the_field() {
         // It would turn the letters behind it around.
         page.fill("#create [name=name]", "shift \u{202e}yek nimda").await;
         page.press("#create [type=submit]").await;
-        page.shows("#create [data-field=name] .error", "202e").await;
+        page.shows("#create [data-field=name] .error", "U+202E").await;
         assert_eq!(visit.host.keys("acme").await.len(), 0);
 
         page.fill("#create [name=name]", "Short").await;

@@ -3,16 +3,13 @@
 use std::env;
 
 use keyway::{authority::NewKey, store::SqliteStore};
-use keyway_browser_tests::{
-    Host,
-    host::HUGE,
-};
+use keyway_browser_tests::{Host, host::HUGE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     page::Page,
-    visit::{Visit, visit},
+    visit::{Visit, new_browser, visit},
 };
 
 /// How often each is measured.
@@ -55,7 +52,7 @@ fn times_and_bytes() {
         }
         host
     };
-    visit(json!({ "browser": "ALL" }), start, async |visit| {
+    visit(new_browser(), start, async |visit| {
         visit.page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH })).await;
         for (tenant, keys) in [("five", 5), ("five-thousand", 5_000)] {
             let who = format!("tenant/{tenant}/anna@{tenant}.example");

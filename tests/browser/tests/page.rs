@@ -9,6 +9,7 @@ use std::{
 use fantoccini::{
     Client, Locator,
     actions::{InputSource, KeyAction, KeyActions},
+    error::CmdError,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -95,16 +96,19 @@ impl Page {
         let start = Instant::now();
         loop {
             // It may be rendered again or be covered for a moment.
-            let pressed = match self.client.find(Locator::Css(selector)).await {
-                Ok(element) => element.click().await,
-                Err(error) => Err(error),
-            };
-            match pressed {
+            match self.try_to_press(selector).await {
                 Ok(()) => return,
                 Err(error) if start.elapsed() > PATIENCE => panic!("{selector}: {error}"),
                 Err(_) => sleep(GLANCE).await,
             }
         }
+    }
+
+    async fn try_to_press(&self, selector: &str) -> Result<(), CmdError> {
+        // As far as a person would scroll: the driver itself leaves it below what sticks to the edge.
+        let script = "document.querySelector(arguments[0])?.scrollIntoView({ block: 'nearest' })";
+        self.client.execute(script, vec![selector.into()]).await?;
+        self.client.find(Locator::Css(selector)).await?.click().await
     }
 
     /// Types into an empty field with a keyboard, letter by letter.

@@ -1,7 +1,10 @@
 //! Somebody else was faster, or nobody answers: nothing that was typed is lost, and nothing happens twice.
 
 use keyway::authority::KeyEdit;
-use keyway_browser_tests::host::{ANNA, MOUNT};
+use keyway_browser_tests::{
+    Loss,
+    host::{ANNA, MOUNT},
+};
 
 use crate::{
     verbs::{ask_for_key, card, close_one_time, names, press_on},
@@ -136,7 +139,7 @@ fn a_retry_after_a_lost_answer_makes_no_second_key() {
     browse(async |visit| {
         let page = visit.open(ANNA).await;
         page.expect_in_console("net::ERR_");
-        visit.host.lose_answer_to(CREATE);
+        visit.host.lose_answer_to(CREATE, Loss::Rest);
         ask_for_key(page, "Lost", &["reporting"]).await;
         page.shows("#create .problem", "The connection was lost").await;
         // It was done, and nobody knows.
@@ -160,13 +163,26 @@ fn a_retry_after_a_lost_answer_makes_no_second_key() {
 }
 
 #[test]
+fn a_browser_that_asks_again_by_itself_gets_no_second_key() {
+    browse(async |visit| {
+        let page = visit.open(ANNA).await;
+        visit.host.lose_answer_to(CREATE, Loss::Whole);
+        ask_for_key(page, "Asked twice", &[]).await;
+        page.shows("#replayed", "This key was made already").await;
+        let requests = visit.host.take_requests();
+        assert_eq!(requests.iter().filter(|request| *request == CREATE).count(), 2);
+        assert_eq!(visit.host.keys("acme").await.len(), 1);
+    });
+}
+
+#[test]
 fn a_retry_of_a_regeneration_does_not_end_the_new_secret() {
     browse(async |visit| {
         let (key, old) = visit.host.issue("Lost", &["reporting"]).await;
         let page = visit.open(ANNA).await;
         page.expect_in_console("net::ERR_");
         let rotate = format!("POST {MOUNT}/api/keys/{}/rotate", key.id());
-        visit.host.lose_answer_to(&rotate);
+        visit.host.lose_answer_to(&rotate, Loss::Rest);
         press_on(page, "Lost", "rotate").await;
         page.press("#rotate [type=submit]").await;
         page.shows("#rotate .problem", "The connection was lost").await;

@@ -4,7 +4,10 @@ use keyway::{
     authority::{KeyEdit, NewKey},
     record::{Labels, Suspension},
 };
-use keyway_browser_tests::host::{ANNA, GUS, OLGA};
+use keyway_browser_tests::{
+    Loss,
+    host::{ANNA, GUS, OLGA},
+};
 
 use crate::{
     axe,
@@ -117,7 +120,7 @@ fn dialogs_of_new_keys() {
         close(page).await;
 
         page.expect_in_console("net::ERR_");
-        visit.host.lose_answer_to("POST /settings/api-keys/api/keys");
+        visit.host.lose_answer_to("POST /settings/api-keys/api/keys", Loss::Rest);
         ask_for_key(page, "Lost", &[]).await;
         page.shows("#create .problem", "The connection was lost").await;
         axe::check(page, "lost connection in a dialog").await;

@@ -4,15 +4,16 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
+    sync::LazyLock,
     thread,
 };
 
 use keyway_browser_tests::{Host, host::MOUNT};
 use serde_json::{Value, json};
-use tokio::runtime;
+use tokio::runtime::Runtime;
 
 use crate::{
-    driver::{Driver, Extra},
+    driver::{Browser, Extra},
     page::Page,
 };
 
@@ -22,34 +23,45 @@ pub struct Visit<H = Host> {
     pub page: Page,
 }
 
-/// Runs a test with a service and a browser of its own.
+/// Runs a test with a service of its own.
 pub fn browse(test: impl AsyncFnOnce(&mut Visit)) {
-    visit(json!({ "browser": "ALL" }), async || Host::start().await, test);
+    let browser = RUNTIME.block_on(Browser::take());
+    visit(browser, async || Host::start().await, test).give_back();
 }
 
-/// As [`browse`], with another service and other logs.
+/// As [`browse`], with another service and browser, which it gives back.
 pub fn visit<H>(
-    logs: Value,
+    browser: Browser,
     start: impl AsyncFnOnce() -> H,
     test: impl AsyncFnOnce(&mut Visit<H>),
-) {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let driver = Driver::start();
-    let mut visit = runtime.block_on(async {
-        let (host, client) = (start().await, driver.connect(logs).await);
-        Visit { host, page: Page::new(client) }
-    });
+) -> Browser {
+    let host = RUNTIME.block_on(start());
+    let mut visit = Visit { host, page: Page::new(browser.client.clone()) };
     let run = || {
-        runtime.block_on(async {
+        RUNTIME.block_on(async {
             test(&mut visit).await;
             let faults = visit.page.take_faults().await;
             assert!(faults.is_empty(), "the browser's console: {faults:#?}");
         });
     };
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        runtime.block_on(visit.page.leave_a_picture());
+        RUNTIME.block_on(visit.page.leave_a_picture());
         resume_unwind(panic);
     }
+    browser
+}
+
+/// Of all tests, since browsers go from one to the other.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// A browser that notes down its requests as well.
+pub fn browser_with_requests() -> Browser {
+    RUNTIME.block_on(Browser::start(json!({ "browser": "ALL", "performance": "ALL" })))
+}
+
+/// A browser of its own, for what others would disturb.
+pub fn new_browser() -> Browser {
+    RUNTIME.block_on(Browser::start(json!({ "browser": "ALL" })))
 }
 
 impl<S> Visit<Host<S>> {
