@@ -132,6 +132,7 @@ struct SignIn {
 
 impl Sessions {
     /// Who asks, or the way to the sign-in.
+    #[allow(clippy::result_large_err, reason = "an answer is as large as it is")]
     fn admin(&self, fields: &HeaderMap, everything: ScopeSet) -> Result<Admin, Response> {
         let session = cookie(fields).and_then(|secret| self.lock().get(secret).copied());
         let user = session.ok_or_else(signed_out)?;

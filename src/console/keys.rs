@@ -52,22 +52,35 @@ pub(super) async fn list_keys(
 ) -> Result<Response, Problem> {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
     let state = parameters.get("state")?.map(read_state).transpose()?;
-    let quota = admin.keys.quota().await?;
-    let now = app.now();
-    let page = match state {
-        None => admin.keys.list(&query(limit, after)).await?,
+    let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
+    let (page, is_from_start) = match state {
+        None => (admin.keys.list(&query(limit, after)).await?, after.is_none()),
         Some(state) => {
+            let now = app.now();
             let is_wanted =
-                |key: &KeyRecord| StateView::from(KeyState::of(key, &quota.tenant, now)) == state;
-            filtered(&admin.keys, limit, after, is_wanted).await?
+                |key: &KeyRecord| StateView::from(KeyState::of(key, &tenant, now)) == state;
+            (filtered(&admin.keys, limit, after, is_wanted).await?, false)
         }
     };
-    let view = KeysView {
-        items: views(&page.items, &quota.tenant, now),
+    tell_page(&app, tenant, page, is_from_start).await
+}
+
+/// Tells a page of the keys of `tenant`, which may be all that it holds.
+pub(super) async fn tell_page(
+    app: &App,
+    tenant: TenantRecord,
+    page: Page<KeyRecord>,
+    is_from_start: bool,
+) -> Result<Response, Problem> {
+    let mut view = KeysView {
+        items: views(&page.items, &tenant, app.now()),
+        held: u32::try_from(page.items.len()).unwrap_or(u32::MAX),
+        allowed: app.keyring.allowed(&tenant),
         next: page.next.map(write_cursor),
-        held: quota.held,
-        allowed: quota.allowed,
     };
+    if !is_from_start || view.next.is_some() {
+        view.held = app.keyring.quota_use(tenant).await?.held;
+    }
     Ok(json(StatusCode::OK, &view))
 }
 

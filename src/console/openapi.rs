@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use super::{app::App, body, keys, problem::ProblemView, session, tenants};
-use crate::record::Labels;
+use crate::{authority::Overlap, record::Labels};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -98,6 +98,11 @@ impl Document {
             let names = json!({ "items": { "type": "string", "minLength": 1, "maxLength": 100 } });
             describe(&mut document, schema, "scopes", names);
             describe(&mut document, schema, "labels", labels());
+        }
+        if let Some(Value::Object(seconds)) =
+            document.pointer_mut("/components/schemas/Overlap/oneOf/1")
+        {
+            seconds.insert("maximum".into(), Overlap::MAX.as_secs().into());
         }
         Self(document)
     }

@@ -13,7 +13,11 @@ use axum::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{app::App, body::text_of, settings::Settings};
+use super::{
+    app::App,
+    body::text_of,
+    settings::{Settings, TITLE},
+};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -124,11 +128,12 @@ async fn index(
         Ok(admin) => admin,
         Err(answer) => return answer,
     };
+    let title = app.settings.texts.get(TITLE).map_or("", String::as_str);
     let document = INDEX
         .replace("{{role}}", admin.role())
         .replace("{{lang}}", &escape(&app.settings.language))
         .replace("{{base}}", &escape(&base(uri.path())))
-        .replace("{{title}}", &escape(&app.settings.name));
+        .replace("{{title}}", &escape(title));
     text_of(StatusCode::OK, "text/html; charset=utf-8", document)
 }
 

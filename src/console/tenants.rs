@@ -15,8 +15,8 @@ use super::{
     admin::Operator,
     app::App,
     body::json,
-    keys::{query, views},
-    paging::{Parameters, write_cursor},
+    keys::{query, tell_page},
+    paging::Parameters,
     parts::TenantPath,
     problem::Problem,
     views::{KeysView, TenantView, TenantsView},
@@ -78,14 +78,7 @@ pub(super) async fn list_tenant_keys(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
-    let keys = keyring.tenant(tenant);
-    let quota = keys.quota().await?;
-    let page = keys.list(&query(limit, after)).await?;
-    let view = KeysView {
-        items: views(&page.items, &quota.tenant, app.now()),
-        next: page.next.map(write_cursor),
-        held: quota.held,
-        allowed: quota.allowed,
-    };
-    Ok(json(StatusCode::OK, &view))
+    let record = keyring.find_tenant(&tenant).await?;
+    let page = keyring.tenant(tenant).list(&query(limit, after)).await?;
+    tell_page(&app, record, page, after.is_none()).await
 }

@@ -238,8 +238,12 @@ impl Keyring {
     /// With how many keys `tenant` holds.
     pub(crate) async fn quota_use(&self, tenant: TenantRecord) -> Result<QuotaUse, KeyringError> {
         let held = self.store().count_keys(&tenant.id).await.map_err(KeyringError::of)?;
-        let allowed = self.policy().tier(&tenant.tier).map_or(0, |tier| tier.keys);
-        Ok(QuotaUse { tenant, held, allowed })
+        Ok(QuotaUse { allowed: self.allowed(&tenant), tenant, held })
+    }
+
+    /// How many keys the tenant may hold: none if the policy no longer has its tier.
+    pub(crate) fn allowed(&self, tenant: &TenantRecord) -> u32 {
+        self.policy().tier(&tenant.tier).map_or(0, |tier| tier.keys)
     }
 
     async fn set_key_suspension(

@@ -46,6 +46,8 @@ fn bodies_take_no_other_members() {
     assert_eq!(kind("name"), "string");
     assert_eq!(kind("enabled"), "boolean");
     assert_eq!(kind("expires_at"), json!(["string", "null"]));
+    let seconds = &schema(&document, "Overlap")["oneOf"][1];
+    assert_eq!((&seconds["minimum"], &seconds["maximum"]), (&json!(0), &json!(2_592_000)));
 }
 
 /// The parameters that the code asks for.

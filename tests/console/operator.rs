@@ -148,3 +148,24 @@ fn a_leaked_token_is_reported_by_whoever_has_it() {
     let ask = client.ask("operator", "POST", "/api/leaks").json(&body);
     ask.send().is(422, "invalid-field", "reason");
 }
+
+/// The policy may lose a tier that tenants are on.
+#[test]
+fn a_tenant_of_a_tier_that_is_gone_is_still_told() {
+    let Place { world, client } = Place::with_tenants();
+    let (id, _) = client.key("acme", "a");
+    let tiers = [keyway::tier::Tier::new("lite", 1)];
+    let policy = keyway::policy::Policy::new("mm", crate::common::catalog(), tiers).unwrap();
+    let node = world.another_node_with(policy, |builder| builder);
+    let client = Client::of(crate::client::mount(crate::client::console(&node.keyring)));
+    let tenant = client.get("operator", "/api/tenants/acme").json();
+    assert_eq!((&tenant["tier"], &tenant["allowed"]), (&json!("advanced"), &json!(0)));
+    assert_eq!(client.get("operator", "/api/tenants").json()["items"][0], tenant);
+    assert_eq!(client.get("acme", "/api/keys").json()["allowed"], 0);
+    assert_eq!(client.get("acme", &format!("/api/keys/{id}")).status, 200);
+    client.create("acme", json!({ "name": "b" })).is(500, "fault", "");
+    // The operator moves it, and all is well.
+    let moved = put(&client, "/api/tenants/acme/tier", &json!({ "tier": "lite" })).json();
+    assert_eq!((&moved["from"], &moved["allowed"]), (&json!("advanced"), &json!(1)));
+    client.create("acme", json!({ "name": "b" })).is(409, "quota-exceeded", "");
+}

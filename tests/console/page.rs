@@ -98,11 +98,12 @@ fn the_host_decides_how_it_looks() {
     });
     let page = client.get("operator", "/");
     assert_eq!(page.field("content-type"), "text/html; charset=utf-8");
-    assert!(page.text.contains("Machines &amp; &quot;&lt;script&gt;&quot;"), "{}", page.text);
+    assert!(page.text.contains("<title>API keys</title>"), "{}", page.text);
     assert!(page.text.contains(r#"<html lang="en""#));
     let theme = client.get("", "/theme.css").text;
     assert_eq!(theme, ":root{--accent:#ffd500;--on-accent:#000000}\n");
     let service = client.get("operator", "/api/session").json()["service"].clone();
+    assert_eq!(service["name"], "Machines & \"<script>\"");
     assert_eq!(service["logo"], true);
     assert_eq!(service["support"], "help@example.com");
     assert!(service["curl"].as_str().unwrap().contains("{token}"));
@@ -120,6 +121,10 @@ fn texts_are_replaced_by_their_keys() {
     assert_eq!(replaced[key], "Schlüssel");
     assert_eq!(replaced.as_object().unwrap().len(), text.as_object().unwrap().len());
     assert!(client.get("operator", "/").text.contains(r#"<html lang="de""#));
+    let title = r#"{ "title": "Schlüssel & \"<script>\"" }"#;
+    let Place { client, .. } = Place::with(|console| console.text("de", title).unwrap());
+    let page = client.get("operator", "/").text;
+    assert!(page.contains("<title>Schlüssel &amp; &quot;&lt;script&gt;&quot;</title>"), "{page}");
 }
 
 #[test]
