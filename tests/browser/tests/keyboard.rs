@@ -13,19 +13,51 @@ const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
 const SPACE: &str = " ";
 
-/// Goes on from control to control until one is reached, which must be seen to have the focus.
+/// What is wrong with how the focus is to be seen: it has no outline, or its middle is below something else. In a
+/// date, the browser marks the part that has it.
+const UNSEEN: &str = "
+    const focused = document.activeElement, style = getComputedStyle(focused);
+    if (focused === document.body) return null;
+    const isMarked = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+    if (!isMarked && !focused.matches('[type^=date]')) return 'no outline: ' + focused.outerHTML;
+    const { left, right, top, bottom } = focused.getBoundingClientRect();
+    const over = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    return focused.contains(over) ? null : focused.outerHTML + ' is below ' + over?.outerHTML;";
+
+/// Goes on from control to control until one is reached. Whatever has the focus on the way is to be seen.
 async fn tab_to(page: &Page, selector: &str) {
     page.visible(selector).await;
     for _ in 0..100 {
         if page.is_focused(selector).await {
-            let script = "const style = getComputedStyle(document.activeElement); \
-                return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2";
-            assert_eq!(page.run(script, &[]).await, true, "{selector} does not show its focus");
             return;
         }
-        page.keys(&[TAB]).await;
+        tab(page).await;
     }
     panic!("{selector} is not reached by Tab");
+}
+
+async fn tab(page: &Page) {
+    page.keys(&[TAB]).await;
+    let unseen = page.run(UNSEEN, &[]).await;
+    assert!(unseen.is_null(), "{unseen}");
+}
+
+#[test]
+fn a_focus_that_cannot_be_seen_is_noticed() {
+    browse(async |visit| {
+        let page = visit.open(ANNA).await;
+        tab_to(page, "[data-action=create]").await;
+        assert!(page.run(UNSEEN, &[]).await.is_null());
+        page.run("document.activeElement.style.outline = 'none'", &[]).await;
+        assert!(page.run(UNSEEN, &[]).await.as_str().unwrap().starts_with("no outline"));
+        page.run(
+            "document.activeElement.style.outline = ''; const cover = document.createElement('p'); \
+             Object.assign(cover.style, { position: 'fixed', inset: 0, zIndex: 9 }); document.body.append(cover)",
+            &[],
+        )
+        .await;
+        assert!(page.run(UNSEEN, &[]).await.as_str().unwrap().contains("is below"));
+    });
 }
 
 #[test]
@@ -106,7 +138,7 @@ fn a_dialog_keeps_the_focus_and_gives_it_back() {
             let script = "return document.activeElement === document.body \
                 || document.querySelector('dialog').contains(document.activeElement)";
             for _ in 0..40 {
-                page.keys(&[TAB]).await;
+                tab(page).await;
                 assert_eq!(page.run(script, &[]).await, true, "{action}");
             }
             page.keys(&[ESCAPE]).await;
