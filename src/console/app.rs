@@ -42,7 +42,7 @@ impl App {
             guard: Guard::new(&keyring),
             replays: Replays::default(),
             scopes: ScopeTree::of(keyring.policy().catalog()),
-            document: Document::new(),
+            document: Document::of(keyring.policy()),
             keyring,
             who,
             allows_api_keys,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use super::{app::App, body, keys, problem::ProblemView, session, tenants};
-use crate::{authority::Overlap, record::Labels};
+use crate::{authority::Overlap, policy::Policy, record::Labels};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -80,7 +80,8 @@ const UNPRINTABLE: &str = "\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\
 pub(super) struct Document(Value);
 
 impl Document {
-    pub(super) fn new() -> Self {
+    /// The document of a service with this policy.
+    pub(super) fn of(policy: &Policy) -> Self {
         let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
         for operation in operations(&mut document) {
             add_refusals(operation);
@@ -95,10 +96,12 @@ impl Document {
             describe(&mut document, schema, member, json!({ "pattern": pattern }));
         }
         for schema in ["NewKey", "KeyChanges"] {
-            let names = json!({ "items": { "type": "string", "minLength": 1, "maxLength": 100 } });
-            describe(&mut document, schema, "scopes", names);
+            let names = policy.catalog().iter().map(|(scope, _)| scope.as_str());
+            describe(&mut document, schema, "scopes", json!({ "items": one_of(names) }));
             describe(&mut document, schema, "labels", labels());
         }
+        let tiers = policy.tiers().iter().map(|tier| &*tier.name);
+        describe(&mut document, "NewTier", "tier", one_of(tiers));
         if let Some(Value::Object(seconds)) =
             document.pointer_mut("/components/schemas/Overlap/oneOf/1")
         {
@@ -166,6 +169,13 @@ fn describe(document: &mut Value, schema: &str, member: &str, more: Value) {
     if let (Some(known), Value::Object(more)) = (known, more) {
         known.extend(more);
     }
+}
+
+/// A text that is one of `names`.
+fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> Value {
+    let names: Vec<_> = names.collect();
+    // An `enum` is not empty; `false` takes nothing.
+    if names.is_empty() { json!(false) } else { json!({ "type": "string", "enum": names }) }
 }
 
 fn labels() -> Value {

@@ -27,7 +27,8 @@ use crate::record::TenantId;
 #[utoipa::path(get, path = "/api/tenants", tag = "tenants",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 without it"),
-        ("after" = Option<String>, Query, description = "The id behind which the page begins"),
+        ("after" = Option<String>, Query, description = "The id behind which the page begins",
+            min_length = 1, max_length = 128),
     ),
     responses((status = 200, body = TenantsView)))]
 pub(super) async fn list_tenants(

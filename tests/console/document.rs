@@ -46,6 +46,10 @@ fn bodies_take_no_other_members() {
     assert_eq!(kind("name"), "string");
     assert_eq!(kind("enabled"), "boolean");
     assert_eq!(kind("expires_at"), json!(["string", "null"]));
+    let tiers = &schema(&document, "NewTier")["properties"]["tier"];
+    assert_eq!(tiers["enum"], json!(["lite", "advanced"]));
+    let scopes = &changes["properties"]["scopes"]["items"]["enum"];
+    assert_eq!(scopes.as_array().unwrap().len(), 6);
     let seconds = &schema(&document, "Overlap")["oneOf"][1];
     assert_eq!((&seconds["minimum"], &seconds["maximum"]), (&json!(0), &json!(2_592_000)));
 }

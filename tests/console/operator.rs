@@ -144,6 +144,7 @@ fn a_leaked_token_is_reported_by_whoever_has_it() {
         assert_eq!(report(other, "suspend").json(), nothing);
     }
     report(&token, "forget").is(400, "unreadable-body", "response");
+    report(&"x".repeat(2_001), "suspend").is(422, "invalid-field", "token");
     let body = json!({ "token": "x", "reason": "", "response": "suspend" });
     let ask = client.ask("operator", "POST", "/api/leaks").json(&body);
     ask.send().is(422, "invalid-field", "reason");

@@ -106,7 +106,8 @@ fn read(field: &'static str, text: Option<String>) -> Result<Option<Timestamp>, 
 #[utoipa::path(patch, path = "/api/keys/{id}", tag = "keys", request_body = ChangesBody,
     params(
         ("id" = String, Path, description = "The id of the key", pattern = "^[0-9A-Za-z]{16}$"),
-        ("If-Match" = String, Header, description = "The `ETag` of what is changed"),
+        ("If-Match" = String, Header, description = "The `ETag` of what is changed",
+            pattern = "^\"[0-9]{1,19}\"$"),
     ),
     responses((status = 200, body = KeyView, headers(("etag" = String)))))]
 pub(in super::super) async fn change_key(
@@ -182,7 +183,8 @@ impl<'de> Deserialize<'de> for OverlapBody {
 #[utoipa::path(post, path = "/api/keys/{id}/rotate", tag = "keys", request_body = RotationBody,
     params(
         ("id" = String, Path, description = "The id of the key", pattern = "^[0-9A-Za-z]{16}$"),
-        ("If-Match" = String, Header, description = "The `ETag` of the key"),
+        ("If-Match" = String, Header, description = "The `ETag` of the key",
+            pattern = "^\"[0-9]{1,19}\"$"),
         ("Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
             pattern = "^[!-~]{1,255}$", description = "Made up anew for each rotation"),
     ),
@@ -222,7 +224,8 @@ pub(in super::super) async fn rotate_key(
     params(
         ("id" = String, Path, description = "The id of the key", pattern = "^[0-9A-Za-z]{16}$"),
         ("If-Match" = Option<String>, Header,
-            description = "The `ETag` of the key, if only that version is to be deleted"),
+            description = "The `ETag` of the key, if only that version is to be deleted",
+            pattern = "^\"[0-9]{1,19}\"$"),
     ),
     responses((status = 204, description = "It is gone")))]
 pub(in super::super) async fn delete_key(

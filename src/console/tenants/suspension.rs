@@ -190,6 +190,10 @@ pub(in super::super) async fn report_leak(
     Operator(keyring): Operator,
     Json(LeakBody { token, reason, response }): Json<LeakBody>,
 ) -> Result<Response, Problem> {
+    // Longer than any token is with something around it.
+    if token.chars().count() > 2_000 {
+        return Err(Problem::invalid_field("token", "the token has more than 2000 characters"));
+    }
     // Whether or not the token is of a key.
     Suspension::for_good(&*reason).map_err(invalid_text("reason"))?;
     let done = match response {
