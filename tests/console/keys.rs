@@ -90,7 +90,7 @@ fn an_overlap_is_as_it_was_asked_for() {
             .send()
     };
     let until = |answer: Answer| answer.json()["key"]["overlap_until"].clone();
-    assert_eq!(until(rotate(1, json!(3_600))), "2026-01-01T01:00:00Z");
+    assert_eq!(until(rotate(1, json!(3_600.0))), "2026-01-01T01:00:00Z");
     assert_eq!(until(rotate(2, json!("none"))), Value::Null);
     assert_eq!(until(rotate(3, json!("until_first_use"))), "2026-01-02T00:00:00Z");
     assert_eq!(until(rotate(4, json!(2_592_000))), "2026-01-31T00:00:00Z");

@@ -166,12 +166,14 @@ struct OverlapBody(Option<Overlap>);
 impl<'de> Deserialize<'de> for OverlapBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        let seconds = |seconds| Overlap::For(Duration::from_secs(seconds));
+        // `60.0` is a whole number in JSON.
+        let seconds = |seconds| Duration::try_from_secs_f64(seconds).ok();
+        let is_whole = |duration: &Duration| duration.subsec_nanos() == 0;
         Ok(Self(match value.as_str() {
             Some("none") => Some(Overlap::None),
             Some("until_first_use") => Some(Overlap::UntilFirstUse),
             Some(_) => None,
-            None => value.as_u64().map(seconds),
+            None => value.as_f64().and_then(seconds).filter(is_whole).map(Overlap::For),
         }))
     }
 }
