@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use keyway::{
-    authority::{NewKey, Overlap},
+    authority::NewKey,
     record::{Labels, Suspension},
 };
 use keyway_browser_tests::host::{ANNA, OLGA};
@@ -28,7 +28,7 @@ fn pictures_of_the_main_states() {
         names(page, 4).await;
         take(page, "list", 1280, 800, "light").await;
         take(page, "list-dark", 1280, 800, "dark").await;
-        take(page, "list-narrow", 320, 800, "light").await;
+        take(page, "list-narrow", 320, 1200, "light").await;
         page.look(1280, 800, "light").await;
         search(page, "erp").await;
         names(page, 1).await;
@@ -48,10 +48,12 @@ fn pictures_of_the_main_states() {
         take(page, "one-time", 1280, 800, "light").await;
 
         let page = visit.open(OLGA).await;
+        page.visible("[data-tenant=initech]").await;
+        take(page, "operator", 1280, 560, "light").await;
         page.press("[data-tenant=acme] [data-action=tier]").await;
         page.choose("#tier [name=tier]", "lite").await;
         page.shows("#tier-preview", "over the limit").await;
-        take(page, "operator", 1280, 800, "light").await;
+        take(page, "tier", 1280, 640, "light").await;
     });
 }
 
@@ -67,16 +69,19 @@ async fn take(page: &Page, name: &str, width: u32, height: u32, scheme: &str) {
 async fn fill(visit: &Visit) {
     let acme = visit.host.tenant("acme");
     let labels = Labels::new([("team", "erp")]).unwrap();
-    let erp = NewKey::named("ERP nightly sync").scopes(["erp", "reporting"]).labels(labels);
-    let erp = acme.issue(erp).await.unwrap();
+    let request = NewKey::named("ERP nightly sync").scopes(["erp", "reporting"]).labels(labels);
+    let erp = acme.issue(request).await.unwrap();
     assert_eq!(visit.host.call(&erp.token.reveal()), 200);
-    visit.host.keyring.flush_uses().await.unwrap();
-    let (rotated, _) = visit.host.issue("Weekly report", &["reporting"]).await;
-    drop(acme.rotate(rotated.id(), rotated.version(), Overlap::UntilFirstUse).await.unwrap());
-    let (off, _) = visit.host.issue("Shop floor display", &["operator.read"]).await;
+    let (_, report) = visit.host.issue("Weekly report", &["reporting"]).await;
+    assert_eq!(visit.host.call(&report), 200);
+    let (off, token) = visit.host.issue("Shop floor display", &["operator.read"]).await;
     acme.disable(off.id()).await.unwrap();
+    assert_eq!(visit.host.call(&token), 401);
     let (held, _) = visit.host.issue("Experiment", &["gateway", "metrics"]).await;
     let ban = Suspension::for_good("10,000 requests a minute").unwrap();
     visit.host.keyring.suspend_key(held.id(), ban).await.unwrap();
+    visit.host.keyring.flush_uses().await.unwrap();
     visit.host.keyring.create_empty_tenant("initech", "lite").await.unwrap();
+    let ban = Suspension::for_good("unpaid since March").unwrap();
+    visit.host.keyring.suspend_tenant(&"initech".parse().unwrap(), ban).await.unwrap();
 }
