@@ -1,71 +1,42 @@
 import { at, get } from './api.js';
-import { banner, button, h } from './dom.js';
-import { explain } from './forms.js';
+import { banner, h } from './dom.js';
+import { problemNotice } from './forms.js';
 import { tenantView } from './keys.js';
 import { loadTexts, rich, setNow, t } from './text.js';
 
-const main = document.querySelector('#main');
-const place = document.querySelector('#view');
-// The server may say whom it serves; that saves a request that would fail.
-const isOperator = document.documentElement.dataset.role === 'operator';
+const [main, place, brand, actor, skip, failed] =
+	['#main', '#view', '#brand', '#actor', '.skip', '#failed'].map((each) => document.querySelector(each));
 
-function begin() {
-	const session = get('session');
-	const firstPage = isOperator ? undefined : get('keys?limit=50');
-	// Both are looked at later; until then a failure is not an unhandled one.
-	session.catch(() => {});
-	firstPage?.catch(() => {});
-	return { session, firstPage };
-}
+const texts = loadTexts(at('text.json')).then(() => {
+	skip.textContent = t('skip');
+});
 
-async function start({ session: asked, firstPage }) {
-	main.setAttribute('aria-busy', 'true');
+async function start() {
 	try {
-		const session = await asked;
-		setNow(session.now);
-		showService(session);
-		banner(null);
-		if (session.role === 'operator') {
-			const { operatorView } = await import('./operator.js');
-			operatorView({ place, session, onProblem });
-		} else {
-			tenantView({ place, session, firstPage, onProblem });
-		}
+		// Both are asked for at once, and without texts no problem can be told.
+		const session = await get('session').finally(() => texts);
+		const { service, role, now } = session;
+		setNow(now);
+		brand.replaceChildren(service.logo ? h('img', { src: at('logo'), alt: '', height: 28 }) : '', service.name);
+		actor.replaceChildren(...rich('signed_in_as', { actor: session.actor }));
+		const view = role === 'operator' ? (await import('./operator.js')).operatorView : tenantView;
+		view({ place, session, onProblem });
 	} catch (problem) {
-		if (!problem.kind) throw problem;
-		onProblem(problem, () => start(begin()));
+		place.querySelector('.skeleton')?.remove();
+		if (problem.kind) return onProblem(problem, start);
+		failed.hidden = false;
+		throw problem;
 	} finally {
 		main.removeAttribute('aria-busy');
 	}
 }
 
-function showService({ service, actor }) {
-	document.querySelector('#brand').replaceChildren(
-		service.logo ? h('img', { src: at('logo'), alt: '', height: '28' }) : '', h('span', service.name));
-	document.querySelector('#actor').replaceChildren(...(actor ? rich('signed_in_as', { actor }) : []));
-}
-
-/** At the top of the page, with the way on: try again, or sign in again. */
+/** Says at the top of the page what went wrong, with the way on. */
 function onProblem(problem, again) {
-	place.querySelector('.skeleton')?.remove();
-	banner(explain(problem), problem.kind === 'signed-out'
-		? button('reload', {}, () => location.reload())
-		: button('retry', {}, () => {
-			banner(null);
-			again();
-		}));
+	banner(problemNotice(problem, () => {
+		banner();
+		again();
+	}));
 }
 
-const first = begin();
-try {
-	await loadTexts(at('text.json'));
-	for (const element of document.querySelectorAll('[data-text]')) element.textContent = t(element.dataset.text);
-	await start(first);
-} catch (error) {
-	if (!place.querySelector('section')) {
-		place.querySelector('.skeleton')?.remove();
-		document.querySelector('#failed')?.removeAttribute('hidden');
-	}
-	main.removeAttribute('aria-busy');
-	throw error;
-}
+start();

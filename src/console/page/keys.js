@@ -1,207 +1,171 @@
-import { call, get, keyPath } from './api.js';
-import { announce, bdi, button, chip, day, freshId, h, icon, when } from './dom.js';
+import { call, keyPath } from './api.js';
+import { announce, button, chip, day, h, notice, when } from './dom.js';
 import { createDialog, deleteDialog, editDialog, historyDialog, recover, rotateDialog } from './dialogs.js';
-import { notice } from './forms.js';
-import { fact, pagedList } from './list.js';
-import { date, daysFromNow, has, number, now, rich, t, tn } from './text.js';
+import { pagedList } from './list.js';
+import { date, daysFromNow, now, rich, t, tn } from './text.js';
 
 const TYPING = 120;
 const SOON_DAYS = 14;
-const CHIPS = 6;
-const STATES = ['active', 'disabled', 'suspended', 'expired', 'not_yet_valid'];
-const TONES = { active: 'good', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad' };
+const TONES = {
+	active: 'good', disabled: '', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: '',
+};
+const DIALOGS = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };
 
-export const KEY_COLUMNS = ['name', 'scopes', 'created', 'last_used', 'expires', 'status'];
+const hint = (...content) => h('span.hint', content);
+const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
+const isAhead = (text) => text && Date.parse(text) > now();
 
-export const quotaOf = ({ held, allowed }) => t('quota', { held: number(held), allowed: number(allowed) });
+export const stateChip = (state) => chip(TONES[state] || 'plain', t(`state.${state}`));
 
 /** Why something is suspended, and until when. */
-export const reasonOf = ({ reason, until }) =>
-	h('p', rich(until ? 'suspended_until' : 'suspended', { reason, date: until && date(until) }));
+export const suspensionOf = ({ suspension }) => suspension && h('p',
+	rich(suspension.until ? 'suspended_until' : 'suspended',
+		{ reason: suspension.reason, date: suspension.until && date(suspension.until) }));
 
-const note = (...content) => h('span.note', content);
-
-/** A key. Only who may switch it has a `toggle`. */
+/** The parts of a key's card. Only who may switch it has a `toggle`. */
 export function keyCard(key, buttons, toggle) {
-	const id = freshId('note');
-	const state = has(`state.${key.state}`) ? t(`state.${key.state}`) : key.state;
-	const ahead = (text) => text && Date.parse(text) > now();
-	return h('li.key', { 'data-key': key.id, 'data-state': key.state },
-		h('div.who',
-			h('h3', { tabindex: '-1' }, bdi(key.name)),
-			h('p.hint', h('code', key.hint), key.imported && [' ', chip('plain', t('key.imported'))]),
-			h('ul.chips', Object.entries(key.labels).map(([name, value]) => h('li', bdi(`${name}=${value}`))))),
-		h('dl.facts',
-			fact('scopes', scopesOf(key.scopes)),
-			fact('created', day(key.created_at), key.created_by && note(rich('key.by', { actor: key.created_by }))),
-			fact('last_used', key.last_used ? [when(key.last_used), note(date(key.last_used))] : note(t('never'))),
-			fact('expires', expiryOf(key.expires_at)),
-			fact('status', h('span.state', toggle?.(id), chip(TONES[key.state] ?? 'plain', state)))),
-		h('div.actions', buttons),
-		h('div.notes', { id },
-			key.suspension && [reasonOf(key.suspension), toggle && h('p', t('key.cannot_lift'))],
-			ahead(key.not_before) && h('p', rich('key.starts', { when: when(key.not_before), date: date(key.not_before) })),
-			ahead(key.overlap_until) && h('p', rich('key.overlap', { when: when(key.overlap_until) }))));
-}
-
-function scopesOf(scopes) {
-	if (!scopes.length) return note(t('key.no_scopes'));
-	const rest = scopes.length - CHIPS;
-	return h('ul.chips', scopes.slice(0, CHIPS).map((scope) => h('li', scope)),
-		rest > 0 && h('li', t('key.more_scopes', { count: number(rest) })));
-}
-
-function expiryOf(text) {
-	if (!text) return note(t('never'));
-	const time = Date.parse(text);
-	const soon = time > now() && time < daysFromNow(SOON_DAYS);
-	return [day(text), soon ? chip('warn', t('key.expires_soon'), ' ', when(text)) : note(when(text))];
+	const { name, scopes, expires_at: end } = key;
+	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
+	return {
+		title: name,
+		about: [
+			h('p.hint', h('code', key.hint)),
+			chips(Object.entries(key.labels).map((label) => label.join('='))),
+		],
+		facts: {
+			scopes: scopes.length ? chips(scopes) : hint(t('key.no_scopes')),
+			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
+			last_used: key.last_used ? [when(key.last_used), hint(date(key.last_used))] : hint(t('never')),
+			expires: end ? [day(end), soon ? chip('warn', t('key.expires_soon'), ' ', when(end)) : hint(when(end))]
+				: hint(t('never')),
+			status: h('span.row', toggle, stateChip(key.state)),
+		},
+		buttons,
+		notes: [
+			suspensionOf(key),
+			key.suspension && toggle && h('p', t('key.cannot_lift')),
+			isAhead(key.not_before) && h('p', rich('key.starts', { date: date(key.not_before) })),
+			isAhead(key.overlap_until) && h('p', rich('key.overlap', { when: when(key.overlap_until) })),
+		],
+	};
 }
 
 /** The page of a tenant's administrator. */
-export function tenantView({ place, session, firstPage, onProblem }) {
+export function tenantView({ place, session, onProblem }) {
 	const { tenant, service } = session;
 	// What is shown instead of the pages, if anything: `{ full }`, whether it was found by a whole key.
 	let searching = null;
-	let pasted = false;
 	let timer;
 
-	const quota = h('div.quota', { id: 'quota' });
+	const quota = h('div', { id: 'quota' });
 	const alerts = h('div');
 	const text = h('input', {
 		type: 'search', id: 'search', name: 'search', autocomplete: 'off', spellcheck: 'false',
-		'aria-describedby': 'search-hint', input: typed,
+		placeholder: t('search.hint'), input: typed,
 	});
-	const clear = button('clear', { look: 'icon.quiet', hidden: true }, () => {
+	const clear = button('clear', { look: 'icon', hidden: true }, () => {
 		text.value = '';
-		stopSearch();
+		reload();
 		text.focus();
 	});
-	const states = tenant.state === 'suspended' ? [...STATES, 'tenant_suspended'] : STATES;
-	const refilter = () => (text.value.trim() ? search() : stopSearch());
-	const filter = h('select', { id: 'filter', name: 'state', change: refilter },
+	const filter = h('select', { id: 'filter', name: 'state', change: reload },
 		h('option', { value: '' }, t('filter.all')),
-		states.map((state) => h('option', { value: state }, t(`state.${state}`))));
-
+		Object.keys(TONES).map((state) => h('option', { value: state }, t(`state.${state}`))));
 	const list = pagedList({
-		kind: 'key', columns: KEY_COLUMNS, card, describe, onProblem,
-		path: () => ['keys', filter.value && { state: filter.value }],
-		onPage: ({ held = tenant.held, allowed = tenant.allowed }) => showQuota({ held, allowed }),
+		kind: 'key', card, describe, onProblem,
+		path: () => `keys?${filter.value && `state=${filter.value}&`}`,
+		onPage: ({ held, allowed }) => allowed !== undefined && showQuota({ held, allowed }),
 	});
 
 	place.replaceChildren(
 		h('div.lead', h('p', t('lead')), button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
 		alerts,
-		h('section', { 'aria-labelledby': 'keys-heading' },
-			h('h2.hidden', { id: 'keys-heading' }, t('keys.heading')),
-			h('div.tools', quota,
-				h('div.find', { role: 'search' },
-					h('div.tool.grow', h('label', { for: 'search' }, t('search.label')),
-						h('div.input', icon('search'), text, clear), h('p.hidden', { id: 'search-hint' }, t('search.hint'))),
-					h('div.tool', h('label', { for: 'filter' }, t('column.status')), filter))),
+		h('section',
+			h('h2.hidden', t('field.keys')),
+			h('div.tools', quota, h('div.find', { role: 'search' },
+				h('div', h('label', { for: 'search' }, t('search.label')), h('div.input', text, clear)),
+				h('div', h('label', { for: 'filter' }, t('field.status')), filter))),
 			list.nodes));
 	showQuota(tenant);
-	list.load(() => {
-		const answer = firstPage ?? get('keys?limit=50');
-		firstPage = undefined;
-		return answer;
-	});
+	list.load();
 
 	function card(key) {
 		const of = key.name;
-		const open = (dialog) => () => dialog({ key, session, onChanged: list.update, onGone });
-		const toggle = (noteId) => h('button.switch', {
+		const parts = { key, session, onChanged: list.update, onGone, onProblem };
+		const buttons = Object.entries(DIALOGS)
+			.map(([action, open]) => button(action, { of, look: 'icon' }, () => open(parts)));
+		return keyCard(key, buttons, h('button.switch', {
 			type: 'button', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
-			'aria-label': t('key.switch', { name: of }), 'aria-describedby': noteId,
-			'aria-disabled': key.suspension && 'true', title: t(key.enabled ? 'on' : 'off'),
-			click: (event) => switchKey(key, event.currentTarget),
-		});
-		const dialogs = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };
-		const buttons = Object.entries(dialogs)
-			.map(([action, dialog]) => button(action, { of, look: 'icon' }, open(dialog)));
-		return keyCard(key, buttons, toggle);
+			'aria-label': t('action.of', { action: t('field.enabled'), name: of }), 'aria-describedby': `key-${key.id}-notes`,
+			'aria-disabled': key.suspension && 'true',
+			click: ({ target }) => switchKey(key, target),
+		}));
 	}
 
 	function showQuota(changes) {
 		Object.assign(tenant, changes);
-		const over = tenant.held - tenant.allowed;
-		const bar = h('i');
-		bar.style.width = `${Math.min(100, (100 * tenant.held) / Math.max(1, tenant.allowed))}%`;
+		const { held, allowed, tier, state } = tenant;
+		const over = held - allowed;
 		quota.replaceChildren(
-			h('p', h('strong', quotaOf(tenant)), ' ', note(rich('quota.tier', { tier: tenant.tier }))),
-			h(`span.bar${over < 0 ? '' : '.full'}`, { 'aria-hidden': 'true' }, bar));
-		alerts.replaceChildren(...[
-			tenant.state === 'suspended' && notice('bad', h('p', h('strong', t('tenant.suspended'))),
-				tenant.suspension && reasonOf(tenant.suspension), support('tenant.ask')),
-			over >= 0 && notice('warn', h('p', h('strong', over ? tn('quota.over', over) : t('quota.full'))),
-				h('p', t(over ? 'quota.over_advice' : 'quota.full_advice')), support('quota.ask')),
-		].filter(Boolean));
+			h('p', h('strong', t('quota', { held, allowed })), ' ', hint(rich('quota.tier', { tier }))),
+			h('meter', { value: held, max: allowed, high: allowed - 1, optimum: 0, 'aria-hidden': 'true' }));
+		const alert = (tone, title, text) => notice(tone, h('p', h('strong', title)), text, support());
+		alerts.replaceChildren(
+			state === 'suspended' ? alert('bad', t('tenant.suspended'), suspensionOf(tenant)) : '',
+			over < 0 ? '' : alert('warn', over ? tn('quota.over', over) : t('problem.quota-exceeded'),
+				h('p', t('quota.advice'))));
 	}
 
-	function support(key) {
-		const address = service.support;
-		const href = /^https?:/.test(address) ? address : address?.includes('@') && `mailto:${address}`;
-		return address && h('p', rich(key, { support: href ? h('a', { href }, address) : address }));
+	function support() {
+		const { support: address } = service;
+		const href = /^https?:/.test(address) ? address : `mailto:${address}`;
+		return address && h('p', rich('support', { support: h('a', { href }, address) }));
 	}
 
-	function describe({ size, next }) {
-		const whole = searching?.full ? ` ${t('search.full')}` : '';
-		if (size) {
-			if (searching) return { said: tn('search.found', size) + whole };
-			return { said: next ? t('list.some', { count: number(size) }) : tn('list.all', size) };
+	function describe(size) {
+		const full = searching?.full ? ` ${t('search.full')}` : '';
+		if (size) return { said: tn(searching ? 'search.found' : 'list', size) + full };
+		if (searching || filter.value) {
+			const nothing = t(searching ? 'empty.found' : 'empty.state');
+			return { said: nothing + full, empty: h('strong', nothing) };
 		}
-		const kind = searching ? 'nothing' : filter.value ? 'none' : 'empty';
-		return {
-			said: kind === 'empty' ? '' : t(`${kind}.title`) + whole,
-			empty: [h('p.big', t(`${kind}.title`)), h('p', t(`${kind}.text`)),
-				kind === 'empty' && button('create', { look: 'primary', 'data-action': 'create-first' }, create)],
-		};
+		const first = button('create', { look: 'primary', 'data-action': 'create-first' }, create);
+		return { said: '', empty: [h('strong', t('empty.title')), h('p', t('empty.text')), first] };
 	}
 
-	function typed(event) {
-		pasted = /^insertFrom(Paste|Drop)/.test(event.inputType ?? '');
+	function typed() {
 		clearTimeout(timer);
-		if (!text.value.trim()) return stopSearch();
-		clear.hidden = false;
-		timer = setTimeout(search, TYPING);
+		timer = setTimeout(reload, text.value.trim() ? TYPING : 0);
 	}
 
-	function search() {
+	/** Shows what the fields ask for. */
+	function reload() {
+		clearTimeout(timer);
 		const wanted = text.value.trim();
-		return list.load(async () => {
-			const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
-			// A later request has its own text, and this answer will be dropped.
-			if (text.value.trim() === wanted) {
-				const full = isToken(wanted, items, pasted);
-				// A whole key has no business on the page.
-				if (full) text.value = '';
-				searching = { full };
-			}
-			return { items: items.filter((key) => !filter.value || key.state === filter.value) };
-		});
+		clear.hidden = !wanted;
+		if (!wanted) searching = null;
+		return list.load(wanted ? () => search(wanted) : undefined);
 	}
 
-	function stopSearch() {
-		clearTimeout(timer);
-		clear.hidden = true;
-		searching = null;
-		list.load();
+	async function search(wanted) {
+		const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
+		// A later request has its own text, and this answer will be dropped.
+		if (text.value.trim() === wanted) {
+			// What is so long and in no name is a whole key, which has no business on the page.
+			const full = /^\S{24,}$/.test(wanted)
+				&& !items.some(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()));
+			if (full) text.value = '';
+			searching = { full };
+		}
+		return { items: items.filter(({ state }) => !filter.value || state === filter.value) };
 	}
 
 	async function create() {
-		if (tenant.held >= tenant.allowed) {
-			// Somebody may have made room since.
-			try {
-				showQuota((await get('session')).tenant);
-			} catch (problem) {
-				return onProblem(problem, create);
-			}
-			if (tenant.held >= tenant.allowed) {
-				alerts.lastElementChild.setAttribute('tabindex', '-1');
-				return alerts.lastElementChild.focus();
-			}
-		}
-		createDialog({ session, onCreated, onFull: ({ held, allowed, tier }) => showQuota({ held, allowed, tier }) });
+		// Somebody may have made room since.
+		if (tenant.held >= tenant.allowed) await reload();
+		if (tenant.held < tenant.allowed) return createDialog({ session, onCreated, onFull: showQuota });
+		alerts.lastElementChild.setAttribute('tabindex', '-1');
+		alerts.lastElementChild.focus();
 	}
 
 	function onCreated(key, known) {
@@ -210,39 +174,26 @@ export function tenantView({ place, session, firstPage, onProblem }) {
 		list.prepend(key);
 	}
 
-	function onGone(key) {
+	function onGone({ id, name }) {
 		showQuota({ held: Math.max(0, tenant.held - 1) });
-		list.remove(key.id);
+		list.remove(id);
 		document.querySelector('#title').focus();
-		announce(rich('delete.done', { name: key.name }));
+		announce(rich('delete.done', { name }));
 	}
 
 	async function switchKey(key, control) {
-		if (key.suspension) return announce(t('key.cannot_lift'), { stay: true });
-		if (control.hasAttribute('aria-busy')) return;
+		if (key.suspension) return announce(t('key.cannot_lift'));
+		if (control.ariaBusy) return;
 		control.setAttribute('aria-busy', 'true');
 		try {
 			const saved = await call('PATCH', keyPath(key), { version: key.version, body: { enabled: !key.enabled } });
 			list.update(saved);
 			announce(rich(saved.enabled ? 'toggle.on' : 'toggle.off', { name: saved.name }));
 		} catch (problem) {
-			await recover(problem, key, { onGone, onFresh: (fresh) => {
-				list.update(fresh);
-				announce(rich('conflict.toggle', { name: fresh.name }), { stay: true });
-			} }).then((done) => done && done(), (other) => onProblem(other, () => switchKey(key, control)));
-		} finally {
-			control.removeAttribute('aria-busy');
+			const then = recover(problem, { key, onChanged: list.update, onGone },
+				({ name }) => announce(rich('conflict.toggle', { name })));
+			await then.then((show) => show(), (other) => onProblem(other, () => switchKey(key, control)));
 		}
+		control.removeAttribute('aria-busy');
 	}
-}
-
-const SHAPE = /^[^\s_]+_[^\s_]+_[0-9A-Za-z]{30,}$/;
-
-/** Whether what was searched for is a whole key: by its shape, or because nothing else explains the answer. */
-function isToken(text, items, pasted) {
-	if (SHAPE.test(text)) return true;
-	if (text.length < 20 || /\s/.test(text)) return false;
-	const small = text.toLowerCase();
-	const explained = items.some((key) => `${key.name}\n${key.id}\n${key.hint}`.toLowerCase().includes(small));
-	return !explained && (items.length === 1 || pasted);
 }

@@ -2,63 +2,59 @@ import { get } from './api.js';
 import { banner, button, h, rememberFocus } from './dom.js';
 import { t } from './text.js';
 
-const PAGE = 50;
-
-/**
- * Items that come page by page, each a card; wide screens lay the same elements out as a table. `kind` names
- * the attribute that holds an item's id. `describe` says how many there are, or shows that there are none.
- */
-export function pagedList({ kind, columns, card, path, describe, onPage, onProblem }) {
-	const shown = new Set();
+/** Items that come page by page. `card` gives the parts of one, `describe` what is said of all or of none. */
+export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	let next = null;
 	let turn = 0;
 
+	const head = h('div.head', { 'aria-hidden': 'true' });
 	const list = h('ul.cards', { role: 'list' });
-	const table = h(`div.table.${kind}s`,
-		h('div.head', { 'aria-hidden': 'true' }, columns.map((name) => h('span', t(`column.${name}`)))), list);
+	const table = h(`div.table.${kind}s`, head, list);
 	const count = h('p.count', { role: 'status' });
 	const results = h('div', { id: 'results' });
-	const more = button('more', { look: 'wide', hidden: true }, () => load(() => get(pathOf(next)), { append: true }));
+	const more = button('more', { hidden: true }, () => load(() => get(pathOf(next)), { append: true }));
 
-	const find = (id) => list.querySelector(`[data-${kind}="${CSS.escape(id)}"]`);
+	const idOf = (id) => `${kind}-${id}`;
+	const find = (id) => document.getElementById(idOf(id));
 
-	function pathOf(after) {
-		const [address, query] = path();
-		return `${address}?${new URLSearchParams({ limit: PAGE, ...query, ...(after ? { after } : {}) })}`;
-	}
+	const pathOf = (after) => `${path()}limit=50${after ? `&after=${encodeURIComponent(after)}` : ''}`;
 
-	function add(items, { first = false } = {}) {
-		const cards = items.filter(({ id }) => !shown.has(id)).map(card);
-		for (const { id } of items) shown.add(id);
-		if (first) list.prepend(...cards);
-		else list.append(...cards);
-		return cards[0];
+	function elementOf(item) {
+		const { title, about, facts, buttons, notes } = card(item);
+		const names = Object.keys(facts);
+		head.replaceChildren(...[kind, ...names].map((name) => h('span', t(`field.${name}`))));
+		return h('li.key', { id: idOf(item.id), [`data-${kind}`]: item.id, 'data-state': item.state },
+			h('div.who', h('h3', { tabindex: '-1' }, h('bdi', title)), about),
+			h('dl.facts', names.map((name) =>
+				h(`div.fact.${name}`, h('dt', t(`field.${name}`)), h('dd', facts[name])))),
+			h('div.actions', buttons),
+			h('div.notes', { id: idOf(`${item.id}-notes`) }, notes));
 	}
 
 	function render() {
-		const { said, empty } = describe({ size: shown.size, next });
-		count.replaceChildren(...[said].flat());
-		results.replaceChildren(shown.size ? table : h('div.empty', empty));
+		const { said, empty } = describe(list.childElementCount);
+		count.textContent = said;
+		results.replaceChildren(list.firstChild ? table : h('div.empty', empty));
 		more.hidden = !next;
 	}
 
 	/** Shows what `request` answers. An answer that was overtaken by a later request is dropped. */
 	async function load(request = () => get(pathOf()), { append = false } = {}) {
-		const mine = (turn += 1);
+		turn += 1;
+		const mine = turn;
 		results.setAttribute('aria-busy', 'true');
 		try {
 			const page = await request();
 			if (mine !== turn) return;
-			if (!append) {
-				shown.clear();
-				list.replaceChildren();
-			}
-			next = page.next ?? null;
-			const first = add(page.items);
+			if (!append) list.replaceChildren();
+			// One that is new may be there already.
+			const elements = page.items.filter(({ id }) => !find(id)).map(elementOf);
+			list.append(...elements);
+			next = page.next;
 			onPage?.(page);
 			render();
-			if (append) first?.querySelector('h3').focus();
-			banner(null);
+			if (append) elements[0]?.querySelector('h3').focus();
+			banner();
 		} catch (problem) {
 			if (mine === turn) onProblem(problem, () => load(request, { append }));
 		}
@@ -68,26 +64,21 @@ export function pagedList({ kind, columns, card, path, describe, onPage, onProbl
 	return {
 		nodes: [count, results, more],
 		load,
-		render,
-		/** An item that is new, to be seen first. */
 		prepend(item) {
-			add([item], { first: true });
+			list.prepend(elementOf(item));
 			render();
 		},
 		update(item) {
 			const old = find(item.id);
 			if (!old) return false;
-			const restore = old.contains(document.activeElement) ? rememberFocus() : null;
-			old.replaceWith(card(item));
-			restore?.();
+			const restore = old.contains(document.activeElement) && rememberFocus();
+			old.replaceWith(elementOf(item));
+			if (restore) restore();
 			return true;
 		},
 		remove(id) {
-			shown.delete(id);
 			find(id)?.remove();
 			render();
 		},
 	};
 }
-
-export const fact = (name, ...content) => h(`div.fact.${name}`, h('dt', t(`column.${name}`)), h('dd', content));
