@@ -74,8 +74,8 @@ export function createDialog({ session, onCreated, onFull }) {
 			throw problem;
 		});
 		return () => {
-			onCreated(answer.key, answer.replayed);
-			showIssued(answer, { session, onChanged: (key) => onCreated(key, true) });
+			onCreated(answer.key);
+			showIssued(answer, { session, onChanged: onCreated });
 		};
 	};
 	openDialog({ id: 'create', action: 'save', body: form.node, submit });

@@ -168,9 +168,10 @@ export function tenantView({ place, session, onProblem }) {
 		alerts.lastElementChild.focus();
 	}
 
-	function onCreated(key, known) {
+	// A key that is not shown yet was not counted here, even if an earlier try has made it.
+	function onCreated(key) {
 		if (list.update(key)) return;
-		if (!known) showQuota({ held: tenant.held + 1 });
+		showQuota({ held: tenant.held + 1 });
 		list.prepend(key);
 	}
 
