@@ -97,7 +97,7 @@ async fn keystroke(page: &Page, number: usize) -> f64 {
     let (last, rest) = (&name[name.len() - 1..], &name[..name.len() - 1]);
     page.fill("#search", rest).await;
     let script = "return document.querySelector('.count').textContent.includes('found') \
-        && !document.querySelector('#results[aria-busy]')";
+        && document.querySelectorAll('.key').length > 1 && !document.querySelector('#results[aria-busy]')";
     page.until("the first letters are answered", script, &[]).await;
     page.run("window.foundAfter = undefined", &[]).await;
     page.keys(&[last]).await;

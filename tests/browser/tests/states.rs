@@ -93,8 +93,6 @@ fn dialogs_of_new_keys() {
         page.expect_in_console("status of 422");
         page.press("[data-action=create]").await;
         page.press("[name=scopes][value=operator]").await;
-        page.press("#create summary").await;
-        page.press("[data-action=add-label]").await;
         axe::check(page, "create").await;
         page.press("#create [name=expiry][value='30']").await;
         page.press("#create [type=submit]").await;
