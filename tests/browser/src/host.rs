@@ -85,8 +85,14 @@ impl<S: KeyStore + Clone> Host<S> {
             .unwrap();
         let wire = Arc::default();
         let router = router(&keyring, trail, &wire);
-        let mut host =
-            Self { keyring, store, address: (Ipv4Addr::LOCALHOST, 0).into(), router, wire, server: None };
+        let mut host = Self {
+            keyring,
+            store,
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            router,
+            wire,
+            server: None,
+        };
         host.go_on();
         host
     }
@@ -100,7 +106,8 @@ impl<S: KeyStore + Clone> Host<S> {
 
     /// Listens where it did before.
     pub fn go_on(&mut self) {
-        let server = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let server =
+            runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind(self.address).unwrap();
         listener.set_nonblocking(true).unwrap();
         self.address = listener.local_addr().unwrap();
@@ -199,7 +206,10 @@ fn router(keyring: &Keyring, trail: RecentEvents, wire: &Arc<Wire>) -> Router {
         .unwrap()
         .nest_service(MOUNT, console.router::<()>())
         .route("/sign-in", routing::get(sign_in))
-        .route("/elsewhere", routing::get(async || Html("<title>Elsewhere</title><p>Elsewhere</p>")))
+        .route(
+            "/elsewhere",
+            routing::get(async || Html("<title>Elsewhere</title><p>Elsewhere</p>")),
+        )
         // Browsers ask for it without being told to.
         .route("/favicon.ico", routing::get(async || StatusCode::NO_CONTENT))
         .layer(middleware::from_fn_with_state(Arc::clone(wire), wire::pass))

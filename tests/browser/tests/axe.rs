@@ -24,7 +24,8 @@ const OVERFLOWING: &str = "
 
 /// Makes axe-core known to all documents that are loaded from now on. The policy of contents is as it was.
 pub async fn bring(page: &Page) {
-    let folder = env::var("KEYWAY_AXE").expect("KEYWAY_AXE: tests/console.sh says where axe-core is");
+    let folder =
+        env::var("KEYWAY_AXE").expect("KEYWAY_AXE: tests/console.sh says where axe-core is");
     let source = fs::read_to_string(Path::new(&folder).join("axe.min.js")).unwrap();
     page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source })).await;
 }

@@ -37,7 +37,8 @@ const FLAGS: [&str; 13] = [
 
 /// Runs ChromeDriver until the standard input ends, which it does however a process of ours ends. Then all that
 /// was started goes, and the profile too.
-const SCRIPT: &str = r#"set -m; chromedriver --port=0 & read -r _; kill -KILL -- "-$!"; wait; rm -rf "$0""#;
+const SCRIPT: &str =
+    r#"set -m; chromedriver --port=0 & read -r _; kill -KILL -- "-$!"; wait; rm -rf "$0""#;
 
 /// ChromeDriver, with the browser that it starts. Both end with this, also when a test panics.
 pub struct Driver {

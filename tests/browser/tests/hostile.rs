@@ -37,7 +37,8 @@ fn names_are_text_wherever_they_are_shown() {
                 if action == "edit" {
                     assert_eq!(page.value("#edit [name=name]").await, name);
                 } else {
-                    let shown = page.run("return document.querySelector('dialog').textContent", &[]).await;
+                    let shown =
+                        page.run("return document.querySelector('dialog').textContent", &[]).await;
                     assert!(shown.as_str().unwrap().contains(&name), "{action}: {shown}");
                 }
                 page.press("dialog header [data-action=close]").await;
@@ -46,7 +47,8 @@ fn names_are_text_wherever_they_are_shown() {
             press_on(page, &name, "toggle").await;
             page.shows("#status", "Switched off").await;
             // No name turns the words around it: it is isolated from them.
-            let script = "return document.querySelector('#status bdi').textContent === arguments[0]";
+            let script =
+                "return document.querySelector('#status bdi').textContent === arguments[0]";
             page.until("the name is isolated", script, &[name.into()]).await;
         }
         for width in [320, 1280] {

@@ -2,11 +2,7 @@
 
 use keyway_browser_tests::host::ANNA;
 
-use crate::{
-    page::Page,
-    verbs::card,
-    visit::browse,
-};
+use crate::{page::Page, verbs::card, visit::browse};
 
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
@@ -160,8 +156,10 @@ fn what_happened_is_said_to_who_cannot_see_it() {
         // What a screen reader says of the buttons names the key.
         let tree = page.devtools("Accessibility.getFullAXTree", serde_json::json!({})).await;
         let nodes = tree["nodes"].as_array().unwrap();
-        let names: Vec<_> = nodes.iter().filter_map(|node| node["name"]["value"].as_str()).collect();
-        for name in ["Edit: Key", "Regenerate: Key", "History: Key", "Delete: Key", "Enabled: Key"] {
+        let names: Vec<_> =
+            nodes.iter().filter_map(|node| node["name"]["value"].as_str()).collect();
+        for name in ["Edit: Key", "Regenerate: Key", "History: Key", "Delete: Key", "Enabled: Key"]
+        {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }
     });

@@ -46,14 +46,18 @@ fn times_and_bytes() {
         for (tenant, keys) in [("five", 5), ("five-thousand", 5_000)] {
             let tenant = host.keyring.create_empty_tenant(tenant, HUGE).await.unwrap();
             for number in 0..keys {
-                let request = NewKey::named(format!("Integration {number:04}")).scopes(["reporting"]);
+                let request =
+                    NewKey::named(format!("Integration {number:04}")).scopes(["reporting"]);
                 drop(tenant.issue(request).await.unwrap());
             }
         }
         host
     };
     visit(new_browser(), start, async |visit| {
-        visit.page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH })).await;
+        visit
+            .page
+            .devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": WATCH }))
+            .await;
         for (tenant, keys) in [("five", 5), ("five-thousand", 5_000)] {
             let who = format!("tenant/{tenant}/anna@{tenant}.example");
             let mut usable = Vec::new();
@@ -67,7 +71,14 @@ fn times_and_bytes() {
             let mut warm = Vec::new();
             for _ in 0..TIMES {
                 visit.open(&who).await;
-                warm.push(visit.page.until("it is usable", "return window.usableAt", &[]).await.as_f64().unwrap());
+                warm.push(
+                    visit
+                        .page
+                        .until("it is usable", "return window.usableAt", &[])
+                        .await
+                        .as_f64()
+                        .unwrap(),
+                );
             }
             println!("console usable-page-again-{keys}-keys {:.0} ms", median(warm));
             let mut found = Vec::new();

@@ -22,10 +22,13 @@ fn a_first_load_is_what_is_needed_and_no_more() {
             visit.open(who).await;
             let requests: Vec<String> = visit.host.take_requests();
             let below = format!("GET {MOUNT}/");
-            let mut found: Vec<&str> = requests.iter().filter_map(|line| line.strip_prefix(&below)).collect();
+            let mut found: Vec<&str> =
+                requests.iter().filter_map(|line| line.strip_prefix(&below)).collect();
             found.sort_unstable();
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/console/page");
-            let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+            let files = fs::read_dir(folder)
+                .unwrap()
+                .map(|file| file.unwrap().file_name().into_string().unwrap());
             let mut expected: Vec<String> = files
                 .filter(|name| name != "index.html")
                 // Only an operator's page needs it.
@@ -43,10 +46,15 @@ fn a_first_load_is_what_is_needed_and_no_more() {
 async fn origins(visit: &Visit<Host>) -> BTreeSet<String> {
     let log = visit.page.client.issue_cmd(Extra::log("performance")).await.unwrap();
     let entries = log.as_array().unwrap();
-    let event = |entry: &Value| serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap();
-    let sent = entries.iter().map(event).filter(|event| event["message"]["method"] == "Network.requestWillBeSent");
+    let event =
+        |entry: &Value| serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap();
+    let sent = entries
+        .iter()
+        .map(event)
+        .filter(|event| event["message"]["method"] == "Network.requestWillBeSent");
     sent.filter_map(|event| {
-        let url: url::Url = event["message"]["params"]["request"]["url"].as_str().unwrap().parse().unwrap();
+        let url: url::Url =
+            event["message"]["params"]["request"]["url"].as_str().unwrap().parse().unwrap();
         let is_of_a_host = !matches!(url.scheme(), "about" | "blob" | "chrome" | "data");
         is_of_a_host.then(|| url.origin().ascii_serialization())
     })
@@ -55,25 +63,29 @@ async fn origins(visit: &Visit<Host>) -> BTreeSet<String> {
 
 #[test]
 fn nobody_else_is_asked_for_anything() {
-    visit(browser_with_requests(), async || Host::start().await, async |visit| {
-        let page = visit.open(ANNA).await;
-        create(page, "Key", &["reporting"]).await;
-        search(page, "Key").await;
-        press_on(page, "Key", "history").await;
-        page.press("#history [data-action=done]").await;
-        visit.open(OLGA).await;
-        page.press("[data-tenant=acme] [data-action=open]").await;
-        page.shows(".key", "Key").await;
-        assert_eq!(origins(visit).await, BTreeSet::from([visit.host.url("")]));
+    visit(
+        browser_with_requests(),
+        async || Host::start().await,
+        async |visit| {
+            let page = visit.open(ANNA).await;
+            create(page, "Key", &["reporting"]).await;
+            search(page, "Key").await;
+            press_on(page, "Key", "history").await;
+            page.press("#history [data-action=done]").await;
+            visit.open(OLGA).await;
+            page.press("[data-tenant=acme] [data-action=open]").await;
+            page.shows(".key", "Key").await;
+            assert_eq!(origins(visit).await, BTreeSet::from([visit.host.url("")]));
 
-        // A request to somebody else would be among them.
-        page.expect_in_console("net::ERR_");
-        page.client.goto(&visit.host.url("/elsewhere")).await.unwrap();
-        let script = "return fetch('http://127.0.0.1:9/').catch(() => true)";
-        assert_eq!(page.run(script, &[]).await, true);
-        assert!(origins(visit).await.contains("http://127.0.0.1:9"));
-        page.take_faults().await;
-    });
+            // A request to somebody else would be among them.
+            page.expect_in_console("net::ERR_");
+            page.client.goto(&visit.host.url("/elsewhere")).await.unwrap();
+            let script = "return fetch('http://127.0.0.1:9/').catch(() => true)";
+            assert_eq!(page.run(script, &[]).await, true);
+            assert!(origins(visit).await.contains("http://127.0.0.1:9"));
+            page.take_faults().await;
+        },
+    );
 }
 
 #[test]
@@ -84,10 +96,16 @@ fn what_the_browser_notes_down_is_noticed() {
         for (planted, reported) in [
             ("document.body.setAttribute('style', 'color: red')", "style-src"),
             ("try { document.body.setAttribute('onclick', 'hit()') } catch {}", "TrustedScript"),
-            ("document.head.append(Object.assign(document.createElement('style'), { textContent: 'p {}' }))", "style-src"),
+            (
+                "document.head.append(Object.assign(document.createElement('style'), { textContent: 'p {}' }))",
+                "style-src",
+            ),
             ("try { document.body.innerHTML = '<b>' } catch {}", "TrustedHTML"),
             ("return fetch('http://127.0.0.1:9/').catch(() => true)", "connect-src"),
-            ("const image = new Image(); image.src = 'http://127.0.0.1:9/'; document.body.append(image)", "img-src"),
+            (
+                "const image = new Image(); image.src = 'http://127.0.0.1:9/'; document.body.append(image)",
+                "img-src",
+            ),
             ("setTimeout(() => { throw new Error('planted') })", "planted"),
             ("console.error('said')", "said"),
         ] {

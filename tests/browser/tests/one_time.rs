@@ -43,7 +43,9 @@ async fn is_on(page: &Page, token: &str) -> bool {
 /// Whether any answer of the API or of the page has a part of the token.
 async fn is_answered(visit: &Visit, token: &str) -> bool {
     let mut paths: Vec<String> =
-        ["", "/text.json", "/openapi.json", "/api/session", "/api/keys?limit=50"].map(String::from).into();
+        ["", "/text.json", "/openapi.json", "/api/session", "/api/keys?limit=50"]
+            .map(String::from)
+            .into();
     for key in visit.host.keys("acme").await {
         paths.extend([format!("/api/keys/{}", key.id()), format!("/api/keys/{}/events", key.id())]);
     }
@@ -145,7 +147,8 @@ fn closing_asks_once_when_nothing_was_copied() {
         // However it is closed the first time, and the second.
         let done = "#one-time [data-action=done]";
         let cross = "#one-time header [data-action=close]";
-        for (name, first, second) in [("1", done, ESCAPE), ("2", ESCAPE, done), ("3", cross, cross)] {
+        for (name, first, second) in [("1", done, ESCAPE), ("2", ESCAPE, done), ("3", cross, cross)]
+        {
             ask_for_key(page, name, &[]).await;
             let token = page.value("#one-time [name=token]").await;
             close(page, first).await;

@@ -121,7 +121,8 @@ impl Page {
     /// Replaces what stands in a field, at once, as an input method does.
     pub async fn fill(&self, selector: &str, text: &str) {
         self.visible(selector).await;
-        let script = "const field = document.querySelector(arguments[0]); field.focus(); field.select();";
+        let script =
+            "const field = document.querySelector(arguments[0]); field.focus(); field.select();";
         self.run(script, &[selector.into()]).await;
         if text.is_empty() {
             self.keys(&["\u{e017}"]).await;
@@ -172,13 +173,17 @@ impl Page {
 
     /// What is to be read in all such elements.
     pub async fn texts(&self, selector: &str) -> Vec<String> {
-        let script = "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)";
-        let Value::Array(texts) = self.run(script, &[selector.into()]).await else { unreachable!() };
+        let script =
+            "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)";
+        let Value::Array(texts) = self.run(script, &[selector.into()]).await else {
+            unreachable!()
+        };
         texts.into_iter().map(|text| text.as_str().unwrap().into()).collect()
     }
 
     pub async fn has(&self, selector: &str) -> bool {
-        self.run("return Boolean(document.querySelector(arguments[0]))", &[selector.into()]).await == true
+        self.run("return Boolean(document.querySelector(arguments[0]))", &[selector.into()]).await
+            == true
     }
 
     pub async fn is_focused(&self, selector: &str) -> bool {
@@ -200,7 +205,8 @@ impl Page {
     /// How wide the window is, and whether the person likes it dark. Nothing moves, so that nothing is looked
     /// at half-way.
     pub async fn look(&self, width: u32, height: u32, scheme: &str) {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
         let features = json!({ "features": [
             { "name": "prefers-color-scheme", "value": scheme },

@@ -239,7 +239,8 @@ fn leaked_text(token: keyway::token::OneTimeToken) -> String {
 /// Four keys of `acme` that look different.
 async fn fill(visit: &Visit) {
     visit.host.issue("Weekly report", &["reporting"]).await;
-    let (key, _) = visit.host.issue("Suspended", &["erp", "gateway", "metrics", "operator", "user"]).await;
+    let (key, _) =
+        visit.host.issue("Suspended", &["erp", "gateway", "metrics", "operator", "user"]).await;
     let ban = Suspension::for_good("too many requests").unwrap();
     visit.host.keyring.suspend_key(key.id(), ban).await.unwrap();
     let acme = visit.host.tenant("acme");

@@ -60,7 +60,8 @@ fn the_switch_counts_from_the_next_request_on() {
         let (_, token) = visit.host.issue("Integration", &["reporting"]).await;
         let page = visit.open(ANNA).await;
         let toggle = format!("{} [data-action=toggle]", card(page, "Integration").await);
-        let (on, off) = (format!("{toggle}[aria-checked=true]"), format!("{toggle}[aria-checked=false]"));
+        let (on, off) =
+            (format!("{toggle}[aria-checked=true]"), format!("{toggle}[aria-checked=false]"));
         for _ in 0..2 {
             page.visible(&on).await;
             assert_eq!(visit.host.call(&token), 200);

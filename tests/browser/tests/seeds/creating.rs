@@ -29,7 +29,10 @@ fn a_key_is_created_and_opens_what_was_chosen() {
         page.visible(&created).await;
         page.shows(&card, "by anna@acme.example").await;
         assert_eq!(visit.host.call(&token), 200);
-        assert_eq!(key.scopes().iter().map(|scope| scope.as_str()).collect::<Vec<_>>(), ["erp", "reporting"]);
+        assert_eq!(
+            key.scopes().iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+            ["erp", "reporting"]
+        );
         assert_eq!(visit.host.call(&token.replace("mm_live_", "mm_live_A")), 401);
     });
 }
@@ -50,8 +53,10 @@ fn every_scope_is_offered_in_any_combination() {
             )
             .await;
         let scopes = policy["scopes"].as_array().unwrap();
-        let declared: BTreeMap<&str, &Value> =
-            scopes.iter().map(|scope| (scope["name"].as_str().unwrap(), &scope["description"])).collect();
+        let declared: BTreeMap<&str, &Value> = scopes
+            .iter()
+            .map(|scope| (scope["name"].as_str().unwrap(), &scope["description"]))
+            .collect();
         assert_eq!(declared.len(), 17);
         assert_eq!(offered, json!(declared));
 
@@ -85,7 +90,13 @@ fn choosing_operator_shows_what_it_includes() {
         };
         assert_eq!(state().await, json!(["operator.jobs"]));
         page.press("[name=scopes][value='operator']").await;
-        let included = ["operator", "operator.downtime included", "operator.jobs included", "operator.parts included", "operator.read included"];
+        let included = [
+            "operator",
+            "operator.downtime included",
+            "operator.jobs included",
+            "operator.parts included",
+            "operator.read included",
+        ];
         assert_eq!(state().await, json!(included));
         page.shows("#create .tree", "Included in operator").await;
         // What was chosen before is so again.
@@ -98,7 +109,30 @@ fn choosing_operator_shows_what_it_includes() {
         page.press("#create [type=submit]").await;
         close_one_time(page).await;
         let key = visit.host.key("Shop floor").await;
-        assert_eq!(key.scopes().iter().map(|scope| scope.as_str()).collect::<Vec<_>>(), ["operator"]);
+        assert_eq!(
+            key.scopes().iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+            ["operator"]
+        );
+    });
+}
+
+#[test]
+fn a_key_works_for_all_of_its_last_day() {
+    browse(async |visit| {
+        let page = visit.open(ANNA).await;
+        page.press("[data-action=create]").await;
+        page.fill("#create [name=name]", "Until a day").await;
+        page.press("#create [name=expiry][value=date]").await;
+        page.press("#create [type=submit]").await;
+        page.shows("#create [data-field=expires_at] .error", "Choose when the key expires.").await;
+        page.set("#create [name=expires_on]", "2099-01-02").await;
+        page.press("#create [type=submit]").await;
+        close_one_time(page).await;
+        page.shows(&card(page, "Until a day").await, "2 Jan 2099").await;
+        let end = visit.host.key("Until a day").await.expires_at().unwrap().as_millis();
+        let script = "return new Date('2099-01-03T00:00').getTime() - arguments[0]";
+        let left = page.run(script, &[end.into()]).await.as_i64().unwrap();
+        assert!((0..=1_000).contains(&left), "{left} ms before midnight");
     });
 }
 
@@ -152,7 +186,9 @@ fn the_command_beside_the_key_has_it_in_its_place() {
         let command = page.value("#one-time [name=curl]").await;
         assert_eq!(
             command,
-            format!("curl -H 'Authorization: Bearer {token}' https://api.example/reports/production")
+            format!(
+                "curl -H 'Authorization: Bearer {token}' https://api.example/reports/production"
+            )
         );
         // Who copies the command has copied the key.
         page.press("[data-action=copy-curl]").await;

@@ -19,7 +19,9 @@ fn a_card_shows_what_there_is_to_know() {
         visit.host.keyring.flush_uses().await.unwrap();
         let page = visit.open(ANNA).await;
         let card = card(page, "ERP nightly sync").await;
-        for text in [key.hint(), "erp", "reporting", "by carla@acme.example", "just now", "Never", "Active"] {
+        for text in
+            [key.hint(), "erp", "reporting", "by carla@acme.example", "just now", "Never", "Active"]
+        {
             page.shows(&card, text).await;
         }
         for action in ["edit", "rotate", "history", "delete", "toggle"] {
@@ -50,7 +52,10 @@ fn what_ends_soon_and_what_has_ended_is_marked() {
         page.shows(&format!("{} .chip.warn", card(page, "Soon").await), "Soon: in 3 days").await;
         page.shows(&format!("{} .chip.bad", card(page, "Over").await), "Expired").await;
         let text = page.text(&card(page, "Long").await).await;
-        assert!(text.contains("Active") && text.contains("next month") && !text.contains("Soon"), "{text}");
+        assert!(
+            text.contains("Active") && text.contains("next month") && !text.contains("Soon"),
+            "{text}"
+        );
 
         page.choose("#filter", "expired").await;
         assert_eq!(names(page, 1).await, ["Over"]);
