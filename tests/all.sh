@@ -44,7 +44,7 @@ cargo clippy -p keyway --features postgres -- -D warnings
 cargo clippy -p keyway --features http,rate-limit -- -D warnings
 cargo clippy -p keyway --features tower,tracing -- -D warnings
 cargo clippy -p keyway --features actix,leak-reports -- -D warnings
-cargo clippy --all-features --all-targets -- -D warnings
+cargo clippy --workspace --all-features --all-targets -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --all-features

@@ -31,10 +31,11 @@ if ! "$st" --version 2>/dev/null | grep -q "$schemathesis"; then
         >"$tools/pip.log" 2>&1 || missing "no schemathesis $schemathesis"
 fi
 
-cargo test -p keyway-browser-tests
+# With the features of all tests, so that what they have built is built.
+cargo test -p keyway -p keyway-examples -p keyway-browser-tests --all-features --test browser
 
 # The service ends when nobody holds its standard input any more, however this ends.
-coproc service { exec cargo run --quiet -p keyway-browser-tests --bin console-host; }
+coproc service { exec "${tools%/console}/debug/console-host"; }
 # Bash forgets the descriptors of a process that has ended.
 exec {held}>&"${service[1]}"
 read -r -t 60 address <&"${service[0]}" || { echo "console.sh: the service does not start" >&2; exit 1; }
@@ -42,9 +43,9 @@ read -r -t 60 address <&"${service[0]}" || { echo "console.sh: the service does 
 # Every check of the answers, on requests that its description allows and on those that it does not.
 check() {
     local who=$1 operations=$2
-    "$st" run "$address/openapi.json" --url "$address" --header "cookie: signed-in=$who" \
-        --include-path-regex "$operations" \
-        --max-examples "${CONSOLE_EXAMPLES:-30}" --workers 2 --generation-database none --no-color \
+    "$st" --config-file tests/browser/schemathesis.toml run "$address/openapi.json" --url "$address" --header "cookie: signed-in=$who" \
+        --include-path-regex "$operations" --max-examples "${CONSOLE_EXAMPLES:-50}" \
+        --generation-database none --no-color \
         >"$tools/schemathesis.log" 2>&1 ||
         { cat "$tools/schemathesis.log" >&2; echo "console.sh: the API is not as described, for $who" >&2; exit 1; }
     tail -n 20 "$tools/schemathesis.log"

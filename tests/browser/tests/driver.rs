@@ -1,20 +1,16 @@
 //! Browsers, and what drives them: processes of ours, on free ports, that end when we do.
 
 use std::{
-    fmt,
     io::{BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
 
-use fantoccini::{
-    Client, ClientBuilder,
-    wd::{Capabilities, WebDriverCompatibleCommand},
-};
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use url::{ParseError, Url};
+
+use crate::session::Session;
 
 /// What a headless browser does without, and nothing that changes what a page may do.
 const FLAGS: [&str; 13] = [
@@ -43,7 +39,7 @@ const SCRIPT: &str =
 /// ChromeDriver, with the browser that it starts. Both end with this, also when a test panics.
 pub struct Driver {
     process: Child,
-    address: String,
+    address: SocketAddr,
     profile: String,
 }
 
@@ -63,16 +59,16 @@ impl Driver {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let port = lines.find_map(|line| {
             let line = line.unwrap();
-            Some(line.strip_suffix('.')?.split_once("started successfully on port ")?.1.to_owned())
+            line.strip_suffix('.')?.split_once("started successfully on port ")?.1.parse().ok()
         });
-        let port = port.expect("chromedriver does not start: tests/console.sh installs it");
+        let port: u16 = port.expect("chromedriver does not start: tests/console.sh installs it");
         // It must be able to write on.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address: format!("http://127.0.0.1:{port}"), profile }
+        Self { process, address: (Ipv4Addr::LOCALHOST, port).into(), profile }
     }
 
     /// A session in a new browser with an empty profile, that notes down what `logs` names.
-    async fn connect(&self, logs: Value) -> Client {
+    fn connect(&self, logs: Value) -> Session {
         let profile = format!("--user-data-dir={}", self.profile);
         let flags = FLAGS.into_iter().map(String::from).chain([profile]);
         let capabilities = json!({
@@ -84,10 +80,7 @@ impl Driver {
             "goog:loggingPrefs": logs,
             "timeouts": { "script": 60_000, "pageLoad": 60_000 },
         });
-        let Value::Object(capabilities) = capabilities else { unreachable!() };
-        let capabilities: Capabilities = capabilities;
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities).connect(&self.address).await.unwrap()
+        Session::start(self.address, capabilities)
     }
 }
 
@@ -101,7 +94,7 @@ impl Drop for Driver {
 /// A browser with one window, and what drives it.
 pub struct Browser {
     _driver: Driver,
-    pub client: Client,
+    pub session: Session,
 }
 
 /// Browsers of tests that have passed, for others. They end with the process.
@@ -109,61 +102,24 @@ static IDLE: Mutex<Vec<Browser>> = Mutex::new(Vec::new());
 
 impl Browser {
     /// A browser that nobody has used.
-    pub async fn start(logs: Value) -> Self {
+    pub fn start(logs: Value) -> Self {
         let driver = Driver::start();
-        let client = driver.connect(logs).await;
-        Self { _driver: driver, client }
+        let session = driver.connect(logs);
+        Self { _driver: driver, session }
     }
 
     /// A browser that knows nobody, in a window that was nowhere yet.
     pub async fn take() -> Self {
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(browser) = idle else { return Self::start(json!({ "browser": "ALL" })).await };
-        let client = &browser.client;
-        let window = client.new_window(true).await.unwrap().handle;
-        client.close_window().await.unwrap();
-        client.switch_to_window(window).await.unwrap();
-        client.issue_cmd(Extra::devtools("Network.clearBrowserCookies", json!({}))).await.unwrap();
-        client.issue_cmd(Extra::log("browser")).await.unwrap();
+        let Some(browser) = idle else { return Self::start(json!({ "browser": "ALL" })) };
+        browser.session.change_window().await.unwrap();
+        browser.session.delete_all_cookies().await.unwrap();
+        browser.session.log("browser").await.unwrap();
         browser
     }
 
     /// For another test.
     pub fn give_back(self) {
         IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
-    }
-}
-
-/// A command that WebDriver does not have and ChromeDriver does.
-pub struct Extra {
-    path: &'static str,
-    body: Value,
-}
-
-impl Extra {
-    /// A command of the DevTools protocol.
-    pub fn devtools(command: &str, parameters: Value) -> Self {
-        Self { path: "goog/cdp/execute", body: json!({ "cmd": command, "params": parameters }) }
-    }
-
-    /// All that was written to a log since the last time.
-    pub fn log(kind: &str) -> Self {
-        Self { path: "se/log", body: json!({ "type": kind }) }
-    }
-}
-
-impl WebDriverCompatibleCommand for Extra {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
-        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
-    }
-
-    fn method_and_body(&self, _: &Url) -> (axum::http::Method, Option<String>) {
-        (axum::http::Method::POST, Some(self.body.to_string()))
-    }
-}
-
-impl fmt::Debug for Extra {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path)
     }
 }

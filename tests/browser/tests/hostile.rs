@@ -42,7 +42,7 @@ fn names_are_text_wherever_they_are_shown() {
                     assert!(shown.as_str().unwrap().contains(&name), "{action}: {shown}");
                 }
                 page.press("dialog header [data-action=close]").await;
-                page.gone("dialog").await;
+                page.closed().await;
             }
             press_on(page, &name, "toggle").await;
             page.shows("#status", "Switched off").await;

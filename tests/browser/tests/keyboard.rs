@@ -85,7 +85,7 @@ fn a_key_is_made_switched_changed_and_deleted_without_a_pointer() {
         page.keys(&[SPACE]).await;
         page.shows("#one-time .live", "Key copied").await;
         page.keys(&[ESCAPE]).await;
-        page.gone("dialog").await;
+        page.closed().await;
         page.focused("[data-action=create]").await;
         assert_eq!(visit.host.call(&token), 200);
 
@@ -104,7 +104,7 @@ fn a_key_is_made_switched_changed_and_deleted_without_a_pointer() {
         page.keys(&[ENTER]).await;
         page.focused("#edit [name=name]").await;
         page.keys(&["\u{e010}", "!", ENTER]).await;
-        page.gone("dialog").await;
+        page.closed().await;
         page.shows(&card_of, "Keys!").await;
         page.focused(&edit).await;
 
@@ -138,7 +138,7 @@ fn a_dialog_keeps_the_focus_and_gives_it_back() {
                 assert_eq!(page.run(script, &[]).await, true, "{action}");
             }
             page.keys(&[ESCAPE]).await;
-            page.gone("dialog").await;
+            page.closed().await;
             page.focused(&opener).await;
         }
     });

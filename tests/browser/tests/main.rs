@@ -12,6 +12,7 @@ mod page;
 mod races;
 mod screenshots;
 mod seeds;
+mod session;
 mod states;
 mod verbs;
 mod visit;

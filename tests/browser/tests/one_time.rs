@@ -155,7 +155,7 @@ fn closing_asks_once_when_nothing_was_copied() {
             page.shows("#one-time .question", "The key was not copied").await;
             assert_eq!(page.value("#one-time [name=token]").await, token);
             close(page, second).await;
-            page.gone("dialog").await;
+            page.closed().await;
             assert!(!is_on(page, &token).await);
         }
         // Whoever goes back has it still, and is not asked again once it is copied.
@@ -169,7 +169,7 @@ fn closing_asks_once_when_nothing_was_copied() {
         page.focused("#one-time [name=token]").await;
         page.keys(&["\u{e009}c"]).await;
         page.press(done).await;
-        page.gone("dialog").await;
+        page.closed().await;
         assert_eq!(visit.host.keys("acme").await.len(), 5);
     });
 

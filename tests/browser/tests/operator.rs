@@ -145,7 +145,7 @@ fn a_leaked_token_is_reported_by_pasting_it() {
         page.press("#leak [type=submit]").await;
         page.shows("#leak-result", "This is no key of the service").await;
         page.press("#leak footer [data-action=done]").await;
-        page.gone("dialog").await;
+        page.closed().await;
         let requests = visit.host.take_requests().concat();
         assert!(requests.contains("/api/leaks") && !requests.contains(&token[24..]));
 

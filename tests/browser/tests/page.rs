@@ -6,15 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fantoccini::{
-    Client, Locator,
-    actions::{InputSource, KeyAction, KeyActions},
-    error::CmdError,
-};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::driver::Extra;
+use crate::session::{Answer, Session};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -26,13 +21,13 @@ const VISIBLE: &str = "const seen = (element) => element && element.checkVisibil
     && element.getClientRects().length > 0;";
 
 pub struct Page {
-    pub client: Client,
+    pub client: Session,
     /// What the browser's console may say of answers in this test.
     pub(crate) expected: RefCell<Vec<&'static str>>,
 }
 
 impl Page {
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Session) -> Self {
         Self { client, expected: RefCell::default() }
     }
 
@@ -45,7 +40,7 @@ impl Page {
 
     /// What a script gives, which is the body of a function. It may give a promise.
     pub async fn run(&self, script: &str, arguments: &[Value]) -> Value {
-        match self.client.execute(script, arguments.to_vec()).await {
+        match self.client.execute(script, arguments).await {
             Ok(value) => value,
             Err(error) => panic!("{script}: {error}"),
         }
@@ -56,7 +51,7 @@ impl Page {
         let start = Instant::now();
         loop {
             // The document may be on its way out, which is an error.
-            let value = self.client.execute(script, arguments.to_vec()).await;
+            let value = self.client.execute(script, arguments).await;
             match &value {
                 Err(_) | Ok(Value::Null | Value::Bool(false)) => {}
                 Ok(value) => return value.clone(),
@@ -78,6 +73,11 @@ impl Page {
         let script =
             format!("{VISIBLE} return ![...document.querySelectorAll(arguments[0])].some(seen)");
         self.until(&format!("{selector} is gone"), &script, &[selector.into()]).await;
+    }
+
+    /// Waits until there is no dialog any more. It is hidden a moment before.
+    pub async fn closed(&self) {
+        self.until("all dialogs are closed", "return !document.querySelector('dialog')", &[]).await;
     }
 
     /// Waits until an element shows a text.
@@ -104,18 +104,17 @@ impl Page {
         }
     }
 
-    async fn try_to_press(&self, selector: &str) -> Result<(), CmdError> {
+    async fn try_to_press(&self, selector: &str) -> Answer<()> {
         // As far as a person would scroll: the driver itself leaves it below what sticks to the edge.
         let script = "document.querySelector(arguments[0])?.scrollIntoView({ block: 'nearest' })";
-        self.client.execute(script, vec![selector.into()]).await?;
-        self.client.find(Locator::Css(selector)).await?.click().await
+        self.client.execute(script, &[selector.into()]).await?;
+        self.client.click(selector).await
     }
 
     /// Types into an empty field with a keyboard, letter by letter.
     pub async fn type_into(&self, selector: &str, text: &str) {
         self.visible(selector).await;
-        let field = self.client.find(Locator::Css(selector)).await.unwrap();
-        field.send_keys(text).await.unwrap();
+        self.client.send_keys(selector, text).await.unwrap();
     }
 
     /// Replaces what stands in a field, at once, as an input method does.
@@ -141,20 +140,19 @@ impl Page {
 
     pub async fn choose(&self, selector: &str, value: &str) {
         self.visible(selector).await;
-        let list = self.client.find(Locator::Css(selector)).await.unwrap();
-        list.select_by_value(value).await.unwrap();
+        self.client.click(&format!("{selector} option[value='{value}']")).await.unwrap();
     }
 
     /// Presses keys one after the other, wherever the focus is. A key is held down while the rest of its
     /// text is pressed.
     pub async fn keys(&self, keys: &[&str]) {
-        let mut actions = KeyActions::new("keyboard".into());
+        let mut actions = Vec::new();
         for key in keys {
-            let down = key.chars().map(|value| KeyAction::Down { value });
-            let up = key.chars().rev().map(|value| KeyAction::Up { value });
-            actions = down.chain(up).fold(actions, InputSource::then);
+            let press = |kind: &str, key: char| json!({ "type": kind, "value": key });
+            actions.extend(key.chars().map(|key| press("keyDown", key)));
+            actions.extend(key.chars().rev().map(|key| press("keyUp", key)));
         }
-        self.client.perform_actions(actions).await.unwrap();
+        self.client.press_keys(actions).await.unwrap();
     }
 
     /// What stands in a field.
@@ -198,7 +196,7 @@ impl Page {
 
     /// A command of the DevTools protocol.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
-        let sent = self.client.issue_cmd(Extra::devtools(command, parameters)).await;
+        let sent = self.client.devtools(command, parameters).await;
         sent.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
@@ -217,7 +215,7 @@ impl Page {
 
     /// All that is to be read, for who looks why a test failed.
     pub async fn all_text(&self) -> String {
-        let text = self.client.execute("return document.body.innerText", Vec::new()).await;
+        let text = self.client.execute("return document.body.innerText", &[]).await;
         let text = text.unwrap_or_default();
         format!("the page: {}", text.as_str().unwrap_or_default())
     }

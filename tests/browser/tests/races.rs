@@ -39,7 +39,7 @@ fn an_edit_that_comes_second_keeps_what_was_typed() {
         assert!(!page.has("#edit [name=scopes][value=reporting]:checked").await);
 
         page.press("#edit [type=submit]").await;
-        page.gone("dialog").await;
+        page.closed().await;
         let key = visit.host.key("Typed by Anna").await;
         assert_eq!(key.scopes()[0].as_str(), "erp");
     });
@@ -106,7 +106,7 @@ fn what_was_deleted_meanwhile_is_gone_whatever_is_done_with_it() {
             if action != "toggle" {
                 page.press("dialog [type=submit]").await;
             }
-            page.gone("dialog").await;
+            page.closed().await;
             page.shows("#status", &format!("Deleted: {action}")).await;
             names(page, 0).await;
             page.shows("#quota", "0 of 5 keys").await;
@@ -193,7 +193,7 @@ fn a_retry_of_a_regeneration_does_not_end_the_new_secret() {
         // Nobody is locked out.
         assert_eq!(visit.host.call(&old), 200);
         page.press("#replayed [data-action=done]").await;
-        page.gone("dialog").await;
+        page.closed().await;
     });
 }
 

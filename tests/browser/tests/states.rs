@@ -26,7 +26,7 @@ fn browse_with_axe(test: impl AsyncFnOnce(&mut Visit)) {
 
 async fn close(page: &Page) {
     page.press("dialog header [data-action=close]").await;
-    page.gone("dialog").await;
+    page.closed().await;
 }
 
 #[test]

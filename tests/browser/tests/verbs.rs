@@ -40,7 +40,7 @@ pub async fn close_one_time(page: &Page) {
     page.press("#one-time [data-action=copy]").await;
     page.shows("#one-time .live", "copied").await;
     page.press("#one-time [data-action=done]").await;
-    page.gone("dialog").await;
+    page.closed().await;
 }
 
 /// Types into the field of the search, letter by letter.

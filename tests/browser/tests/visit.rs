@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::{
-    driver::{Browser, Extra},
+    driver::Browser,
     page::Page,
 };
 
@@ -36,7 +36,7 @@ pub fn visit<H>(
     test: impl AsyncFnOnce(&mut Visit<H>),
 ) -> Browser {
     let host = RUNTIME.block_on(start());
-    let mut visit = Visit { host, page: Page::new(browser.client.clone()) };
+    let mut visit = Visit { host, page: Page::new(browser.session.clone()) };
     let run = || {
         RUNTIME.block_on(async {
             test(&mut visit).await;
@@ -56,12 +56,12 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// A browser that notes down its requests as well.
 pub fn browser_with_requests() -> Browser {
-    RUNTIME.block_on(Browser::start(json!({ "browser": "ALL", "performance": "ALL" })))
+    Browser::start(json!({ "browser": "ALL", "performance": "ALL" }))
 }
 
 /// A browser of its own, for what others would disturb.
 pub fn new_browser() -> Browser {
-    RUNTIME.block_on(Browser::start(json!({ "browser": "ALL" })))
+    Browser::start(json!({ "browser": "ALL" }))
 }
 
 impl<S> Visit<Host<S>> {
@@ -90,9 +90,7 @@ impl Page {
     /// All that the browser's console says and the test does not expect: errors of scripts, reports of the
     /// policy of contents, and answers that are none. The rest is forgotten.
     pub async fn take_faults(&self) -> Vec<String> {
-        let Ok(Value::Array(entries)) = self.client.issue_cmd(Extra::log("browser")).await else {
-            panic!("the browser has no log");
-        };
+        let entries = self.client.log("browser").await.unwrap();
         let expected = self.expected.borrow();
         let is_fault = |entry: &Value| {
             let text = entry["message"].as_str().unwrap_or_default();
@@ -110,7 +108,7 @@ impl Page {
         if fs::write(&path, picture).is_ok() {
             eprintln!("the page when it failed: {}", path.display());
         }
-        let log = self.client.issue_cmd(Extra::log("browser")).await.unwrap_or_default();
-        eprintln!("its console: {log:#}");
+        let log = self.client.log("browser").await.unwrap_or_default();
+        eprintln!("its console: {log:#?}");
     }
 }

@@ -26,7 +26,7 @@ fn scopes_change_at_any_time_and_at_once() {
         press_on(page, "Weekly report", "edit").await;
         page.press("#edit [name=scopes][value=reporting]").await;
         page.press("#edit [type=submit]").await;
-        page.gone("dialog").await;
+        page.closed().await;
         assert_eq!(visit.host.call(&token), 200);
     });
 }
@@ -41,7 +41,7 @@ fn name_expiry_and_status_are_edited() {
         page.press("#edit [name=expiry][value='7']").await;
         page.press("#edit [name=enabled]").await;
         page.press("#edit [type=submit]").await;
-        page.gone("dialog").await;
+        page.closed().await;
 
         let card = card(page, "New name").await;
         page.shows(&card, "Switched off").await;

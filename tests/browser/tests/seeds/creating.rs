@@ -194,7 +194,7 @@ fn the_command_beside_the_key_has_it_in_its_place() {
         page.press("[data-action=copy-curl]").await;
         page.shows("#one-time .live", "Command copied").await;
         page.press("#one-time [data-action=done]").await;
-        page.gone("dialog").await;
+        page.closed().await;
     });
 }
 

@@ -74,7 +74,7 @@ fn nobody_grants_what_they_do_not_have() {
         page.shows("#edit .error", "You cannot grant what you do not have. (erp)").await;
         page.press("#edit [name=scopes][value=erp]").await;
         page.press("#edit [type=submit]").await;
-        page.gone("dialog").await;
+        page.closed().await;
         assert_eq!(visit.host.key("Renamed").await.scopes().len(), 1);
         press_on(page, "Renamed", "toggle").await;
         page.shows("#status", "Switched off").await;
