@@ -8,7 +8,7 @@ export function showOnce({ name, token, curl, title = 'once.title' }) {
 	let mayGo = false;
 
 	const shown = (part, value) => h('textarea', {
-		name: part, rows: 3, value, readonly: true, spellcheck: 'false', autocomplete: 'off',
+		name: part, rows: 3, value, readonly: true, spellcheck: 'false',
 		// A copy by keyboard or menu counts as well.
 		copy: () => {
 			mayGo = true;
