@@ -1,7 +1,6 @@
 // All URLs are relative to this script, so the page works wherever it is mounted.
 export const at = (path) => new URL(path, import.meta.url);
 
-/** `kind` is one of the service's, or `lost`, `signed-out`, `unexpected` or `here`. */
 export class Problem extends Error {
 	constructor(kind, body = {}) {
 		super(body.detail ?? kind);
@@ -39,7 +38,7 @@ async function read(answer) {
 }
 
 export const get = (path) => call('GET', path);
-export const keyPath = (key, rest = '') => `keys/${encodeURIComponent(key.id)}${rest}`;
+export const keyPath = (key, rest = '') => `keys/${key.id}${rest}`;
 export const tenantPath = (id, rest = '') => `tenants/${encodeURIComponent(id)}${rest}`;
 
 /** Requests that can be tried again: the same `content` gives the same body and the same name. */

@@ -2,7 +2,7 @@ import { at, get } from './api.js';
 import { banner, h } from './dom.js';
 import { problemNotice } from './forms.js';
 import { tenantView } from './keys.js';
-import { loadTexts, rich, setNow, t } from './text.js';
+import { loadTexts, rich, t } from './text.js';
 
 const [main, place, brand, actor, skip, failed] =
 	['#main', '#view', '#brand', '#actor', '.skip', '#failed'].map((each) => document.querySelector(each));
@@ -15,8 +15,7 @@ async function start() {
 	try {
 		// Both are asked for at once, and without texts no problem can be told.
 		const session = await get('session').finally(() => texts);
-		const { service, role, now } = session;
-		setNow(now);
+		const { service, role } = session;
 		brand.replaceChildren(service.logo ? h('img', { src: at('logo'), alt: '', height: 28 }) : '', service.name);
 		actor.replaceChildren(...rich('signed_in_as', { actor: session.actor }));
 		const view = role === 'operator' ? (await import('./operator.js')).operatorView : tenantView;

@@ -3,12 +3,11 @@ import { announce, h, notice, when } from './dom.js';
 import { checked, fault, field, openDialog, radios } from './forms.js';
 import { showOnce } from './one-time.js';
 import { scopeTree } from './scopes.js';
-import { date, daysFromNow, has, moment, rich, t } from './text.js';
+import { daysFromNow, has, moment, rich, t } from './text.js';
 
 const PRESETS = ['7', '30', '90', '365'];
 const OVERLAPS = ['until_first_use', 'none', '3600', '86400', '604800', '2592000'];
 
-/** How the members of a key are written. */
 const MEMBERS = {
 	name: ({ name }) => name,
 	enabled: ({ enabled }) => t(enabled ? 'state.active' : 'state.disabled'),
@@ -20,7 +19,6 @@ const MEMBERS = {
 const shownOf = ({ name, scopes, enabled }) =>
 	({ name, scopes: [...scopes].sort(), enabled, expiry: 'keep', expires_on: '' });
 
-/** The form for a new key, or for one that is there. */
 function keyForm(session, shown, key) {
 	const longest = session.tenant.max_lifetime_days ?? Infinity;
 	const name = h('input', { name: 'name', value: shown.name, autofocus: true, required: true });
@@ -42,7 +40,7 @@ function keyForm(session, shown, key) {
 		field('name', name, !key && t('hint.name')),
 		key && h('div.choice', enabled, h('label', { for: 'enabled' }, t('field.enabled'))),
 		field('scopes', scopes.node, t('hint.scopes')),
-		field('expires_at', expiry, t(longest < Infinity ? 'hint.longest' : 'hint.expires_at', { days: longest })));
+		field('expires_at', expiry, longest < Infinity && t('hint.longest', { days: longest })));
 	const read = () => ({
 		name: name.value,
 		scopes: scopes.read(),
@@ -51,7 +49,7 @@ function keyForm(session, shown, key) {
 		expires_on: day.value,
 	});
 
-	/** The request for some of what was read. */
+	/** What a request says of it. */
 	const bodyOf = ({ expiry: choice = 'keep', expires_on: on, ...body }) => {
 		if (choice === 'keep') return body;
 		if (choice === 'never') return { ...body, expires_at: null };
@@ -105,14 +103,14 @@ export async function recover(problem, { key, onChanged, onGone }, goOn) {
 	}
 }
 
-/** Why a dialog is open again: what somebody else has changed of the key as it was. */
+/** Why a dialog is open again: what somebody else has changed. */
 const news = (was, key) => was && notice('warn', { role: 'alert' },
 	h('p', h('strong', t('conflict.edit'))),
 	h('ul', Object.entries(MEMBERS).filter(([, show]) => show(was) !== show(key)).map(([name, show]) => h('li',
 		rich('conflict.change', { field: t(`field.${name}`), old: show(was), new: show(key) })))));
 
 /** What was typed before stays, what was left alone follows the key as it is now. */
-export function editDialog(parts) {
+function editDialog(parts) {
 	const { key, session, onChanged, was, typed } = parts;
 	const before = shownOf(key);
 	const form = keyForm(session, { ...before, ...typed }, key);
@@ -134,7 +132,7 @@ export function editDialog(parts) {
 	openDialog({ id: 'edit', name: key.name, action: 'save', body: [news(was, key), form.node], submit });
 }
 
-export function rotateDialog(parts) {
+function rotateDialog(parts) {
 	const { key, session, onChanged, was, typed = OVERLAPS[0] } = parts;
 	const choices = radios('overlap', OVERLAPS.map((each) => [each, t(`overlap.${each}`)]), typed);
 	const request = requests((overlap) => ({ overlap: Number(overlap) || overlap }));
@@ -161,7 +159,7 @@ export function rotateDialog(parts) {
 // What cannot be typed or seen must not be asked for.
 const typeable = (text) => text.normalize('NFC').replace(/\p{C}/gu, '').replace(/\s+/g, ' ').trim();
 
-export function deleteDialog({ key, onGone }) {
+function deleteDialog({ key, onGone }) {
 	const { name, id } = key;
 	const confirm = h('input', { name: 'confirm', autofocus: true, spellcheck: 'false' });
 	openDialog({
@@ -181,13 +179,13 @@ export function deleteDialog({ key, onGone }) {
 	});
 }
 
-export async function historyDialog({ key, onProblem }) {
+async function historyDialog({ key, onProblem }) {
 	try {
 		const { items, complete } = await get(keyPath(key, '/events'));
 		const body = [
 			h('ol.events', items.map(({ at, actor, kind, detail }) => h('li',
 				h('strong', has(`event.${kind}`) ? t(`event.${kind}`) : kind.replaceAll('_', ' ')),
-				h('p.hint', when(at), `, ${date(at)} `, h('bdi', actor)),
+				h('p.hint', when(at), ' ', h('bdi', actor)),
 				h('bdi', detail)))),
 			!complete && h('p.hint', t('history.incomplete')),
 		];
@@ -196,3 +194,6 @@ export async function historyDialog({ key, onProblem }) {
 		onProblem(problem, () => historyDialog({ key, onProblem }));
 	}
 }
+
+/** What the buttons of a key open. */
+export const dialogs = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };

@@ -4,10 +4,10 @@ import { date, moment, relative, t } from './text.js';
 export function h(shape, ...content) {
 	const [tag, ...classes] = shape.split('.');
 	const element = document.createElement(tag);
-	element.classList.add(...classes);
+	element.classList.add(...classes.filter(Boolean));
 	const attributes = content[0]?.constructor === Object ? content.shift() : {};
 	for (const [name, value] of Object.entries(attributes)) {
-		if (value === undefined || value === null || value === false) continue;
+		if ((value ?? false) === false) continue;
 		if (typeof value === 'function') element.addEventListener(name, value);
 		else if (name === 'value') element.value = value;
 		else element.setAttribute(name, value === true ? '' : value);
@@ -40,9 +40,9 @@ function icon(name) {
 }
 
 /** `of` names what the button acts on, for who cannot see where it stands. */
-export function button(action, { of, look, ...attributes } = {}, click) {
+export function button(action, { of, look = of ? 'icon' : '', ...attributes } = {}, click) {
 	const label = t(`action.${action}`);
-	return h(look ? `button.button.${look}` : 'button.button', {
+	return h(`button.button.${look}`, {
 		type: 'button',
 		'data-action': action,
 		'aria-label': of && t('action.of', { action: label, name: of }),

@@ -13,9 +13,8 @@ export const problemNotice = (problem, again) => notice('bad', h('p', explain(pr
 		: again && button('retry', {}, again));
 
 /**
- * A modal dialog around a form. It closes when `submit` returns anything but `false`, and then calls that; a
- * Problem is shown at its field. `mayClose` is asked before Esc, the cross or `cancel` close it. Gives what
- * closes it without asking.
+ * A modal dialog around a form. It closes when `submit` gives anything but `false`, and then calls that.
+ * `mayClose` is asked before Esc, the cross or `cancel` close it. Gives what closes it without asking.
  */
 export function openDialog({ id, name, title, body, action, look = 'primary', cancel = 'cancel', submit, mayClose }) {
 	const restore = rememberFocus();
@@ -23,13 +22,12 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 	const heading = h('h2', { id: freshId('heading'), tabindex: '-1' },
 		title ?? (name === undefined ? does : rich('action.of', { action: does, name })));
 	const problem = h('div.problem', { role: 'alert' });
-	const act = action && button(action, { look, type: 'submit' });
+	const act = action && button(action, { look, type: 'submit', 'aria-disabled': 'false' });
 	const form = h('form', { novalidate: true, autocomplete: 'off', submit: onSubmit },
 		h('header', heading, button('close', { look: 'icon' }, ask)),
 		body,
 		h('footer', problem, h('div.live', { role: 'status' }), h('div.row', button(cancel, {}, ask), act)));
 	const dialog = h('dialog', { id, 'aria-labelledby': heading.id }, form);
-	let busy = false;
 
 	function ask(event) {
 		event.preventDefault();
@@ -42,15 +40,10 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 		dialog.close();
 	}
 
-	function setBusy(on) {
-		busy = on;
-		act?.setAttribute('aria-disabled', on);
-	}
-
 	async function onSubmit(event) {
 		event.preventDefault();
-		if (busy || !submit) return;
-		setBusy(true);
+		if (act?.ariaDisabled !== 'false') return;
+		act.ariaDisabled = 'true';
 		problem.replaceChildren();
 		for (const place of form.querySelectorAll('.error')) place.replaceChildren();
 		for (const control of form.querySelectorAll('[aria-invalid]')) control.removeAttribute('aria-invalid');
@@ -63,7 +56,7 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 			if (!dialog.isConnected) announce(explain(error));
 			else if (!showAtField(form, error)) problem.append(problemNotice(error));
 		} finally {
-			setBusy(false);
+			act.ariaDisabled = 'false';
 		}
 	}
 

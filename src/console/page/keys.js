@@ -1,23 +1,21 @@
 import { call, keyPath } from './api.js';
 import { announce, button, chip, day, h, notice, when } from './dom.js';
-import { createDialog, deleteDialog, editDialog, historyDialog, recover, rotateDialog } from './dialogs.js';
+import { createDialog, dialogs, recover } from './dialogs.js';
 import { pagedList } from './list.js';
-import { date, daysFromNow, now, rich, t, tn } from './text.js';
+import { date, daysFromNow, rich, t, tn } from './text.js';
 
 const TYPING = 120;
 const SOON_DAYS = 14;
 const TONES = {
-	active: 'good', disabled: '', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: '',
+	active: 'good', disabled: 'off', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: 'off',
 };
-const DIALOGS = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };
 
 const hint = (...content) => h('span.hint', content);
 const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
-const isAhead = (text) => text && Date.parse(text) > now();
+const isAhead = (text) => text && Date.parse(text) > Date.now();
 
-export const stateChip = (state) => chip(TONES[state] || 'plain', t(`state.${state}`));
+export const stateChip = (state) => chip(TONES[state], t(`state.${state}`));
 
-/** Why something is suspended, and until when. */
 export const suspensionOf = ({ suspension }) => suspension && h('p',
 	rich(suspension.until ? 'suspended_until' : 'suspended',
 		{ reason: suspension.reason, date: suspension.until && date(suspension.until) }));
@@ -28,14 +26,11 @@ export function keyCard(key, buttons, toggle) {
 	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
 	return {
 		title: name,
-		about: [
-			h('p.hint', h('code', key.hint)),
-			chips(Object.entries(key.labels).map((label) => label.join('='))),
-		],
+		about: [h('p.hint', h('code', key.hint)), chips(Object.entries(key.labels).map((label) => label.join('=')))],
 		facts: {
 			scopes: scopes.length ? chips(scopes) : hint(t('key.no_scopes')),
 			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
-			last_used: key.last_used ? [when(key.last_used), hint(date(key.last_used))] : hint(t('never')),
+			last_used: key.last_used ? when(key.last_used) : hint(t('never')),
 			expires: end ? [day(end), soon ? chip('warn', t('key.expires_soon'), ' ', when(end)) : hint(when(end))]
 				: hint(t('never')),
 			status: h('span.row', toggle, stateChip(key.state)),
@@ -44,7 +39,6 @@ export function keyCard(key, buttons, toggle) {
 		notes: [
 			suspensionOf(key),
 			key.suspension && toggle && h('p', t('key.cannot_lift')),
-			isAhead(key.not_before) && h('p', rich('key.starts', { date: date(key.not_before) })),
 			isAhead(key.overlap_until) && h('p', rich('key.overlap', { when: when(key.overlap_until) })),
 		],
 	};
@@ -53,7 +47,7 @@ export function keyCard(key, buttons, toggle) {
 /** The page of a tenant's administrator. */
 export function tenantView({ place, session, onProblem }) {
 	const { tenant, service } = session;
-	// What is shown instead of the pages, if anything: `{ full }`, whether it was found by a whole key.
+	// Set while what is shown was searched for; `full` if by a whole key.
 	let searching = null;
 	let timer;
 
@@ -92,8 +86,8 @@ export function tenantView({ place, session, onProblem }) {
 	function card(key) {
 		const of = key.name;
 		const parts = { key, session, onChanged: list.update, onGone, onProblem };
-		const buttons = Object.entries(DIALOGS)
-			.map(([action, open]) => button(action, { of, look: 'icon' }, () => open(parts)));
+		const buttons = Object.entries(dialogs)
+			.map(([action, open]) => button(action, { of }, () => open(parts)));
 		return keyCard(key, buttons, h('button.switch', {
 			type: 'button', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
 			'aria-label': t('action.of', { action: t('field.enabled'), name: of }), 'aria-describedby': `key-${key.id}-notes`,
@@ -138,7 +132,6 @@ export function tenantView({ place, session, onProblem }) {
 		timer = setTimeout(reload, text.value.trim() ? TYPING : 0);
 	}
 
-	/** Shows what the fields ask for. */
 	function reload() {
 		clearTimeout(timer);
 		const wanted = text.value.trim();
@@ -149,9 +142,9 @@ export function tenantView({ place, session, onProblem }) {
 
 	async function search(wanted) {
 		const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
-		// A later request has its own text, and this answer will be dropped.
+		// Else this answer was overtaken.
 		if (text.value.trim() === wanted) {
-			// What is so long and in no name is a whole key, which has no business on the page.
+			// What is so long and in no name is a whole key, which must not stay here.
 			const full = /^\S{24,}$/.test(wanted)
 				&& !items.some(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()));
 			if (full) text.value = '';

@@ -2,7 +2,7 @@ import { get } from './api.js';
 import { banner, button, h, rememberFocus } from './dom.js';
 import { t } from './text.js';
 
-/** Items that come page by page. `card` gives the parts of one, `describe` what is said of all or of none. */
+/** Items page by page. `card` gives the parts of one, `describe` what is said of all or of none. */
 export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	let next = null;
 	let turn = 0;
@@ -12,11 +12,10 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	const table = h(`div.table.${kind}s`, head, list);
 	const count = h('p.count', { role: 'status' });
 	const results = h('div', { id: 'results' });
-	const more = button('more', { hidden: true }, () => load(() => get(pathOf(next)), { append: true }));
+	const more = button('more', { hidden: true }, () => load(() => get(pathOf(next)), true));
 
 	const idOf = (id) => `${kind}-${id}`;
 	const find = (id) => document.getElementById(idOf(id));
-
 	const pathOf = (after) => `${path()}limit=50${after ? `&after=${encodeURIComponent(after)}` : ''}`;
 
 	function elementOf(item) {
@@ -39,7 +38,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	}
 
 	/** Shows what `request` answers. An answer that was overtaken by a later request is dropped. */
-	async function load(request = () => get(pathOf()), { append = false } = {}) {
+	async function load(request = () => get(pathOf()), append = false) {
 		turn += 1;
 		const mine = turn;
 		results.setAttribute('aria-busy', 'true');
@@ -56,7 +55,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 			if (append) elements[0]?.querySelector('h3').focus();
 			banner();
 		} catch (problem) {
-			if (mine === turn) onProblem(problem, () => load(request, { append }));
+			if (mine === turn) onProblem(problem, () => load(request, append));
 		}
 		if (mine === turn) results.removeAttribute('aria-busy');
 	}

@@ -8,7 +8,7 @@ export function showOnce({ name, token, curl, title = 'once.title' }) {
 	let mayGo = false;
 
 	const shown = (part, value) => h('textarea', {
-		name: part, rows: 3, value, readonly: true, spellcheck: 'false', autocomplete: 'off',
+		name: part, rows: 3, value, readonly: true, spellcheck: 'false',
 		// A copy by keyboard or menu counts as well.
 		copy: () => {
 			mayGo = true;
@@ -48,9 +48,7 @@ export function showOnce({ name, token, curl, title = 'once.title' }) {
 	}
 
 	const close = openDialog({
-		id: 'one-time',
-		title: rich(title, { name }),
-		cancel: 'done',
+		id: 'one-time', title: rich(title, { name }), cancel: 'done', mayClose,
 		body: [
 			notice('warn', h('p', h('strong', t('once.never_again'))), h('p', t('once.password'))),
 			field('token', secret),
@@ -58,7 +56,6 @@ export function showOnce({ name, token, curl, title = 'once.title' }) {
 			example && [field('curl', example), copy('copy-curl', '', example)],
 			question,
 		],
-		mayClose,
 	});
 	secret.focus();
 }

@@ -46,8 +46,8 @@ function tenants({ session, onProblem }) {
 				status: stateChip(state),
 			},
 			buttons: [
-				button('open', { of: id, look: 'icon' }, open),
-				button('tier', { of: id, look: 'icon' }, () => tierDialog({ tenant, session, onChanged: list.update })),
+				button('open', { of: id }, open),
+				button('tier', { of: id }, () => tierDialog({ tenant, session, onChanged: list.update })),
 				suspension(tenant, id, tenantPath(id, '/suspension'), { list, onProblem }),
 			],
 			notes: suspensionOf(tenant),
@@ -60,7 +60,7 @@ function tenantKeys({ id, onProblem }) {
 	const { list, node } = section('list', rich('tenants.keys_of', { tenant: id }), {
 		kind: 'key', onProblem, path: () => tenantPath(id, '/keys?'),
 		card: (key) => keyCard(key, suspension(key, key.name,
-			tenantPath(id, `/keys/${encodeURIComponent(key.id)}/suspension`), { list, onProblem })),
+			tenantPath(id, `/keys/${key.id}/suspension`), { list, onProblem })),
 	});
 	return [h('p', h('a.button', { href: '#', 'data-action': 'back' }, t('tenants.heading'))), node];
 }
@@ -78,10 +78,7 @@ function suspension(item, name, path, { list, onProblem }) {
 	function suspend() {
 		const reason = h('textarea', { name: 'reason', rows: 2, autofocus: true });
 		openDialog({
-			id: 'suspend',
-			name,
-			action: 'suspend',
-			look: 'danger',
+			id: 'suspend', name, action: 'suspend', look: 'danger',
 			body: [notice('warn', h('p', t('suspend.text'))), field('reason', reason, t('hint.reason'))],
 			submit: async () => {
 				const changed = await call('PUT', path, { body: { reason: reason.value, until: null } });
@@ -93,7 +90,7 @@ function suspension(item, name, path, { list, onProblem }) {
 		});
 	}
 	const action = item.suspension ? 'resume' : 'suspend';
-	return button(action, { of: name, look: 'icon' }, item.suspension ? resume : suspend);
+	return button(action, { of: name }, item.suspension ? resume : suspend);
 }
 
 function tierDialog({ tenant, session, onChanged }) {
@@ -114,9 +111,7 @@ function tierDialog({ tenant, session, onChanged }) {
 	}
 
 	openDialog({
-		id: 'tier',
-		name: id,
-		action: 'tier',
+		id: 'tier', name: id, action: 'tier',
 		body: [field('tier', select), preview],
 		submit: async () => {
 			if (!select.value) throw fault('tier', 'tier.choose');
@@ -146,10 +141,7 @@ function leakDialog() {
 	const result = h('div', { id: 'leak-result', role: 'status' });
 	const responses = ['suspend', 'report_only'].map((each) => [each, t(`leak.${each}`)]);
 	openDialog({
-		id: 'leak',
-		action: 'leak',
-		look: 'danger',
-		cancel: 'done',
+		id: 'leak', action: 'leak', look: 'danger', cancel: 'done',
 		body: [
 			field('token', token, t('hint.token')),
 			field('reason', reason, t('hint.reason')),

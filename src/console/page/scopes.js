@@ -6,9 +6,8 @@ import { rich, t } from './text.js';
  * it comes back as it was when that one is unchosen.
  */
 export function scopeTree(catalogue, held) {
-	const known = new Set(catalogue.map(({ name }) => name));
-	const unknown = held.filter((name) => !known.has(name))
-		.map((name) => ({ name, description: t('scope.unknown') }));
+	// The key may have some that the service does not know any more.
+	const unknown = held.filter((each) => !catalogue.some(({ name }) => name === each)).map((name) => ({ name }));
 	const chosen = new Set(held);
 	const tree = h('ul.tree');
 	const lists = new Map();

@@ -14,7 +14,6 @@ const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeSty
 const distances = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 
 let texts = {};
-let skew = 0;
 
 export async function loadTexts(url) {
 	const answer = await fetch(url);
@@ -44,19 +43,12 @@ export function tn(key, count) {
 	return t(forms.find(has), { count });
 }
 
-/** The service's time, which counts for expiry, whatever this machine's clock says. */
-export const now = () => Date.now() + skew;
-
-export function setNow(text) {
-	skew = Date.parse(text) - Date.now();
-}
-
-export const daysFromNow = (days) => now() + days * DAY;
+export const daysFromNow = (days) => Date.now() + days * DAY;
 export const date = (text) => dates.format(new Date(text));
 export const moment = (text) => moments.format(new Date(text));
 
 export function relative(text) {
-	const distance = Date.parse(text) - now();
+	const distance = Date.parse(text) - Date.now();
 	const [unit, length] = UNITS.find(([, each]) => Math.abs(distance) >= each) ?? [];
 	return unit ? distances.format(Math.round(distance / length), unit) : t('time.now');
 }
