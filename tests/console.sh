@@ -26,7 +26,8 @@ if ! grep -qs "\"version\": \"$axe\"" "$KEYWAY_AXE/package.json"; then
         >"$tools/npm.log" 2>&1 || missing "no axe-core $axe"
 fi
 st=$tools/venv/bin/schemathesis
-if ! "$st" --version 2>/dev/null | grep -q "$schemathesis"; then
+if [[ $("$st" --version 2>/dev/null) != *"$schemathesis"* ]]; then
+    has python3 || missing "no python3, for schemathesis"
     { python3 -m venv "$tools/venv" && "$tools/venv/bin/pip" install --quiet "schemathesis==$schemathesis"; } \
         >"$tools/pip.log" 2>&1 || missing "no schemathesis $schemathesis"
 fi
@@ -36,22 +37,23 @@ cargo test -p keyway -p keyway-examples -p keyway-browser-tests --all-features -
 
 # The service ends when nobody holds its standard input any more, however this ends.
 coproc service { exec "${tools%/console}/debug/console-host"; }
-# Bash forgets the descriptors of a process that has ended.
-exec {held}>&"${service[1]}"
+pid=$service_PID
 read -r -t 60 address <&"${service[0]}" || { echo "console.sh: the service does not start" >&2; exit 1; }
 
-# Every check of the answers, on requests that its description allows and on those that it does not.
+# Every check of the answers, to requests that the description allows and to those that it does not.
 check() {
-    local who=$1 operations=$2
-    "$st" --config-file tests/browser/schemathesis.toml run "$address/openapi.json" --url "$address" --header "cookie: signed-in=$who" \
-        --include-path-regex "$operations" --max-examples "${CONSOLE_EXAMPLES:-50}" \
-        --generation-database none --no-color \
-        >"$tools/schemathesis.log" 2>&1 ||
-        { cat "$tools/schemathesis.log" >&2; echo "console.sh: the API is not as described, for $who" >&2; exit 1; }
-    tail -n 20 "$tools/schemathesis.log"
+    local log=$tools/schemathesis.log
+    if ! "$st" --config-file tests/browser/schemathesis.toml run "$address/openapi.json" \
+        --url "$address" --header "cookie: signed-in=$1" --include-path-regex "$2" \
+        --max-examples "${CONSOLE_EXAMPLES:-50}" --generation-database none --no-color >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "console.sh: the API is not as described, for $1" >&2
+        exit 1
+    fi
+    tail -n 1 "$log"
 }
 check tenant/acme/anna@acme.example '^/api/(session|keys)'
 check operator/olga@mm.example '^/api/(session|tenants|leaks)'
 
-exec {held}>&-
-wait "$service_PID"
+exec {service[1]}>&-
+wait "$pid"
