@@ -41,9 +41,12 @@ pid=$service_PID
 read -r -t 60 address <&"${service[0]}" || { echo "console.sh: the service does not start" >&2; exit 1; }
 
 # Every check of the answers, to requests that the description allows and to those that it does not.
+config=$PWD/tests/browser/schemathesis.toml
+# What it keeps for its next run is in the folder where it runs.
+cd "$tools"
 check() {
     local log=$tools/schemathesis.log
-    if ! "$st" --config-file tests/browser/schemathesis.toml run "$address/openapi.json" \
+    if ! "$st" --config-file "$config" run "$address/openapi.json" \
         --url "$address" --header "cookie: signed-in=$1" --include-path-regex "$2" \
         --max-examples "${CONSOLE_EXAMPLES:-50}" --generation-database none --no-color >"$log" 2>&1; then
         cat "$log" >&2

@@ -49,7 +49,11 @@ pub fn send(
     let (mut text, mut length) = (String::new(), 0);
     while !text.ends_with("\r\n\r\n") {
         let start = text.len();
-        assert_ne!(lines.read_line(&mut text).unwrap(), 0, "no answer to {method} {path}: {text:?}");
+        assert_ne!(
+            lines.read_line(&mut text).unwrap(),
+            0,
+            "no answer to {method} {path}: {text:?}"
+        );
         let line = text[start..].to_ascii_lowercase();
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();

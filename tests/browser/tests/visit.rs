@@ -12,10 +12,7 @@ use keyway_browser_tests::{Host, host::MOUNT};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::{
-    driver::Browser,
-    page::Page,
-};
+use crate::{driver::Browser, page::Page};
 
 /// What a test has.
 pub struct Visit<H = Host> {
