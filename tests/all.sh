@@ -36,14 +36,13 @@ step "format"
 cargo fmt --all --check
 
 step "lints"
-# The examples switch features on, so whatever is to be seen without them is asked of keyway alone.
+# The examples switch features on, so whatever is to be seen without them is asked of keyway alone. With a
+# test beside the library, all of these share what they depend on.
 cargo clippy -p keyway --no-default-features -- -D warnings
 cargo clippy -p keyway --all-targets -- -D warnings
-cargo clippy -p keyway --features sqlite -- -D warnings
-cargo clippy -p keyway --features postgres -- -D warnings
-cargo clippy -p keyway --features http,rate-limit -- -D warnings
-cargo clippy -p keyway --features tower,tracing -- -D warnings
-cargo clippy -p keyway --features actix,leak-reports -- -D warnings
+for features in sqlite postgres http,rate-limit tower,tracing actix,leak-reports; do
+    cargo clippy -p keyway --lib --test layers --features "$features" -- -D warnings
+done
 cargo clippy --all-features --all-targets -- -D warnings
 
 step "documentation"
@@ -52,8 +51,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --features http
 
 step "tests"
 cargo test --all-features
-# It builds once more whatever the features bring, and needs none of it.
-cargo test -p keyway --test ui
+cargo test -p keyway-ui-tests
 
 step "examples"
 cargo run --quiet --all-features --example quickstart
