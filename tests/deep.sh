@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tests/all.sh
+cargo test -p keyway --no-default-features --lib
 PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release --all-features
 FUZZ_SECONDS="${FUZZ_SECONDS:-300}"
 for target in $(cargo +nightly fuzz list); do
