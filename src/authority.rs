@@ -35,6 +35,7 @@
 
 mod error;
 mod grant;
+mod idempotency;
 mod import;
 mod leak;
 mod request;
@@ -43,12 +44,15 @@ use alloc::string::String;
 
 use rand_core::TryCryptoRng;
 
-use self::grant::{Granted, check_times};
 pub use self::{
     error::ChangeError,
     import::{ImportError, ImportedKey},
     leak::LeakResponse,
-    request::{KeyEdit, NewKey, Overlap},
+    request::{InvalidIdempotencyKey, KeyEdit, NewKey, Overlap},
+};
+use self::{
+    grant::{Granted, check_times},
+    idempotency::IdempotentIds,
 };
 use crate::{
     decision::{ResolveError, ResolvedKey},
@@ -73,6 +77,7 @@ pub struct Authority {
     format: TokenFormat,
     seals: Seals,
     accepted: Accepted,
+    idempotent: IdempotentIds,
 }
 
 impl Authority {
@@ -86,6 +91,7 @@ impl Authority {
             format: TokenFormat::new(policy.issuer(), environment, peppers)?,
             seals: Seals::new(policy.issuer(), environment, peppers),
             accepted: Accepted::new(policy.issuer(), environment, peppers),
+            idempotent: IdempotentIds::new(policy.issuer(), environment, peppers),
             policy,
         })
     }
@@ -169,7 +175,8 @@ impl Authority {
     }
 
     /// A new key of `tenant`, and its token. Whether the tenant may hold another key is for the store
-    /// to say, which alone can count.
+    /// to say, which alone can count; so is whether there was a key for the same
+    /// [idempotency key](NewKey::idempotency_key), which then has the same id under the same pepper.
     ///
     /// # Errors
     ///
@@ -185,7 +192,10 @@ impl Authority {
         R::Error: Send + Sync + 'static,
     {
         let granted = self.check_request(tenant, &request, now)?;
-        let minted = self.format.mint(rng)?;
+        let minted = match self.idempotent_ids(tenant.id(), &request).first() {
+            Some(id) => self.format.mint_successor(*id, rng)?,
+            None => self.format.mint(rng)?,
+        };
         let hint = self.format.hint(&minted);
         let secret = Secret { id: minted.id, digest: minted.digest, hint, imported: false };
         let key = self.new_key(tenant, request, granted, secret, now);

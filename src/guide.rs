@@ -16,6 +16,10 @@ pub mod scale {}
 #[doc = include_str!("guide/axum.md")]
 pub mod axum {}
 
+#[cfg(feature = "console")]
+#[doc = include_str!("guide/console.md")]
+pub mod console {}
+
 #[cfg(feature = "actix")]
 #[doc = include_str!("guide/actix.md")]
 pub mod actix {}

@@ -24,7 +24,7 @@ pub use self::{
     builder::KeyringBuilder,
     error::KeyringError,
     holder::Description,
-    operator::TierChange,
+    operator::{QuotaUse, TierChange},
     tenant::{IssuedKey, Page, TenantKeys},
     upkeep::Upkeep,
 };

@@ -8,6 +8,8 @@
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// What utoipa's macros write takes `vec!` and `format!` for granted.
+#[cfg_attr(feature = "console", macro_use)]
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
@@ -15,6 +17,8 @@ extern crate std;
 pub mod audit;
 pub mod authority;
 pub mod authorization;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod decision;
 pub mod guide;
 #[cfg(feature = "http")]

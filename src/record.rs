@@ -34,6 +34,12 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The id that a record has, which was checked when that was made.
+    #[cfg(feature = "console")]
+    pub(crate) fn of_record(id: &str) -> Self {
+        Self(id.into())
+    }
 }
 
 impl TryFrom<&str> for TenantId {
@@ -173,6 +179,12 @@ pub struct InvalidField {
 impl InvalidField {
     pub(crate) fn new(field: &'static str, problem: TextProblem) -> Self {
         Self { field, problem }
+    }
+
+    /// Which text it is, as a sentence calls it.
+    #[cfg(feature = "console")]
+    pub(crate) fn field(&self) -> &'static str {
+        self.field
     }
 
     /// What is wrong.

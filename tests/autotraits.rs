@@ -7,7 +7,8 @@
 use keyway::{
     audit::{AuditEvent, AuditKind, AuditSink},
     authority::{
-        Authority, ChangeError, ImportError, ImportedKey, KeyEdit, LeakResponse, NewKey, Overlap,
+        Authority, ChangeError, ImportError, ImportedKey, InvalidIdempotencyKey, KeyEdit,
+        LeakResponse, NewKey, Overlap,
     },
     authorization::BearerError,
     decision::{Denial, KeyState, Principal, ResolveError, ResolvedKey},
@@ -15,7 +16,7 @@ use keyway::{
         DigestError, ForeignDigest, ForeignFormat, ForeignFormatError, ForeignHash, PublicPartError,
     },
     keyring::{
-        Description, IssuedKey, Keyring, KeyringBuilder, KeyringError, Page, TenantKeys,
+        Description, IssuedKey, Keyring, KeyringBuilder, KeyringError, Page, QuotaUse, TenantKeys,
         TierChange, Upkeep,
     },
     pepper::{Pepper, PepperError, Peppers},
@@ -61,6 +62,7 @@ fn every_type_can_be_shared_between_threads() {
         ChangeError,
         ImportError,
         ImportedKey,
+        InvalidIdempotencyKey,
         KeyEdit,
         LeakResponse,
         NewKey,
@@ -83,6 +85,7 @@ fn every_type_can_be_shared_between_threads() {
         KeyringError,
         Page<KeyRecord>,
         Upkeep,
+        QuotaUse,
         TenantKeys,
         TierChange,
         Pepper,
@@ -247,4 +250,12 @@ fn every_store_answers_with_a_future_that_can_be_sent<S: KeyStore + KeyLookup>(
 ) {
     is_sent(&store.lookup(id));
     is_sent(&store.record_uses(&[]));
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn a_console_can_be_shared_between_threads() {
+    use keyway::console::{Admin, ConsoleError, RecentEvents, TrailEvent, TrailPage};
+
+    are_shared![Admin, ConsoleError, RecentEvents, TrailEvent, TrailPage, keyway::console::Console];
 }

@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["http", "store/conformance"],
     &["http/actix", "http/tower"],
     &["http/axum"],
+    &["console"],
 ];
 
 /// The crate's face, which everything may be part of and nothing imports.

@@ -1,7 +1,7 @@
 //! What is asked of an authority.
 
-use alloc::{string::String, vec::Vec};
-use core::time::Duration;
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::{fmt, time::Duration};
 
 use super::ChangeError;
 use crate::{
@@ -32,6 +32,7 @@ pub struct NewKey {
     pub(super) expires_at: Option<Timestamp>,
     pub(super) created_by: String,
     pub(super) granter: Option<ScopeSet>,
+    pub(super) idempotency_key: Option<IdempotencyKey>,
 }
 
 impl NewKey {
@@ -48,6 +49,7 @@ impl NewKey {
             expires_at: None,
             created_by: String::new(),
             granter: None,
+            idempotency_key: None,
         }
     }
 
@@ -94,7 +96,58 @@ impl NewKey {
         self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
         self
     }
+
+    /// One key is issued for all requests of a tenant with this text, however often and to however many
+    /// processes they are sent: the id of the key follows from it, and no id is ever used again. Whoever
+    /// asks makes it up anew for each key that they want.
+    ///
+    /// [`TenantKeys::issue`](crate::keyring::TenantKeys::issue) regards it. The first key of a tenant and
+    /// imported keys need none, since a second one of them cannot be.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidIdempotencyKey`] unless it is 1 to 255 visible ASCII characters.
+    pub fn idempotency_key(mut self, text: &str) -> Result<Self, InvalidIdempotencyKey> {
+        self.idempotency_key = Some(IdempotencyKey::try_from(text)?);
+        Ok(self)
+    }
 }
+
+/// What tells one request for a new key from another.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct IdempotencyKey(Box<str>);
+
+impl IdempotencyKey {
+    const MAX_LEN: usize = 255;
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl TryFrom<&str> for IdempotencyKey {
+    type Error = InvalidIdempotencyKey;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if text.is_empty() || text.len() > Self::MAX_LEN || !is_visible {
+            return Err(InvalidIdempotencyKey(()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// Whoever knows it may ask what became of the request.
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A text cannot tell one request from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an idempotency key is 1 to 255 visible ASCII characters")]
+pub struct InvalidIdempotencyKey(());
 
 /// Changes to a key. What is not named stays.
 ///

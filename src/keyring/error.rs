@@ -27,6 +27,10 @@ pub enum KeyringError {
     /// have been deleted since.
     #[error("the foreign key was imported before, as key `{0}`")]
     AlreadyImported(KeyId),
+    /// A key was issued before for the same [idempotency key](crate::authority::NewKey::idempotency_key),
+    /// under this id. It may have been changed or deleted since, and nobody can show its token again.
+    #[error("the key of this request was issued before, as key `{0}`")]
+    AlreadyIssued(KeyId),
     /// The tenant holds as many keys as its tier allows.
     #[error("tenant `{tenant}` holds {held} of the {allowed} keys that tier `{tier}` allows")]
     QuotaExceeded {

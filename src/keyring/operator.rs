@@ -31,6 +31,18 @@ impl TierChange {
     }
 }
 
+/// How many keys a tenant holds of those that its tier allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuotaUse {
+    /// The tenant.
+    pub tenant: TenantRecord,
+    /// How many keys it holds, whatever their state.
+    pub held: u32,
+    /// How many keys its tier allows: none if the policy no longer has that tier.
+    pub allowed: u32,
+}
+
 impl Keyring {
     /// Creates a tenant on a tier, and with it, in one step, its first key: named `default`, without
     /// any scope until somebody grants it one.
@@ -70,7 +82,7 @@ impl Keyring {
             });
         }
         let keys = self.tenant(tenant.id.clone());
-        let issued = keys.make(&tenant, first_key)?;
+        let issued = keys.make(&tenant, first_key.without_idempotency_key())?;
         self.insert_tenant(tenant, Some(issued.key.clone())).await?;
         keys.record_issued(&issued.key);
         Ok((keys, issued))
@@ -221,6 +233,17 @@ impl Keyring {
         let tier = self.policy().tier(&tenant.tier);
         let tier = tier.ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
         Ok(tier.keys)
+    }
+
+    /// With how many keys `tenant` holds.
+    pub(crate) async fn quota_use(&self, tenant: TenantRecord) -> Result<QuotaUse, KeyringError> {
+        let held = self.store().count_keys(&tenant.id).await.map_err(KeyringError::of)?;
+        Ok(QuotaUse { allowed: self.allowed(&tenant), tenant, held })
+    }
+
+    /// How many keys the tenant may hold: none if the policy no longer has its tier.
+    pub(crate) fn allowed(&self, tenant: &TenantRecord) -> u32 {
+        self.policy().tier(&tenant.tier).map_or(0, |tier| tier.keys)
     }
 
     async fn set_key_suspension(

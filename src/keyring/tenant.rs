@@ -4,14 +4,14 @@ mod import;
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Keyring, KeyringError, MAX_RACES};
+use super::{Keyring, KeyringError, MAX_RACES, QuotaUse};
 use crate::{
     audit::AuditKind,
     authority::{ChangeError, KeyEdit, NewKey, Overlap},
     decision::KeyState,
     record::{KeyRecord, TenantId, TenantRecord},
     scope::ScopeSet,
-    store::{KeyCursor, KeyQuery, KeyStore, StoreError},
+    store::{KeyCursor, KeyLookup, KeyQuery, KeyStore, StoreError},
     token::{KeyId, OneTimeToken},
 };
 
@@ -85,20 +85,60 @@ impl TenantKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::QuotaExceeded`], [`KeyringError::NoTenant`], or [`KeyringError::Refused`]
-    /// with what cannot be granted.
+    /// [`KeyringError::AlreadyIssued`] if one was for the same
+    /// [idempotency key](NewKey::idempotency_key), [`KeyringError::QuotaExceeded`],
+    /// [`KeyringError::NoTenant`], or [`KeyringError::Refused`] with what cannot be granted.
+    /// After [`KeyringError::Unavailable`] the same request with the same idempotency key says which
+    /// it was.
     pub async fn issue(&self, request: NewKey) -> Result<IssuedKey, KeyringError> {
         // The tier may change between the reading and the counting, and the id may have been drawn
         // before by a process with the same randomness; then everything is done again.
+        let ids = self.keyring.authority().idempotent_ids(&self.tenant, &request);
+        self.check_not_issued(&ids).await?;
         for _ in 0..MAX_RACES {
             let tenant = self.keyring.find_tenant(&self.tenant).await?;
             let issued = self.make(&tenant, request.clone())?;
-            if self.insert(tenant, issued.key.clone()).await? == Inserted::Done {
-                self.record_issued(&issued.key);
-                return Ok(issued);
+            match self.insert(tenant, issued.key.clone()).await {
+                Ok(Inserted::Done) => {
+                    self.record_issued(&issued.key);
+                    return Ok(issued);
+                }
+                Ok(Inserted::Exists) if !ids.is_empty() => {
+                    return Err(KeyringError::AlreadyIssued(issued.key.id));
+                }
+                Ok(Inserted::Exists | Inserted::Raced) => {}
+                Err(error) => {
+                    // A repetition may have taken the last place, and which of the two it says is the
+                    // store's choice.
+                    if matches!(error, KeyringError::QuotaExceeded { .. }) {
+                        self.check_not_issued(&ids).await?;
+                    }
+                    return Err(error);
+                }
             }
         }
         Err(KeyringError::Conflict)
+    }
+
+    /// Succeeds if there is no key with one of `ids`. The store alone would not see that it is there
+    /// under another pepper.
+    async fn check_not_issued(&self, ids: &[KeyId]) -> Result<(), KeyringError> {
+        for id in ids {
+            if self.keyring.store().lookup(*id).await.map_err(KeyringError::of)?.is_some() {
+                return Err(KeyringError::AlreadyIssued(*id));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many keys the tenant holds, and how many its tier allows.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoTenant`], or that its seal is broken.
+    pub async fn quota(&self) -> Result<QuotaUse, KeyringError> {
+        let tenant = self.keyring.find_tenant(&self.tenant).await?;
+        self.keyring.quota_use(tenant).await
     }
 
     /// The key `id`.

@@ -1,0 +1,100 @@
+//! Ids of keys that follow from a request, so that a store takes only one key for all its repetitions.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{Authority, NewKey};
+use crate::{mac, pepper::Peppers, record::TenantId, token::KeyId};
+
+/// Derives ids from idempotency keys, under each pepper.
+pub(super) struct IdempotentIds {
+    /// By slot. The current one is first.
+    keys: Box<[(u8, Zeroizing<[u8; 64]>)]>,
+}
+
+impl IdempotentIds {
+    pub(super) fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
+        let domain: [&[u8]; 4] =
+            [b"keyway/v1/idempotency\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
+        let keys = peppers.for_tokens().map(|pepper| {
+            let key = mac::hmac_sha256(pepper.key(), &domain);
+            (pepper.slot(), mac::block(&key))
+        });
+        Self { keys: keys.collect() }
+    }
+
+    fn of(&self, tenant: &TenantId, idempotency_key: &[u8]) -> impl Iterator<Item = KeyId> {
+        self.keys.iter().map(move |(slot, key)| {
+            let tenant = tenant.as_str().as_bytes();
+            // The length keeps the two apart.
+            let len = (tenant.len() as u64).to_be_bytes();
+            let mac = mac::hmac_sha256(key, &[&len, tenant, idempotency_key]);
+            let [random @ .., _, _] = &*mac;
+            KeyId::derived(*slot, random)
+        })
+    }
+}
+
+impl Authority {
+    /// The ids that the key of `request` has under each pepper, the current one first: none without an
+    /// idempotency key.
+    pub(crate) fn idempotent_ids(&self, tenant: &TenantId, request: &NewKey) -> Vec<KeyId> {
+        let text = request.idempotency_key.as_ref();
+        text.map_or_else(Vec::new, |text| self.idempotent.of(tenant, text.as_bytes()).collect())
+    }
+}
+
+impl NewKey {
+    /// This request for a key of which there can be no second one anyway.
+    #[cfg(feature = "std")]
+    pub(crate) fn without_idempotency_key(mut self) -> Self {
+        self.idempotency_key = None;
+        self
+    }
+}
+
+impl fmt::Debug for IdempotentIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotentIds").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pepper::Pepper;
+
+    fn first(issuer: &str, environment: &str, tenant: &str, text: &str) -> KeyId {
+        let peppers = Pepper::from_bytes(&[7; 32]).unwrap().into();
+        let ids = IdempotentIds::new(issuer, environment, &peppers);
+        ids.of(&tenant.parse().unwrap(), text.as_bytes()).next().unwrap()
+    }
+
+    #[test]
+    fn every_part_of_a_request_counts_and_no_two_parts_run_together() {
+        let id = first("mm", "live", "acme", "a1");
+        assert_eq!(id, first("mm", "live", "acme", "a1"));
+        assert_eq!(id.slot(), 0);
+        for other in [
+            first("mn", "live", "acme", "a1"),
+            first("mm", "test", "acme", "a1"),
+            first("mm", "live", "acmf", "a1"),
+            first("mm", "live", "acme", "a2"),
+            first("mm", "live", "acm", "ea1"),
+            first("mm", "live", "acmea", "1"),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
+
+    #[test]
+    fn there_is_one_for_each_pepper_and_the_current_one_is_first() {
+        let pepper = |byte, slot| Pepper::from_bytes(&[byte; 32]).unwrap().in_slot(slot).unwrap();
+        let peppers = Peppers::new(pepper(2, 5)).retired(pepper(1, 0)).unwrap();
+        let ids = IdempotentIds::new("mm", "live", &peppers);
+        let slots: Vec<u8> = ids.of(&"acme".parse().unwrap(), b"a").map(KeyId::slot).collect();
+        assert_eq!(slots, [5, 0]);
+    }
+}

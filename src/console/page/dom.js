@@ -1,0 +1,1 @@
+// Overwritten by the page.
