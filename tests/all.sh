@@ -40,10 +40,10 @@ step "lints"
 # test beside the library, all of these share what they depend on.
 cargo clippy -p keyway --no-default-features -- -D warnings
 cargo clippy -p keyway --all-targets -- -D warnings
-for features in sqlite postgres http,rate-limit tower,tracing actix,leak-reports; do
+for features in sqlite postgres http,rate-limit tower,tracing actix,leak-reports console; do
     cargo clippy -p keyway --lib --test layers --features "$features" -- -D warnings
 done
-cargo clippy --all-features --all-targets -- -D warnings
+cargo clippy --workspace --all-features --all-targets -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --all-features
@@ -58,6 +58,15 @@ cargo run --quiet --all-features --example quickstart
 cargo run --quiet --all-features --example custom_store
 # The services, with every call that they print.
 tests/examples.sh
+
+step "the console in a browser"
+status=0
+tests/console.sh || status=$?
+case $status in
+    0) ;;
+    77) skip "the console in a browser, and its API against its description (see above)" ;;
+    *) exit "$status" ;;
+esac
 
 step "no branch on the secret, at six optimisation levels"
 status=0
@@ -102,7 +111,7 @@ step "oldest Rust"
 if cargo +1.88 --version >/dev/null 2>&1; then
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --no-default-features
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway \
-        --features sqlite,conformance,axum,openapi,leak-reports,rate-limit,tracing,metrics
+        --features sqlite,conformance,console,leak-reports,rate-limit,tracing,metrics
 else
     skip "check with Rust 1.88 (no such toolchain)"
 fi
@@ -132,7 +141,8 @@ else
 fi
 
 step "benchmarks, quickly: only a broken one fails here"
-cargo bench -p keyway --all-features --bench ratios --bench stores --bench http -- --quick
+cargo bench -p keyway --all-features --bench ratios --bench stores --bench http --bench console \
+    -- --quick
 
 step "done"
 if [ ${#not_run[@]} -gt 0 ]; then

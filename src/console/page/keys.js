@@ -1,1 +1,193 @@
-// Overwritten by the page.
+import { call, keyPath } from './api.js';
+import { announce, button, chip, day, h, notice, when } from './dom.js';
+import { createDialog, dialogs, recover } from './dialogs.js';
+import { pagedList } from './list.js';
+import { date, daysFromNow, rich, t, tn } from './text.js';
+
+const TYPING = 120;
+const SOON_DAYS = 14;
+const TONES = {
+	active: 'good', disabled: 'off', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: 'off',
+};
+
+const hint = (...content) => h('span.hint', content);
+const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
+const isAhead = (text) => text && Date.parse(text) > Date.now();
+
+export const stateChip = (state) => chip(TONES[state], t(`state.${state}`));
+
+export const suspensionOf = ({ suspension }) => suspension && h('p',
+	rich(suspension.until ? 'suspended_until' : 'suspended',
+		{ reason: suspension.reason, date: suspension.until && date(suspension.until) }));
+
+/** The parts of a key's card. Only who may switch it has a `toggle`. */
+export function keyCard(key, buttons, toggle) {
+	const { name, scopes, expires_at: end } = key;
+	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
+	return {
+		title: name,
+		about: [h('p.hint', h('code', key.hint)), chips(Object.entries(key.labels).map((label) => label.join('=')))],
+		facts: {
+			scopes: scopes.length ? chips(scopes) : hint(t('key.no_scopes')),
+			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
+			last_used: key.last_used ? when(key.last_used) : hint(t('never')),
+			expires: end ? [day(end), soon ? chip('warn', t('key.expires_soon'), ' ', when(end)) : hint(when(end))]
+				: hint(t('never')),
+			status: h('span.row', toggle, stateChip(key.state)),
+		},
+		buttons,
+		notes: [
+			suspensionOf(key),
+			key.suspension && toggle && h('p', t('key.cannot_lift')),
+			isAhead(key.overlap_until) && h('p', rich('key.overlap', { when: when(key.overlap_until) })),
+		],
+	};
+}
+
+/** The page of a tenant's administrator. */
+export function tenantView({ place, session, onProblem }) {
+	const { tenant, service } = session;
+	// Set while what is shown was searched for; `full` if by a whole key.
+	let searching = null;
+	let timer;
+
+	const quota = h('div', { id: 'quota' });
+	const alerts = h('div');
+	const text = h('input', {
+		type: 'search', id: 'search', name: 'search', autocomplete: 'off', spellcheck: 'false',
+		placeholder: t('search.hint'), input: typed,
+	});
+	const clear = button('clear', { look: 'icon', hidden: true }, () => {
+		text.value = '';
+		reload();
+		text.focus();
+	});
+	const filter = h('select', { id: 'filter', name: 'state', change: reload },
+		h('option', { value: '' }, t('filter.all')),
+		Object.keys(TONES).map((state) => h('option', { value: state }, t(`state.${state}`))));
+	const list = pagedList({
+		kind: 'key', card, describe, onProblem,
+		path: () => `keys?${filter.value && `state=${filter.value}&`}`,
+		onPage: ({ held, allowed }) => allowed !== undefined && showQuota({ held, allowed }),
+	});
+
+	place.replaceChildren(
+		h('div.lead', h('p', t('lead')), button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
+		alerts,
+		h('section',
+			h('h2.hidden', t('field.keys')),
+			h('div.tools', quota, h('div.find', { role: 'search' },
+				h('div', h('label', { for: 'search' }, t('search.label')), h('div.input', text, clear)),
+				h('div', h('label', { for: 'filter' }, t('field.status')), filter))),
+			list.nodes));
+	showQuota(tenant);
+	list.load();
+
+	function card(key) {
+		const of = key.name;
+		const parts = { key, session, onChanged: list.update, onGone, onProblem };
+		const buttons = Object.entries(dialogs)
+			.map(([action, open]) => button(action, { of }, () => open(parts)));
+		return keyCard(key, buttons, h('button.switch', {
+			type: 'button', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
+			'aria-label': t('action.of', { action: t('field.enabled'), name: of }), 'aria-describedby': `key-${key.id}-notes`,
+			'aria-disabled': key.suspension && 'true',
+			click: ({ target }) => switchKey(key, target),
+		}));
+	}
+
+	function showQuota(changes) {
+		Object.assign(tenant, changes);
+		const { held, allowed, tier, state } = tenant;
+		const over = held - allowed;
+		quota.replaceChildren(
+			h('p', h('strong', t('quota', { held, allowed })), ' ', hint(rich('quota.tier', { tier }))),
+			h('meter', { value: held, max: allowed, high: allowed - 1, optimum: 0, 'aria-hidden': 'true' }));
+		const alert = (tone, title, text) => notice(tone, h('p', h('strong', title)), text, support());
+		alerts.replaceChildren(
+			state === 'suspended' ? alert('bad', t('tenant.suspended'), suspensionOf(tenant)) : '',
+			over < 0 ? '' : alert('warn', over ? tn('quota.over', over) : t('problem.quota-exceeded'),
+				h('p', t('quota.advice'))));
+	}
+
+	function support() {
+		const { support: address } = service;
+		const href = /^https?:/.test(address) ? address : `mailto:${address}`;
+		return address && h('p', rich('support', { support: h('a', { href }, address) }));
+	}
+
+	function describe(size) {
+		const full = searching?.full ? ` ${t('search.full')}` : '';
+		if (size) return { said: tn(searching ? 'search.found' : 'list', size) + full };
+		if (searching || filter.value) {
+			const nothing = t(searching ? 'empty.found' : 'empty.state');
+			return { said: nothing + full, empty: h('strong', nothing) };
+		}
+		const first = button('create', { look: 'primary', 'data-action': 'create-first' }, create);
+		return { said: '', empty: [h('strong', t('empty.title')), h('p', t('empty.text')), first] };
+	}
+
+	function typed() {
+		clearTimeout(timer);
+		timer = setTimeout(reload, text.value.trim() ? TYPING : 0);
+	}
+
+	function reload() {
+		clearTimeout(timer);
+		const wanted = text.value.trim();
+		clear.hidden = !wanted;
+		if (!wanted) searching = null;
+		return list.load(wanted ? () => search(wanted) : undefined);
+	}
+
+	async function search(wanted) {
+		const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
+		// Else this answer was overtaken.
+		if (text.value.trim() === wanted) {
+			// What is so long and in no name is a whole key, which must not stay here.
+			const full = /^\S{24,}$/.test(wanted)
+				&& !items.some(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()));
+			if (full) text.value = '';
+			searching = { full };
+		}
+		return { items: items.filter(({ state }) => !filter.value || state === filter.value) };
+	}
+
+	async function create() {
+		// Somebody may have made room since.
+		if (tenant.held >= tenant.allowed) await reload();
+		if (tenant.held < tenant.allowed) return createDialog({ session, onCreated, onFull: showQuota });
+		alerts.lastElementChild.setAttribute('tabindex', '-1');
+		alerts.lastElementChild.focus();
+	}
+
+	// A key that is not shown yet was not counted here, even if an earlier try has made it.
+	function onCreated(key) {
+		if (list.update(key)) return;
+		showQuota({ held: tenant.held + 1 });
+		list.prepend(key);
+	}
+
+	function onGone({ id, name }) {
+		showQuota({ held: Math.max(0, tenant.held - 1) });
+		list.remove(id);
+		document.querySelector('#title').focus();
+		announce(rich('delete.done', { name }));
+	}
+
+	async function switchKey(key, control) {
+		if (key.suspension) return announce(t('key.cannot_lift'));
+		if (control.ariaBusy) return;
+		control.setAttribute('aria-busy', 'true');
+		try {
+			const saved = await call('PATCH', keyPath(key), { version: key.version, body: { enabled: !key.enabled } });
+			list.update(saved);
+			announce(rich(saved.enabled ? 'toggle.on' : 'toggle.off', { name: saved.name }));
+		} catch (problem) {
+			const then = recover(problem, { key, onChanged: list.update, onGone },
+				({ name }) => announce(rich('conflict.toggle', { name })));
+			await then.then((show) => show(), (other) => onProblem(other, () => switchKey(key, control)));
+		}
+		control.removeAttribute('aria-busy');
+	}
+}

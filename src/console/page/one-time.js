@@ -1,1 +1,61 @@
-// Overwritten by the page.
+import { announce, button, h, notice } from './dom.js';
+import { field, openDialog } from './forms.js';
+import { rich, t } from './text.js';
+
+/** Shows a token for the only time. The dialog forgets it when it closes. */
+export function showOnce({ name, token, curl, title = 'once.title' }) {
+	// Once it was copied, or was asked for.
+	let mayGo = false;
+
+	const shown = (part, value) => h('textarea', {
+		name: part, rows: 3, value, readonly: true, spellcheck: 'false',
+		// A copy by keyboard or menu counts as well.
+		copy: () => {
+			mayGo = true;
+		},
+		focus: ({ target }) => target.select(),
+	});
+	const secret = shown('token', token);
+	const example = curl && shown('curl', curl.replace('{token}', () => token));
+	token = undefined;
+
+	const copy = (action, look, source) => h('div.row', button(action, { look }, async () => {
+		try {
+			await navigator.clipboard.writeText(source.value);
+			mayGo = true;
+		} catch {
+			// There is no clipboard on plain http, and a browser may refuse it.
+			source.focus();
+			if (!document.execCommand('copy')) return announce(t('once.not_copied'));
+		}
+		announce(t(`once.${action}`));
+	}));
+
+	const back = () => {
+		question.hidden = true;
+		secret.focus();
+	};
+	const question = h('div.notice.warn.question', { id: 'close-question', hidden: true },
+		h('p', t('once.question')),
+		h('div.row', button('back', {}, back), button('close-anyway', { look: 'danger' }, () => close())));
+
+	function mayClose() {
+		if (mayGo) return true;
+		mayGo = true;
+		question.hidden = false;
+		question.querySelector('button').focus();
+		return false;
+	}
+
+	const close = openDialog({
+		id: 'one-time', title: rich(title, { name }), cancel: 'done', mayClose,
+		body: [
+			notice('warn', h('p', h('strong', t('once.never_again'))), h('p', t('once.password'))),
+			field('token', secret),
+			copy('copy', 'primary', secret),
+			example && [field('curl', example), copy('copy-curl', '', example)],
+			question,
+		],
+	});
+	secret.focus();
+}

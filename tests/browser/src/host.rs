@@ -1,0 +1,240 @@
+//! A service as a company would run it: the console is mounted at `/settings/api-keys`, and keys open
+//! `/reports/production`.
+//!
+//! Whoever has the cookie of [`sign_in`](Host::sign_in) is signed in, which no service of today would do.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    http::{StatusCode, header, request::Parts},
+    middleware,
+    response::{Html, IntoResponse, Response},
+    routing,
+};
+use keyway::{
+    authority::NewKey,
+    console::{Admin, Console, RecentEvents},
+    decision::Principal,
+    http::{Guard, Routes, axum::get},
+    keyring::{IssuedKey, Keyring, TenantKeys},
+    pepper::Pepper,
+    policy::Policy,
+    record::KeyRecord,
+    scope::ScopeCatalog,
+    store::{KeyQuery, KeyStore, MemoryStore},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime};
+
+use crate::{
+    FaultyStore,
+    client::{self, Answer},
+    wire::{self, Loss, Wire},
+};
+
+/// Where the console is mounted.
+pub const MOUNT: &str = "/settings/api-keys";
+
+/// An administrator of `acme`, who may grant everything.
+pub const ANNA: &str = "tenant/acme/anna@acme.example";
+/// An administrator of `acme`, who may grant `reporting` alone.
+pub const BEN: &str = "tenant/acme/ben@acme.example/reporting";
+/// An administrator of `globex`.
+pub const GUS: &str = "tenant/globex/gus@globex.example";
+/// An operator of the service.
+pub const OLGA: &str = "operator/olga@mm.example";
+
+/// A tier beside `lite` and `advanced`, for as many keys as anybody wants.
+pub const HUGE: &str = "huge";
+
+/// A running service. It ends with this.
+pub struct Host<S = FaultyStore> {
+    pub keyring: Keyring,
+    pub store: S,
+    pub address: SocketAddr,
+    router: Router,
+    wire: Arc<Wire>,
+    /// Where it runs: apart from who asks it, so that it can be stopped with all that is under way.
+    server: Option<runtime::Runtime>,
+}
+
+impl Host {
+    /// With `acme` on the advanced tier, without keys, and `globex` on the lite tier with its first key.
+    pub async fn start() -> Self {
+        let host = Self::over(FaultyStore::over(MemoryStore::new()));
+        host.keyring.create_empty_tenant("acme", "advanced").await.unwrap();
+        let (_, first) = host.keyring.create_tenant("globex", "lite").await.unwrap();
+        drop(first);
+        host
+    }
+}
+
+impl<S: KeyStore + Clone> Host<S> {
+    /// With whatever tenants are in `store`.
+    pub fn over(store: S) -> Self {
+        let trail = RecentEvents::new(10_000);
+        let keyring = Keyring::builder(policy(), Pepper::from_bytes(&[7; 32]).unwrap())
+            .environment("live")
+            .store(store.clone())
+            .audit(trail.clone())
+            .build()
+            .unwrap();
+        let wire = Arc::default();
+        let router = router(&keyring, trail, &wire);
+        let mut host = Self {
+            keyring,
+            store,
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            router,
+            wire,
+            server: None,
+        };
+        host.go_on();
+        host
+    }
+
+    /// Closes all connections, and takes no more.
+    pub fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
+    }
+
+    /// Listens where it did before.
+    pub fn go_on(&mut self) {
+        let server =
+            runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind(self.address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        self.address = listener.local_addr().unwrap();
+        let router = self.router.clone();
+        server.spawn(async { axum::serve(TcpListener::from_std(listener).unwrap(), router).await });
+        self.server = Some(server);
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Where a browser gets the cookie of somebody.
+    pub fn sign_in(&self, who: &str) -> String {
+        self.url(&format!("/sign-in?{who}"))
+    }
+
+    pub fn tenant(&self, id: &str) -> TenantKeys {
+        self.keyring.acting_as("carla@acme.example").tenant(id.parse().unwrap())
+    }
+
+    /// Issues a key to `acme`, and gives its token too.
+    pub async fn issue(&self, name: &str, scopes: &[&str]) -> (KeyRecord, String) {
+        let request = NewKey::named(name).scopes(scopes.iter().copied());
+        let IssuedKey { key, token } = self.tenant("acme").issue(request).await.unwrap();
+        (key, token.reveal().to_string())
+    }
+
+    /// All keys of a tenant that are on one page.
+    pub async fn keys(&self, tenant: &str) -> Vec<KeyRecord> {
+        self.tenant(tenant).list(&KeyQuery::all().limit(100)).await.unwrap().items
+    }
+
+    /// The key of `acme` with this name.
+    pub async fn key(&self, name: &str) -> KeyRecord {
+        let found = self.keys("acme").await.into_iter().find(|key| key.name() == name);
+        found.unwrap_or_else(|| panic!("acme has no key {name:?}"))
+    }
+
+    /// The status that an application with this token gets.
+    pub fn call(&self, token: &str) -> u16 {
+        let bearer = format!("Bearer {token}");
+        client::get(self.address, "/reports/production", &[("authorization", &bearer)]).status
+    }
+
+    /// What is below the mount, for somebody who has signed in.
+    pub fn fetch(&self, who: &str, path: &str) -> Answer {
+        let cookie = format!("{COOKIE}={who}");
+        client::get(self.address, &format!("{MOUNT}{path}"), &[("cookie", &cookie)])
+    }
+
+    /// All requests since the last time.
+    pub fn take_requests(&self) -> Vec<String> {
+        self.wire.take_requests()
+    }
+
+    /// The next request of this method and path is served, and its answer is lost.
+    pub fn lose_answer_to(&self, request: &str, loss: Loss) {
+        self.wire.lose_answer_to(request, loss);
+    }
+}
+
+impl<S> Drop for Host<S> {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
+    }
+}
+
+/// MachineMetrics' scopes and System73's tiers, with one more.
+fn policy() -> Policy {
+    let text = include_str!("../../../examples/machinemetrics.json");
+    let mut policy: Value = serde_json::from_str(text).unwrap();
+    let tiers = policy["tiers"].as_array_mut().unwrap();
+    tiers.push(json!({ "name": HUGE, "keys": 100_000, "scopes": "all" }));
+    serde_json::from_value(policy).unwrap()
+}
+
+fn router(keyring: &Keyring, trail: RecentEvents, wire: &Arc<Wire>) -> Router {
+    let catalog = keyring.policy().catalog().clone();
+    let who = move |request: Parts| {
+        let admin = signed_in(&request).and_then(|who| admin(who, &catalog));
+        async { admin.ok_or(StatusCode::UNAUTHORIZED.into_response()) }
+    };
+    let console = Console::new(keyring, who)
+        .service_name("MachineMetrics")
+        .curl("curl -H 'Authorization: Bearer {token}' https://api.example/reports/production")
+        .unwrap()
+        .support("support@example.com")
+        .audit_trail(trail);
+    let reports = get(async |caller: Principal| Json(json!({ "company": caller.tenant() })));
+    Routes::new(Guard::new(keyring))
+        .route("/reports/production", reports.require(["reporting"]))
+        .build()
+        .unwrap()
+        .nest_service(MOUNT, console.router::<()>())
+        .route("/sign-in", routing::get(sign_in))
+        .route(
+            "/elsewhere",
+            routing::get(async || Html("<title>Elsewhere</title><p>Elsewhere</p>")),
+        )
+        // Browsers ask for it without being told to.
+        .route("/favicon.ico", routing::get(async || StatusCode::NO_CONTENT))
+        .layer(middleware::from_fn_with_state(Arc::clone(wire), wire::pass))
+}
+
+const COOKIE: &str = "signed-in";
+
+async fn sign_in(request: axum::extract::Request) -> Response {
+    let who = request.uri().query().unwrap_or_default();
+    let cookie = format!("{COOKIE}={who}; Path=/; HttpOnly; SameSite=Strict");
+    ([(header::SET_COOKIE, cookie)], Html("<title>Signed in</title>")).into_response()
+}
+
+fn signed_in(request: &Parts) -> Option<&str> {
+    let cookies = request.headers.get(header::COOKIE)?.to_str().ok()?;
+    cookies.split("; ").find_map(|cookie| cookie.strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+fn admin(who: &str, catalog: &ScopeCatalog) -> Option<Admin> {
+    let parts: Vec<&str> = who.split('/').collect();
+    let (tenant, actor, may_grant) = match *parts {
+        ["operator", actor] => return Some(Admin::operator(actor)),
+        ["tenant", tenant, actor] => (tenant, actor, catalog.all()),
+        ["tenant", tenant, actor, scope] => (tenant, actor, catalog.set([scope]).ok()?),
+        _ => return None,
+    };
+    Some(Admin::of_tenant(tenant.parse().ok()?, may_grant, actor))
+}

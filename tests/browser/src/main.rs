@@ -1,0 +1,37 @@
+//! The service alone: prints its address, and runs until its standard input ends. `acme` has keys in all
+//! states and room for many more, on SQLite.
+
+use std::{error::Error, io::Read};
+
+use keyway::{
+    authority::{KeyEdit, NewKey},
+    record::{Labels, Suspension},
+    store::SqliteStore,
+};
+use keyway_browser_tests::{
+    Host,
+    host::{HUGE, MOUNT},
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let host = Host::over(SqliteStore::open(folder.path().join("keys.db")).await?);
+    host.keyring.create_empty_tenant("acme", HUGE).await?;
+    let (_, first) = host.keyring.create_tenant("globex", "lite").await?;
+    drop(first);
+
+    let acme = host.tenant("acme");
+    let labels = Labels::new([("team", "erp")])?;
+    let erp = NewKey::named("ERP nightly sync").scopes(["erp", "reporting"]).labels(labels);
+    let erp = acme.issue(erp).await?.key;
+    drop(acme.rotate(erp.id(), erp.version(), Default::default()).await?);
+    let off = acme.issue(NewKey::named("Switched off").scopes(["operator"])).await?.key;
+    acme.edit(off.id(), off.version(), KeyEdit::new().enabled(false)).await?;
+    let held = acme.issue(NewKey::named("Suspended")).await?.key;
+    host.keyring.suspend_key(held.id(), Suspension::for_good("too many requests")?).await?;
+
+    println!("{}", host.url(MOUNT));
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
