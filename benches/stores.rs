@@ -22,7 +22,9 @@
     reason = "a benchmark that goes wrong stops"
 )]
 
-#[path = "stores/case.rs"]
+#[path = "common/bare.rs"]
+mod bare;
+#[path = "common/case.rs"]
 mod case;
 #[path = "stores/load.rs"]
 mod load;

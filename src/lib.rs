@@ -1,7 +1,7 @@
-// The programs in it keep their keys in SQLite, and serve on axum.
-#![cfg_attr(all(feature = "sqlite", feature = "axum"), doc = include_str!("../README.md"))]
+// The programs in it keep their keys in SQLite, and serve on axum, with the console.
+#![cfg_attr(all(feature = "sqlite", feature = "console"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "sqlite", feature = "axum")),
+    not(all(feature = "sqlite", feature = "console")),
     doc = "API keys for Rust services, as a library."
 )]
 #![no_std]

@@ -10,6 +10,11 @@ use crate::time::Timestamp;
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// One that need not grow for most records.
+    pub(crate) fn for_record() -> Self {
+        Self(Vec::with_capacity(512))
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -36,14 +36,13 @@ step "format"
 cargo fmt --all --check
 
 step "lints"
-# The examples switch features on, so whatever is to be seen without them is asked of keyway alone.
+# The examples switch features on, so whatever is to be seen without them is asked of keyway alone. With a
+# test beside the library, all of these share what they depend on.
 cargo clippy -p keyway --no-default-features -- -D warnings
 cargo clippy -p keyway --all-targets -- -D warnings
-cargo clippy -p keyway --features sqlite -- -D warnings
-cargo clippy -p keyway --features postgres -- -D warnings
-cargo clippy -p keyway --features http,rate-limit -- -D warnings
-cargo clippy -p keyway --features tower,tracing -- -D warnings
-cargo clippy -p keyway --features actix,leak-reports -- -D warnings
+for features in sqlite postgres http,rate-limit tower,tracing actix,leak-reports console; do
+    cargo clippy -p keyway --lib --test layers --features "$features" -- -D warnings
+done
 cargo clippy --workspace --all-features --all-targets -- -D warnings
 
 step "documentation"
@@ -52,8 +51,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --features http
 
 step "tests"
 cargo test --all-features
-# It builds once more whatever the features bring, and needs none of it.
-cargo test -p keyway --test ui
+cargo test -p keyway-ui-tests
 
 step "examples"
 cargo run --quiet --all-features --example quickstart
@@ -80,7 +78,6 @@ case $status in
 esac
 
 step "the core without features"
-cargo test -p keyway --no-default-features --lib
 if rustup target list --installed 2>/dev/null | grep -q thumbv7em-none-eabi; then
     cargo build -p keyway --no-default-features --target thumbv7em-none-eabi
 else
@@ -112,11 +109,9 @@ duplicates --all-features | grep -qx sha2
 
 step "oldest Rust"
 if cargo +1.88 --version >/dev/null 2>&1; then
-    CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --no-default-features
-    CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway --features sqlite,conformance
     CARGO_TARGET_DIR=target/msrv cargo +1.88 check -p keyway \
-        --features axum,openapi,leak-reports,rate-limit,tracing,metrics
+        --features sqlite,conformance,console,leak-reports,rate-limit,tracing,metrics
 else
     skip "check with Rust 1.88 (no such toolchain)"
 fi
@@ -146,7 +141,8 @@ else
 fi
 
 step "benchmarks, quickly: only a broken one fails here"
-cargo bench -p keyway --all-features --bench ratios --bench stores --bench http -- --quick
+cargo bench -p keyway --all-features --bench ratios --bench stores --bench http --bench console \
+    -- --quick
 
 step "done"
 if [ ${#not_run[@]} -gt 0 ]; then

@@ -1,27 +1,21 @@
 //! SQLite, against `rusqlite` on a thread of its own.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
-    process,
-    sync::{
-        Arc,
-        mpsc::{Sender, channel},
-    },
-    thread,
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_channel::oneshot;
 use futures_util::future::join_all;
 use keyway::{
     record::{KeyRecord, TenantRecord},
     store::{KeyQuery, KeyStore, KeyUse, SqliteStore},
     time::Timestamp,
 };
-use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
+    bare::{Bare, Folder, connect},
     population::{KEYS, Population, Rotation, request, uncached},
     report::{Report, median},
 };
@@ -275,59 +269,4 @@ fn fill(file: &Path, (tenants, keys): (&[TenantRecord], &[KeyRecord]), others: u
     }
     transaction.commit().unwrap();
     connection.execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
-}
-
-/// A connection that is set as the store sets its own.
-fn connect(file: &Path) -> Connection {
-    let connection = Connection::open(file).unwrap();
-    connection.pragma_update(None, "synchronous", "FULL").unwrap();
-    connection.pragma_update(None, "fullfsync", true).unwrap();
-    connection.pragma_update(None, "checkpoint_fullfsync", true).unwrap();
-    connection.pragma_update(None, "cache_size", -32_768).unwrap();
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
-    connection.set_prepared_statement_cache_capacity(32);
-    connection
-}
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
-/// The least that awaits a statement of SQLite.
-struct Bare(Sender<Job>);
-
-impl Bare {
-    fn open(file: &Path) -> Self {
-        let mut connection = connect(file);
-        let (sender, jobs) = channel::<Job>();
-        thread::spawn(move || jobs.into_iter().for_each(|job| job(&mut connection)));
-        Self(sender)
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Connection) -> T + Send + 'static,
-    ) -> T {
-        let (answer, answered) = oneshot::channel();
-        let job = Box::new(move |connection: &mut Connection| {
-            let _ = answer.send(job(connection));
-        });
-        self.0.send(job).unwrap();
-        answered.await.unwrap()
-    }
-}
-
-/// A folder that is gone with the run.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("keyway-bench-{}", process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

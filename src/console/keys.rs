@@ -11,6 +11,7 @@ use axum::{
     http::{StatusCode, header},
     response::Response,
 };
+use futures_util::future::join;
 use serde::{Deserialize, de::IntoDeserializer};
 use utoipa::ToSchema;
 
@@ -52,14 +53,21 @@ pub(super) async fn list_keys(
 ) -> Result<Response, Problem> {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
     let state = parameters.get("state")?.map(read_state).transpose()?;
-    let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
-    let (page, is_from_start) = match state {
-        None => (admin.keys.list(&query(limit, after)).await?, after.is_none()),
+    let tenant = app.keyring.find_tenant(admin.keys.id());
+    let (tenant, page, is_from_start) = match state {
+        None => {
+            let query = query(limit, after);
+            // At once, since neither needs the other.
+            let (tenant, page) = join(tenant, admin.keys.list(&query)).await;
+            (tenant?, page?, after.is_none())
+        }
         Some(state) => {
+            let tenant = tenant.await?;
             let now = app.now();
             let is_wanted =
                 |key: &KeyRecord| StateView::from(KeyState::of(key, &tenant, now)) == state;
-            (filtered(&admin.keys, limit, after, is_wanted).await?, false)
+            let page = filtered(&admin.keys, limit, after, is_wanted).await?;
+            (tenant, page, false)
         }
     };
     tell_page(&app, tenant, page, is_from_start).await
@@ -72,15 +80,17 @@ pub(super) async fn tell_page(
     page: Page<KeyRecord>,
     is_from_start: bool,
 ) -> Result<Response, Problem> {
-    let mut view = KeysView {
+    let held = if is_from_start && page.next.is_none() {
+        u32::try_from(page.items.len()).unwrap_or(u32::MAX)
+    } else {
+        app.keyring.quota_use(tenant.clone()).await?.held
+    };
+    let view = KeysView {
         items: views(&page.items, &tenant, app.now()),
-        held: u32::try_from(page.items.len()).unwrap_or(u32::MAX),
+        held,
         allowed: app.keyring.allowed(&tenant),
         next: page.next.map(write_cursor),
     };
-    if !is_from_start || view.next.is_some() {
-        view.held = app.keyring.quota_use(tenant).await?.held;
-    }
     Ok(json(StatusCode::OK, &view))
 }
 
@@ -99,7 +109,11 @@ pub(super) fn query(limit: usize, after: Option<KeyCursor>) -> KeyQuery {
     }
 }
 
-pub(super) fn views(keys: &[KeyRecord], tenant: &TenantRecord, now: Timestamp) -> Vec<KeyView> {
+pub(super) fn views<'k>(
+    keys: &'k [KeyRecord],
+    tenant: &TenantRecord,
+    now: Timestamp,
+) -> Vec<KeyView<'k>> {
     keys.iter().map(|key| KeyView::of(key, tenant, now)).collect()
 }
 

@@ -100,6 +100,11 @@ impl Document {
             describe(&mut document, schema, "scopes", json!({ "items": one_of(names) }));
             describe(&mut document, schema, "labels", labels());
         }
+        if let Some(Value::Object(after)) =
+            document.pointer_mut("/paths/~1api~1tenants/get/parameters/1/schema")
+        {
+            after.insert("pattern".into(), printable(FILLED_LINE).into());
+        }
         let tiers = policy.tiers().iter().map(|tier| &*tier.name);
         describe(&mut document, "NewTier", "tier", one_of(tiers));
         if let Some(Value::Object(seconds)) =

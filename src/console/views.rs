@@ -1,7 +1,6 @@
 //! Keys and tenants as the API tells them. No part of a secret is in any of it, but in [`Issued`].
 
 use alloc::{
-    collections::BTreeMap,
     string::{String, ToString},
     vec::Vec,
 };
@@ -12,24 +11,28 @@ use utoipa::ToSchema;
 use crate::{
     decision::KeyState,
     keyring::QuotaUse,
-    record::{KeyRecord, Suspension, TenantRecord},
+    record::{KeyRecord, Labels, Suspension, TenantRecord},
     scope::Scope,
     time::Timestamp,
+    token::KeyId,
 };
 
 /// A key.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Key)]
-pub(super) struct KeyView {
-    id: String,
-    tenant: String,
-    name: String,
+pub(super) struct KeyView<'k> {
+    #[schema(value_type = String)]
+    id: KeyId,
+    tenant: &'k str,
+    name: &'k str,
     /// The masked token.
-    hint: String,
+    hint: &'k str,
     /// Another system made its present secret.
     imported: bool,
-    scopes: Vec<String>,
-    labels: BTreeMap<String, String>,
+    #[schema(value_type = Vec<String>)]
+    scopes: &'k [Scope],
+    #[schema(value_type = alloc::collections::BTreeMap<String, String>)]
+    labels: &'k Labels,
     enabled: bool,
     state: StateView,
     suspension: Option<SuspensionView>,
@@ -39,7 +42,7 @@ pub(super) struct KeyView {
     expires_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    created_by: String,
+    created_by: &'k str,
     #[schema(value_type = Option<String>, format = DateTime)]
     rotated_at: Option<Timestamp>,
     /// Until when the secret before the last rotation is accepted at the latest.
@@ -51,25 +54,24 @@ pub(super) struct KeyView {
     version: u64,
 }
 
-impl KeyView {
+impl<'k> KeyView<'k> {
     /// `key`, which `tenant` holds, at `now`.
-    pub(super) fn of(key: &KeyRecord, tenant: &TenantRecord, now: Timestamp) -> Self {
-        let text = ToString::to_string;
+    pub(super) fn of(key: &'k KeyRecord, tenant: &TenantRecord, now: Timestamp) -> Self {
         Self {
-            id: key.id().to_string(),
-            tenant: key.tenant().to_string(),
-            name: key.name().into(),
-            hint: key.hint().into(),
+            id: key.id(),
+            tenant: key.tenant().as_str(),
+            name: key.name(),
+            hint: key.hint(),
             imported: key.imported(),
-            scopes: names(key.scopes()),
-            labels: key.labels().iter().map(|(name, value)| (text(name), text(value))).collect(),
+            scopes: key.scopes(),
+            labels: key.labels(),
             enabled: key.enabled(),
             state: KeyState::of(key, tenant, now).into(),
             suspension: SuspensionView::of(key.suspension(), now),
             not_before: key.not_before(),
             expires_at: key.expires_at(),
             created_at: key.created_at(),
-            created_by: key.created_by().into(),
+            created_by: key.created_by(),
             rotated_at: key.rotated_at(),
             overlap_until: key.overlap_until().filter(|until| now < *until),
             last_used: key.last_used(),
@@ -130,8 +132,8 @@ impl SuspensionView {
 /// A page of keys.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Keys)]
-pub(super) struct KeysView {
-    pub(super) items: Vec<KeyView>,
+pub(super) struct KeysView<'k> {
+    pub(super) items: Vec<KeyView<'k>>,
     /// What `after` is to be for the next page, if there is one.
     pub(super) next: Option<String>,
     /// How many keys the tenant holds.
@@ -143,15 +145,15 @@ pub(super) struct KeysView {
 /// The keys that a text finds.
 #[derive(Serialize, ToSchema)]
 #[schema(as = FoundKeys)]
-pub(super) struct FoundView {
-    pub(super) items: Vec<KeyView>,
+pub(super) struct FoundView<'k> {
+    pub(super) items: Vec<KeyView<'k>>,
 }
 
 /// A key with a new secret.
 #[derive(Serialize, ToSchema)]
 #[schema(as = IssuedKey)]
 pub(super) struct IssuedView<'t> {
-    pub(super) key: KeyView,
+    pub(super) key: KeyView<'t>,
     /// The token, which is never told again.
     pub(super) token: Option<&'t str>,
     /// The request was a repetition, and its first answer had the token.

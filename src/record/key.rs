@@ -217,14 +217,14 @@ impl KeyRecord {
 
     /// All that the seal covers: everything but the seal and the last use.
     pub(crate) fn sealed_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer::for_record();
         self.write(&mut writer);
         writer.into_bytes()
     }
 
     /// The record as bytes, for a store to keep. The last use is not among them.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer::for_record();
         self.write(&mut writer);
         self.seal.0.write(&mut writer);
         writer.into_bytes()

@@ -62,14 +62,14 @@ impl TenantRecord {
 
     /// All that the seal covers: everything but the seal.
     pub(crate) fn sealed_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer::for_record();
         self.write(&mut writer);
         writer.into_bytes()
     }
 
     /// The record as bytes, for a store to keep.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer::for_record();
         self.write(&mut writer);
         self.seal.0.write(&mut writer);
         writer.into_bytes()

@@ -175,10 +175,10 @@ enum Reaction {
 /// What became of the report.
 #[derive(Serialize, ToSchema)]
 #[schema(as = LeakOutcome)]
-pub(in super::super) struct LeakView {
+pub(in super::super) struct LeakView<'k> {
     /// Whether it is the token of a key.
     found: bool,
-    key: Option<KeyView>,
+    key: Option<KeyView<'k>>,
     response: Reaction,
 }
 
@@ -200,13 +200,14 @@ pub(in super::super) async fn report_leak(
         Reaction::Suspend => LeakResponse::Suspend,
         Reaction::ReportOnly => LeakResponse::ReportOnly,
     };
-    let key = match keyring.report_leak(token.trim(), &reason, done).await {
+    let found = match keyring.report_leak(token.trim(), &reason, done).await {
         Ok(key) => {
             let tenant = keyring.find_tenant(key.tenant()).await?;
-            Some(KeyView::of(&key, &tenant, app.now()))
+            Some((key, tenant))
         }
         Err(KeyringError::Rejected) => None,
         Err(error) => return Err(error.into()),
     };
+    let key = found.as_ref().map(|(key, tenant)| KeyView::of(key, tenant, app.now()));
     Ok(json(StatusCode::OK, &LeakView { found: key.is_some(), key, response }))
 }
