@@ -227,7 +227,7 @@ impl Console {
     /// Lets requests with an API key of this service come to `who`, which finds the verified
     /// [`Principal`](crate::decision::Principal) in the extensions: that of a guard of this keyring before the
     /// console, or else of the token in `Authorization`. Only what it makes of that is allowed, and
-    /// [`Admin::of_caller`] makes the least of it.
+    /// [`Admin::of_caller`] gives it what its scopes bound: any key of its tenant it can switch off or delete.
     ///
     /// Otherwise they are refused before `who` is asked: a leaked key must not be able to make others that
     /// outlive it.

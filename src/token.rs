@@ -151,10 +151,13 @@ impl TokenFormat {
     /// The token in a text that somebody pasted, or as much of it as is there: what begins with the
     /// prefix and is longer than prefix and id, which are public.
     pub fn find_in<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let found = text.get(text.find(&self.prefix)?..)?;
-        let end = found.find(|end: char| !end.is_ascii_alphanumeric() && end != '_');
-        let token = found.get(..end.unwrap_or(found.len()))?;
-        (token.len() > self.prefix.len() + PUBLIC_LEN).then_some(token)
+        let found = text.match_indices(&self.prefix).filter_map(|(start, _)| text.get(start..));
+        let tokens = found.filter_map(|found| {
+            let end = found.find(|end: char| !end.is_ascii_alphanumeric() && end != '_');
+            found.get(..end.unwrap_or(found.len()))
+        });
+        // The prefix may stand there alone before, as the name of what follows.
+        tokens.into_iter().find(|token| token.len() > self.prefix.len() + PUBLIC_LEN)
     }
 
     /// Message and tag of a text of the right length and prefix.

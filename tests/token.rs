@@ -217,6 +217,8 @@ fn a_token_is_found_in_what_somebody_pasted() {
         format!("  {token}\n"),
         format!("Authorization: Bearer {token}"),
         format!("{{\"key\":\"{token}\"}}"),
+        format!("mm_live_key={token}"),
+        format!("mm_live_ {} mm_live_{token}", &token[..24]),
     ] {
         assert_eq!(format.find_in(&pasted), Some(&*token), "{pasted}");
     }

@@ -1,11 +1,12 @@
 //! What stands before every route: who may pass, and the fields that every answer carries.
 
-use alloc::sync::Arc;
+use alloc::{string::String, sync::Arc};
+use core::fmt::Write as _;
 
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue,
         header::{self, AUTHORIZATION},
         request::Parts,
     },
@@ -23,12 +24,38 @@ pub(super) async fn admit(State(app): State<Arc<App>>, request: Request, next: N
         return problem.into_response();
     }
     match app.admin(&mut parts).await {
+        Ok(admin) if !is_meant_for(&admin, &parts.headers) => Problem::signed_out().into_response(),
         Ok(admin) => {
             parts.extensions.insert(admin);
             next.run(Request::from_parts(parts, body)).await
         }
         Err(answer) => answer,
     }
+}
+
+/// The field in which a page says whose keys it shows, escaped as in a path. Its cookie is by now that of
+/// whoever has signed in last, perhaps in the window beside it.
+const TENANT: HeaderName = HeaderName::from_static("keyway-tenant");
+
+fn is_meant_for(admin: &Admin, fields: &HeaderMap) -> bool {
+    let tenant = admin.tenant().map(escaped);
+    let mut named = fields.get_all(TENANT).into_iter();
+    named.all(|named| tenant.as_ref().is_some_and(|tenant| named.as_bytes() == tenant.as_bytes()))
+}
+
+/// As `encodeURIComponent` of ECMAScript has it.
+fn escaped(id: &str) -> String {
+    let is_kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
+    let mut escaped = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if is_kept(byte) {
+            escaped.push(byte.into());
+        } else {
+            // A string takes whatever is written to it.
+            _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
 }
 
 impl App {

@@ -50,7 +50,7 @@ use crate::{authority::Overlap, policy::Policy, record::Labels};
 struct Api;
 
 /// What every operation may answer besides what it is for.
-const REFUSALS: [u16; 4] = [403, 404, 500, 503];
+const REFUSALS: [u16; 5] = [403, 404, 409, 500, 503];
 /// What those with a body may answer.
 const REFUSALS_OF_BODIES: [u16; 4] = [400, 413, 415, 422];
 /// What these may answer in addition.
@@ -58,10 +58,10 @@ const MORE_REFUSALS: [(&str, &[u16]); 13] = [
     ("list_keys", &[422]),
     ("list_tenants", &[422]),
     ("list_tenant_keys", &[422]),
-    ("create_key", &[409, 410, 412]),
+    ("create_key", &[410, 412]),
     ("change_key", &[412, 428]),
     ("delete_key", &[412]),
-    ("rotate_key", &[409, 412, 428]),
+    ("rotate_key", &[412, 428]),
     ("set_tier", &[412]),
     ("suspend_tenant", &[412]),
     ("resume_tenant", &[412]),

@@ -42,6 +42,10 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/app.css", STYLE, include_str!("page/app.css")),
 ];
 
+const LOGO: &str = "/logo";
+/// An image may be a document with scripts, and is opened as such if somebody follows a link to it.
+const IMAGE_ALONE: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
 /// The routes of the page.
 pub(super) fn routes(settings: &Settings) -> Router<Arc<App>> {
     let mut router = Router::new().route("/", get(index));
@@ -64,7 +68,7 @@ fn files(settings: &Settings) -> Vec<File> {
     if let Some(logo) = &settings.logo
         && let Ok(kind) = HeaderValue::from_str(&logo.content_type)
     {
-        files.push(File::new("/logo", kind, logo.image.clone().into()));
+        files.push(File::new(LOGO, kind, logo.image.clone().into()));
     }
     files
 }
@@ -102,6 +106,9 @@ impl File {
         fields.insert(header::ETAG, self.etag.clone());
         // It may be kept, and is asked for each time, so that a new version of the host is seen at once.
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if self.path == LOGO {
+            fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(IMAGE_ALONE));
+        }
         response
     }
 

@@ -68,17 +68,16 @@ impl IfMatch {
     pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
         let mut values = fields.get_all(header::IF_MATCH).into_iter().peekable();
         values.peek()?;
+        if fields.get_all(header::IF_MATCH).into_iter().all(|value| value.as_bytes() == b"*") {
+            return Some(Self::Any);
+        }
         let mut versions = Vec::new();
         for tag in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
-            match tag.trim_ascii() {
-                b"*" => return Some(Self::Any),
-                [b'"', digits @ .., b'"'] => {
-                    // As it is written by `etag`, and in no other way.
-                    let text = str::from_utf8(digits).unwrap_or_default();
-                    let version = text.parse::<u64>().ok();
-                    versions.extend(version.filter(|version| format!("{version}") == text));
-                }
-                _ => {}
+            if let [b'"', digits @ .., b'"'] = tag.trim_ascii() {
+                // As it is written by `etag`, and in no other way.
+                let text = str::from_utf8(digits).unwrap_or_default();
+                let version = text.parse::<u64>().ok();
+                versions.extend(version.filter(|version| format!("{version}") == text));
             }
         }
         Some(Self::These(versions))

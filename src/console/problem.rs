@@ -85,6 +85,10 @@
 //!
 //! Status 403. The request presents an API key, and API keys cannot manage keys here.
 //!
+//! # Signed out
+//!
+//! Status 409. `Keyway-Tenant` names another tenant than that of whoever is signed in by now.
+//!
 //! # Unavailable
 //!
 //! Status 503. The store did not answer, so nobody knows whether it was done. Try again after `Retry-After`.
@@ -197,6 +201,8 @@ impl Problem {
             "only the console's own page may ask for this in a browser";
         api_key_not_allowed: 403 "api-key-not-allowed" "API keys cannot manage keys"
             "sign in to manage keys, without an API key in the request";
+        signed_out: 409 "signed-out" "Somebody else has signed in"
+            "the request is for another tenant than that of whoever is signed in by now";
         unavailable: 503 "unavailable" "Temporarily unavailable"
             "the keys cannot be reached at present";
         fault: 500 "fault" "The service is at fault" "the operator of the service has to look at this";

@@ -59,11 +59,17 @@ impl Settings {
     }
 
     pub(super) fn set_text(&mut self, language: &str, json: &str) -> Result<(), ConsoleError> {
-        // A subset of BCP 47 that needs no escape anywhere.
-        let is_part = |part: &str| {
-            (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        };
-        if !language.split('-').all(is_part) {
+        // Of BCP 47 what every browser knows: a language, a script, a region.
+        let is_letters = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut parts = language.split('-').peekable();
+        let is_language =
+            parts.next().is_some_and(|part| matches!(part.len(), 2 | 3) && is_letters(part));
+        parts.next_if(|part| part.len() == 4 && is_letters(part));
+        parts.next_if(|part| {
+            part.len() == 2 && is_letters(part) || part.len() == 3 && is_digits(part)
+        });
+        if !is_language || parts.next().is_some() {
             return Err(ConsoleError::Language(language.into()));
         }
         let texts: BTreeMap<String, String> =

@@ -63,6 +63,34 @@ fn requests_of_other_sites_are_refused() {
 }
 
 #[test]
+fn a_page_of_another_tenant_learns_that_somebody_else_has_signed_in() {
+    let Place { world, client } = Place::with_tenants();
+    block_on(world.keyring.create_empty_tenant("a/b&c", "lite")).unwrap();
+    let status = |who: &str, named: &[&str]| {
+        let ask = client.ask(who, "GET", "/api/session");
+        named.iter().fold(ask, |ask, name| ask.field("keyway-tenant", name)).send()
+    };
+    for (who, named) in
+        [("acme", &[][..]), ("acme", &["acme"]), ("operator", &[]), ("a/b&c", &["a%2Fb%26c"])]
+    {
+        assert_eq!(status(who, named).status, 200, "{who} {named:?}");
+    }
+    for (who, named) in [
+        ("acme", &["globex"][..]),
+        ("acme", &["acme", "globex"]),
+        ("acme", &[""]),
+        ("operator", &["acme"]),
+    ] {
+        status(who, named).is(409, "signed-out", "");
+    }
+    // Nothing is done.
+    let ask = client.ask("globex", "POST", "/api/keys").field("idempotency-key", "k");
+    let ask = ask.field("keyway-tenant", "acme").json(&json!({ "name": "a", "scopes": [] }));
+    ask.send().is(409, "signed-out", "");
+    assert_eq!(client.get("globex", "/api/keys").json()["held"], 0);
+}
+
+#[test]
 fn a_link_from_elsewhere_leads_to_the_page() {
     let Place { client, .. } = Place::with_tenants();
     for path in PAGE {

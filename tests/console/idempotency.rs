@@ -168,6 +168,38 @@ fn a_rotation_is_done_once() {
     assert!(block_on(world.keyring.verify(&token)).is_ok());
 }
 
+#[test]
+fn of_two_rotations_with_one_key_at_once_both_are_told_that_it_is_done() {
+    let Place { client, .. } = Place::with_tenants();
+    for round in 0..20 {
+        let (id, _) = client.key("acme", "a");
+        let start = &Barrier::new(2);
+        let rotate = &|| {
+            start.wait();
+            client.rotate("acme", &id, 1, "r")
+        };
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let both = [scope.spawn(rotate), scope.spawn(rotate)];
+            both.map(|one| one.join().unwrap()).into()
+        });
+        let tokens = answers.iter().filter(|answer| answer.json()["token"].is_string()).count();
+        let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!((&*statuses, tokens), (&[200, 200][..], 1), "round {round}");
+        assert_eq!(client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send().status, 204);
+    }
+}
+
+#[test]
+fn a_rotation_that_was_tried_and_not_done_can_be_tried_again() {
+    let Place { world, client } = Place::with_tenants();
+    let (id, _) = client.key("acme", "a");
+    world.store.fail("update_key");
+    client.rotate("acme", &id, 1, "r").is(503, "unavailable", "");
+    world.store.heal("update_key");
+    let again = client.rotate("acme", &id, 1, "r");
+    assert_eq!((again.status, &again.json()["replayed"]), (200, &json!(false)));
+}
+
 /// At once, through several processes of one service.
 fn create_at_once(stores: &[Keyring], tier: &str) -> Vec<Answer> {
     const CALLS: usize = 200;

@@ -88,7 +88,7 @@ fn the_host_decides_how_it_looks() {
     let Place { client, .. } = Place::with(|console| {
         console
             .service_name("Machines & \"<script>\"")
-            .logo("image/png", *b"\x89PNG")
+            .logo("image/svg+xml", *b"<svg/>")
             .unwrap()
             .accent("#FFD500")
             .unwrap()
@@ -105,6 +105,10 @@ fn the_host_decides_how_it_looks() {
     let service = client.get("operator", "/api/session").json()["service"].clone();
     assert_eq!(service["name"], "Machines & \"<script>\"");
     assert_eq!(service["logo"], true);
+    // Whoever opens it as a document runs nothing of it.
+    let logo = client.get("", "/logo");
+    assert_eq!((&*logo.text, logo.field("content-type")), ("<svg/>", "image/svg+xml"));
+    assert!(logo.field("content-security-policy").ends_with("; sandbox"));
     assert_eq!(service["support"], "help@example.com");
     assert!(service["curl"].as_str().unwrap().contains("{token}"));
     Place::new().client.get("acme", "/logo").is(404, "not-found", "");
@@ -143,6 +147,13 @@ fn what_a_host_cannot_have_meant_is_refused() {
     }
     error(console().text("", "{}"));
     error(console().text("de\"", "{}"));
+    // `Intl` of browsers refuses these, and with them the whole page.
+    for language in ["x", "abcd", "en-a", "de-1", "de-DE-x"] {
+        error(console().text(language, "{}"));
+    }
+    for language in ["de", "de-CH", "zh-Hant", "zh-Hant-TW", "es-419", "gsw"] {
+        assert!(console().text(language, "{}").is_ok(), "{language}");
+    }
     assert_eq!(
         error(console().text("de", r#"{ "no such text": "" }"#)),
         "the page has no text `no such text`"

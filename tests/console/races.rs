@@ -19,7 +19,9 @@ fn a_change_names_the_version_that_it_replaces() {
         fields.iter().fold(ask, |ask, value| ask.field("if-match", value)).send()
     };
     change(&[]).is(428, "precondition-required", "");
-    for other in ["\"2\"", "W/\"1\"", "1", "\"01\"", "\"+1\"", "\"\"", "", "\"1", "x"] {
+    for other in
+        ["\"2\"", "W/\"1\"", "1", "\"01\"", "\"+1\"", "\"\"", "", "\"1", "x", "\"a,*,b\"", "*, \"1"]
+    {
         change(&[other]).is(412, "changed", "");
     }
     assert_eq!(change(&["\"1\""]).field("etag"), "\"2\"");

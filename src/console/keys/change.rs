@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     authority::{KeyEdit, Overlap},
-    keyring::IssuedKey,
+    keyring::{IssuedKey, KeyringError},
     record::Labels,
     time::Timestamp,
 };
@@ -199,26 +199,38 @@ pub(in super::super) async fn rotate_key(
     Json(RotationBody { overlap }): Json<RotationBody>,
 ) -> Result<Response, Problem> {
     let if_match = IfMatch::require(&fields)?;
-    let rotation = Rotation {
+    let mut rotation = Rotation {
         tenant: admin.keys.id().clone(),
         key: id,
         idempotency_key: idempotency_key(&fields)?.to_owned(),
+        rotated_before: None,
         overlap: overlap.0.ok_or_else(|| {
             let detail = "an overlap is `none`, `until_first_use` or a number of seconds";
             Problem::invalid_field("overlap", detail)
         })?,
     };
     let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
-    let key = admin.keys.find(id).await?;
-    match app.replays.seen(&rotation) {
-        Seen::No => {}
-        Seen::Done => return Ok(tell_issued(&app, &key, &tenant, None, StatusCode::OK)),
-        Seen::Otherwise => return Err(Problem::idempotency_key_reused()),
+    // The second time, another request was faster, which may be a repetition of this one.
+    for _ in 0..2 {
+        let key = admin.keys.find(id).await?;
+        rotation.rotated_before = key.rotated_at();
+        match app.replays.seen(&rotation) {
+            Seen::No => {}
+            Seen::Done => return Ok(tell_issued(&app, &key, &tenant, None, StatusCode::OK)),
+            Seen::Otherwise => return Err(Problem::idempotency_key_reused()),
+        }
+        if_match.check(key.version())?;
+        app.replays.note(rotation.clone());
+        match admin.keys.rotate(id, key.version(), rotation.overlap).await {
+            Ok(IssuedKey { key, token }) => {
+                let token = token.reveal();
+                return Ok(tell_issued(&app, &key, &tenant, Some(&token), StatusCode::OK));
+            }
+            Err(KeyringError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    if_match.check(key.version())?;
-    let IssuedKey { key, token } = admin.keys.rotate(id, key.version(), rotation.overlap).await?;
-    app.replays.note(rotation);
-    Ok(tell_issued(&app, &key, &tenant, Some(&token.reveal()), StatusCode::OK))
+    Err(Problem::changed())
 }
 
 /// Deletes a key, for good.

@@ -13,12 +13,14 @@ export async function call(method, path, { body, version, once } = {}) {
 	if (body) headers['content-type'] = 'application/json';
 	if (version) headers['if-match'] = `"${version}"`;
 	if (once) headers['idempotency-key'] = once;
+	// Else it would go on for whoever signs in beside it.
+	if (call.tenant) headers['keyway-tenant'] = encodeURIComponent(call.tenant);
 	try {
 		return await read(await fetch(at(`api/${path}`), {
 			method,
 			headers,
 			body: body && JSON.stringify(body),
-			// A redirect leads to a sign-in page, which is of no use here.
+			// A redirect leads to a sign-in page.
 			redirect: 'manual',
 			signal: AbortSignal.timeout(30_000),
 		}));

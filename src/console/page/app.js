@@ -1,4 +1,4 @@
-import { at, get } from './api.js';
+import { at, call, get } from './api.js';
 import { banner, h } from './dom.js';
 import { problemNotice } from './forms.js';
 import { tenantView } from './keys.js';
@@ -16,6 +16,7 @@ async function start() {
 		// Both are asked for at once, and without texts no problem can be told.
 		const session = await get('session').finally(() => texts);
 		const { service, role } = session;
+		call.tenant = session.tenant?.id;
 		brand.replaceChildren(service.logo ? h('img', { src: at('logo'), alt: '', height: 28 }) : '', service.name);
 		actor.replaceChildren(...rich('signed_in_as', { actor: session.actor }));
 		const view = role === 'operator' ? (await import('./operator.js')).operatorView : tenantView;

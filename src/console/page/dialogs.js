@@ -171,9 +171,7 @@ function deleteDialog({ key, onGone }) {
 		submit: async () => {
 			const typed = typeable(confirm.value);
 			if (!typed || (typed !== typeable(name) && typed !== id)) throw fault('confirm', 'delete.mismatch');
-			await call('DELETE', keyPath(key)).catch((problem) => {
-				if (problem.kind !== 'not-found') throw problem;
-			});
+			await call('DELETE', keyPath(key), { version: key.version });
 			return () => onGone(key);
 		},
 	});

@@ -90,7 +90,7 @@ export function tenantView({ place, session, onProblem }) {
 			.map(([action, open]) => button(action, { of }, () => open(parts)));
 		return keyCard(key, buttons, h('button.switch', {
 			type: 'button', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
-			'aria-label': t('action.of', { action: t('field.enabled'), name: of }), 'aria-describedby': `key-${key.id}-notes`,
+			'aria-label': t('action.of', { action: t('field.enabled'), name: of }), 'aria-describedby': `notes-${key.id}`,
 			'aria-disabled': key.suspension && 'true',
 			click: ({ target }) => switchKey(key, target),
 		}));

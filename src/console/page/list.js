@@ -27,7 +27,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 			h('dl.facts', names.map((name) =>
 				h(`div.fact.${name}`, h('dt', t(`field.${name}`)), h('dd', facts[name])))),
 			h('div.actions', buttons),
-			h('div.notes', { id: idOf(`${item.id}-notes`) }, notes));
+			h('div.notes', { id: `notes-${item.id}` }, notes));
 	}
 
 	function render() {
@@ -37,7 +37,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 		more.hidden = !next;
 	}
 
-	/** Shows what `request` answers. An answer that was overtaken by a later request is dropped. */
+	/** Shows what `request` answers, unless a later one has overtaken it. */
 	async function load(request = () => get(pathOf()), append = false) {
 		turn += 1;
 		const mine = turn;

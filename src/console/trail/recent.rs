@@ -12,7 +12,7 @@ use std::{
 
 use super::{AuditTrail, TrailError, TrailEvent, TrailPage};
 use crate::{
-    audit::{AuditEvent, AuditSink},
+    audit::{AuditEvent, AuditKind, AuditSink},
     record::TenantId,
     token::KeyId,
 };
@@ -79,9 +79,21 @@ impl Events {
     }
 }
 
+impl Events {
+    fn forget(&mut self, key: KeyId) {
+        for (number, _) in self.of_keys.remove(&key).into_iter().flatten() {
+            self.order.remove(&number);
+        }
+    }
+}
+
 impl AuditSink for RecentEvents {
     fn record(&self, event: &AuditEvent<'_>) {
-        if let Some(key) = event.key {
+        let Some(key) = event.key else { return };
+        if matches!(event.kind, AuditKind::KeyDeleted | AuditKind::KeyRevoked) {
+            // Nobody can ask for it any more.
+            self.events().forget(key);
+        } else {
             let event = TrailEvent::of(event);
             self.events().push(key, event, self.capacity);
         }
@@ -114,7 +126,7 @@ impl fmt::Debug for RecentEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{audit::AuditKind, time::Timestamp};
+    use crate::time::Timestamp;
 
     fn record(trail: &RecentEvents, key: KeyId, kind: AuditKind<'_>) {
         let at = Timestamp::MIN;
@@ -141,6 +153,19 @@ mod tests {
         assert_eq!((kept.events.len(), kept.complete), (RecentEvents::MAX_OF_KEY, false));
         assert_eq!(page(&trail, quiet, 200).events.len(), 1);
         assert!(page(&trail, quiet, 200).complete);
+    }
+
+    #[test]
+    fn deleted_keys_take_no_room() {
+        let [kept, deleted] =
+            ["A000000000000000", "A000000000000001"].map(|id| id.parse().unwrap());
+        let trail = RecentEvents::new(3);
+        record(&trail, kept, AuditKind::KeyIssued { scopes: &[] });
+        for _ in 0..9 {
+            record(&trail, deleted, AuditKind::KeyIssued { scopes: &[] });
+            record(&trail, deleted, AuditKind::KeyDeleted);
+        }
+        assert_eq!((page(&trail, kept, 9).events.len(), trail.events().order.len()), (1, 1));
     }
 
     #[test]
