@@ -173,6 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_is_small() {
+        let texts = include_str!("page/text.json");
+        let files = FILES.iter().map(|(_, _, text)| text.len()).sum::<usize>();
+        assert!(files > 40_000);
+        assert!(files + INDEX.len() + texts.len() < 60_000);
+    }
+
+    #[test]
     fn the_files_are_found_with_and_without_a_slash() {
         assert_eq!(base("/settings/api-keys"), "./api-keys/");
         assert_eq!(base("/settings/api-keys/"), "");

@@ -159,7 +159,8 @@ function rotateDialog(parts) {
 // What cannot be typed or seen must not be asked for.
 const typeable = (text) => text.normalize('NFC').replace(/\p{C}/gu, '').replace(/\s+/g, ' ').trim();
 
-function deleteDialog({ key, onGone }) {
+function deleteDialog(parts) {
+	const { key, onGone } = parts;
 	const { name, id } = key;
 	const confirm = h('input', { name: 'confirm', autofocus: true, spellcheck: 'false' });
 	openDialog({
@@ -171,8 +172,8 @@ function deleteDialog({ key, onGone }) {
 		submit: async () => {
 			const typed = typeable(confirm.value);
 			if (!typed || (typed !== typeable(name) && typed !== id)) throw fault('confirm', 'delete.mismatch');
-			await call('DELETE', keyPath(key), { version: key.version });
-			return () => onGone(key);
+			const gone = call('DELETE', keyPath(key), { version: key.version }).then(() => () => onGone(key));
+			return gone.catch((problem) => recover(problem, parts, (fresh) => deleteDialog({ ...parts, key: fresh })));
 		},
 	});
 }

@@ -62,7 +62,7 @@ export const when = (text) => time(text, relative(text));
 let counter = 0;
 export const freshId = (prefix) => `${prefix}-${(counter += 1)}`;
 
-/** Says what happened: in the open dialog if there is one, for the rest of the page is inert. */
+/** Says what happened: in the open dialog, since the rest is inert then. */
 export function announce(content) {
 	const said = h('p', content);
 	(document.querySelector('dialog[open] .live') ?? document.querySelector('#status')).replaceChildren(said);
@@ -71,7 +71,7 @@ export function announce(content) {
 
 export const banner = (...nodes) => document.querySelector('#banner').replaceChildren(...nodes);
 
-/** Where the focus is, in words that still hold when the element was rendered again. */
+/** Where the focus is, also after the element was rendered again. */
 export function rememberFocus() {
 	const element = document.activeElement;
 	const { action } = element.dataset;

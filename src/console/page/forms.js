@@ -75,7 +75,7 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 	return close;
 }
 
-/** Shows a problem at the field that it names and goes there; false if the form has no such field. */
+/** Shows a problem at its field and goes there; false if there is none. */
 function showAtField(form, problem) {
 	const { field, scopes = [] } = problem.body;
 	const place = [...form.querySelectorAll('[data-field]')].find((each) => each.dataset.field === field);
@@ -91,7 +91,7 @@ function showAtField(form, problem) {
 	return true;
 }
 
-/** One control, or several. `name` is the member that the service would find fault with. */
+/** `name` is the member that the service would find fault with. */
 export function field(name, control, hint) {
 	const id = freshId(name);
 	const texts = { 'aria-describedby': `${id}-hint ${id}-error` };

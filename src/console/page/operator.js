@@ -5,7 +5,7 @@ import { keyCard, stateChip, suspensionOf } from './keys.js';
 import { pagedList } from './list.js';
 import { rich, t, tn } from './text.js';
 
-/** The page of the service's operator: all tenants, or the keys of one, as the address says. */
+/** The operator's page: all tenants, or the keys of one, as the address says. */
 export function operatorView({ place, session, onProblem }) {
 	const show = (moved) => {
 		banner();

@@ -36,7 +36,7 @@ export function scopeTree(catalogue, held) {
 		for (const { scope: { name, grantable }, box, note } of rows) {
 			const by = catalogue.find((other) => other.name !== name && chosen.has(other.name)
 				&& other.implies?.includes(name));
-			// What the key has already may be kept or taken away, even if it could not be granted now.
+			// What the key has may be kept or taken away, even if it could not be granted.
 			const forbidden = !grantable && !held.includes(name);
 			box.checked = by || chosen.has(name);
 			box.disabled = by || forbidden;
