@@ -106,7 +106,7 @@ export function field(name, control, hint) {
 	return h('div.field', { 'data-field': name }, h('label', { for: id }, title), parts);
 }
 
-/** Each of `options` is a value, its label, and whether it cannot be chosen. */
+/** Each of `options`: a value, its label, and whether it cannot be chosen. */
 export const radios = (name, options, selected) => h('div.choices', options.map(([value, label, disabled]) => {
 	const id = freshId(name);
 	return h('div.choice',
@@ -116,5 +116,5 @@ export const radios = (name, options, selected) => h('div.choices', options.map(
 
 export const checked = (root, name) => root.querySelector(`[name="${name}"]:checked`)?.value ?? '';
 
-/** What the page itself finds wrong. */
+/** What the page finds wrong. */
 export const fault = (field, key) => new Problem('here', { field, detail: t(key) });
