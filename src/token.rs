@@ -153,8 +153,9 @@ impl TokenFormat {
     pub fn find_in<'t>(&self, text: &'t str) -> Option<&'t str> {
         let found = text.match_indices(&self.prefix).filter_map(|(start, _)| text.get(start..));
         let tokens = found.filter_map(|found| {
-            let end = found.find(|end: char| !end.is_ascii_alphanumeric() && end != '_');
-            found.get(..end.unwrap_or(found.len()))
+            let body = found.get(self.prefix.len()..)?;
+            let end = body.find(|end: char| !end.is_ascii_alphanumeric());
+            found.get(..self.prefix.len() + end.unwrap_or(body.len()))
         });
         // The prefix may stand there alone before, as the name of what follows.
         tokens.into_iter().find(|token| token.len() > self.prefix.len() + PUBLIC_LEN)
