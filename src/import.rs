@@ -7,7 +7,7 @@
 //! marked as [imported](crate::record::KeyRecord::imported). Rotating it issues a token of keyway's
 //! own.
 //!
-//! [`prefixed-api-key`](https://crates.io/crates/prefixed-api-key) keeps a short public part and
+//! [`prefixed-api-key`](https://docs.rs/prefixed-api-key) keeps a short public part and
 //! the SHA-256 of the long one:
 //!
 //! ```
