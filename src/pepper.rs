@@ -10,6 +10,8 @@ use core::fmt;
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
 
+use crate::mac;
+
 /// One secret of the host, in one of 62 slots.
 ///
 /// A token carries the slot that it was minted under, so that a new pepper can be brought in while
@@ -117,8 +119,15 @@ impl Pepper {
         self.is_public
     }
 
-    pub(crate) fn key(&self) -> &[u8; 64] {
-        &self.block
+    /// The MAC key of one `purpose`, which ends with a zero byte, for the keys of one issuer and environment.
+    pub(crate) fn derive(
+        &self,
+        purpose: &[u8],
+        issuer: &str,
+        environment: &str,
+    ) -> Zeroizing<[u8; 32]> {
+        let domain = [purpose, issuer.as_bytes(), b"\0", environment.as_bytes()];
+        mac::hmac_sha256(&self.block, &domain)
     }
 }
 

@@ -25,12 +25,10 @@ pub struct Seals {
 impl Seals {
     /// The seals of `peppers`. Rows that a [retired](Peppers::retired) pepper sealed do not pass.
     pub fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
-        let domain: [&[u8]; 4] =
-            [b"keyway/v1/seal\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
         let keys = peppers
             .for_seals()
             .map(|pepper| {
-                let key = mac::hmac_sha256(pepper.key(), &domain);
+                let key = pepper.derive(b"keyway/v1/seal\0", issuer, environment);
                 (pepper.slot(), mac::block(&key))
             })
             .collect();

@@ -89,9 +89,7 @@ impl TokenFormat {
         let mut keys: Vec<Option<Midstate>> = Vec::new();
         keys.resize_with(Pepper::SLOTS.into(), || None);
         for pepper in peppers.for_tokens() {
-            let domain: [&[u8]; 4] =
-                [b"keyway/v1/token\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
-            let key = mac::hmac_sha256(pepper.key(), &domain);
+            let key = pepper.derive(b"keyway/v1/token\0", issuer, environment);
             if let Some(slot) = keys.get_mut(usize::from(pepper.slot())) {
                 *slot = Some(Midstate::new(&key));
             }

@@ -10,6 +10,16 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFIL
 not_run=()
 step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 skip() { printf 'not run: %s\n' "$1"; not_run+=("$1"); }
+# A script that ends with 77 where it cannot be run.
+run_or_skip() {
+    local status=0
+    "$1" || status=$?
+    case $status in
+        0) ;;
+        77) skip "$2" ;;
+        *) exit "$status" ;;
+    esac
+}
 has() { command -v "$1" >/dev/null 2>&1; }
 
 step "toolchain"
@@ -60,22 +70,10 @@ cargo run --quiet --all-features --example custom_store
 tests/examples.sh
 
 step "the console in a browser"
-status=0
-tests/console.sh || status=$?
-case $status in
-    0) ;;
-    77) skip "the console in a browser, and its API against its description (see above)" ;;
-    *) exit "$status" ;;
-esac
+run_or_skip tests/console.sh "the console in a browser, and its API against its description (see above)"
 
 step "no branch on the secret, at six optimisation levels"
-status=0
-tests/constant_time.sh || status=$?
-case $status in
-    0) ;;
-    77) skip "constant-time check (no valgrind, or not x86-64)" ;;
-    *) exit "$status" ;;
-esac
+run_or_skip tests/constant_time.sh "constant-time check (no valgrind, or not x86-64)"
 
 step "the core without features"
 if rustup target list --installed 2>/dev/null | grep -q thumbv7em-none-eabi; then

@@ -16,10 +16,8 @@ pub(super) struct IdempotentIds {
 
 impl IdempotentIds {
     pub(super) fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
-        let domain: [&[u8]; 4] =
-            [b"keyway/v1/idempotency\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
         let keys = peppers.for_tokens().map(|pepper| {
-            let key = mac::hmac_sha256(pepper.key(), &domain);
+            let key = pepper.derive(b"keyway/v1/idempotency\0", issuer, environment);
             (pepper.slot(), mac::block(&key))
         });
         Self { keys: keys.collect() }

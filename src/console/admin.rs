@@ -69,14 +69,6 @@ impl Admin {
         &self.actor
     }
 
-    /// The role, in one word.
-    pub(super) fn role(&self) -> &'static str {
-        match self.role {
-            Role::Tenant { .. } => "tenant",
-            Role::Operator => "operator",
-        }
-    }
-
     /// The tenant's keys, if it is an administrator of one.
     pub(super) fn keys(&self, keyring: &Keyring) -> Option<TenantAdmin> {
         match &self.role {

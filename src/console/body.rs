@@ -103,6 +103,15 @@ pub(super) fn time(field: &'static str, text: &str) -> Result<Timestamp, Problem
     text.parse().map_err(problem)
 }
 
+/// Succeeds for a text of a length that somebody may paste: a token with something around it.
+pub(super) fn check_pasted(field: &'static str, text: &str) -> Result<(), Problem> {
+    if text.chars().count() > 2_000 {
+        let detail = format!("the {field} has more than 2000 characters");
+        return Err(Problem::invalid_field(field, detail));
+    }
+    Ok(())
+}
+
 /// An answer with a body.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let Ok(text) = serde_json::to_string(body) else {

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{
     admin::TenantAdmin,
     app::App,
-    body::{Json, json},
+    body::{Json, check_pasted, json},
     paging::{Parameters, write_cursor},
     parts::{KeyPath, etag},
     problem::Problem,
@@ -183,10 +183,7 @@ pub(super) async fn search_keys(
     admin: TenantAdmin,
     Json(Search { text }): Json<Search>,
 ) -> Result<Response, Problem> {
-    // Longer than any token is with something around it.
-    if text.chars().count() > 2_000 {
-        return Err(Problem::invalid_field("text", "the text has more than 2000 characters"));
-    }
+    check_pasted("text", &text)?;
     let found = admin.keys.search(text.trim()).await?;
     let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
     let items = views(&found, &tenant, app.now());

@@ -131,13 +131,11 @@ async fn index(
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    let admin = match app.admin(&mut parts).await {
-        Ok(admin) => admin,
-        Err(answer) => return answer,
-    };
+    if let Err(answer) = app.admin(&mut parts).await {
+        return answer;
+    }
     let title = app.settings.texts.get(TITLE).map_or("", String::as_str);
     let document = INDEX
-        .replace("{{role}}", admin.role())
         .replace("{{lang}}", &escape(&app.settings.language))
         .replace("{{base}}", &escape(&base(uri.path())))
         .replace("{{title}}", &escape(title));

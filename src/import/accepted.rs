@@ -22,10 +22,8 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     pub(crate) fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
-        let domain: [&[u8]; 4] =
-            [b"keyway/v1/import\0", issuer.as_bytes(), b"\0", environment.as_bytes()];
         let keys = peppers.for_tokens().map(|pepper| {
-            let key = mac::hmac_sha256(pepper.key(), &domain);
+            let key = pepper.derive(b"keyway/v1/import\0", issuer, environment);
             (pepper.slot(), mac::block(&key))
         });
         Self { formats: Vec::new(), keys: keys.collect() }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::super::{
     admin::Operator,
     app::App,
-    body::{Json, json, time},
+    body::{Json, check_pasted, json, time},
     keys::tell,
     parts::{KeyPath, TenantPath},
     problem::Problem,
@@ -190,10 +190,7 @@ pub(in super::super) async fn report_leak(
     Operator(keyring): Operator,
     Json(LeakBody { token, reason, response }): Json<LeakBody>,
 ) -> Result<Response, Problem> {
-    // Longer than any token is with something around it.
-    if token.chars().count() > 2_000 {
-        return Err(Problem::invalid_field("token", "the token has more than 2000 characters"));
-    }
+    check_pasted("token", &token)?;
     // Whether or not the token is of a key.
     Suspension::for_good(&*reason).map_err(invalid_text("reason"))?;
     let done = match response {
