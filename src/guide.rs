@@ -3,6 +3,9 @@
 #[doc = include_str!("guide/threat_model.md")]
 pub mod threat_model {}
 
+#[doc = include_str!("guide/assurance.md")]
+pub mod assurance {}
+
 #[doc = include_str!("guide/store_authors.md")]
 pub mod store_authors {}
 

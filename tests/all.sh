@@ -20,7 +20,7 @@ run_or_skip() {
         *) exit "$status" ;;
     esac
 }
-has() { command -v "$1" >/dev/null 2>&1; }
+source tests/tools.sh
 
 step "toolchain"
 rustc --version
@@ -32,15 +32,10 @@ if has rustup; then
 fi
 
 step "servers and tracers"
-install() { [ "$(id -u)" = 0 ] && has apt-get && apt-get install -y --no-install-recommends "$@"; }
-has_postgres() { has initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
-if ! has_postgres || ! has strace || ! has wrk || ! has curl; then
-    { [ "$(id -u)" = 0 ] && has apt-get && apt-get update; } >/dev/null 2>&1 || true
-fi
-has_postgres || install postgresql >/dev/null 2>&1 || skip "tests on PostgreSQL (no initdb)"
-has strace || install strace >/dev/null 2>&1 || skip "kills at every system call (no strace)"
-has wrk || install wrk >/dev/null 2>&1 || skip "requests per second behind a guard (no wrk)"
-has curl || install curl >/dev/null 2>&1 || skip "the calls that the example services print (no curl)"
+postgres || skip "tests on PostgreSQL (no initdb)"
+debian strace || skip "kills at every system call (no strace)"
+debian wrk || skip "requests per second behind a guard (no wrk)"
+debian curl || skip "the calls that the example services print (no curl)"
 
 step "format"
 cargo fmt --all --check
@@ -72,8 +67,6 @@ tests/examples.sh
 step "the console in a browser"
 run_or_skip tests/console.sh "the console in a browser, and its API against its description (see above)"
 
-step "no branch on the secret, at six optimisation levels"
-run_or_skip tests/constant_time.sh "constant-time check (no valgrind, or not x86-64)"
 
 step "the core without features"
 if rustup target list --installed 2>/dev/null | grep -q thumbv7em-none-eabi; then
@@ -137,6 +130,9 @@ if cargo +nightly --version >/dev/null 2>&1; then
 else
     skip "short fuzz run (no nightly toolchain)"
 fi
+
+step "assurance, quickly"
+run_or_skip tests/assurance.sh "rows of the assurance table (see above)"
 
 step "benchmarks, quickly: only a broken one fails here"
 cargo bench -p keyway --all-features --bench ratios --bench stores --bench http --bench console \

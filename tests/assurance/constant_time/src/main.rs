@@ -1,5 +1,5 @@
 //! Runs the path of a presented token, from the bytes of the header to the decision, and counts the
-//! branches and addresses that depend on its secret. `tests/constant_time.sh` runs this under
+//! branches and addresses that depend on its secret. `tests/assurance/rows/01-secret-independence.sh` runs this under
 //! valgrind, which does the counting.
 //!
 //! The 32 characters of the secret and the 8 of the tag are undefined; prefix and id are public. What
@@ -44,7 +44,7 @@ const TAG_AND_TWO_DIGESTS: RangeInclusive<usize> = 2..=6;
 
 fn main() -> ExitCode {
     if !valgrind::is_running() {
-        eprintln!("this measures nothing unless valgrind runs it: see tests/constant_time.sh");
+        eprintln!("this measures nothing unless valgrind runs it: see tests/assurance/rows/01-secret-independence.sh");
         return ExitCode::from(2);
     }
     let mut report = Report::default();
