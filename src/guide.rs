@@ -6,6 +6,9 @@ pub mod threat_model {}
 #[doc = include_str!("guide/assurance.md")]
 pub mod assurance {}
 
+#[doc = include_str!("guide/advisories.md")]
+pub mod advisories {}
+
 #[doc = include_str!("guide/store_authors.md")]
 pub mod store_authors {}
 
