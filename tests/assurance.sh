@@ -15,7 +15,7 @@
 #   measured VALUE NAME                     published, without a target; a unit is joined to the value
 #
 # It fails if it ends with anything but 0, misses a target, or has no figure or no control. 77 says that
-# it cannot be run on this machine.
+# it cannot be run on this machine. One that says `# only: full` at its head is left out of quick runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,6 +54,10 @@ missed=() absent=()
 for row in "${rows[@]}"; do
     name=$(basename "$row" .sh)
     log=$results/$name.log
+    if [ "$MODE" = quick ] && grep -q '^# only: full$' "$row"; then
+        printf '\n-- %s: in full runs only\n' "$name"
+        continue
+    fi
     printf '\n-- %s (after %d s)\n' "$name" "$SECONDS"
     started=$SECONDS
     status=0
