@@ -121,7 +121,7 @@ fn unreadable(text: u64) -> u64 {
     let low = text & !HIGH;
     // The high bit of each byte that is at least `min`. All bytes are below 128, so no sum carries over.
     let from = |bytes: u64, min: u8| bytes + ONES * (128 - u64::from(min));
-    let differs_from_comma = from(low ^ ONES * u64::from(b','), 1);
+    let differs_from_comma = from(low ^ (ONES * u64::from(b',')), 1);
     (!from(low, b'!') | from(low, b'~' + 1) | !differs_from_comma | text) & HIGH
 }
 
