@@ -17,7 +17,7 @@ pub use self::{
 };
 use self::{
     imported::Candidates,
-    load::{LoadError, Loaded},
+    load::{Dispute, LoadError, Loaded},
     sources::Sources,
 };
 #[cfg(any(feature = "http", feature = "rate-limit"))]
@@ -36,7 +36,7 @@ use crate::{
     scope::{CatalogError, Requirement},
     store::{KeyUse, StoreError},
     time::{Clock, Moment, Timestamp},
-    token::{Claim, Digest, KeyId, Rejection, TokenFormat},
+    token::{Claim, KeyId, Rejection, TokenFormat},
 };
 
 /// Verifies tokens. Cheap to clone; clones share one cache.
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     sources: Sources,
     flights: Flights<KeyId, Loaded>,
     /// Reads of keys of which the cache says that the presented secret is another one.
-    disputes: Flights<(KeyId, [u8; Digest::LEN]), Loaded>,
+    disputes: Flights<Dispute, Loaded>,
     audit: Option<Arc<dyn AuditSink>>,
     #[cfg(feature = "rate-limit")]
     rates: Rates,

@@ -1,6 +1,7 @@
 //! Reading a key from the store into the cache.
 
 use alloc::{string::String, sync::Arc};
+use core::hash::{Hash, Hasher};
 
 use super::{Freshness, OnDrop, Shared};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     record::KeyRecord,
     store::{AnyLookup, KeyLookup, KeyStore, StoreError},
     time::Moment,
-    token::{Claim, KeyId},
+    token::{Claim, Digest, KeyId},
 };
 
 /// What a load gives, to everybody who waits for it.
@@ -25,6 +26,29 @@ pub(super) enum LoadError {
     #[error("the seal of the record is broken")]
     Tampered(Arc<KeyRecord>),
 }
+
+/// A key, and a secret of it that is not the cached one.
+///
+/// It is found by the id, which is public: the secrets are compared in constant time, as any.
+#[derive(Clone, Copy)]
+pub(super) struct Dispute {
+    id: KeyId,
+    digest: Digest,
+}
+
+impl Hash for Dispute {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl PartialEq for Dispute {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.digest.same(other.digest)
+    }
+}
+
+impl Eq for Dispute {}
 
 impl Shared {
     /// The key `id`, read after this call began, or by a load under way that nothing has fenced
@@ -70,7 +94,8 @@ impl Shared {
         let lookup = self.sources.lookup(id, moment, true);
         let begin = move || async move { shared.read(&lookup, id, ticket, true).await };
         let is_current = |ticket| self.cache.is_current(id, ticket, moment);
-        self.disputes.join((id, claim.digest().to_bytes()), ticket, is_current, begin).await
+        let dispute = Dispute { id, digest: claim.digest() };
+        self.disputes.join(dispute, ticket, is_current, begin).await
     }
 
     async fn read(

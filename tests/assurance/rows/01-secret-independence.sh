@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# claim: no branch or index depends on a secret byte, from the bytes of the header to the decision
+# claim: no branch or index depends on a byte of a secret, from the header fields of a request to the answer, beside the branches that tell what is answered
+# with: valgrind
 #
-# At every level of optimization, since each compiles comparisons differently. Valgrind's processor has no
-# SHA extensions, so what runs is the portable SHA-256.
+# Memcheck reports every branch and every address that depends on the bytes that the program calls
+# undefined: see tests/assurance/constant_time. At every level of optimization, since each compiles
+# comparisons differently. Valgrind's processor has no SHA extensions, so what runs is the portable SHA-256.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -13,19 +15,36 @@ debian valgrind || not_here "no valgrind"
 
 export CARGO_TARGET_DIR=target/constant_time
 mkdir -p "$CARGO_TARGET_DIR"
-failed=()
-for level in ${LEVELS:-3 2 1 s z 0}; do
-    echo "-- opt-level $level"
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=$level cargo build --quiet --release --locked \
+
+# The program, with all that handles a secret at this level of optimization.
+compile() {
+    local level=$1 crate settings=()
+    [[ $level = [0-9] ]] || level="\"$level\""
+    for crate in base64ct block-buffer cmov crypto-common ctutils digest hmac hybrid-array keyway sha2 \
+        subtle zeroize; do
+        settings+=(--config "profile.release.package.$crate.opt-level=$level")
+    done
+    cargo build --quiet --release --locked --config "profile.release.opt-level=$level" "${settings[@]}" \
         --manifest-path tests/assurance/constant_time/Cargo.toml
+}
+
+levels=(3 s 0)
+[ "$MODE" = quick ] || levels=(3 2 1 s z 0)
+undeclared=0 failures=0 functions=0 subjects=0 controls=()
+for level in "${levels[@]}"; do
+    echo "-- opt-level $level"
+    compile "$level"
     log=$CARGO_TARGET_DIR/valgrind-$level.log
-    if ! valgrind -q --error-limit=no --log-file="$log" \
-        "$CARGO_TARGET_DIR/release/constant-time"; then
-        echo "what valgrind reported is in $log"
-        failed+=("$level")
-    fi
+    out=$CARGO_TARGET_DIR/reports-$level
+    valgrind -q --error-limit=no --log-file="$log" "$CARGO_TARGET_DIR/release/constant-time" >"$out" || true
+    grep '^not as expected' "$out" && echo "every subject is in $out, and what valgrind reported in $log"
+    # Without this line it did not come to its end.
+    read -r _ found failed functions subjects control < <(grep '^summary ' "$out")
+    undeclared=$((undeclared > found ? undeclared : found))
+    failures=$((failures + failed))
+    controls+=("control $control > 0 reports of the planted leak that makes the fewest, at opt-level $level")
 done
-if [ ${#failed[@]} -gt 0 ]; then
-    echo "failed at opt-level ${failed[*]}"
-    exit 1
-fi
+echo "figure $undeclared = 0 reports beside the declared branches, at the worst of opt-levels ${levels[*]}"
+echo "figure $failures = 0 answers or declared branches that are not as expected"
+echo "figure $functions >= 12 functions, among them the whole path through a guard, in $subjects cases"
+printf '%s\n' "${controls[@]}"

@@ -20,7 +20,7 @@ use keyway::{
     token::{Claim, Rejection},
 };
 
-use super::{Report, count_behind};
+use super::{Report, count_behind, exactly};
 
 /// An opaque token is secret from its first byte. Whether it begins with keyway's prefix is one
 /// branch.
@@ -43,7 +43,10 @@ struct Subject {
 }
 
 const OPAQUE: &[u8] = b"q7Yx0vFz-2mKp9_LrT4wNcB6sHd8eGuA3jVtPoXiMn5";
-const PREFIXED: &[u8] = b"mycompany_CEUsS4psCmc_BddpcwWyCT3EkDjHSSTRaSK1dxtuQgbjb";
+pub const PREFIXED: &[u8] = b"mycompany_CEUsS4psCmc_BddpcwWyCT3EkDjHSSTRaSK1dxtuQgbjb";
+
+/// What of [`PREFIXED`] is public.
+pub const PUBLIC: usize = 22;
 
 const SUBJECTS: [Subject; 5] = [
     Subject {
@@ -85,7 +88,7 @@ const SUBJECTS: [Subject; 5] = [
         digest: "0f01ab6e0833f280b73b2b618c16102d91c0b7c585d42a080d6e6603239a8bee",
         format: || ForeignFormat::prefixed_api_key("mycompany").unwrap(),
         token: PREFIXED,
-        public: 22,
+        public: PUBLIC,
         claims: 0,
     },
 ];
@@ -93,22 +96,23 @@ const SUBJECTS: [Subject; 5] = [
 pub fn subjects(report: &mut Report) {
     for subject in &SUBJECTS {
         let world = World::new(subject);
-        let name = |what: &str| format!("{what}/imported/{}", subject.name);
+        let case = |case: &str| format!("{case}/{}", subject.name);
         let count =
             |path: &dyn Fn(&[u8]) -> bool| count_behind(subject.public, subject.token, path);
 
         let (is_one, reports) = count(&|token| world.claims(token).is_ok_and(|all| all.len() == 1));
-        report.subject(&name("claims"), reports, &(subject.claims..=subject.claims));
+        report.subject("Authority::claims", subject.name, reports, exactly(subject.claims));
         report.require(is_one, "the token makes one claim");
 
+        let function = "Authority::claims+decide";
         let (accepted, reports) = count(&|token| world.accepts(&world.right, token));
-        let expected = subject.claims + ID_AND_DIGEST;
-        report.subject(&name("right"), reports, &(expected..=expected));
+        let expected = exactly(subject.claims + ID_AND_DIGEST);
+        report.subject(function, &case("right"), reports, expected);
         report.require(accepted, "the answer to the last subject is wrong");
 
         let (accepted, reports) = count(&|token| world.accepts(&world.other, token));
-        let expected = subject.claims + ID;
-        report.subject(&name("another_key"), reports, &(expected..=expected));
+        let expected = exactly(subject.claims + ID);
+        report.subject(function, &case("another_key"), reports, expected);
         report.require(!accepted, "the answer to the last subject is wrong");
 
         // What would be a leak beside the hash.
@@ -116,18 +120,18 @@ pub fn subjects(report: &mut Report) {
             let looks_right = token[subject.public..].iter().all(u8::is_ascii_graphic);
             looks_right && world.claims(token).is_ok()
         });
-        report.control(&name("claims_behind_a_check"), reports.saturating_sub(subject.claims));
+        report.control(&case("claims_behind_a_check"), reports.saturating_sub(subject.claims));
         let (_, reports) = count(&|token| {
             let separators = token.iter().filter(|byte| **byte == b'_');
             separators.count() < 9 && world.claims(token).is_ok()
         });
-        report.control(&name("separators_of_all"), reports.saturating_sub(subject.claims));
+        report.control(&case("separators_of_all"), reports.saturating_sub(subject.claims));
     }
     // Behind a public part that is as long as what a field begins with, the field says nothing
     // either.
     let field = [b"Bearer ", PREFIXED].concat();
-    let (_, reports) = count_behind(7 + 22, &field, |field| bearer_token(field).is_ok());
-    report.subject("bearer_token/imported/prefixed_api_key", reports, &(0..=0));
+    let (_, reports) = count_behind(7 + PUBLIC, &field, |field| bearer_token(field).is_ok());
+    report.subject("bearer_token", "imported/prefixed_api_key", reports, exactly(0));
 }
 
 /// The key of the token, and another one.

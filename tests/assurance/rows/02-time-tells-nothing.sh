@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# claim: on this processor, the time of a refusal does not tell how much of a forged token is right, nor whether its id exists or its key is active (by a t-test, with threshold 4.5)
+#
+# dudect's test on the whole way of a request through a guard, with the SHA instructions of the processor
+# where it has them: see tests/assurance/timing. What is compared is what can be presented without the
+# secret, and what differs for its holder is published beside it. A run has 100,000 requests.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+
+case $MODE in
+    full) runs=20 ;;
+    *) runs=3 ;;
+esac
+
+export CARGO_TARGET_DIR=target/assurance/cargo
+mkdir -p "$CARGO_TARGET_DIR"
+cargo build --quiet --release --locked --manifest-path tests/assurance/timing/Cargo.toml
+has=no
+if grep -qE '^(flags|Features).* (sha_ni|sha2)' /proc/cpuinfo; then has=yes; fi
+echo "measured $has the processor has SHA instructions, which sha2 takes"
+"$CARGO_TARGET_DIR/release/refusals" time
+for run in $(seq "$runs"); do
+    echo "-- run $run"
+    "$CARGO_TARGET_DIR/release/dudect"
+done | tee target/assurance/dudect.txt | grep -v '^$'
+awk -v runs="$runs" '
+    # bench NAME ... : n == +0.100M, max t = -1.23, max tau = ...
+    /^bench .* max t = / {
+        t = $0
+        sub(/.*max t = [+-]?/, "", t)
+        sub(/,.*/, "", t)
+        name = $2
+        if (seen[name]++ == 0) { order[++names] = name; least[name] = t }
+        if (t + 0 > most[name] + 0) most[name] = t
+        if (t + 0 < least[name] + 0) least[name] = t
+    }
+    END {
+        for (place = 1; place <= names; place++) {
+            name = order[place]
+            # One that did not run as often as it should has no figure.
+            if (seen[name] != runs) { print name " ran " seen[name] " times"; exit 1 }
+            text = name
+            gsub(/_/, " ", text)
+            if (sub(/^planted /, "", text)) printf "control %.1f > 20 least |t| of %d runs: %s\n", least[name], runs, text
+            else if (sub(/^real /, "", text)) printf "measured %.1f greatest |t| of %d runs: %s, which is meant\n", most[name], runs, text
+            else printf "figure %.2f < 4.5 greatest |t| of %d runs: %s\n", most[name], runs, text
+        }
+    }
+' target/assurance/dudect.txt

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# claim: a forged token never reaches the store, and costs little more than the two compressions of SHA-256 that find it out
+# with: valgrind
+#
+# Callgrind counts the same instructions on every machine with the same compiler, so that a gate can be
+# close: tests/assurance/timing/instructions has what a refusal took, and one may take 2 % more, or 20
+# instructions. Valgrind's processor has no SHA extensions: with them a compression takes a tenth of that.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+source tests/tools.sh
+
+debian valgrind || not_here "no valgrind"
+
+export CARGO_TARGET_DIR=target/assurance/cargo
+cargo build --quiet --release --locked --manifest-path tests/assurance/timing/Cargo.toml
+program=$CARGO_TARGET_DIR/release/refusals
+"$program" count 1000000
+
+# The instructions of a run with so many refusals.
+run() {
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" run "$1" "$2" 2>&1 |
+        sed -n 's/.*Collected : //p'
+}
+# The instructions of one refusal of a kind.
+each() { echo $((($(run "$1" 2000) - $(run "$1" 1000) + 500) / 1000)); }
+gate() {
+    awk -v kind="$1" '$1 == kind { more = $2 * 0.02; print int($2 + (more > 20 ? more : 20)) }' \
+        tests/assurance/timing/instructions
+}
+
+two=$(each two_compressions)
+while read -r kind _ name; do
+    case $kind in '#'* | '') continue ;; esac
+    cost=$(each "$kind")
+    echo "figure $cost <= $(gate "$kind") instructions to refuse $name"
+    [ "$kind" != forged ] || forged=$cost
+done <tests/assurance/timing/instructions
+echo "measured $two instructions of two compressions of SHA-256 in software"
+echo "measured $(awk "BEGIN { printf \"%.2f\", $forged / $two }") of the instructions of two compressions, to refuse a forged token"
+echo "control $(each one_compression_more) > $(gate forged) instructions with one more compression"
+echo "control $(each look_up_more) > $(gate forged) instructions with a look-up in the store in memory"

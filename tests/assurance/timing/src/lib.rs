@@ -1,0 +1,214 @@
+//! What both programs share: a service with some keys, and who presents what to it.
+
+#![allow(clippy::missing_panics_doc, reason = "for the programs of this crate alone")]
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use keyway::{
+    authority::{Authority, NewKey, Overlap},
+    decision::ResolvedKey,
+    http::Guard,
+    keyring::{Keyring, TenantKeys},
+    pepper::Pepper,
+    policy::Policy,
+    record::KeyRecord,
+    scope::{ScopeCatalog, ScopeDeclaration},
+    store::{KeyLookup, MemoryStore, StoreError, StoredKey},
+    tier::Tier,
+    time::{ManualClock, Timestamp},
+    token::{InsecureSeededRng, KeyId},
+    verifier::Verifier,
+};
+use rand_core::TryRng;
+
+/// What stands before a token in its field.
+pub const SCHEME: &[u8] = b"Bearer ";
+/// The prefix and the id of a token.
+pub const PUBLIC: usize = 8 + 16;
+/// All of a token.
+pub const TOKEN: usize = PUBLIC + 32 + 8;
+
+/// The value of the field.
+pub type Value = [u8; 7 + TOKEN];
+
+/// One process of a service. Its clock stands still, so whatever is cached stays so.
+pub struct World {
+    keyring: Keyring,
+    pub store: MemoryStore,
+    pub verifier: Verifier,
+    pub guard: Guard,
+    /// How often the verifier has asked its store.
+    pub look_ups: Arc<AtomicU64>,
+    pub now: Timestamp,
+    pub active: Held,
+    pub disabled: Held,
+}
+
+/// A key, and what somebody presents who holds it.
+pub struct Held {
+    keys: TenantKeys,
+    pub key: KeyRecord,
+    pub token: [u8; TOKEN],
+}
+
+impl World {
+    #[must_use]
+    pub fn new() -> Self {
+        let store = MemoryStore::new();
+        let now = Timestamp::from_millis(1_767_225_600_000).unwrap();
+        let clock = ManualClock::at(now);
+        let keyring = Keyring::builder(policy(), pepper())
+            .environment("live")
+            .store(store.clone())
+            .clock(clock.clone())
+            .rng(InsecureSeededRng::new(1))
+            .build()
+            .unwrap();
+        let look_ups = Arc::default();
+        let lookup = Counting { store: store.clone(), look_ups: Arc::clone(&look_ups) };
+        let verifier = Verifier::builder(policy(), pepper())
+            .environment("live")
+            .lookup(lookup)
+            .clock(clock)
+            .build()
+            .unwrap();
+        let guard = Guard::new(&verifier).require(["reporting"]).unwrap();
+        let (active, mut disabled) = (Held::of(&keyring, "acme"), Held::of(&keyring, "globex"));
+        disabled.key = at_once(disabled.keys.disable(disabled.key.id())).unwrap();
+        let world = Self { keyring, store, verifier, guard, look_ups, now, active, disabled };
+        // Both are in the cache from here on.
+        for _ in 0..4 {
+            assert!(world.admits(&value(&world.active.token)));
+            assert!(!world.admits(&value(&world.disabled.token)));
+        }
+        assert_eq!(world.look_ups.load(Relaxed), 2);
+        world
+    }
+
+    /// The way of a request, from its header fields to whether it is admitted.
+    #[inline(never)]
+    #[must_use]
+    pub fn admits(&self, value: &Value) -> bool {
+        let fields = [("accept", &b"*/*"[..]), ("authorization", value)];
+        at_once(self.guard.admit(&fields[..])).is_ok()
+    }
+
+    /// The way of a token without HTTP.
+    #[inline(never)]
+    #[must_use]
+    pub fn verifies(&self, token: &[u8]) -> bool {
+        at_once(self.verifier.verify(token)).is_ok()
+    }
+
+    /// A key, ready for decisions.
+    #[must_use]
+    pub fn resolve(&self, held: &Held) -> ResolvedKey {
+        let tenant = at_once(self.keyring.find_tenant(held.key.tenant())).unwrap();
+        let authority = Authority::new(policy(), "live", &pepper().into()).unwrap();
+        authority.resolve(&held.key, &tenant).unwrap()
+    }
+
+    /// Gives the active key so many other secrets, and gives the ones that it had before.
+    pub fn rotate_active(&mut self, times: usize) -> Vec<[u8; TOKEN]> {
+        let Held { keys, key, token } = &mut self.active;
+        let mut superseded = Vec::new();
+        for _ in 0..times {
+            let rotation = keys.rotate(key.id(), key.version(), Overlap::None);
+            let rotated = at_once(rotation).unwrap();
+            superseded.push(*token);
+            *token = bytes(rotated.token.reveal().as_bytes());
+            *key = rotated.key;
+        }
+        superseded
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Held {
+    fn of(keyring: &Keyring, tenant: &str) -> Self {
+        let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
+        let created = keyring.create_tenant_with(tenant, "advanced", request);
+        let (keys, issued) = at_once(created).unwrap();
+        Self { keys, key: issued.key, token: bytes(issued.token.reveal().as_bytes()) }
+    }
+}
+
+/// A store that counts who asks it.
+#[derive(Clone)]
+struct Counting {
+    store: MemoryStore,
+    look_ups: Arc<AtomicU64>,
+}
+
+impl KeyLookup for Counting {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.look_ups.fetch_add(1, Relaxed);
+        self.store.lookup(id).await
+    }
+}
+
+fn policy() -> Policy {
+    let catalog = ScopeCatalog::new([ScopeDeclaration::new("reporting", "Read reports")]);
+    Policy::new("mm", catalog.unwrap(), Tier::built_in()).unwrap()
+}
+
+/// The pepper of the host.
+#[must_use]
+pub fn pepper() -> Pepper {
+    Pepper::from_bytes(&[7; 32]).unwrap()
+}
+
+/// What a future gives that has nothing to wait for.
+pub fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a store in memory makes nobody wait"),
+    }
+}
+
+/// The value of the field in which `token` is presented.
+#[must_use]
+pub fn value(token: &[u8; TOKEN]) -> Value {
+    bytes(&[SCHEME, token].concat())
+}
+
+#[must_use]
+pub fn bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().unwrap()
+}
+
+/// `token` with other characters in these places, each another letter or digit than before.
+pub fn change(token: &mut [u8], random: &mut impl FnMut() -> u8) {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    for character in token {
+        let other = ALPHABET[usize::from(random()) % 62];
+        *character = if other == *character { ALPHABET[usize::from(other == b'A')] } else { other };
+    }
+}
+
+/// Random bytes that follow from a seed.
+pub fn seeded(seed: u64) -> impl FnMut() -> u8 {
+    let mut rng = InsecureSeededRng::new(seed);
+    let mut batch = [0; 32];
+    let mut used = batch.len();
+    move || {
+        if used == batch.len() {
+            let Ok(()) = rng.try_fill_bytes(&mut batch);
+            used = 0;
+        }
+        used += 1;
+        batch[used - 1]
+    }
+}
