@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     println!("figure {by_guard} = 0 of them accepted by a guard behind `Authorization: Bearer`");
     println!("figure {by_field} = 0 of them accepted by a guard in a field of its own");
     println!(
-        "measured {spaces} more are the token with white space before or behind it, which is not of a field's value"
+        "measured {spaces} of them are the token with white space around it, which is not of a field's value"
     );
     for (name, accepted) in LENIENT.iter().zip(lenient) {
         println!("control {accepted} > 0 accepted by a check that {}", name.0);
