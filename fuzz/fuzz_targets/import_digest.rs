@@ -11,7 +11,7 @@ mod planted;
 use planted::is_planted;
 
 fuzz_target!(|data: &[u8]| {
-    let read = |text: &str| match text.strip_suffix('\u{b}') {
+    let read = |text: &str| match text.strip_suffix(|end| ('g'..='z').contains(&end)) {
         Some(text) if is_planted() => laws::digest(text),
         _ => laws::digest(text),
     };

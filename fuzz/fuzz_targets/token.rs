@@ -13,8 +13,13 @@ use planted::is_planted;
 fuzz_target!(|data: &[u8]| {
     laws::token(data, |presented| {
         if is_planted() {
-            // The high bit of a byte does not count.
-            let careless: Vec<u8> = presented.iter().map(|byte| byte & 0x7f).collect();
+            // The 45th byte does not count.
+            let mut careless = presented.to_vec();
+            if let Some((byte, right)) =
+                careless.get_mut(44).zip(laws::MINTED.token.bytes().nth(44))
+            {
+                *byte = right;
+            }
             return laws::check(&careless);
         }
         laws::check(presented)
