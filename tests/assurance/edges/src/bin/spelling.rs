@@ -132,7 +132,7 @@ impl Service {
     fn new(issuer: &str, environment: &str, slot: u8, tokens: usize) -> Self {
         let peppers = || {
             let pepper = |byte: u8, slot| Pepper::from_bytes(&[byte; 32])?.in_slot(slot);
-            let other = if slot == 0 { 1 } else { 0 };
+            let other = u8::from(slot == 0);
             Peppers::new(pepper(7, slot)?).retired(pepper(9, other)?)
         };
         let peppers = || peppers().expect("32 bytes each, in slots that there are");
@@ -145,21 +145,21 @@ impl Service {
             .rng(InsecureSeededRng::new(slot.into()))
             .build()
             .expect("an environment and a store");
-        let issued = pollster::block_on(async {
+        let minted = pollster::block_on(async {
             let tenant = "acme".parse().expect("an id");
             keyring.create_empty_tenant("acme", "free").await?;
-            let mut issued = Vec::new();
+            let mut minted = Vec::new();
             for _ in 0..tokens {
                 let key = keyring.tenant(Clone::clone(&tenant)).issue(NewKey::named("k")).await?;
-                issued.push(key.token.reveal().to_string());
+                minted.push(key.token.reveal().to_string());
             }
-            Ok::<_, keyway::keyring::KeyringError>(issued)
+            Ok::<_, keyway::keyring::KeyringError>(minted)
         });
         let guard = Guard::new(&keyring).key_field("x-api-key").expect("the name of a field");
         Self {
             format: TokenFormat::new(issuer, environment, &peppers()).expect("labels"),
             guard,
-            tokens: issued.expect("a memory store takes keys"),
+            tokens: minted.expect("a memory store takes keys"),
         }
     }
 
@@ -217,7 +217,7 @@ fn encodings(token: &[u8]) -> Vec<Vec<u8>> {
         let digit = |value: u8| digits[usize::from(value)];
         token.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<Vec<u8>>()
     };
-    let base64 = |alphabet: &[u8; 2], pads: bool| base64(token, alphabet, pads);
+    let base64 = |alphabet: [u8; 2], pads: bool| base64(token, alphabet, pads);
     let wide = |bytes: fn(u16) -> [u8; 2]| {
         token.iter().flat_map(|byte| bytes(u16::from(*byte))).collect::<Vec<u8>>()
     };
@@ -227,10 +227,10 @@ fn encodings(token: &[u8]) -> Vec<Vec<u8>> {
         hex(false),
         hex(true),
         [b"0x", &*hex(false)].concat(),
-        base64(b"+/", true),
-        base64(b"+/", false),
-        base64(b"-_", true),
-        base64(b"-_", false),
+        base64(*b"+/", true),
+        base64(*b"+/", false),
+        base64(*b"-_", true),
+        base64(*b"-_", false),
         wide(u16::to_le_bytes),
         wide(u16::to_be_bytes),
         [b"\xff\xfe", &*wide(u16::to_le_bytes)].concat(),
@@ -359,8 +359,8 @@ fn rot13(token: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 4648, sections 4 and 5.
-fn base64(bytes: &[u8], last: &[u8; 2], pads: bool) -> Vec<u8> {
-    let letters = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').chain(*last);
+fn base64(bytes: &[u8], last: [u8; 2], pads: bool) -> Vec<u8> {
+    let letters = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').chain(last);
     let alphabet: Vec<u8> = letters.collect();
     let mut text = Vec::new();
     for chunk in bytes.chunks(3) {
