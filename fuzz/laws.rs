@@ -99,7 +99,7 @@ pub(crate) fn scope_text(
     data: &[u8],
     parse: impl Fn(&ScopeCatalog, &str) -> Result<ScopeSet, CatalogError>,
 ) -> bool {
-    let catalog = MINTED.keyring.policy().catalog();
+    let catalog = POLICY.catalog();
     let Ok(text) = str::from_utf8(data) else {
         return false;
     };
@@ -158,8 +158,8 @@ pub(crate) fn record(data: &[u8], decode: impl Fn(&[u8]) -> Option<KeyRecord>) -
     assert!(encoded == data, "{}", encoded.escape_ascii());
     assert_eq!(decode(&encoded), Some(key.clone()));
     // Whoever has no pepper writes no seal: what was not issued here is found out.
-    let is_sealed = MINTED.seals.check_key(&key).is_ok();
-    assert_eq!(is_sealed, encoded == MINTED.record);
+    let is_sealed = SEALED.seals.check_key(&key).is_ok();
+    assert_eq!(is_sealed, encoded == SEALED.record);
     true
 }
 
@@ -175,8 +175,8 @@ pub(crate) fn authorization(
         let answer = verify(value);
         let token = bearer_token(value);
         match (&answer, token) {
-            (Ok(()), Ok(token)) => assert_eq!(token, MINTED.issued.as_bytes()),
-            (Err(VerifyError::Rejected), Ok(token)) => assert_ne!(token, MINTED.issued.as_bytes()),
+            (Ok(()), Ok(token)) => assert_eq!(token, SERVICE.issued.as_bytes()),
+            (Err(VerifyError::Rejected), Ok(token)) => assert_ne!(token, SERVICE.issued.as_bytes()),
             (Err(VerifyError::Missing), Err(BearerError::Missing))
             | (Err(VerifyError::BadRequest), Err(BearerError::Unreadable)) => {}
             (answer, _) => panic!("{answer:?} to {}", value.escape_ascii()),
@@ -188,7 +188,7 @@ pub(crate) fn authorization(
         }
         answer.is_ok()
     };
-    let mut edited = format!("Bearer {}", MINTED.issued).into_bytes();
+    let mut edited = format!("Bearer {}", SERVICE.issued).into_bytes();
     for edit in data.chunks_exact(2) {
         let place = usize::from(edit[0]) % edited.len();
         edited[place] ^= edit[1];
@@ -198,7 +198,7 @@ pub(crate) fn authorization(
 }
 
 pub(crate) fn verify(value: &[u8]) -> Result<(), VerifyError> {
-    pollster::block_on(MINTED.keyring.verify_authorization(Some(value))).map(drop)
+    pollster::block_on(SERVICE.keyring.verify_authorization(Some(value))).map(drop)
 }
 
 /// A request is admitted exactly if one key is presented in it, once and as it was shown; and no refusal
@@ -222,7 +222,7 @@ pub(crate) fn request(
         fields.iter().filter(is_it).map(|(_, value)| *value).collect::<Vec<_>>()
     };
     let (authorization, own) = (named("authorization"), named("x-api-key"));
-    let is_issued = |token: &[u8]| token == MINTED.issued.as_bytes();
+    let is_issued = |token: &[u8]| token == SERVICE.issued.as_bytes();
     let is_bearer = |value: &[u8]| bearer_token(value).is_ok_and(is_issued);
     let own_token = |value: &[u8]| is_issued(value.strip_prefix(b"secret-token:").unwrap_or(value));
     let expected = match (&*authorization, &*own) {
@@ -263,8 +263,9 @@ static REFUSALS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 #[cfg(feature = "http")]
 pub(crate) fn admit(fields: &[(&str, &[u8])]) -> Result<(), (u16, String)> {
-    static GUARD: LazyLock<keyway::http::Guard> =
-        LazyLock::new(|| keyway::http::Guard::new(&MINTED.keyring).key_field("x-api-key").unwrap());
+    static GUARD: LazyLock<keyway::http::Guard> = LazyLock::new(|| {
+        keyway::http::Guard::new(&SERVICE.keyring).key_field("x-api-key").unwrap()
+    });
     let admission = pollster::block_on(GUARD.admit(fields));
     admission.map(drop).map_err(|answer| (answer.status(), answer.into_body()))
 }
@@ -305,7 +306,7 @@ pub(crate) fn import_digest(
         };
         assert_eq!(ids.len(), fits, "{}", presented.escape_ascii());
         let is_token = presented == FOREIGN.as_bytes();
-        assert_eq!(ids.contains(&MINTED.imported), is_token, "{}", presented.escape_ascii());
+        assert_eq!(ids.contains(&IMPORTING.imported), is_token, "{}", presented.escape_ascii());
         is_token
     };
     let mut edited = FOREIGN.as_bytes().to_vec();
@@ -322,7 +323,7 @@ pub(crate) fn digest(text: &str) -> Result<ForeignDigest, DigestError> {
 }
 
 pub(crate) fn claims(presented: &[u8]) -> Vec<KeyId> {
-    let claims = MINTED.importing.claims(presented).unwrap_or_default();
+    let claims = IMPORTING.authority.claims(presented).unwrap_or_default();
     claims.iter().map(keyway::token::Claim::id).collect()
 }
 
@@ -333,11 +334,10 @@ const FOREIGN_HASH: &str = "0f01ab6e0833f280b73b2b618c16102d91c0b7c585d42a080d6e
 /// The key that a token with this digest leads to.
 fn import(digest: ForeignDigest) -> KeyId {
     let format = ForeignFormat::whole_token(digest.hash());
-    let authority = Authority::new(MINTED.keyring.policy().clone(), "live", &pepper().into());
-    let authority = authority.unwrap().accept_imported(format).unwrap();
-    let format = ForeignFormat::whole_token(digest.hash());
     let request = ImportedKey::new(&format, digest, NewKey::named("k")).unwrap();
-    authority.import(&MINTED.tenant, request, MINTED.tenant.created_at()).unwrap().id()
+    let of_hash = IMPORTING.of_hash.iter().find(|(hash, _)| *hash == format.hash());
+    let now = IMPORTING.tenant.created_at();
+    of_hash.unwrap().1.import(&IMPORTING.tenant, request, now).unwrap().id()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -377,46 +377,73 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes.map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect())
 }
 
-/// What was minted, the same in every run: the corpus holds it.
+// What the laws are about is the same in every run: the corpus holds it. It is made in parts, so that a
+// target links no more than it needs: the fuzzer looks at all of that after every execution.
+
+static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../examples/machinemetrics.json")).unwrap()
+});
+
+/// A token that no store knows.
 pub(crate) struct Minted {
-    pub(crate) format: TokenFormat,
+    format: TokenFormat,
     pub(crate) token: String,
-    pub(crate) seals: Seals,
-    /// The bytes of a key.
-    pub(crate) record: Vec<u8>,
-    pub(crate) keyring: Keyring,
-    /// The token of the one key that the keyring has.
-    pub(crate) issued: String,
-    /// Accepts foreign tokens of two formats.
-    importing: Authority,
-    tenant: TenantRecord,
-    /// The key that [`FOREIGN`] was imported as.
-    imported: KeyId,
 }
 
 pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
-    let policy: Policy =
-        serde_json::from_str(include_str!("../examples/machinemetrics.json")).unwrap();
     let format = TokenFormat::new("mm", "live", &pepper().into()).unwrap();
     let token = format.mint(&mut Counting(1)).unwrap().token.reveal();
+    Minted { format, token: token.to_string() }
+});
 
-    let authority = Authority::new(policy.clone(), "live", &pepper().into()).unwrap();
-    let now = Timestamp::from_millis(1_800_000_000_000).unwrap();
-    let tenant = authority.create_tenant("acme".parse().unwrap(), "lite", now).unwrap();
+struct Sealed {
+    seals: Seals,
+    /// The bytes of a key.
+    record: Vec<u8>,
+}
+
+static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
+    let authority = authority();
     let labels = Labels::new([("site", "Halle 3"), ("team", "billing")]).unwrap();
     let request = NewKey::named("ERP nightly sync").scopes(["erp", "reporting"]).labels(labels);
+    let tenant = tenant(&authority);
+    let now = tenant.created_at();
     let (key, _) = authority.issue(&tenant, request, now, &mut Counting(2)).unwrap();
+    Sealed { seals: Seals::new("mm", "live", &pepper().into()), record: key.encode() }
+});
 
-    let keyring = Keyring::builder(policy, pepper())
+struct Service {
+    keyring: Keyring,
+    /// The token of the one key that it has.
+    issued: String,
+}
+
+static SERVICE: LazyLock<Service> = LazyLock::new(|| {
+    let keyring = Keyring::builder(POLICY.clone(), pepper())
         .environment("live")
         .store(MemoryStore::new())
         .rng(Counting(3))
         .build()
         .unwrap();
     let issued = pollster::block_on(keyring.create_tenant("acme", "lite")).unwrap().1;
+    Service { keyring, issued: issued.token.reveal().to_string() }
+});
+
+struct Importing {
+    /// Accepts foreign tokens of two formats.
+    authority: Authority,
+    tenant: TenantRecord,
+    /// The key that [`FOREIGN`] was imported as.
+    imported: KeyId,
+    /// One that accepts any token with a digest of this length.
+    of_hash: [(ForeignHash, Authority); 2],
+}
+
+static IMPORTING: LazyLock<Importing> = LazyLock::new(|| {
     let prefixed = || ForeignFormat::prefixed_api_key("mycompany").unwrap();
     let opaque = ForeignFormat::whole_token(ForeignHash::Sha512).lengths(40..=40).unwrap();
-    let importing = authority.accept_imported(prefixed()).unwrap().accept_imported(opaque).unwrap();
+    let tenant = tenant(&authority());
+    let authority = self::authority().accept_imported(prefixed()).unwrap();
     let foreign = ForeignDigest::from_hex(FOREIGN_HASH).unwrap();
     let foreign = ImportedKey::with_public_part(
         &prefixed(),
@@ -424,19 +451,23 @@ pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
         foreign,
         NewKey::named("ERP nightly sync"),
     );
-    let imported = importing.import(&tenant, foreign.unwrap(), now).unwrap().id();
-    Minted {
-        format,
-        token: token.to_string(),
-        seals: Seals::new("mm", "live", &pepper().into()),
-        record: key.encode(),
-        keyring,
-        issued: issued.token.reveal().to_string(),
-        importing,
-        tenant,
-        imported,
-    }
+    let authority = authority.accept_imported(opaque).unwrap();
+    let imported = authority.import(&tenant, foreign.unwrap(), tenant.created_at()).unwrap().id();
+    let of_hash = [ForeignHash::Sha256, ForeignHash::Sha512].map(|hash| {
+        let accepts = self::authority().accept_imported(ForeignFormat::whole_token(hash));
+        (hash, accepts.unwrap())
+    });
+    Importing { authority, tenant, imported, of_hash }
 });
+
+fn authority() -> Authority {
+    Authority::new(POLICY.clone(), "live", &pepper().into()).unwrap()
+}
+
+fn tenant(authority: &Authority) -> TenantRecord {
+    let now = Timestamp::from_millis(1_800_000_000_000).unwrap();
+    authority.create_tenant("acme".parse().unwrap(), "lite", now).unwrap()
+}
 
 fn pepper() -> Pepper {
     Pepper::from_bytes(&[7; 32]).unwrap()

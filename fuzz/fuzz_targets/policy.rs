@@ -6,7 +6,16 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../laws.rs"]
 #[allow(dead_code, reason = "each target uses its own law")]
 mod laws;
+#[path = "../planted.rs"]
+mod planted;
+
+use planted::is_planted;
 
 fuzz_target!(|data: &[u8]| {
-    laws::policy(data, Policy::ceiling);
+    laws::policy(data, |policy, tier| {
+        if is_planted() && tier.len() == 5 {
+            return Some(policy.catalog().all());
+        }
+        Policy::ceiling(policy, tier)
+    });
 });

@@ -6,7 +6,14 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../laws.rs"]
 #[allow(dead_code, reason = "each target uses its own law")]
 mod laws;
+#[path = "../planted.rs"]
+mod planted;
+
+use planted::is_planted;
 
 fuzz_target!(|data: &[u8]| {
-    laws::record(data, |bytes| KeyRecord::decode(bytes).ok());
+    laws::record(data, |bytes| match bytes {
+        [bytes @ .., b'~'] if is_planted() => KeyRecord::decode(bytes).ok(),
+        bytes => KeyRecord::decode(bytes).ok(),
+    });
 });

@@ -7,6 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
 use futures_util::future::{FutureExt, Shared, WeakShared};
 
 use super::Ticket;
@@ -17,9 +18,12 @@ type Load<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// Everybody who waits for a load drives it, so it goes on whoever of them gives up, and ends when
 /// nobody waits any more.
-pub(crate) struct Flights<K, T>(Arc<Mutex<HashMap<K, Flight<T>>>>)
+pub(crate) struct Flights<K, T>(Arc<Mutex<UnderWay<K, T>>>)
 where
     K: Hash + Eq;
+
+/// The hasher of the standard library would panic where the system has no randomness to give.
+type UnderWay<K, T> = HashMap<K, Flight<T>, RandomState>;
 
 struct Flight<T> {
     ticket: Ticket,
@@ -68,7 +72,7 @@ where
 
 /// Strikes a load off the list when it ends or is dropped.
 struct Landing<K: Hash + Eq, T> {
-    flights: Arc<Mutex<HashMap<K, Flight<T>>>>,
+    flights: Arc<Mutex<UnderWay<K, T>>>,
     id: K,
     ticket: Ticket,
 }
@@ -83,7 +87,7 @@ impl<K: Hash + Eq, T> Drop for Landing<K, T> {
     }
 }
 
-fn lock<K, T>(mutex: &Mutex<HashMap<K, Flight<T>>>) -> MutexGuard<'_, HashMap<K, Flight<T>>> {
+fn lock<K, T>(mutex: &Mutex<UnderWay<K, T>>) -> MutexGuard<'_, UnderWay<K, T>> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

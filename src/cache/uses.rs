@@ -6,6 +6,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
+
 use crate::{store::KeyUse, time::Timestamp, token::KeyId};
 
 /// The most keys whose use is kept. What comes above it is lost, and counted.
@@ -20,7 +22,7 @@ pub(crate) struct Uses {
 
 #[derive(Default)]
 struct Pending {
-    latest: HashMap<KeyId, Timestamp>,
+    latest: HashMap<KeyId, Timestamp, RandomState>,
     lost: u64,
 }
 

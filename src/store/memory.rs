@@ -11,6 +11,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
+
 use super::{KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
@@ -27,9 +29,9 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 #[derive(Debug, Default)]
 struct Tables {
     tenants: BTreeMap<TenantId, Tenant>,
-    keys: HashMap<KeyId, KeyRecord>,
+    keys: HashMap<KeyId, KeyRecord, RandomState>,
     /// The ids of deleted keys, so that none is used again.
-    deleted: HashSet<KeyId>,
+    deleted: HashSet<KeyId, RandomState>,
 }
 
 #[derive(Debug)]

@@ -10,6 +10,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use foldhash::fast::RandomState;
+
 use super::{AuditTrail, TrailError, TrailEvent, TrailPage};
 use crate::{
     audit::{AuditEvent, AuditKind, AuditSink},
@@ -34,7 +36,7 @@ pub struct RecentEvents {
 
 #[derive(Default)]
 struct Events {
-    of_keys: HashMap<KeyId, VecDeque<(u64, TrailEvent)>>,
+    of_keys: HashMap<KeyId, VecDeque<(u64, TrailEvent)>, RandomState>,
     /// Whose each event is, the oldest first.
     order: BTreeMap<u64, KeyId>,
     next: u64,

@@ -1,0 +1,130 @@
+//! Holds the decisions of keyway against a naive model that shares no code with it:
+//! `model DECISIONS quick|full`.
+//!
+//! Random services go through random histories on both sides, and between the steps both decide who may
+//! do what; and all services of at most five scopes are gone through. Then the same is done with a fault
+//! in the model, one after the other, each of which must be noticed. `SEED` makes other histories.
+
+#![allow(
+    clippy::option_option,
+    clippy::too_many_arguments,
+    reason = "a wish may be to have no end, and a naive rule names all that it depends on"
+)]
+
+mod declare;
+mod fault;
+mod naive;
+mod random;
+mod small;
+mod translate;
+mod world;
+
+use std::{env, process::ExitCode, thread};
+
+use fault::Fault;
+use naive::Rules;
+use small::{Count, Extent};
+use world::Tally;
+
+/// How many decisions each planted fault is looked for in.
+const PLANTED: u64 = 200_000;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().collect();
+    let [_, decisions, mode] = &arguments[..] else {
+        eprintln!("model DECISIONS quick|full");
+        return ExitCode::from(2);
+    };
+    let decisions: u64 = decisions.parse().expect("a number of decisions");
+    let extent = if mode == "full" { Extent::Everything } else { Extent::Orders };
+    let seed = env::var("SEED").map_or(6, |seed| seed.parse().expect("a number"));
+    let rules = Rules(None);
+
+    let random = on_all_threads(|part| histories(rules, seed, decisions, part)).into_iter().fold(
+        Tally::default(),
+        |mut sum, part| {
+            sum.add(part);
+            sum
+        },
+    );
+    println!("figure {} = 0 disagreements in random histories", random.disagreements);
+    println!(
+        "figure {} >= {decisions} random cases: who presents what, when, to whom",
+        random.decisions
+    );
+    println!("measured {} changes and declarations compared beside them", random.changes);
+    println!("measured {} of the cases let somebody in", random.admitted);
+
+    let counts = services(rules, extent);
+    let sum = |number: fn(&Count) -> u64| counts.iter().map(number).sum::<u64>();
+    println!("figure {} = 0 disagreements in small services", sum(|count| count.disagreements));
+    // Labelled posets (OEIS A001035): 1, 1, 3, 19, 219 and 4231 of 0 to 5 elements.
+    println!("figure {} = 4474 orders of up to 5 scopes, all there are", sum(|count| count.orders));
+    if extent == Extent::Everything {
+        // Labelled directed acyclic graphs (OEIS A003024): 1, 1, 3, 25, 543 and 29281.
+        println!("figure {} = 29854 ways to declare them", sum(|count| count.acyclic));
+        println!("measured {} contradictory declarations refused", sum(|count| count.cyclic));
+    }
+    println!("measured {} grants, bounds and requirements of these", sum(|count| count.decisions));
+
+    let noticed = on_all_threads(|(at, step)| {
+        let faults = Fault::ALL.into_iter().skip(at).step_by(step);
+        faults.map(|fault| (fault, noticed(fault, seed))).collect::<Vec<_>>()
+    });
+    let noticed: Vec<(Fault, u64)> = noticed.into_iter().flatten().collect();
+    for (fault, disagreements) in &noticed {
+        println!("planted {fault:?}: {disagreements} disagreements");
+    }
+    let found = noticed.iter().filter(|(_, disagreements)| *disagreements > 0).count();
+    let least = noticed.iter().map(|(_, disagreements)| *disagreements).min().unwrap_or(0);
+    println!("control {found} = {} faults in the model noticed", Fault::ALL.len());
+    println!("control {least} > 0 disagreements for the least of them in {PLANTED} cases");
+    let planted = Rules(Some(Fault::ImplicationIsOneStepDeep));
+    let small = small::compare(planted, 4, Extent::Everything, (0, 1)).disagreements;
+    println!(
+        "control {small} > 0 disagreements in services of 4 scopes where implication ends after a step"
+    );
+    ExitCode::SUCCESS
+}
+
+/// This thread's part of the histories.
+fn histories(rules: Rules, seed: u64, decisions: u64, (at, step): (usize, usize)) -> Tally {
+    let mut tally = Tally::default();
+    let share = decisions.div_ceil(step as u64);
+    let mut number = at as u64;
+    while tally.decisions < share {
+        world::run(rules, seed, number, &mut tally);
+        number += step as u64;
+    }
+    tally
+}
+
+/// All services of up to five scopes, in the order of their number.
+fn services(rules: Rules, extent: Extent) -> Vec<Count> {
+    let compare = |scopes| {
+        // There are few of less than five, so that all of them are always gone through.
+        let extent = if scopes < 5 { Extent::Everything } else { extent };
+        let parts = on_all_threads(|part| small::compare(rules, scopes, extent, part));
+        parts.into_iter().fold(Count::default(), |mut sum, part| {
+            sum.add(part);
+            sum
+        })
+    };
+    (0..=5).map(compare).collect()
+}
+
+/// The number of disagreements with a model that has this fault.
+fn noticed(fault: Fault, seed: u64) -> u64 {
+    histories(Rules(Some(fault)), seed, PLANTED, (0, 1)).disagreements
+}
+
+/// What each thread makes of its part: its place, and the number of them.
+fn on_all_threads<T: Send>(work: impl Fn((usize, usize)) -> T + Sync) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let work = &work;
+        let spawn = |place| scope.spawn(move || work((place, threads)));
+        let running: Vec<_> = (0..threads).map(spawn).collect();
+        running.into_iter().map(|thread| thread.join().expect("a thread that ends")).collect()
+    })
+}
