@@ -15,14 +15,18 @@
 )]
 
 mod databases;
+mod disk;
 mod edits;
 mod failovers;
 mod faults;
+#[path = "../support/figures.rs"]
+mod figures;
 #[path = "../support/forwarder.rs"]
 mod forwarder;
 mod kills;
 mod ledger;
 mod opening;
+mod power_cuts;
 mod quota;
 #[path = "../support/postgres.rs"]
 mod server;
@@ -31,7 +35,7 @@ mod syscalls;
 mod workers;
 mod writer;
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,11 +43,6 @@ use tokio::runtime::{Builder, Runtime};
 #[test]
 fn worker() {
     workers::work();
-}
-
-/// `short`, or `long` where the long forms are asked for.
-fn scale(short: usize, long: usize) -> usize {
-    if env::var("KEYWAY_LONG").as_deref() == Ok("1") { long } else { short }
 }
 
 fn runtime() -> Runtime {

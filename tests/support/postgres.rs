@@ -39,15 +39,23 @@ struct Running {
     alive: ChildStdin,
 }
 
-/// Runs the server as its child, ends it when its own input ends, and removes its folder then unless
-/// that was to be kept.
+/// Runs the server as its child. When its own input ends, it ends the server and removes its folder; or
+/// it was told to kill it, and then all of its processes end at once and the folder stays. The first of
+/// them is stopped before, and so starts no more.
 const GUARD: &str = r#"
     "$@" >"$FOLDER/log" 2>&1 &
     server=$!
     while read -r line; do last=$line; done
-    kill -QUIT "$server" 2>/dev/null
-    wait "$server"
-    [ "$last" = keep ] || rm -rf "$FOLDER"
+    if [ "$last" = kill ]; then
+        kill -STOP "$server"
+        kill -KILL $(pgrep -P "$server")
+        kill -KILL $(pgrep -P "$server") "$server"
+        wait "$server"
+    else
+        kill -QUIT "$server"
+        wait "$server"
+        rm -rf "$FOLDER"
+    fi 2>/dev/null
 "#;
 
 /// One server for all tests of a file that need nothing special of it, if there can be one. Give each
@@ -146,10 +154,9 @@ impl Server {
         }
     }
 
-    /// Stops the server at once, without a checkpoint and without a word to its clients; it recovers
-    /// when it starts again.
+    /// Kills all processes of the server with SIGKILL; it recovers when it starts again.
     pub fn kill(&mut self) {
-        self.end("keep\n");
+        self.end("kill\n");
     }
 
     fn end(&mut self, last: &str) {
