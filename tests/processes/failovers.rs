@@ -40,7 +40,10 @@ fn lose_nothing_with_a_synchronous_standby() {
         let database = Database::on(&primary).through(way.port());
         let writer = writer::start(&database, None, "w", 14, random.below(1 << 32));
         let mut ledger = Ledger::default();
-        ledger.note_all(writer.hear_for(random.millis(700, 1_300)));
+        ledger.note_all(writer.hear_for(random.millis(300, 900)));
+        while ledger.revoked().len() < 52 {
+            ledger.note(&writer.hear().unwrap());
+        }
         if number % 2 == 0 {
             // The standby hangs, and while it does nothing is acknowledged.
             standby.freeze("-STOP");

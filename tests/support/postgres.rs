@@ -175,11 +175,17 @@ impl Server {
 
     /// Stops or continues all of the server's processes, as if the machine hung.
     pub fn freeze(&self, signal: &str) {
+        let processes = self.processes();
+        run(Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)));
+    }
+
+    /// The ids of the server's processes, the one that starts the others first.
+    pub fn processes(&self) -> Vec<u32> {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let postmaster = file.lines().next().unwrap();
         let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
         let children = String::from_utf8(children.stdout).unwrap();
-        run(Command::new("kill").arg(signal).arg(postmaster).args(children.lines()));
+        [postmaster].into_iter().chain(children.lines()).map(|id| id.parse().unwrap()).collect()
     }
 
     /// Changes a setting, for new connections at least.
