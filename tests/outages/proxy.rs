@@ -116,7 +116,9 @@ async fn reply(client: &mut TcpStream, said: &mut [u8], way: &AtomicU8) -> Optio
             Some(())
         }
         Way::Garbled => {
-            said.iter_mut().for_each(|byte| *byte ^= 0x5a);
+            for byte in said.iter_mut() {
+                *byte ^= 0x5a;
+            }
             client.write_all(said).await.ok()
         }
     }

@@ -107,9 +107,8 @@ impl Disk {
             let is_kept = match kept {
                 Kept::None => false,
                 Kept::All => true,
-                Kept::Some => random.below(2) == 0,
                 Kept::Sectors if matches!(change, Change::Write { .. }) => true,
-                Kept::Sectors => random.below(2) == 0,
+                Kept::Some | Kept::Sectors => random.below(2) == 0,
             };
             if !is_kept && matches!(change, Change::Remove) {
                 remaining.push(file);

@@ -127,8 +127,8 @@ impl Place {
             subject.restore().await;
         }
         let mut tasks = JoinSet::new();
-        for node in self.nodes.iter().cloned() {
-            let subjects = Arc::clone(&self.subjects);
+        for node in &self.nodes {
+            let (node, subjects) = (node.clone(), Arc::clone(&self.subjects));
             tasks.spawn(async move {
                 for subject in &*subjects {
                     subject.accepted_by(&node).await;
