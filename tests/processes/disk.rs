@@ -215,8 +215,10 @@ impl Reader {
         let Ok(result) = result.split(' ').next().unwrap().parse::<usize>() else {
             return;
         };
-        let arguments: Vec<&str> = arguments.split(", ").collect();
+        let arguments: Vec<&str> = arguments.split(", ").map(str::trim).collect();
         let (descriptor, path) = match arguments[0].split_once('<') {
+            // What is written to a file that has been removed is on no disk.
+            Some((_, path)) if path.ends_with("(deleted)") => return,
             Some((descriptor, path)) => (descriptor, bytes(path.strip_suffix('>').unwrap())),
             None => ("", bytes(arguments[0])),
         };
@@ -262,7 +264,7 @@ impl Reader {
 
 /// A string of the log, in which each byte is written as `\x` and two digits.
 fn bytes(text: &str) -> Vec<u8> {
-    let digits: String = text.trim_matches('"').split("\\x").collect();
-    let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    let pairs = text.trim_matches('"').split("\\x").skip(1);
+    let byte = |pair| u8::from_str_radix(pair, 16).unwrap_or_else(|_| panic!("no bytes: {text}"));
+    pairs.map(byte).collect()
 }

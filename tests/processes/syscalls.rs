@@ -75,7 +75,7 @@ fn lose_nothing_when_killed_at_any() {
     );
     let kills = format!("in {killed} kills of a process with SQLite, each at another system call");
     none(losing, &format!("times that something acknowledged was lost or undone {kills}"));
-    none(damaged, "databases damaged in them");
+    none(damaged, "databases damaged in kills at system calls");
     figure(killed, ">=", scale(30, 400), "system calls at which the process was killed");
     assert_eq!((losing, damaged), (0, 0));
 }

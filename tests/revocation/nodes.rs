@@ -74,8 +74,11 @@ async fn no_node_accepts_a_key_beyond_the_bound_whatever_the_feed_does() {
         );
         figure(number, ">=", scale(20, 1_000), &format!("revocations with {state}"));
         assert_eq!(late, 0, "{worst:?}");
-        // The trouble was one, and without it nobody waits for the bound.
-        assert_eq!(median < BOUND / 4, feed == Feed::Up, "{median:?}");
+        if feed == Feed::Up {
+            assert!(median < BOUND / 4, "{median:?}");
+        } else {
+            assert!(worst > BOUND / 4, "the feed was not in trouble: {worst:?}");
+        }
     }
     caught(
         caught_late,
