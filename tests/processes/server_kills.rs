@@ -68,14 +68,13 @@ fn kill_server(server: &mut Server, loses: bool, kills: usize) -> Outcome {
     let writer = writer::start(&database, None, "w", 14, 1);
     for _ in 0..kills {
         ledger.note_all(writer.hear_for(random.millis(20, 150)));
-        server.kill();
-        ledger.note_all(writer.hear_for(random.millis(0, 30)));
-        // Tells what it does, and no longer gets anything acknowledged.
         let doubts = ledger.doubts;
+        server.kill();
+        // It was at something, and soon nobody knows what became of that.
         while ledger.doubts == doubts {
             ledger.note(&writer.hear().unwrap());
         }
-        ledger.note_all(writer.hear_for(Duration::from_millis(1)));
+        ledger.note_all(writer.hear_for(random.millis(0, 30)));
         server.restart();
         if loses {
             break;

@@ -7,8 +7,8 @@
 
 use std::{
     env, fs,
-    io::Write,
-    net::TcpListener,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::{
         fs::{MetadataExt, chown},
         process::CommandExt,
@@ -226,10 +226,19 @@ impl Server {
         format!("host=127.0.0.1 port={} user=keyway dbname=postgres", self.port)
     }
 
+    /// Whether it lets a client in, which it does not yet while it recovers.
     fn answers(&self) -> bool {
-        let mut psql = Command::new(programs().unwrap().join("psql"));
-        let answer = psql.args(["-X", "-d", &self.conninfo(), "-c", "SELECT 1"]).output();
-        answer.is_ok_and(|answer| answer.status.success())
+        /// Its length, version 3.0 of the protocol, and who wants to go where.
+        const HELLO: &[u8; 39] = b"\0\0\0\x27\0\x03\0\0user\0keyway\0database\0postgres\0\0";
+        let mut said = [0];
+        let mut hello = || {
+            let mut server = TcpStream::connect(("127.0.0.1", self.port))?;
+            server.set_read_timeout(Some(Duration::from_secs(5)))?;
+            server.write_all(HELLO)?;
+            server.read_exact(&mut said)
+        };
+        let is_told: io::Result<()> = hello();
+        is_told.is_ok() && said == *b"R"
     }
 
     fn log(&self) -> String {
