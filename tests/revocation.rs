@@ -299,7 +299,7 @@ async fn a_feed_whose_connection_is_ended_comes_back() {
     let feed = open(&format!("{}?application_name={name}", server.url()), &schema).await;
     let (b, gaps) = follower(&store, &feed, |builder| builder).await;
     let subject = Subject::of(&a).await;
-    for _ in 0..revocations(3) {
+    for _ in 0..scale(3, 20) {
         subject.restore().await;
         subject.accepted_by(&b).await;
         let before = gaps.number();

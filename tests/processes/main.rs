@@ -1,8 +1,9 @@
 //! The durable stores under several processes, of which any may be killed at any time.
 //!
 //! Each process is this program once more, as a [worker](workers), which says what it does line by
-//! line. Every test has a short form, and a long one where `KEYWAY_LONG` is `1`; each prints a line of
-//! figures. Each check has a control: a store that is wrong in one respect, which it must catch.
+//! line. Every test has a short form, and a long one where `KEYWAY_LONG` is `1`; each tells its figures
+//! for `tests/assurance.sh`. Each check has a control: a store that is wrong in one respect, which it must
+//! catch.
 
 #![cfg(all(feature = "sqlite", feature = "postgres"))]
 #![allow(

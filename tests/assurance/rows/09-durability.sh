@@ -10,6 +10,7 @@ cd "$(dirname "$0")/../../.."
 source tests/tools.sh
 postgres || not_here "no PostgreSQL"
 debian strace || not_here "no strace"
+strace -qq -o /dev/null true || not_here "strace may not trace processes here"
 
 if [ "$MODE" = full ]; then export KEYWAY_LONG=1; fi
 cargo test -p keyway --all-features --test processes -- --nocapture --test-threads=1 \

@@ -9,6 +9,12 @@ cd "$(dirname "$0")/../../.."
 source tests/tools.sh
 postgres || not_here "no PostgreSQL"
 debian strace || not_here "no strace"
+# Here it attaches itself to processes that it has not started.
+sleep 10 &
+status=0
+timeout 1 strace -qq -o /dev/null -p $! || status=$?
+kill $!
+[ $status = 124 ] || not_here "strace may not trace other processes here"
 
 if [ "$MODE" = full ]; then export KEYWAY_LONG=1; fi
 cargo test -p keyway --all-features --test outages -- --nocapture --test-threads=1
