@@ -103,7 +103,10 @@ struct Place {
 impl Place {
     async fn new(server: &'static Server, feed: Feed, keys: usize) -> Self {
         let schema = fresh_schema();
-        let a = node(open(&server.url(), &schema).await, |builder| builder);
+        // Who revokes may take its time.
+        let patient =
+            PostgresStore::builder().schema(&schema).connect(&server.url()).await.unwrap();
+        let a = node(patient, |builder| builder);
         let (way, name) = (Forwarder::to(server.port()), format!("feed_{schema}"));
         let url =
             format!("postgres://keyway@127.0.0.1:{}/postgres?application_name={name}", way.port());
