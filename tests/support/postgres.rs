@@ -41,7 +41,8 @@ struct Running {
 
 /// Runs the server as its child. When its own input ends, it ends the server and removes its folder; or
 /// it was told to kill it, and then all of its processes end at once and the folder stays. The first of
-/// them is stopped before, and so starts no more.
+/// them is stopped before, and so starts no more. What they had of the kernel's shared memory would stay
+/// for good.
 const GUARD: &str = r#"
     "$@" >"$FOLDER/log" 2>&1 &
     server=$!
@@ -50,8 +51,13 @@ const GUARD: &str = r#"
     if [ "$last" = kill ]; then
         kill -STOP "$server"
         kill -KILL $(children)
-        kill -KILL $(children) "$server"
+        all=$(children)
+        kill -KILL $all "$server"
         wait "$server"
+        for process in $all; do
+            while grep -q "^State:.[^ZX]" "/proc/$process/status"; do sleep 0.01; done
+        done
+        ipcrm -m "$(sed -n '7s/.* //p' "$FOLDER/data/postmaster.pid")"
     else
         kill -QUIT "$server"
         wait "$server"
@@ -140,6 +146,7 @@ impl Server {
             .arg(self.folder.join("data"))
             .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories=", "-c", "max_connections=200"])
+            .args(["-c", "dynamic_shared_memory_type=mmap"])
             .args(&self.options)
             .env("FOLDER", &self.folder)
             .stdin(Stdio::piped())
