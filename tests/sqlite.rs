@@ -217,6 +217,29 @@ fn a_writer_that_blocks_others_delays_writes_by_a_bound_and_reads_not_at_all() {
 }
 
 #[test]
+fn writes_that_queue_behind_another_process_wait_at_the_same_time() {
+    let folder = Folder::new();
+    let timeout = Duration::from_millis(500);
+    let store = SqliteStore::builder(folder.file()).busy_timeout(timeout);
+    let keyring = keyring(block_on(store.open()).unwrap());
+    let beside = Connection::open(folder.file()).unwrap();
+    beside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for number in 0..20 {
+            let keyring = &keyring;
+            scope.spawn(move || {
+                let created = block_on(keyring.create_tenant(&format!("t{number}"), "lite"));
+                assert!(matches!(created, Err(KeyringError::Unavailable(_))), "{created:?}");
+            });
+        }
+    });
+    assert!(began.elapsed() >= timeout && began.elapsed() < timeout * 10, "{:?}", began.elapsed());
+    beside.execute_batch("ROLLBACK").unwrap();
+    let _ = block_on(keyring.create_tenant("acme", "lite")).unwrap();
+}
+
+#[test]
 fn what_is_given_up_is_done_as_a_whole_or_not_at_all() {
     let folder = Folder::new();
     let keyring = open(&folder.file());

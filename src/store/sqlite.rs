@@ -6,8 +6,8 @@ mod schema;
 mod statements;
 
 use alloc::{sync::Arc, vec::Vec};
-use core::num::NonZeroUsize;
-use std::path::Path;
+use core::{num::NonZeroUsize, time::Duration};
+use std::{path::Path, time::Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, types::ValueRef};
 
@@ -63,6 +63,8 @@ pub struct SqliteStore(Arc<Inner>);
 struct Inner {
     connections: Connections,
     shared: Shared,
+    /// How long a write may wait for another process.
+    busy_timeout: Duration,
 }
 
 impl SqliteStore {
@@ -105,7 +107,11 @@ impl SqliteStore {
         job: impl FnOnce(&Transaction<'_>, &Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
+        let asked = Instant::now();
         let job = move |connection: &mut Connection| {
+            // Whatever waited in front of it has waited for the same process.
+            let left = inner.busy_timeout.saturating_sub(asked.elapsed());
+            connection.busy_timeout(left).map_err(unavailable)?;
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(unavailable)?;

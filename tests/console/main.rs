@@ -17,6 +17,9 @@ mod common;
 
 mod client;
 mod document;
+mod dropped;
+#[path = "../support/figures.rs"]
+mod figures;
 mod gate;
 mod idempotency;
 mod isolation;
@@ -28,4 +31,7 @@ mod problems;
 mod races;
 mod routes;
 mod secrets;
+#[cfg(feature = "postgres")]
+#[path = "../support/postgres.rs"]
+mod server;
 mod trail;

@@ -26,6 +26,8 @@ pub enum Database {
         path: PathBuf,
         /// How many pages the log may have before it is copied into the database.
         checkpoint: i64,
+        /// Whether commits do not wait for the disk, which the host has accepted.
+        is_lax: bool,
     },
     Postgres {
         url: String,
@@ -59,22 +61,24 @@ impl Database {
         changed
     }
 
-    pub fn kind(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Sqlite { .. } => "sqlite",
-            Self::Postgres { .. } => "postgres",
+            Self::Sqlite { .. } => "SQLite",
+            Self::Postgres { .. } => "PostgreSQL",
         }
     }
 
     pub async fn open(&self, fault: Option<Fault>) -> AnyStore {
         let store = match self {
-            Self::Sqlite { path, checkpoint } => AnyStore::new(
-                SqliteStore::builder(path)
-                    .pragma("wal_autocheckpoint", *checkpoint)
-                    .open()
-                    .await
-                    .unwrap(),
-            ),
+            Self::Sqlite { path, checkpoint, is_lax } => {
+                let mut builder =
+                    SqliteStore::builder(path).pragma("wal_autocheckpoint", *checkpoint);
+                if *is_lax {
+                    const NORMAL: i64 = 1;
+                    builder = builder.pragma("synchronous", NORMAL).accept_data_loss();
+                }
+                AnyStore::new(builder.open().await.unwrap())
+            }
             Self::Postgres { url, schema, accepts } => {
                 let mut builder = PostgresStore::builder().schema(schema).max_connections(4);
                 if *accepts {
@@ -91,8 +95,9 @@ impl Database {
 
     pub fn to_words(&self) -> Vec<String> {
         match self {
-            Self::Sqlite { path, checkpoint } => {
-                vec!["sqlite".into(), path.to_str().unwrap().into(), checkpoint.to_string()]
+            Self::Sqlite { path, checkpoint, is_lax } => {
+                let path = path.to_str().unwrap().into();
+                vec!["sqlite".into(), path, checkpoint.to_string(), is_lax.to_string()]
             }
             Self::Postgres { url, schema, accepts } => {
                 vec!["postgres".into(), url.clone(), schema.clone(), accepts.to_string()]
@@ -104,7 +109,11 @@ impl Database {
         let kind = words.next().unwrap();
         let mut next = || words.next().unwrap().to_owned();
         match kind {
-            "sqlite" => Self::Sqlite { path: next().into(), checkpoint: next().parse().unwrap() },
+            "sqlite" => Self::Sqlite {
+                path: next().into(),
+                checkpoint: next().parse().unwrap(),
+                is_lax: next().parse().unwrap(),
+            },
             _ => Self::Postgres { url: next(), schema: next(), accepts: next().parse().unwrap() },
         }
     }
@@ -141,7 +150,7 @@ impl Folder {
     }
 
     pub fn database(&self, name: &str) -> Database {
-        Database::Sqlite { path: self.path(name), checkpoint: 1_000 }
+        Database::Sqlite { path: self.path(name), checkpoint: 1_000, is_lax: false }
     }
 }
 

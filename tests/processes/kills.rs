@@ -6,8 +6,9 @@ use crate::{
     Random,
     databases::{Database, Folder, keyring},
     faults::Fault,
+    figures::{caught, none, scale},
     ledger::{Finding, Ledger},
-    runtime, scale, server, writer,
+    runtime, server, writer,
 };
 
 #[test]
@@ -23,13 +24,16 @@ fn lose_nothing_on_postgres() {
 
 fn lose_nothing(database: &Database) {
     let kills = scale(8, 300);
-    let outcome = kill_writers(database, None, kills);
-    assert!(outcome.findings.is_empty(), "{:#?}", outcome.findings);
-    println!(
-        "kills {}: {kills} processes killed, {} operations acknowledged, none lost or undone",
-        database.kind(),
-        outcome.acknowledged
+    let Outcome { findings, acknowledged } = kill_writers(database, None, kills);
+    none(
+        findings.len(),
+        &format!(
+            "tenants with something lost or undone of {acknowledged} acknowledged operations in {kills} \
+             kills of processes on {}",
+            database.name()
+        ),
     );
+    assert!(findings.is_empty(), "{findings:#?}");
 }
 
 #[test]
@@ -39,9 +43,10 @@ fn a_store_that_writes_behind_is_caught() {
         let database = folder.database(&format!("keys-{attempt}.db"));
         let outcome = kill_writers(&database, Some(Fault::WritesBehind), 3);
         if !outcome.findings.is_empty() {
-            let (found, of) = (outcome.findings.len(), outcome.acknowledged);
-            println!(
-                "kills control: {found} losses found in {of} operations when it writes behind"
+            let of = outcome.acknowledged;
+            caught(
+                outcome.findings.len(),
+                &format!("losses in {of} operations when the store writes behind"),
             );
             return;
         }

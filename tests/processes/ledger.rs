@@ -244,7 +244,8 @@ impl Ledger {
         self.compare(keyring, store, prefix).await
     }
 
-    async fn compare(&self, keyring: &Keyring, store: &AnyStore, prefix: &str) -> Vec<Finding> {
+    /// As [`check`](Self::check), where nothing is under way any more.
+    pub async fn compare(&self, keyring: &Keyring, store: &AnyStore, prefix: &str) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (tenant, account) in
             self.accounts.iter().filter(|(tenant, _)| tenant.starts_with(prefix))

@@ -1,8 +1,9 @@
 //! The durable stores under several processes, of which any may be killed at any time.
 //!
 //! Each process is this program once more, as a [worker](workers), which says what it does line by
-//! line. Every test has a short form, and a long one where `KEYWAY_LONG` is `1`; each prints a line of
-//! figures. Each check has a control: a store that is wrong in one respect, which it must catch.
+//! line. Every test has a short form, and a long one where `KEYWAY_LONG` is `1`; each tells its figures
+//! for `tests/assurance.sh`. Each check has a control: a store that is wrong in one respect, which it must
+//! catch.
 
 #![cfg(all(feature = "sqlite", feature = "postgres"))]
 #![allow(
@@ -15,14 +16,18 @@
 )]
 
 mod databases;
+mod disk;
 mod edits;
 mod failovers;
 mod faults;
+#[path = "../support/figures.rs"]
+mod figures;
 #[path = "../support/forwarder.rs"]
 mod forwarder;
 mod kills;
 mod ledger;
 mod opening;
+mod power_cuts;
 mod quota;
 #[path = "../support/postgres.rs"]
 mod server;
@@ -31,7 +36,7 @@ mod syscalls;
 mod workers;
 mod writer;
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,11 +44,6 @@ use tokio::runtime::{Builder, Runtime};
 #[test]
 fn worker() {
     workers::work();
-}
-
-/// `short`, or `long` where the long forms are asked for.
-fn scale(short: usize, long: usize) -> usize {
-    if env::var("KEYWAY_LONG").as_deref() == Ok("1") { long } else { short }
 }
 
 fn runtime() -> Runtime {

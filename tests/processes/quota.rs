@@ -15,7 +15,8 @@ use crate::{
     Random,
     databases::{Database, Folder, keyring},
     faults::Fault,
-    runtime, scale,
+    figures::{caught, none, scale},
+    runtime,
     server::{self, Server},
     workers::{Worker, now, say, told},
 };
@@ -25,13 +26,13 @@ const QUOTA: usize = 5;
 
 #[test]
 fn is_exact_on_sqlite() {
-    is_exact(&Folder::new().database("keys.db"), "sqlite");
+    is_exact(&Folder::new().database("keys.db"), "SQLite");
 }
 
 #[test]
 fn is_exact_on_postgres() {
     let Some(server) = server::shared() else { return };
-    is_exact(&Database::on(server), "postgres");
+    is_exact(&Database::on(server), "PostgreSQL");
 }
 
 #[test]
@@ -41,22 +42,29 @@ fn is_exact_on_postgres_whatever_its_default_isolation() {
     };
     for level in ["repeatable read", "serializable"] {
         server.set("default_transaction_isolation", level);
-        is_exact(&Database::on(&server), &format!("postgres, {level}"));
+        is_exact(&Database::on(&server), &format!("PostgreSQL with {level}"));
     }
 }
 
 fn is_exact(database: &Database, name: &str) {
     let mut race = Race::new(database, None);
-    let rounds = scale(10, 200);
+    let (rounds, mut inexact) = (scale(10, 200), 0);
     for round in 0..rounds {
         let tenant = race.tenant(&format!("t{round}"));
         let acknowledged = race.issue_at_once(&tenant);
-        assert_eq!(acknowledged.len(), QUOTA);
-        assert_eq!(race.held(&tenant), ids(&acknowledged));
+        let held = race.held(&tenant);
+        if acknowledged.len() != QUOTA || held != ids(&acknowledged) {
+            println!("{acknowledged:?} and {held:?}");
+            inexact += 1;
+        }
     }
-    println!(
-        "quota {name}: {rounds} rounds, {ISSUERS} processes, held {QUOTA} of {QUOTA} every time"
+    none(
+        inexact,
+        &format!(
+            "of {rounds} races of {ISSUERS} processes for {QUOTA} keys on {name} ended with more or fewer"
+        ),
     );
+    assert_eq!(inexact, 0);
 }
 
 #[test]
@@ -71,7 +79,12 @@ fn a_store_that_counts_beforehand_is_caught() {
         rounds += 1;
         assert!(rounds < 100);
     }
-    println!("quota control: held {most} of {QUOTA} in round {rounds} when it counts beforehand");
+    caught(
+        most - QUOTA,
+        &format!(
+            "keys above the quota of {QUOTA} in race {rounds} when the store counts beforehand"
+        ),
+    );
 }
 
 #[test]
@@ -89,6 +102,7 @@ fn holds_under_kills(database: &Database) {
     let mut race = Race::new(database, None);
     let mut random = Random(1);
     let (rounds, mut kills, mut unacknowledged) = (scale(5, 200), 0, 0);
+    let mut inexact = 0;
     for round in 0..rounds {
         let tenant = race.tenant(&format!("t{round}"));
         race.begin("fill", &tenant);
@@ -105,17 +119,20 @@ fn holds_under_kills(database: &Database) {
         acknowledged.extend(ids(&only("issued", &race.hear())));
         let held = race.held(&tenant);
         assert!(held.is_superset(&acknowledged), "{acknowledged:?} of {held:?}");
-        assert!(held.len() <= QUOTA);
         unacknowledged += held.difference(&acknowledged).count();
         // What a killed process has not done leaves no place taken.
         race.top_up(&tenant);
-        assert_eq!(race.held(&tenant).len(), QUOTA);
+        inexact += usize::from(held.len() > QUOTA || race.held(&tenant).len() != QUOTA);
     }
-    println!(
-        "quota {} under kills: {rounds} rounds, {kills} kills, never more than {QUOTA}, \
-         {unacknowledged} issued and not acknowledged",
-        database.kind()
+    println!("quota under kills: {unacknowledged} keys issued and not acknowledged");
+    none(
+        inexact,
+        &format!(
+            "of {rounds} races on {} with {kills} processes killed ended with other than {QUOTA} keys",
+            database.name()
+        ),
     );
+    assert_eq!(inexact, 0);
 }
 
 #[test]
@@ -135,7 +152,7 @@ fn follows_the_tier(database: &Database) {
     let mut race = Race::new(database, None);
     let mut mover = Worker::start("mover", database, None, &[]);
     assert_eq!(mover.hear().as_deref(), Some("ready"));
-    let (mut rounds, mut total, mut changes, mut on_lite) = (0, 0, 0, 0);
+    let (mut rounds, mut total, mut changes, mut on_lite, mut above) = (0, 0, 0, 0, 0);
     while rounds < scale(5, 100) || on_lite == 0 {
         let tenant = race.tenant(&format!("t{rounds}"));
         mover.tell(&format!("move {}", tenant.id()));
@@ -154,7 +171,7 @@ fn follows_the_tier(database: &Database) {
                 let mut deletions = deleted.iter().filter(|event| event.what == other.what);
                 other.ended <= one.ended && deletions.all(|event| event.began > one.ended)
             });
-            assert!(there.count() <= QUOTA, "{one:?} of {added:?} with {deleted:?}");
+            let mut overshoots = there.count() > QUOTA;
             // The others that were there for certain when this one was added.
             let others = added.iter().filter(|other| {
                 let mut deletions = deleted.iter().filter(|event| event.what == other.what);
@@ -164,7 +181,11 @@ fn follows_the_tier(database: &Database) {
                 pair[0].what == "lite" && pair[0].ended < one.began && one.ended < pair[1].began
             });
             let quota = if is_lite { 1 } else { QUOTA };
-            assert!(others.count() < quota, "{one:?} of {added:?} with {deleted:?} on {tiers:?}");
+            overshoots |= others.count() >= quota;
+            if overshoots {
+                println!("{one:?} of {added:?} with {deleted:?} on {tiers:?}");
+            }
+            above += usize::from(overshoots);
             on_lite += usize::from(is_lite);
         }
         total += added.len();
@@ -177,10 +198,16 @@ fn follows_the_tier(database: &Database) {
         assert_eq!(more.len(), usize::from(held.is_empty()));
     }
     println!(
-        "quota {} while the tier moves: {rounds} rounds, {changes} moves, {total} keys issued, \
-         {on_lite} of them on the lower tier for certain, none above the quota of the time",
-        database.kind()
+        "quota while the tier moves: {rounds} rounds, {on_lite} keys on the lower tier for certain"
     );
+    none(
+        above,
+        &format!(
+            "of {total} keys on {} above the quota of the time, while {changes} moves change the tier",
+            database.name()
+        ),
+    );
+    assert_eq!(above, 0);
 }
 
 /// Processes that issue at once, and what the test sees of it.

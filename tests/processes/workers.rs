@@ -73,7 +73,7 @@ impl Worker {
         // Reads on after the process has been killed, until all that it said has been heard.
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                if let Some(said) = line.strip_prefix(MARK)
+                if let Some(said) = said(&line)
                     && sender.send(said.to_owned()).is_err()
                 {
                     return;
@@ -161,7 +161,7 @@ pub fn work() {
             "mover" => quota::mover(&store).await,
             "editor" => edits::editor(&store, &arguments).await,
             "writer" => writer::run(&store, &arguments).await,
-            "steps" => syscalls::steps(store, &database).await,
+            "steps" => syscalls::steps(store, &database, &arguments).await,
             role => panic!("no worker is a {role}"),
         }
     });
@@ -174,6 +174,11 @@ pub fn say(line: &str) {
     if said.is_err() {
         process::exit(1);
     }
+}
+
+/// What a line of a worker's output says to the test, if it is one of those.
+pub fn said(line: &str) -> Option<&str> {
+    line.strip_prefix(MARK)
 }
 
 /// What the test tells this worker, until it has nothing more to tell.

@@ -7,13 +7,13 @@
 
 use std::{
     env, fs,
-    io::Write,
-    net::TcpListener,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::{
         fs::{MetadataExt, chown},
         process::CommandExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         OnceLock,
@@ -39,15 +39,30 @@ struct Running {
     alive: ChildStdin,
 }
 
-/// Runs the server as its child, ends it when its own input ends, and removes its folder then unless
-/// that was to be kept.
+/// Runs the server as its child. When its own input ends, it ends the server and removes its folder; or
+/// it was told to kill it, and then all of its processes end at once and the folder stays. The first of
+/// them is stopped before, and so starts no more. What they had of the kernel's shared memory would stay
+/// for good.
 const GUARD: &str = r#"
     "$@" >"$FOLDER/log" 2>&1 &
     server=$!
     while read -r line; do last=$line; done
-    kill -QUIT "$server" 2>/dev/null
-    wait "$server"
-    [ "$last" = keep ] || rm -rf "$FOLDER"
+    children() { cat "/proc/$server/task/$server/children" || pgrep -P "$server"; }
+    if [ "$last" = kill ]; then
+        kill -STOP "$server"
+        kill -KILL $(children)
+        all=$(children)
+        kill -KILL $all "$server"
+        wait "$server"
+        for process in $all; do
+            while grep -q "^State:.[^ZX]" "/proc/$process/status"; do sleep 0.01; done
+        done
+        ipcrm -m "$(sed -n '7s/.* //p' "$FOLDER/data/postmaster.pid")"
+    else
+        kill -QUIT "$server"
+        wait "$server"
+        rm -rf "$FOLDER"
+    fi 2>/dev/null
 "#;
 
 /// One server for all tests of a file that need nothing special of it, if there can be one. Give each
@@ -131,6 +146,7 @@ impl Server {
             .arg(self.folder.join("data"))
             .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories=", "-c", "max_connections=200"])
+            .args(["-c", "dynamic_shared_memory_type=mmap"])
             .args(&self.options)
             .env("FOLDER", &self.folder)
             .stdin(Stdio::piped())
@@ -146,10 +162,9 @@ impl Server {
         }
     }
 
-    /// Stops the server at once, without a checkpoint and without a word to its clients; it recovers
-    /// when it starts again.
+    /// Kills all processes of the server with SIGKILL; it recovers when it starts again.
     pub fn kill(&mut self) {
-        self.end("keep\n");
+        self.end("kill\n");
     }
 
     fn end(&mut self, last: &str) {
@@ -168,11 +183,21 @@ impl Server {
 
     /// Stops or continues all of the server's processes, as if the machine hung.
     pub fn freeze(&self, signal: &str) {
+        let processes = self.processes();
+        run(Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)));
+    }
+
+    /// The ids of the server's processes, the one that starts the others first.
+    pub fn processes(&self) -> Vec<u32> {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let postmaster = file.lines().next().unwrap();
-        let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
-        let children = String::from_utf8(children.stdout).unwrap();
-        run(Command::new("kill").arg(signal).arg(postmaster).args(children.lines()));
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = fs::read_to_string(children).unwrap_or_else(|_| {
+            let children = Command::new("pgrep").args(["-P", postmaster]).output().unwrap();
+            String::from_utf8(children.stdout).unwrap()
+        });
+        let ids = [postmaster].into_iter().chain(children.split_whitespace());
+        ids.map(|id| id.parse().unwrap()).collect()
     }
 
     /// Changes a setting, for new connections at least.
@@ -208,10 +233,19 @@ impl Server {
         format!("host=127.0.0.1 port={} user=keyway dbname=postgres", self.port)
     }
 
+    /// Whether it lets a client in, which it does not yet while it recovers.
     fn answers(&self) -> bool {
-        let mut psql = Command::new(programs().unwrap().join("psql"));
-        let answer = psql.args(["-X", "-d", &self.conninfo(), "-c", "SELECT 1"]).output();
-        answer.is_ok_and(|answer| answer.status.success())
+        /// Its length, version 3.0 of the protocol, and who wants to go where.
+        const HELLO: &[u8; 39] = b"\0\0\0\x27\0\x03\0\0user\0keyway\0database\0postgres\0\0";
+        let mut said = [0];
+        let mut hello = || {
+            let mut server = TcpStream::connect(("127.0.0.1", self.port))?;
+            server.set_read_timeout(Some(Duration::from_secs(5)))?;
+            server.write_all(HELLO)?;
+            server.read_exact(&mut said)
+        };
+        let is_told: io::Result<()> = hello();
+        is_told.is_ok() && said == *b"R"
     }
 
     fn log(&self) -> String {
@@ -265,10 +299,24 @@ fn as_server(mut command: Command) -> Command {
     command
 }
 
+/// Where the servers are: in memory, if there is plenty of it. What a killed process has written stays
+/// there as it does on a disk, and no test depends on more.
+fn ground() -> &'static Path {
+    static GROUND: OnceLock<PathBuf> = OnceLock::new();
+    let find = || {
+        let mut free = Command::new("df");
+        let free = free.args(["--output=avail", "--block-size=1G", "/dev/shm"]).output().ok()?;
+        let free = String::from_utf8(free.stdout).ok()?;
+        let free: u64 = free.lines().nth(1)?.trim().parse().ok()?;
+        (free >= 4).then(|| PathBuf::from("/dev/shm"))
+    };
+    GROUND.get_or_init(|| find().unwrap_or_else(env::temp_dir))
+}
+
 fn new_folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = env::temp_dir().join(format!("keyway-postgres-{}-{number}", std::process::id()));
+    let folder = ground().join(format!("keyway-postgres-{}-{number}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     if let Some((user, group)) = server_user() {
         chown(&folder, Some(user), Some(group)).unwrap();

@@ -71,7 +71,8 @@ impl SqliteBuilder {
     }
 
     /// How long a write waits while another process writes, before it is
-    /// [`Unavailable`](crate::store::StoreError::Unavailable).
+    /// [`Unavailable`](crate::store::StoreError::Unavailable). Writes that queue here wait at the same
+    /// time.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
@@ -132,6 +133,7 @@ impl SqliteBuilder {
         Ok(SqliteStore(Arc::new(Inner {
             connections: Connections::new(writer, readers)?,
             shared: Shared::new(schema::PREFIX, schema::JOIN),
+            busy_timeout: self.busy_timeout,
         })))
     }
 

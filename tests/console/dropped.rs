@@ -1,0 +1,318 @@
+//! A handler whose future is dropped, as a server does when its client hangs up: what it was to do is done
+//! as a whole or not at all, wherever it was. Each request is dropped at its first await, at its second,
+//! and so on until it is answered.
+
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+    routing,
+};
+use keyway::{
+    authority::{KeyEdit, NewKey},
+    keyring::{Keyring, TenantKeys},
+    record::KeyRecord,
+    store::{AnyStore, KeyQuery, MemoryStore, SqliteStore},
+};
+use serde_json::{Value, json};
+use tokio::{runtime::Builder, time::sleep};
+use tower::ServiceExt;
+
+use crate::{
+    client::{MOUNT, console, mount},
+    common::{FaultyStore, pepper, policy},
+    figures::{caught, none, scale},
+};
+
+/// More awaits than a handler has.
+const MOST: usize = 500;
+/// How long something that was given up may go on.
+const SETTLES: Duration = Duration::from_secs(2);
+
+/// A console on one store.
+struct Place {
+    keyring: Keyring,
+    router: Router,
+}
+
+impl Place {
+    fn new(store: AnyStore) -> Self {
+        let builder = Keyring::builder(policy(), pepper()).environment("live");
+        let keyring = builder.store(store).build().unwrap();
+        Self { router: mount(console(&keyring)), keyring }
+    }
+
+    /// Over a store that returns to its caller before and after each call.
+    fn in_memory() -> Self {
+        let store = FaultyStore::over(MemoryStore::new());
+        store.set_slow(true);
+        Self::new(AnyStore::new(store))
+    }
+
+    /// The same with a handler of another kind, which creates a key in two steps.
+    fn planted() -> Self {
+        let place = Self::in_memory();
+        let router = Router::new()
+            .route(&format!("{MOUNT}/api/keys"), routing::post(create_in_two_steps))
+            .layer(Extension(place.keyring.clone()));
+        Self { router, ..place }
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        tenant: &TenantKeys,
+        idempotency_key: &str,
+    ) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{MOUNT}{path}"))
+            .header("x-test-who", tenant.id().as_str())
+            .header("content-type", "application/json")
+            .header("idempotency-key", idempotency_key)
+            .body(Body::from(json!({ "name": "a", "scopes": ["reporting"] }).to_string()))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (head.status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    async fn create(&self, tenant: &TenantKeys, idempotency_key: &str) -> (StatusCode, Value) {
+        self.ask("POST", "/api/keys", tenant, idempotency_key).await
+    }
+
+    /// What is wrong with a tenant whose key was to be created, after `polls`, and whether it had been.
+    async fn drop_create(&self, round: usize, polls: usize) -> (Option<String>, bool) {
+        let tenant = format!("created-{round}-{polls}");
+        let tenant = self.keyring.create_empty_tenant(&tenant, "lite").await;
+        let tenant = tenant.unwrap();
+        let answered = give_up_after(polls, self.create(&tenant, "once")).await.is_some();
+        (self.fault_of_created(&tenant).await.err(), answered)
+    }
+
+    async fn fault_of_created(&self, tenant: &TenantKeys) -> Result<(), String> {
+        let is_asked_for = |key: &KeyRecord| {
+            let scopes: Vec<_> = key.scopes().iter().map(ToString::to_string).collect();
+            key.name() == "a" && scopes == ["reporting"] && key.version() == 1
+        };
+        let before = settled(tenant).await?;
+        if !before.iter().all(is_asked_for) {
+            return Err(format!("not what was asked for: {before:?}"));
+        }
+        // The one who gave up asks again.
+        let (status, body) = self.create(tenant, "once").await;
+        let after = settled(tenant).await?;
+        let [key] = &after[..] else { return Err(format!("{} keys", after.len())) };
+        let is_told = body["key"]["id"] == key.id().as_str();
+        let is_known = before.is_empty() || before[0].id() == key.id();
+        let is_right = match status.as_u16() {
+            201 => {
+                let token = body["token"].as_str().unwrap();
+                let found = tenant.find_by_token(token).await;
+                before.is_empty() && found.is_ok_and(|found| found.id() == key.id())
+            }
+            200 => body["token"].is_null() && body["replayed"] == true,
+            _ => false,
+        };
+        if !(is_right && is_told && is_known && is_asked_for(key)) {
+            return Err(format!("{status}: {body}"));
+        }
+        let (status, body) = self.create(tenant, "another").await;
+        if status != StatusCode::CONFLICT || settled(tenant).await?.len() != 1 {
+            return Err(format!("above the quota, {status}: {body}"));
+        }
+        Ok(())
+    }
+
+    async fn drop_delete(&self, round: usize, polls: usize) -> (Option<String>, bool) {
+        let tenant = format!("deleted-{round}-{polls}");
+        let tenant = self.keyring.create_tenant(&tenant, "lite").await;
+        let (tenant, issued) = tenant.unwrap();
+        let path = format!("/api/keys/{}", issued.key.id());
+        let answered = give_up_after(polls, self.ask("DELETE", &path, &tenant, "")).await.is_some();
+        let token = issued.token.reveal().to_string();
+        (self.fault_of_deleted(&tenant, &path, &token).await.err(), answered)
+    }
+
+    async fn fault_of_deleted(
+        &self,
+        tenant: &TenantKeys,
+        path: &str,
+        token: &str,
+    ) -> Result<(), String> {
+        let is_there = !settled(tenant).await?.is_empty();
+        let is_accepted = self.keyring.verify(token).await.is_ok();
+        // The deletion may have been done in between.
+        if is_accepted && !is_there {
+            return Err("a deleted key is accepted".into());
+        }
+        let (status, body) = self.ask("DELETE", path, tenant, "").await;
+        if ![204, 404].contains(&status.as_u16()) || !settled(tenant).await?.is_empty() {
+            return Err(format!("{status}: {body}"));
+        }
+        if self.keyring.verify(token).await.is_ok() {
+            return Err("a deleted key is accepted".into());
+        }
+        match self.create(tenant, "next").await {
+            (StatusCode::CREATED, _) => Ok(()),
+            (status, body) => Err(format!("its place is taken, {status}: {body}")),
+        }
+    }
+}
+
+/// First the key, then its scopes.
+async fn create_in_two_steps(
+    Extension(keyring): Extension<Keyring>,
+    fields: HeaderMap,
+    body: String,
+) -> (StatusCode, String) {
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let tenant = keyring.tenant(fields["x-test-who"].to_str().unwrap().parse().unwrap());
+    let idempotency_key = fields["idempotency-key"].to_str().unwrap();
+    let name = body["name"].as_str().unwrap();
+    let request = NewKey::named(name).idempotency_key(idempotency_key).unwrap();
+    let Ok(issued) = tenant.issue(request).await else {
+        return (StatusCode::CONFLICT, String::new());
+    };
+    let edit = KeyEdit::new().scopes(["reporting"]);
+    let key = tenant.edit(issued.key.id(), issued.key.version(), edit).await.unwrap();
+    let token = issued.token.reveal().to_string();
+    let body = json!({ "key": { "id": key.id().as_str() }, "token": token });
+    (StatusCode::CREATED, body.to_string())
+}
+
+/// The keys of a tenant, once as many are counted.
+async fn settled(tenant: &TenantKeys) -> Result<Vec<KeyRecord>, String> {
+    let deadline = Instant::now() + SETTLES;
+    loop {
+        let counted = tenant.quota().await.unwrap().held;
+        let listed = tenant.list(&KeyQuery::all()).await.unwrap().items;
+        if usize::try_from(counted).unwrap() == listed.len() {
+            return Ok(listed);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("{counted} are counted, and there are {listed:?}"));
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Polls `future` at most `polls` times, each time when it asks for it, and drops it then.
+async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Drops a request at every await, some times over, since what was given up is not each time as far. Gives
+/// how many were dropped and what was wrong afterwards.
+async fn drop_at_each(
+    drop_after: impl AsyncFn(usize, usize) -> (Option<String>, bool),
+) -> (usize, Vec<String>) {
+    let (mut dropped, mut faults) = (0, Vec::new());
+    let rounds = scale(2, 50);
+    for round in 0..rounds {
+        let mut polls = 0;
+        loop {
+            let (fault, answered) = drop_after(round, polls).await;
+            faults.extend(fault.map(|fault| format!("after {polls} polls: {fault}")));
+            if answered {
+                break;
+            }
+            (polls, dropped) = (polls + 1, dropped + 1);
+            assert!(polls < MOST, "there is no end to it");
+        }
+    }
+    // As a rule, the first poll of a request does not end it.
+    assert!(dropped > rounds, "{dropped} of {rounds}");
+    (dropped, faults)
+}
+
+fn check(name: &str, place: impl AsyncFnOnce() -> Option<Place>) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let Some(place) = place().await else { return };
+        let (created, mut faults) = drop_at_each(async |round, polls| place.drop_create(round, polls).await).await;
+        let (deleted, others) = drop_at_each(async |round, polls| place.drop_delete(round, polls).await).await;
+        faults.extend(others);
+        none(
+            faults.len(),
+            &format!(
+                "of {} console requests dropped at every await on {name} left a half, or a place taken",
+                created + deleted
+            ),
+        );
+        assert_eq!(faults, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn nothing_is_done_by_half_in_memory() {
+    check("the memory store", async || Some(Place::in_memory()));
+}
+
+#[test]
+fn nothing_is_done_by_half_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    check("SQLite", async || {
+        Some(Place::new(AnyStore::new(SqliteStore::open(path).await.unwrap())))
+    });
+}
+
+#[test]
+#[cfg(feature = "postgres")]
+fn nothing_is_done_by_half_on_postgres() {
+    use keyway::store::PostgresStore;
+
+    let Some(server) = crate::server::shared() else { return };
+    check("PostgreSQL", async || {
+        let builder = PostgresStore::builder().schema(crate::server::fresh_schema());
+        Some(Place::new(AnyStore::new(builder.connect(&server.url()).await.unwrap())))
+    });
+}
+
+#[test]
+fn a_handler_that_creates_a_key_in_two_steps_is_caught() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = Place::planted();
+        let mut halves = 0;
+        for polls in 0.. {
+            let tenant = format!("planted-{polls}");
+            let tenant = place.keyring.create_empty_tenant(&tenant, "lite").await.unwrap();
+            let answered = give_up_after(polls, place.create(&tenant, "once")).await.is_some();
+            if answered {
+                break;
+            }
+            let keys = settled(&tenant).await.unwrap();
+            halves += usize::from(keys.iter().any(|key| key.scopes().is_empty()));
+            let is_found = place.fault_of_created(&tenant).await.is_err();
+            assert!(is_found || keys.is_empty());
+        }
+        caught(
+            halves,
+            "dropped requests left a half with a handler that creates a key in two steps",
+        );
+        assert!(halves > 0);
+    });
+}
