@@ -5,13 +5,13 @@
 //! key carries the number from before its load began. So a load that began before an invalidation is
 //! never served after it, whenever it finishes: the fence is in the data, not in the order of locks.
 
+#[cfg(all(test, any(keyway_loom, keyway_shuttle)))]
+mod fence_tests;
 mod flights;
 mod generations;
 mod index;
 mod near;
 mod refuted;
-#[cfg(all(test, keyway_shuttle))]
-mod shuttle_tests;
 mod uses;
 
 use alloc::{boxed::Box, sync::Arc};
@@ -40,7 +40,7 @@ pub(crate) const TICK: u64 = 100;
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// A power of two.
-const SHARDS: usize = if cfg!(keyway_shuttle) { 1 } else { 64 };
+const SHARDS: usize = if cfg!(any(keyway_loom, keyway_shuttle)) { 1 } else { 64 };
 
 pub(crate) struct Cache {
     /// Tells this cache from others in the process.

@@ -1,10 +1,15 @@
 //! The synchronization that the cache is built on, which a model checker can take the place of.
 
-#[cfg(not(keyway_shuttle))]
+#[cfg(not(any(keyway_loom, keyway_shuttle)))]
 pub(crate) use core::sync::atomic::AtomicU32;
-#[cfg(not(keyway_shuttle))]
+#[cfg(not(any(keyway_loom, keyway_shuttle)))]
 pub(crate) use std::{sync::RwLock, thread_local};
 
+#[cfg(keyway_loom)]
+pub(crate) use loom::{
+    sync::{RwLock, atomic::AtomicU32},
+    thread_local,
+};
 #[cfg(keyway_shuttle)]
 pub(crate) use shuttle::{
     sync::{RwLock, atomic::AtomicU32},

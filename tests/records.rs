@@ -27,7 +27,7 @@ use keyway::{
 };
 use proptest::{collection::btree_map, prelude::*};
 use random::Seeded;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use world::{at, authority, authority_under, issue, pepper, tenant};
 
 /// The bytes of a seal: a slot and a MAC.
@@ -103,6 +103,14 @@ fn a_tenant_reads_back_as_it_was_written() {
     for (_, tenant, _) in [plain_key(), full_key()] {
         assert_eq!(TenantRecord::decode(&tenant.encode()), Ok(tenant));
     }
+}
+
+#[test]
+fn what_is_stored_is_the_same_on_every_machine_and_in_every_release() {
+    let (_, tenant, key) = full_key();
+    let stored = [tenant.encode(), key.encode()].concat();
+    let digest: String = Sha256::digest(stored).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, "9476cf6a9c1de80b890a7e4b3392f8d17f9a3a0e3bb349c5004d3e1e19cae4ab");
 }
 
 #[test]

@@ -9,9 +9,9 @@ use core::sync::atomic::Ordering::SeqCst;
 
 use crate::{sync::AtomicU32, token::KeyId};
 
-/// Powers of two. Together they take 32 kB. The model checker makes them anew for every schedule.
-const KEY_STRIPES: usize = if cfg!(keyway_shuttle) { 1 } else { 4_096 };
-const TENANT_STRIPES: u16 = if cfg!(keyway_shuttle) { 1 } else { 4_096 };
+/// Powers of two. Together they take 32 kB. A model checker makes them anew for every schedule.
+const KEY_STRIPES: usize = if cfg!(any(keyway_loom, keyway_shuttle)) { 1 } else { 4_096 };
+const TENANT_STRIPES: u16 = if cfg!(any(keyway_loom, keyway_shuttle)) { 1 } else { 4_096 };
 
 pub(super) struct Generations {
     keys: Box<[AtomicU32]>,
@@ -78,6 +78,9 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(keyway_loom)]
+    use core::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     impl Generations {
@@ -91,11 +94,29 @@ mod tests {
             generations
         }
 
-        /// A fault for the model checker to find: the two counts in the wrong order.
-        #[cfg(keyway_shuttle)]
+        /// A fault for the model checkers to find: the two counts in the wrong order.
+        #[cfg(any(keyway_loom, keyway_shuttle))]
         pub(in crate::cache) fn bump_tenant_backwards(&self, stripe: u16) {
             self.tenants[usize::from(stripe)].fetch_add(1, SeqCst);
             self.tenant_changes.fetch_add(1, SeqCst);
+        }
+
+        /// A fault that only a model of the memory finds: who sees the count need not see what was
+        /// written before it.
+        #[cfg(keyway_loom)]
+        pub(in crate::cache) fn bump_key_relaxed(&self, id: KeyId) {
+            self.key(id).unwrap().fetch_add(1, Relaxed);
+        }
+
+        /// The same fault in one of the two counts of a tenant.
+        #[cfg(keyway_loom)]
+        pub(in crate::cache) fn bump_tenant_as(
+            &self,
+            stripe: u16,
+            [change, generation]: [core::sync::atomic::Ordering; 2],
+        ) {
+            self.tenant_changes.fetch_add(1, change);
+            self.tenants[usize::from(stripe)].fetch_add(1, generation);
         }
     }
 

@@ -12,11 +12,11 @@ use crate::{decision::ResolvedKey, sync::thread_local, token::KeyId};
 /// A power of two.
 const SLOTS: usize = 64;
 
-#[cfg(not(keyway_shuttle))]
+#[cfg(not(any(keyway_loom, keyway_shuttle)))]
 thread_local! {
     static NEAR: Cell<Option<Box<Slots>>> = const { Cell::new(None) };
 }
-#[cfg(keyway_shuttle)]
+#[cfg(any(keyway_loom, keyway_shuttle))]
 thread_local! {
     static NEAR: Cell<Option<Box<Slots>>> = Cell::new(None);
 }
@@ -76,7 +76,7 @@ fn place(hash: u64) -> usize {
     (hash >> 32) as usize % SLOTS
 }
 
-#[cfg(all(test, not(keyway_shuttle)))]
+#[cfg(all(test, not(any(keyway_loom, keyway_shuttle))))]
 mod tests {
     use super::*;
 

@@ -1,20 +1,32 @@
-//! The fence under the interleavings of its threads, driven by the scheduler of `shuttle`.
+//! The fence under the interleavings of its threads, driven by the schedulers of `loom` and `shuttle`.
 //!
 //! The law: once an invalidation has returned, no verification is decided by what was stored before.
 //! Beside it stand planted faults that break it, and the same runs find each of them.
+//!
+//! `loom` explores every interleaving of a few threads, and every value that the orderings of atomics
+//! allow a thread to read; it takes `SeqCst` for no more than `AcqRel`. `shuttle` takes everything for
+//! `SeqCst`, and runs more threads, in random orders.
 
-use alloc::{sync::Arc, vec::Vec};
-use core::{sync::atomic::Ordering::SeqCst, time::Duration};
-use std::panic::catch_unwind;
+#[cfg(keyway_loom)]
+mod loom;
+#[cfg(keyway_shuttle)]
+mod shuttle;
 
-use shuttle::{sync::atomic::AtomicU32, thread};
+use alloc::{string::String, sync::Arc};
+use core::{
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::{Relaxed, SeqCst},
+    },
+    time::Duration,
+};
+use std::panic::{UnwindSafe, catch_unwind};
 
 use super::*;
-use crate::time::Timestamp;
+use crate::{sync::AtomicU32, time::Timestamp};
 
 const ID: &str = "AAAAAAAAAAAAAAAA";
 const TENANT: &str = "acme";
-const SCHEDULES: usize = 35_000;
 
 /// A cache before a store whose only content is a version of one key.
 struct World {
@@ -140,92 +152,28 @@ fn tenant_backwards(world: &World) {
     generations.bump_tenant_backwards(Generations::stripe(world.cache.hasher.hash_one(TENANT)));
 }
 
-/// One load beside one write, in every possible order; the key may be cached already.
-fn one_beside_one(load: Load, invalidate: Invalidate, is_cached: bool) {
-    shuttle::check_dfs(
-        move || {
-            let world = World::new();
-            if is_cached {
-                load(&world);
-            }
-            let loader = {
-                let world = Arc::clone(&world);
-                thread::spawn(move || load(&world))
-            };
-            world.write(invalidate);
-            world.verify();
-            loader.join().unwrap();
-            world.verify();
-        },
-        None,
-    );
-}
+/// What both model checkers have to find.
+const FAULTS: [(Load, Invalidate, &str); 7] = [
+    (load_with_a_late_ticket, key, "late ticket, key"),
+    (load_with_a_late_ticket, tenant, "late ticket, tenant"),
+    (load_with_a_hasty_check, tenant, "hasty check"),
+    (load_with_the_latest_generation, key, "generation, key"),
+    (load_with_the_latest_generation, tenant, "generation, tenant"),
+    (load, key_without_a_generation, "removed only"),
+    (load, tenant_backwards, "tenant backwards"),
+];
 
-/// Loads, writes of key and tenant, and verifications all at once, in random orders.
-fn many(load: Load, invalidations: [Invalidate; 2]) {
-    shuttle::check_random(
-        move || {
-            let world = World::new();
-            let mut threads = Vec::new();
-            let mut spawn = |work: fn(&World, Load, Invalidate), invalidate| {
-                let world = Arc::clone(&world);
-                threads.push(thread::spawn(move || work(&world, load, invalidate)));
-            };
-            for invalidate in invalidations {
-                spawn(|world, _, invalidate| world.write(invalidate), invalidate);
-                spawn(
-                    |world, load, _| {
-                        load(world);
-                        world.verify();
-                        load(world);
-                    },
-                    invalidate,
-                );
-            }
-            spawn(|world, _, _| (0..3).for_each(|_| world.verify()), invalidations[0]);
-            for thread in threads {
-                thread.join().unwrap();
-            }
-            world.verify();
-        },
-        SCHEDULES,
-    );
-}
-
-#[test]
-fn no_order_of_a_load_and_a_write_breaks_the_fence() {
-    for invalidate in [key as Invalidate, tenant] {
-        one_beside_one(load, invalidate, false);
-        one_beside_one(load, invalidate, true);
-    }
-}
-
-#[test]
-fn random_orders_of_many_do_not_break_the_fence() {
-    many(load, [key, tenant]);
-    many(load, [key, key]);
-    many(load, [tenant, tenant]);
-}
-
-#[test]
-fn every_planted_fault_is_found() {
-    let faults: [(Load, Invalidate, &str); 7] = [
-        (load_with_a_late_ticket, key, "late ticket, key"),
-        (load_with_a_late_ticket, tenant, "late ticket, tenant"),
-        (load_with_a_hasty_check, tenant, "hasty check"),
-        (load_with_the_latest_generation, key, "generation, key"),
-        (load_with_the_latest_generation, tenant, "generation, tenant"),
-        (load, key_without_a_generation, "removed only"),
-        (load, tenant_backwards, "tenant backwards"),
-    ];
-    for (load, invalidate, fault) in faults {
-        assert!(
-            catch_unwind(|| one_beside_one(load, invalidate, false)).is_err(),
-            "every order: {fault}"
-        );
-        assert!(
-            catch_unwind(|| many(load, [invalidate, invalidate])).is_err(),
-            "random orders: {fault}"
-        );
-    }
+/// How often `explore` ran its model, and whether the law held every time.
+fn explored(explore: impl FnOnce(Arc<AtomicUsize>) + UnwindSafe) -> (usize, bool) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&runs);
+    let held = match catch_unwind(|| explore(count)) {
+        Ok(()) => true,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map_or("", String::as_str);
+            assert!(text.contains("was served after"), "it failed for another reason: {text}");
+            false
+        }
+    };
+    (runs.load(Relaxed), held)
 }

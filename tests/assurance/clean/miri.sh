@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The core, its cache and its verifier under threads in an interpreter that knows what undefined behaviour
+# is, on this machine's kind of processor and on one with the other order of bytes.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+source tests/tools.sh
+nightly miri rust-src || not_here "no Miri"
+
+# The clock and the randomness are the machine's. Random cases are left to other rows.
+export CARGO_TARGET_DIR=target/clean RUST_BACKTRACE=0 PROPTEST_CASES=2 MIRIFLAGS=-Zmiri-disable-isolation
+logs=$CARGO_TARGET_DIR/interpreted
+mkdir -p "$logs"
+# Of the unit tests of the core and its cache, all but those with thousands of cases.
+slow=(
+    cache::generations::tests::every_hash_and_id_has_a_counter
+    cache::index::tests
+    cache::tests::it_holds_what_it_has_room_for
+    cache::uses::tests::what_is_above_the_limit_is_lost_and_counted
+)
+# Of the others some that have threads, or know the bytes that have to come out. Each takes minutes.
+chosen=(
+    # The verifier.
+    many_threads_verify_while_others_write
+    a_read_that_began_before_a_write_is_not_believed_after_it
+    # The keyring.
+    a_key_issued_while_the_tier_changes_is_counted_against_the_new_tier
+    of_two_edits_of_one_version_one_wins_and_the_other_is_a_conflict
+    # The token.
+    the_tag_is_the_start_of_an_hmac_over_id_and_secret
+    a_token_made_by_the_formula_alone_is_accepted
+    the_valid_vector_is_accepted
+    # Records.
+    what_is_stored_is_the_same_on_every_machine_and_in_every_release
+    a_seal_is_an_hmac_over_the_kind_and_the_bytes
+    a_key_reads_back_as_it_was_written
+)
+
+# interpreted LOG TARGET MANIFEST [ARGUMENT...]
+interpreted() {
+    local log=$logs/$1 target=$2 manifest=tests/assurance/clean/$3/Cargo.toml
+    shift 3
+    cargo +nightly miri test --locked --no-fail-fast --manifest-path "$manifest" --target "$target" "$@" \
+        >>"$log" 2>&1
+}
+# A test in which undefined behaviour is found ends all tests of its program.
+undefined() { grep -c '^error: Undefined Behavior' "$logs/$1" || true; }
+failed() { grep -c '^test .*FAILED$' "$logs/$1" || true; }
+passed() { awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$logs/$1"; }
+
+core() {
+    local target=$1 skipped=() status=0
+    for test in "${slow[@]}"; do skipped+=(--skip "$test"); done
+    interpreted "core-$target" "$target" core --lib -- "${skipped[@]}" || status=$?
+    interpreted "core-$target" "$target" core --test verification --test keyring --test token \
+        --test records -- --exact "${chosen[@]}" || status=$?
+    return $status
+}
+
+targets=(x86_64-unknown-linux-gnu s390x-unknown-linux-gnu)
+runs=()
+rm -f "$logs"/*
+for target in "${targets[@]}"; do cargo +nightly miri setup --target "$target" >"$logs/setup" 2>&1; done
+for target in "${targets[@]}"; do
+    core "$target" &
+    runs+=($!)
+done
+status=0
+for run in 0 1; do
+    target=${targets[run]}
+    wait "${runs[run]}" || { status=$?; grep -E '^error|^test .*FAILED$' "$logs/core-$target"; }
+    echo "figure $(($(undefined "core-$target") + $(failed "core-$target"))) = 0 undefined or failed of $(passed "core-$target") tests of core, cache and verifier interpreted for ${target%%-*}"
+done
+echo "figure $(passed "core-${targets[1]}") = $(passed "core-${targets[0]}") tests passed in the order of bytes of s390x as in that of x86_64"
+
+sum=0
+for target in "${targets[@]}"; do
+    for fault in reads_behind_the_end races; do
+        interpreted "$fault-$target" "$target" planted "$fault" && exit 1
+        sum=$((sum + $(undefined "$fault-$target")))
+    done
+done
+echo "control $sum = 4 planted reads behind an end and races reported, on both"
+interpreted encoding-here "${targets[0]}" planted encodes_alike_everywhere
+interpreted encoding-there "${targets[1]}" planted encodes_alike_everywhere && exit 1
+echo "control $(failed encoding-there) = 1 planted encoding that fails on s390x, and passes on x86_64"
+exit $status
