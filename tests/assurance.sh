@@ -25,12 +25,10 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFIL
 page=src/guide/assurance.md
 kept=tests/assurance/figures
 
-judge() { awk -f tests/assurance/judge.awk "$@"; }
-
 # The page with the table in place of the one that it has.
 written_page() {
     awk '/^<!-- table -->/ { print; exit } { print }' "$page"
-    judge -v output=table "$kept"/*
+    find "$kept" -type f | sort | xargs --no-run-if-empty awk -f tests/assurance/judge.awk -v output=table
     awk '/^<!-- end of table -->/ { rest = 1 } rest { print }' "$page"
 }
 
@@ -49,7 +47,7 @@ for row in ${@:-tests/assurance/rows/*.sh}; do
 done
 
 results=target/assurance/$MODE
-mkdir -p "$results"
+mkdir -p "$results" "$kept"
 missed=() absent=()
 for row in "${rows[@]}"; do
     name=$(basename "$row" .sh)
@@ -77,7 +75,7 @@ for row in "${rows[@]}"; do
         absent+=("$name")
         continue
     fi
-    judge -v output=verdict "$results/$name" || missed+=("$name")
+    awk -f tests/assurance/judge.awk -v output=verdict "$results/$name" || missed+=("$name")
     if [ "$MODE" = full ]; then
         cp "$results/$name" "$kept/"
         written_page >"$results/page.md" && cp "$results/page.md" "$page"
