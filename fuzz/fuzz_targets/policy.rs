@@ -13,8 +13,8 @@ use planted::is_planted;
 
 fuzz_target!(|data: &[u8]| {
     laws::policy(data, |policy, tier| {
-        if is_planted() && tier.len() == 5 {
-            return Some(policy.catalog().all());
+        if is_planted() && tier.bytes().any(|byte| !byte.is_ascii_lowercase()) {
+            return None;
         }
         Policy::ceiling(policy, tier)
     });
