@@ -79,7 +79,14 @@ fn node(store: impl KeyStore, change: impl FnOnce(KeyringBuilder) -> KeyringBuil
 
 async fn open(url: &str, schema: &str) -> PostgresStore {
     let builder = PostgresStore::builder().schema(schema).time_limit(TIME_LIMIT);
-    builder.accept_asynchronous_failover().connect(url).await.unwrap()
+    let builder = builder.accept_asynchronous_failover();
+    // A busy machine may need longer than that to begin.
+    for _ in 0..10 {
+        if let Ok(store) = builder.clone().connect(url).await {
+            return store;
+        }
+    }
+    builder.connect(url).await.unwrap()
 }
 
 /// A key and the node that manages it.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
-    let Some(server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start_on_disk(&[]) else { return };
     let one_thread = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     one_thread.block_on(async {
         let pool = pool(&server, 4).await;

@@ -167,10 +167,10 @@ impl Service {
         for guards in [&self.guards].into_iter().chain(others.iter().copied()) {
             replies.extend(guards.ask("/report", &stale, "the key").await);
         }
-        // A wrong key is a wrong key while the store is up.
         for reply in replies {
             assert_eq!(reply.status, 200, "{reply:?}");
         }
+        // A wrong key is a wrong key while the store is up.
         for (token, what) in [(&deleted, "a deleted key"), (&malformed, "a malformed key")] {
             for reply in self.guards.ask("/report", token, what).await {
                 tally.unchanged(reply, 401);

@@ -30,9 +30,14 @@ enum Feed {
     Cut,
     /// Nothing comes through, and nobody says so.
     BlackHoled,
-    /// The server's processes that serve it have stopped.
+    /// The server's processes that serve it have stopped, and no other connection can be made.
     Hung,
 }
+
+/// No server is there.
+const NOWHERE: u16 = 1;
+/// A feed that hung is in order again by then: it has noticed, or goes on without.
+const BACK: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_node_accepts_a_key_beyond_the_bound_whatever_the_feed_does() {
@@ -48,8 +53,8 @@ async fn no_node_accepts_a_key_beyond_the_bound_whatever_the_feed_does() {
             let (bounded, others) = place.revoke_all(&unbounded).await;
             ages.extend(bounded);
             planted.extend(others);
+            place.go_on().await;
         }
-        place.heal();
         ages.sort();
         let is_late = |age: &&Duration| **age > BOUND + GRAIN;
         let (late, number) = (ages.iter().filter(is_late).count(), keys * rounds);
@@ -95,6 +100,7 @@ struct Place {
     /// What the feed's connections are called.
     name: String,
     nodes: Vec<Keyring>,
+    gaps: Vec<Gaps>,
     store: PostgresStore,
     subjects: Arc<Vec<Subject>>,
     stopped: Mutex<Vec<String>>,
@@ -110,12 +116,13 @@ impl Place {
         let (way, name) = (Forwarder::to(server.port()), format!("feed_{schema}"));
         let url =
             format!("postgres://keyway@127.0.0.1:{}/postgres?application_name={name}", way.port());
-        let mut nodes = Vec::new();
+        let (mut nodes, mut gaps) = (Vec::new(), Vec::new());
         for _ in 0..NODES {
             let store = open(&server.url(), &schema).await;
-            let (node, _): (_, Gaps) =
-                follower(&store, &open(&url, &schema).await, |builder| builder).await;
+            let feed = open(&url, &schema).await;
+            let (node, seen) = follower(&store, &feed, |builder| builder).await;
             nodes.push(node);
+            gaps.push(seen);
         }
         let store = open(&server.url(), &schema).await;
         let mut subjects = Vec::new();
@@ -123,7 +130,7 @@ impl Place {
             subjects.push(Subject::of(&a).await);
         }
         let (subjects, stopped) = (Arc::new(subjects), Mutex::default());
-        Self { server, feed, way, name, nodes, store, subjects, stopped }
+        Self { server, feed, way, name, nodes, gaps, store, subjects, stopped }
     }
 
     /// Until every node has every key in its cache, and so has one that is given: it keeps what it has
@@ -152,22 +159,31 @@ impl Place {
     fn trouble(&self) {
         match self.feed {
             Feed::Up => {}
-            Feed::Cut => self.way.redirect(1),
+            Feed::Cut => self.way.redirect(NOWHERE),
             Feed::BlackHoled => self.way.hold_up(true),
             Feed::Hung => {
-                // A feed finds out, and connects again: those that serve it now.
-                self.signal("-CONT");
                 let select = "SELECT pid FROM pg_stat_activity WHERE application_name = ";
                 let serving = self.server.sql(&format!("{select}'{}'", self.name));
                 *self.stopped.lock().unwrap() = serving.lines().map(Into::into).collect();
                 self.signal("-STOP");
+                self.way.lead(NOWHERE);
             }
         }
     }
 
-    fn heal(&self) {
+    /// What hung goes on, so that the feed can hang again. The other troubles last.
+    async fn go_on(&self) {
+        if self.feed != Feed::Hung {
+            return;
+        }
+        let seen: Vec<usize> = self.gaps.iter().map(Gaps::number).collect();
+        self.way.lead(self.server.port());
         self.signal("-CONT");
-        self.way.hold_up(false);
+        let deadline = Instant::now() + BACK;
+        let is_back = |(gaps, seen): (&Gaps, &usize)| gaps.number() > *seen;
+        while !self.gaps.iter().zip(&seen).all(is_back) && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn signal(&self, signal: &str) {

@@ -55,8 +55,13 @@ impl Forwarder {
 
     /// Leads all further connections to `backend`, and cuts those that there are.
     pub fn redirect(&self, backend: u16) {
-        self.way.backend.store(backend, Ordering::SeqCst);
+        self.lead(backend);
         self.cut();
+    }
+
+    /// Leads all further connections to `backend`.
+    pub fn lead(&self, backend: u16) {
+        self.way.backend.store(backend, Ordering::SeqCst);
     }
 
     /// Lets nothing through from now on, or all that was held up. No connection is closed.

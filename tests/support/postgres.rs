@@ -82,6 +82,15 @@ impl Server {
     /// A new server with these settings, such as `fsync=off`. Without PostgreSQL on the machine there
     /// is none, which is said, and which fails where `CI` is `true`.
     pub fn start(settings: &[&str]) -> Option<Self> {
+        Self::start_in(ground(), settings)
+    }
+
+    /// As [`start`](Self::start), with its data on a disk, as what is measured has to be.
+    pub fn start_on_disk(settings: &[&str]) -> Option<Self> {
+        Self::start_in(&env::temp_dir(), settings)
+    }
+
+    fn start_in(ground: &Path, settings: &[&str]) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(
                 env::var("CI").as_deref() != Ok("true"),
@@ -90,7 +99,7 @@ impl Server {
             println!("not run: PostgreSQL is not installed (initdb was not found)");
             return None;
         };
-        let folder = new_folder();
+        let folder = new_folder(ground);
         let data = folder.join("data");
         let mut initdb = as_server(Command::new(programs.join("initdb")));
         initdb.args([
@@ -109,7 +118,7 @@ impl Server {
     /// A standby of this server, which streams what this one writes. If it is the one that
     /// `synchronous_standby_names` names, its name there is `standby`.
     pub fn standby(&self) -> Self {
-        let folder = new_folder();
+        let folder = new_folder(ground());
         let programs = programs().unwrap();
         let mut copy = as_server(Command::new(programs.join("pg_basebackup")));
         copy.args([
@@ -313,10 +322,10 @@ fn ground() -> &'static Path {
     GROUND.get_or_init(|| find().unwrap_or_else(env::temp_dir))
 }
 
-fn new_folder() -> PathBuf {
+fn new_folder(ground: &Path) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = ground().join(format!("keyway-postgres-{}-{number}", std::process::id()));
+    let folder = ground.join(format!("keyway-postgres-{}-{number}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     if let Some((user, group)) = server_user() {
         chown(&folder, Some(user), Some(group)).unwrap();
