@@ -983,7 +983,8 @@ fn many_threads_verify_while_others_write() {
             });
         }
         // An interpreter takes its time.
-        for round in 0..if cfg!(miri) { 2 } else { 300 } {
+        let rounds = if cfg!(miri) { 2 } else { 300 };
+        for round in 0..rounds {
             let off = round % 2 == 0;
             let switched = if off {
                 block_on(held.keys.disable(held.key.id()))

@@ -24,7 +24,7 @@ listed() {
     cargo +nightly public-api --manifest-path "$1/Cargo.toml" -p keyway -sss "$2" 2>"$log" ||
         { cat "$log" >&2; return 1; }
 }
-differences() { diff "$1" "$2" | grep -c '^[<>]' || true; }
+differences() { diff -N "$1" "$2" | grep -c '^[<>]' || true; }
 foreign() {
     perl -ne 'while (/(?<![:\w])([a-z_]\w*)::/g) { print "$1\n" }' "$1" | sort -u | grep -cvxE "$known" || true
 }
@@ -36,8 +36,8 @@ if [ "${1:-}" = accept ]; then
     cp "$core" "$here/public_api_core.txt"
     cp "$all" "$here/public_api.txt"
 fi
-diff "$here/public_api_core.txt" "$core" || true
-diff "$here/public_api.txt" "$all" || true
+diff -N "$here/public_api_core.txt" "$core" || true
+diff -N "$here/public_api.txt" "$all" || true
 changed=$(($(differences "$here/public_api_core.txt" "$core") + $(differences "$here/public_api.txt" "$all")))
 echo "figure $changed = 0 lines in which the public interface is not the one that is listed, in $(wc -l <"$all") lines"
 echo "figure $(foreign "$core") = 0 other crates in the $(wc -l <"$core") lines of the core, whose users would follow their versions"

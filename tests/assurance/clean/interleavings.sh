@@ -17,7 +17,7 @@ log=$CARGO_TARGET_DIR/interleavings.log
 mkdir -p "$CARGO_TARGET_DIR"
 for checker in loom shuttle; do
     # The planted faults panic, many times and as they should.
-    cargo test --quiet --locked "${options[@]}" --manifest-path tests/assurance/clean/core/Cargo.toml --lib \
+    cargo test --locked "${options[@]}" --manifest-path tests/assurance/clean/core/Cargo.toml --lib \
         --features "$checker" fence_tests -- --nocapture --test-threads=3 2>"$log" ||
         { tail -50 "$log"; exit 1; }
 done

@@ -15,6 +15,7 @@ slow=(
     cache::generations::tests::every_hash_and_id_has_a_counter
     cache::index::tests
     cache::tests::it_holds_what_it_has_room_for
+    cache::refuted::tests
     cache::uses::tests::what_is_above_the_limit_is_lost_and_counted
 )
 # Of the others some that have threads, or know the bytes that have to come out. Each takes minutes.
