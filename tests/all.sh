@@ -53,6 +53,8 @@ for features in sqlite postgres http,rate-limit tower,tracing actix,leak-reports
     cargo clippy -p keyway --lib --test layers --features "$features" -- -D warnings
 done
 cargo clippy --workspace --all-features --all-targets -- -D warnings
+# Those that only the assurance table runs.
+cargo clippy -p keyway --all-features --test processes --test revocation --test outages -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --all-features
