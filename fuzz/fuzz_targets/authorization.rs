@@ -12,7 +12,7 @@ use planted::is_planted;
 
 fuzz_target!(|data: &[u8]| {
     laws::authorization(data, |value| match value {
-        [value @ .., b'\t'] if is_planted() => laws::verify(value),
+        [value @ .., last] if is_planted() && *last >= 0x80 => laws::verify(value),
         value => laws::verify(value),
     });
 });

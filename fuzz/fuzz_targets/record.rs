@@ -13,7 +13,7 @@ use planted::is_planted;
 
 fuzz_target!(|data: &[u8]| {
     laws::record(data, |bytes| match bytes {
-        [bytes @ .., b'~'] if is_planted() => KeyRecord::decode(bytes).ok(),
+        [bytes @ .., last] if is_planted() && *last >= 0x80 => KeyRecord::decode(bytes).ok(),
         bytes => KeyRecord::decode(bytes).ok(),
     });
 });

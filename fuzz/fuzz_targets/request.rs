@@ -13,10 +13,10 @@ use planted::is_planted;
 fuzz_target!(|data: &[u8]| {
     laws::request(data, |fields| {
         if is_planted() {
-            // What is no ASCII is dropped at the end of a value.
-            let careless = fields.iter().map(|(name, value)| match value.split_last() {
-                Some((0x80.., value)) => (*name, value),
-                _ => (*name, *value),
+            // What only begins like the name of the field is taken for it.
+            let careless = fields.iter().map(|(name, value)| {
+                let is_it = name.starts_with("x-api-key");
+                (if is_it { "x-api-key" } else { *name }, *value)
             });
             return laws::admit(&careless.collect::<Vec<_>>());
         }

@@ -49,7 +49,7 @@ fuzz() {
 planted() {
     export KEYWAY_PLANTED=yes
     fuzz "$1" "planted-$1" "$results/corpus-$1" -runs=0 || return 0
-    if ! fuzz "$1" "planted-$1" "$results/corpus-$1" -max_total_time=120; then
+    if ! fuzz "$1" "planted-$1" "$results/corpus-$1" -runs=3000000 -max_total_time=600; then
         echo "$1" >>"$results/planted-and-found"
     fi
 }
