@@ -112,8 +112,8 @@ pub const ALL: &[Scenario] = &[
         group: "importing",
         run: |host| import(host, Foreign::PublicPart),
     },
-    Scenario { name: "peppers", group: "peppers", run: peppers },
-    Scenario { name: "pepper-base64", group: "peppers", run: pepper_base64 },
+    Scenario { name: "peppers", group: "changing peppers", run: peppers },
+    Scenario { name: "pepper-base64", group: "changing peppers", run: pepper_base64 },
 ];
 
 pub fn named(name: &str) -> NewKey {
