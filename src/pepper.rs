@@ -232,7 +232,8 @@ pub enum PepperError {
     Base64,
     /// The environment variable is not set, or not text.
     #[error(
-        "the environment variable `{0}` does not hold a pepper; `openssl rand -base64 32` makes one"
+        "the environment variable `{}` does not hold a pepper; `openssl rand -base64 32` makes one",
+        .0.escape_debug()
     )]
     Environment(alloc::string::String),
     /// There is no such slot.

@@ -103,10 +103,12 @@ macro_rules! hasher {
             fn finish(&mut self, into: &mut [u8; $digest_len]) {
                 let bits = self.len * 8;
                 self.update(&[0x80]);
-                // The length has two words, of which the last 8 bytes are enough.
-                while self.filled != $block_len - 8 {
+                // The length takes two words, of which the last 8 bytes are enough.
+                const LENGTH: usize = 2 * size_of::<$word>();
+                while self.filled != $block_len - LENGTH {
                     self.update(&[0]);
                 }
+                self.update(&[0; LENGTH - 8]);
                 self.update(&bits.to_be_bytes());
                 let places = into.chunks_exact_mut(size_of::<$word>());
                 for (place, word) in places.zip(&self.state) {

@@ -22,6 +22,12 @@ impl Windows {
         self.all.extend(text.array_windows::<WIDTH>().map(|window| u64::from_ne_bytes(*window)));
     }
 
+    pub fn remove(&mut self, text: &[u8]) {
+        for window in text.array_windows::<WIDTH>() {
+            self.all.remove(&u64::from_ne_bytes(*window));
+        }
+    }
+
     pub fn index(&mut self) {
         self.bits = vec![0; 1 << (BITS - 6)];
         for window in &self.all {
