@@ -32,6 +32,7 @@ pub(crate) type Words = [u32; 8];
 pub(crate) type Key = Box<Zeroizing<[u8; 64]>>;
 
 /// A key of zeros, of which the first bytes are then written in place.
+#[allow(clippy::unnecessary_box_returns, reason = "a key is never moved")]
 pub(crate) fn blank_key() -> Key {
     Box::new(Zeroizing::new([0; 64]))
 }

@@ -118,6 +118,7 @@ impl Pepper {
     }
 
     /// The MAC key of one `purpose`, which ends with a zero byte, for the keys of one issuer and environment.
+    #[allow(clippy::unnecessary_box_returns, reason = "a key is never moved")]
     pub(crate) fn derive(&self, purpose: &[u8], issuer: &str, environment: &str) -> mac::Key {
         let domain = [purpose, issuer.as_bytes(), b"\0", environment.as_bytes()];
         let mut key = mac::blank_key();

@@ -101,10 +101,10 @@ macro_rules! hasher {
 
             /// Pads (FIPS 180-4, 5.1) and writes the digest.
             fn finish(&mut self, into: &mut [u8; $digest_len]) {
-                let bits = self.len * 8;
-                self.update(&[0x80]);
                 // The length takes two words, of which the last 8 bytes are enough.
                 const LENGTH: usize = 2 * size_of::<$word>();
+                let bits = self.len * 8;
+                self.update(&[0x80]);
                 while self.filled != $block_len - LENGTH {
                     self.update(&[0]);
                 }
