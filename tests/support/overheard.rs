@@ -4,7 +4,14 @@
 //! `secrets` in it, and all that the process logs, of every crate and at every level, to a file of its
 //! own. Otherwise neither is. `tests/assurance/rows/14-secrets-in-text.sh` searches.
 
-#![allow(dead_code, reason = "each test file uses some of these")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::format_push_string,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    reason = "each test file uses some of these, and a test that goes wrong stops"
+)]
 
 use std::{
     env, fmt,
