@@ -2,24 +2,18 @@
 //!
 //! A token's MAC is the whole cost of a verification, so it is two SHA-256 compressions and nothing
 //! else: the two key blocks are compressed once, at start-up. Everything that is not on the hot path
-//! uses the `hmac` crate, and the tests hold this file against it.
+//! uses [`Sha256::hmac`], and the tests hold both against the `hmac` crate.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Sha256, block_api::compress256};
+mod hash;
+
+use alloc::boxed::Box;
+
+use sha2::block_api::compress256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// SHA-256's initial state (FIPS 180-4, 5.3.3).
-const INITIAL: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+use self::hash::INITIAL_256;
+pub(crate) use self::hash::{Sha256, Sha512};
 
 /// Padding of a message of 64 + 48 bytes: the bit, zeros, the length in bits (FIPS 180-4, 5.1.1).
 const PAD_48: [u8; 16] = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x03, 0x80];
@@ -33,6 +27,16 @@ const PAD_32: [u8; 32] = [
 /// The result of a MAC as SHA-256 leaves it: eight big-endian words.
 pub(crate) type Words = [u32; 8];
 
+/// A key of HMAC-SHA256 as one whole block, with zeros behind it. It is never moved, since a move leaves a
+/// copy behind.
+pub(crate) type Key = Box<Zeroizing<[u8; 64]>>;
+
+/// A key of zeros, of which the first bytes are then written in place.
+#[allow(clippy::unnecessary_box_returns, reason = "a key is never moved")]
+pub(crate) fn blank_key() -> Key {
+    Box::new(Zeroizing::new([0; 64]))
+}
+
 /// A MAC key with both of its blocks compressed.
 pub(crate) struct Midstate {
     inner: Words,
@@ -40,17 +44,20 @@ pub(crate) struct Midstate {
 }
 
 impl Midstate {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let state = |pad: u8| {
+    /// That of no key, which gets one [in its place](Self::set).
+    pub(crate) fn blank() -> Self {
+        Self { inner: INITIAL_256, outer: INITIAL_256 }
+    }
+
+    pub(crate) fn set(&mut self, key: &[u8; 64]) {
+        for (state, pad) in [(&mut self.inner, 0x36), (&mut self.outer, 0x5c)] {
             let mut block = Zeroizing::new([pad; 64]);
             for (byte, key) in block.iter_mut().zip(key) {
                 *byte ^= key;
             }
-            let mut state = INITIAL;
-            compress256(&mut state, core::slice::from_ref(&*block));
-            state
-        };
-        Self { inner: state(0x36), outer: state(0x5c) }
+            *state = INITIAL_256;
+            compress256(state, core::slice::from_ref(&*block));
+        }
     }
 
     /// The MAC of `message`, in time that depends on nothing.
@@ -84,25 +91,6 @@ impl Drop for Midstate {
 
 impl ZeroizeOnDrop for Midstate {}
 
-/// HMAC-SHA256 of the concatenation of `parts` under a key of one whole block, which is what RFC 2104
-/// makes of every shorter key by appending zeros.
-pub(crate) fn hmac_sha256(key: &[u8; 64], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new(key.into());
-    for part in parts {
-        mac.update(part);
-    }
-    Zeroizing::new(mac.finalize().into_bytes().into())
-}
-
-/// A 32-byte key as one whole block.
-pub(crate) fn block(key: &[u8; 32]) -> Zeroizing<[u8; 64]> {
-    let mut block = Zeroizing::new([0; 64]);
-    for (byte, key) in block.iter_mut().zip(key) {
-        *byte = *key;
-    }
-    block
-}
-
 /// Whether two MACs are equal, in constant time.
 ///
 /// The differences are folded into one word first: one opaque comparison rather than one per byte.
@@ -119,6 +107,7 @@ pub(crate) fn same<const N: usize>(left: [u64; N], right: [u64; N]) -> bool {
 mod tests {
     use alloc::{format, string::String, vec::Vec};
 
+    use hmac::{Hmac, KeyInit, Mac};
     use proptest::prelude::*;
 
     use super::*;
@@ -165,7 +154,9 @@ mod tests {
             let mut block = [0; 64];
             block[..key.len()].copy_from_slice(key);
             let (head, tail) = message.split_at(message.len() / 2);
-            assert_eq!(hex(&*hmac_sha256(&block, &[head, tail])), expected);
+            let mut mac = [0; 32];
+            Sha256::hmac(&block, &[head, tail], &mut mac);
+            assert_eq!(hex(&mac), expected);
         }
     }
 
@@ -180,8 +171,13 @@ mod tests {
             let mut message = [0; 48];
             message[..16].copy_from_slice(&head);
             message[16..].copy_from_slice(&tail);
-            let expected = words(&hmac_sha256(&block(&key), &[&message]));
-            let midstate = Midstate::new(&key);
+            let mut expected = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
+            expected.update(&message);
+            let expected = words(&expected.finalize().into_bytes().into());
+            let mut block = [0; 64];
+            block[..32].copy_from_slice(&key);
+            let mut midstate = Midstate::blank();
+            midstate.set(&block);
             prop_assert_eq!(midstate.mac(&message), expected);
             // The comparison can fail: every byte of the message counts.
             message[flip] ^= 1;

@@ -4,13 +4,15 @@
 //! the database without it learns nothing that helps to make a token, and whoever writes to it
 //! cannot make a row that keyway accepts.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{vec, vec::Vec};
 use core::fmt;
 
-use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
 
-use crate::mac;
+use crate::{
+    mac::{self, Sha256},
+    text::from_base64,
+};
 
 /// One secret of the host, in one of 62 slots.
 ///
@@ -27,7 +29,7 @@ use crate::mac;
 pub struct Pepper {
     slot: u8,
     /// The secret, followed by zeros: a whole block, as HMAC uses it.
-    block: Box<Zeroizing<[u8; 64]>>,
+    block: mac::Key,
     is_public: bool,
 }
 
@@ -59,12 +61,8 @@ impl Pepper {
     ///
     /// [`PepperError::Base64`] or [`PepperError::Length`].
     pub fn from_base64(text: &str) -> Result<Self, PepperError> {
-        let secret = Base64::decode_vec(text)
-            .or_else(|_| Base64Unpadded::decode_vec(text))
-            .or_else(|_| Base64Url::decode_vec(text))
-            .or_else(|_| Base64UrlUnpadded::decode_vec(text))
-            .map_err(|_| PepperError::Base64)?;
-        Self::from_bytes(&Zeroizing::new(secret))
+        let mut buffer = Zeroizing::new(vec![0; text.len()]);
+        Self::from_bytes(from_base64(text, &mut buffer).ok_or(PepperError::Base64)?)
     }
 
     /// The pepper in the environment variable `name`, in base64, in slot 0.
@@ -89,7 +87,7 @@ impl Pepper {
     }
 
     fn filled(secret: &[u8], is_public: bool) -> Self {
-        let mut block = Box::new(Zeroizing::new([0; 64]));
+        let mut block = mac::blank_key();
         for (byte, secret) in block.iter_mut().zip(secret) {
             *byte = *secret;
         }
@@ -120,14 +118,15 @@ impl Pepper {
     }
 
     /// The MAC key of one `purpose`, which ends with a zero byte, for the keys of one issuer and environment.
-    pub(crate) fn derive(
-        &self,
-        purpose: &[u8],
-        issuer: &str,
-        environment: &str,
-    ) -> Zeroizing<[u8; 32]> {
+    #[allow(clippy::unnecessary_box_returns, reason = "a key is never moved")]
+    pub(crate) fn derive(&self, purpose: &[u8], issuer: &str, environment: &str) -> mac::Key {
         let domain = [purpose, issuer.as_bytes(), b"\0", environment.as_bytes()];
-        mac::hmac_sha256(&self.block, &domain)
+        let mut key = mac::blank_key();
+        if let Some(head) = key.first_chunk_mut() {
+            Sha256::hmac(&self.block, &domain, head);
+        }
+        Sha256::clear_registers();
+        key
     }
 }
 
@@ -234,7 +233,8 @@ pub enum PepperError {
     Base64,
     /// The environment variable is not set, or not text.
     #[error(
-        "the environment variable `{0}` does not hold a pepper; `openssl rand -base64 32` makes one"
+        "the environment variable `{}` does not hold a pepper; `openssl rand -base64 32` makes one",
+        .0.escape_debug()
     )]
     Environment(alloc::string::String),
     /// There is no such slot.

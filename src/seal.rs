@@ -7,10 +7,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use zeroize::Zeroizing;
-
 use crate::{
-    mac,
+    mac::{self, Sha256},
     pepper::Peppers,
     record::{KeyRecord, Seal, TenantRecord},
 };
@@ -19,7 +17,7 @@ use crate::{
 pub struct Seals {
     current_slot: u8,
     /// By slot. The current one is first.
-    keys: Vec<(u8, Zeroizing<[u8; 64]>)>,
+    keys: Vec<(u8, mac::Key)>,
 }
 
 impl Seals {
@@ -27,10 +25,7 @@ impl Seals {
     pub fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
         let keys = peppers
             .for_seals()
-            .map(|pepper| {
-                let key = pepper.derive(b"keyway/v1/seal\0", issuer, environment);
-                (pepper.slot(), mac::block(&key))
-            })
+            .map(|pepper| (pepper.slot(), pepper.derive(b"keyway/v1/seal\0", issuer, environment)))
             .collect();
         Self { current_slot: peppers.current().slot(), keys }
     }
@@ -88,15 +83,17 @@ impl Seals {
     }
 
     fn make(&self, kind: &[u8], bytes: &[u8]) -> Seal {
-        self.keys.first().map_or(Seal::NONE, |(slot, key)| Seal {
-            slot: *slot,
-            mac: *mac::hmac_sha256(key, &[kind, bytes]),
+        self.keys.first().map_or(Seal::NONE, |(slot, key)| {
+            let mut mac = [0; 32];
+            Sha256::hmac(key, &[kind, bytes], &mut mac);
+            Seal { slot: *slot, mac }
         })
     }
 
     fn check(&self, kind: &[u8], bytes: &[u8], seal: Seal) -> Result<(), Tampered> {
         let (_, key) = self.keys.iter().find(|(slot, _)| *slot == seal.slot).ok_or(Tampered(()))?;
-        let mac = mac::hmac_sha256(key, &[kind, bytes]);
+        let mut mac = [0; 32];
+        Sha256::hmac(key, &[kind, bytes], &mut mac);
         if mac::same(words(&mac), words(&seal.mac)) { Ok(()) } else { Err(Tampered(())) }
     }
 }

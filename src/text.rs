@@ -3,6 +3,8 @@
 use alloc::{string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
+use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
+
 use crate::time::Timestamp;
 
 /// Writes values one behind the other, so that no two lists of values give the same bytes.
@@ -198,6 +200,18 @@ fn is_unprintable(character: char) -> bool {
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
         )
+}
+
+/// What `text` spells in base64 (RFC 4648, sections 4 and 5), with or without padding. It is written to
+/// `buffer`, which is as long as the text and for the caller to wipe, since an attempt that fails leaves
+/// there what it has decoded.
+pub(crate) fn from_base64<'b>(text: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+    let len = Base64::decode(text, buffer)
+        .map(<[u8]>::len)
+        .or_else(|_| Base64Unpadded::decode(text, buffer).map(<[u8]>::len))
+        .or_else(|_| Base64Url::decode(text, buffer).map(<[u8]>::len))
+        .or_else(|_| Base64UrlUnpadded::decode(text, buffer).map(<[u8]>::len));
+    buffer.get(..len.ok()?)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod key_id;
 mod mint;
 mod one_time;
 
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String};
 use core::fmt;
 
 use subtle::ConstantTimeEq;
@@ -86,12 +86,11 @@ impl TokenFormat {
             return Err(FormatError::Environment(environment.into()));
         }
         let prefix = format!("{issuer}_{environment}_");
-        let mut keys: Vec<Option<Midstate>> = Vec::new();
-        keys.resize_with(Pepper::SLOTS.into(), || None);
+        let mut keys: Box<[Option<Midstate>]> = (0..Pepper::SLOTS).map(|_| None).collect();
         for pepper in peppers.for_tokens() {
             let key = pepper.derive(b"keyway/v1/token\0", issuer, environment);
             if let Some(slot) = keys.get_mut(usize::from(pepper.slot())) {
-                *slot = Some(Midstate::new(&key));
+                slot.insert(Midstate::blank()).set(&key);
             }
         }
         let mask = [0xff; MAX_PREFIX_LEN];
@@ -99,7 +98,7 @@ impl TokenFormat {
             expected: words(prefix.as_bytes()),
             mask: words(mask.get(..prefix.len()).unwrap_or_default()),
             prefix,
-            keys: keys.into(),
+            keys,
             current_slot: peppers.current().slot(),
         })
     }

@@ -26,7 +26,7 @@ use std::{
 };
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
-use common::{FaultyStore, HOUR, block_on, policy};
+use common::{FaultyStore, HOUR, block_on, overheard::RevealKnown as _, policy};
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     audit::{AuditEvent, AuditSink},
@@ -184,13 +184,13 @@ fn pure_layer(texts: &Texts, tokens: &mut Vec<String>) {
     let minted = format.mint(&mut rng).unwrap();
     texts.debug("Minted", &minted);
     texts.debug("OneTimeToken", &minted.token);
-    tokens.push(minted.token.reveal().to_string());
+    tokens.push(minted.token.reveal_known().to_string());
 
     let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now);
     let tenant = tenant.unwrap();
     let (key, token) = authority.issue(&tenant, request(), now, &mut rng).unwrap();
     texts.debug("OneTimeToken", &token);
-    let token = token.reveal();
+    let token = token.reveal_known();
     let claim = authority.check(token.as_bytes()).unwrap();
     texts.debug("Claim", &claim);
     let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());
@@ -199,7 +199,7 @@ fn pure_layer(texts: &Texts, tokens: &mut Vec<String>) {
     let rotated = authority.rotate(&key, Overlap::UntilFirstUse, None, now, &mut rng);
     let (rotated, successor) = rotated.unwrap();
     texts.debug("OneTimeToken", &successor);
-    let successor = successor.reveal();
+    let successor = successor.reveal_known();
     let alone = Arc::new(authority.resolve(&key, &tenant).unwrap());
     let newer = authority.check(successor.as_bytes()).unwrap();
     texts.error("Denial", &decide(&newer, &alone, now).unwrap_err());
@@ -327,7 +327,7 @@ async fn keyring_and_verifier(texts: &Texts, tokens: &mut Vec<String>) {
     texts.debug("TenantKeys", &acme);
     texts.debug("IssuedKey", &issued);
     let id = issued.key.id();
-    let token = issued.token.reveal();
+    let token = issued.token.reveal_known();
     tokens.push(token.to_string());
 
     // A caller in every situation.
@@ -359,7 +359,7 @@ async fn keyring_and_verifier(texts: &Texts, tokens: &mut Vec<String>) {
     texts.outcome("issue", &acme.issue(request().scopes(["none"])).await);
     let rotated = acme.rotate(id, 2, Overlap::UntilFirstUse).await.unwrap();
     texts.debug("IssuedKey", &rotated);
-    let successor = rotated.token.reveal();
+    let successor = rotated.token.reveal_known();
     tokens.push(successor.to_string());
     texts.outcome("verify", &keyring.verify(&*successor).await);
     texts.outcome("verify", &keyring.verify(&*token).await);
@@ -448,7 +448,7 @@ fn no_digest_and_no_seal_is_in_any_text() {
     let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now).unwrap();
     let issued = authority.issue(&tenant, request(), now, &mut InsecureSeededRng::new(3));
     let (key, token) = issued.unwrap();
-    let claim = authority.check(token.reveal().as_bytes()).unwrap();
+    let claim = authority.check(token.reveal_known().as_bytes()).unwrap();
     let resolved = Arc::new(authority.resolve(&key, &tenant).unwrap());
     records(&texts, &key, &tenant);
     texts.debug("Claim", &claim);

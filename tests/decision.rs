@@ -29,7 +29,7 @@ use keyway::{
     token::Rejection,
 };
 use random::Seeded;
-use world::{DAY, at, authority, catalog, issue, present, tenant};
+use world::{DAY, at, authority, catalog, issue, overheard::RevealKnown as _, present, tenant};
 
 fn acme(authority: &Authority) -> TenantRecord {
     tenant(authority, "acme", "advanced")
@@ -347,7 +347,7 @@ fn rotate(
 ) -> (KeyRecord, String) {
     let rng = &mut Seeded::new(seed);
     let (key, token) = authority.rotate(key, overlap, None, at(millis), rng).unwrap();
-    (key, token.reveal().to_string())
+    (key, token.reveal_known().to_string())
 }
 
 /// A key, rotated at each of these times; the last record and all tokens, oldest first.

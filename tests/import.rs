@@ -18,7 +18,10 @@ mod common;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
-use common::{DAY, HOUR, PEPPER, World, block_on, catalog, pepper, policy, tenant_id};
+use common::{
+    DAY, HOUR, PEPPER, World, block_on, catalog, overheard::RevealKnown as _, pepper, policy,
+    tenant_id,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     authority::{
@@ -813,7 +816,7 @@ fn without_overlap_the_foreign_token_ends_with_the_rotation() {
     assert!(!rotated.key.imported());
     assert_eq!(rotated.key.id(), key.id());
     assert!(is_rejected(&verify(&world.keyring, OPAQUE)));
-    let token = rotated.token.reveal();
+    let token = rotated.token.reveal_known();
     assert!(token.starts_with("mm_live_") && token.len() == 64);
     assert!(rotated.key.hint().starts_with("mm_live_"));
     assert_eq!(verify(&world.keyring, &*token).unwrap().key_id(), key.id());
@@ -823,7 +826,7 @@ fn without_overlap_the_foreign_token_ends_with_the_rotation() {
 fn in_a_timed_overlap_both_tokens_work_until_it_ends() {
     let (world, acme, key) = imported();
     let rotated = block_on(acme.rotate(key.id(), 1, Overlap::For(HOUR))).unwrap();
-    let token = rotated.token.reveal();
+    let token = rotated.token.reveal_known();
     for _ in 0..2 {
         assert!(!verify(&world.keyring, &*token).unwrap().used_previous_secret());
         assert!(verify(&world.keyring, OPAQUE).unwrap().used_previous_secret());
@@ -837,13 +840,13 @@ fn in_a_timed_overlap_both_tokens_work_until_it_ends() {
 fn the_first_use_of_the_new_token_ends_the_foreign_one() {
     let (world, acme, key) = imported();
     let rotated = block_on(acme.rotate(key.id(), 1, Overlap::UntilFirstUse)).unwrap();
-    let token = rotated.token.reveal();
+    let token = rotated.token.reveal_known();
     assert!(verify(&world.keyring, OPAQUE).unwrap().used_previous_secret());
     // A successor that nobody used is replaced, and the foreign token stays.
     let again = block_on(acme.rotate(key.id(), 2, Overlap::UntilFirstUse)).unwrap();
     assert!(is_rejected(&verify(&world.keyring, &*token)));
     assert!(verify(&world.keyring, OPAQUE).is_ok());
-    let token = again.token.reveal();
+    let token = again.token.reveal_known();
     world.audit.take_kinds();
     assert!(verify(&world.keyring, &*token).is_ok());
     assert_eq!(world.audit.take_kinds(), ["OverlapEnded"]);
@@ -857,7 +860,7 @@ fn another_nodes_rotation_is_seen_at_once_by_the_new_token_and_within_the_bound_
     let other = world.another_node_with(policy(), |builder| builder.accept_imported(opaque()));
     assert!(verify(&other.keyring, OPAQUE).is_ok());
     let rotated = block_on(acme.rotate(key.id(), 1, Overlap::None)).unwrap();
-    assert!(verify(&other.keyring, &*rotated.token.reveal()).is_ok());
+    assert!(verify(&other.keyring, &*rotated.token.reveal_known()).is_ok());
     assert!(is_rejected(&verify(&other.keyring, OPAQUE)));
 }
 
@@ -908,7 +911,7 @@ fn an_imported_key_outlives_its_pepper_as_long_as_that_is_in_the_ring() {
     let version = block_on(keys.find(key.id())).unwrap().version();
     let rotated = block_on(keys.rotate(key.id(), version, Overlap::UntilFirstUse)).unwrap();
     assert!(verify(&retired, OPAQUE).is_ok());
-    assert!(verify(&retired, &*rotated.token.reveal()).is_ok());
+    assert!(verify(&retired, &*rotated.token.reveal_known()).is_ok());
     assert!(is_rejected(&verify(&retired, OPAQUE)));
 
     let (gone, _) = under(&world, Peppers::new(new()));

@@ -16,7 +16,9 @@ mod common;
 
 use std::{sync::Barrier, thread};
 
-use common::{DAY, HOUR, Held, World, block_on, catalog, policy, tenant_id};
+use common::{
+    DAY, HOUR, Held, World, block_on, catalog, overheard::RevealKnown as _, policy, tenant_id,
+};
 use keyway::{
     authority::{ChangeError, KeyEdit, LeakResponse, NewKey, Overlap},
     keyring::{Keyring, KeyringError, TenantKeys},
@@ -344,7 +346,7 @@ fn what_a_tenant_can_do_does_not_lift_a_suspension() {
     edit(&mut held, KeyEdit::new().enabled(true).name("innocent"));
     let rotated =
         block_on(held.keys.rotate(held.key.id(), held.key.version(), Overlap::UntilFirstUse));
-    let token = rotated.unwrap().token.reveal();
+    let token = rotated.unwrap().token.reveal_known();
     for token in [&held.token, &*token] {
         let verified = block_on(world.keyring.verify(token));
         assert!(matches!(verified, Err(VerifyError::Inactive(_))), "{verified:?}");
@@ -456,7 +458,7 @@ fn a_downgrade_narrows_what_keys_may_do_at_once_and_an_upgrade_gives_it_back() {
     let world = World::new();
     let keys = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
     let request = NewKey::named("all").scopes(["operator", "manager"]);
-    let token = block_on(keys.issue(request)).unwrap().token.reveal();
+    let token = block_on(keys.issue(request)).unwrap().token.reveal_known();
     let may = || catalog().text(block_on(world.keyring.verify(&*token)).unwrap().scopes());
     assert_eq!(may(), "manager operator");
     block_on(world.keyring.set_tier(keys.id(), "lite")).unwrap();
@@ -709,7 +711,7 @@ fn rotating_keeps_everything_but_the_secret() {
     assert_eq!(new.created_at(), old.created_at());
     assert_eq!(new.rotated_at(), Some(world.now()));
     assert_ne!(new.hint(), old.hint());
-    let token = rotated.token.reveal();
+    let token = rotated.token.reveal_known();
     assert_ne!(*token, held.token);
     assert!(token.contains(old.id().as_str()));
 }
@@ -719,7 +721,7 @@ fn an_overlap_for_a_time_ends_then_and_not_with_the_first_use() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let rotated = block_on(held.keys.rotate(held.key.id(), 1, Overlap::For(HOUR))).unwrap();
-    let token = rotated.token.reveal();
+    let token = rotated.token.reveal_known();
     assert!(block_on(world.keyring.verify(&*token)).is_ok());
     world.clock.advance(HOUR - core::time::Duration::from_millis(1));
     let caller = block_on(world.keyring.verify(&held.token)).unwrap();
@@ -761,7 +763,7 @@ fn rotating_again_before_the_first_use_replaces_the_unused_secret() {
     let id = held.key.id();
     let rotate = |version| {
         let rotated = block_on(held.keys.rotate(id, version, Overlap::UntilFirstUse)).unwrap();
-        rotated.token.reveal()
+        rotated.token.reveal_known()
     };
     let lost = rotate(1);
     let kept = rotate(2);
@@ -780,7 +782,7 @@ fn at_most_two_secrets_of_a_key_live() {
         [Overlap::For(HOUR), Overlap::For(DAY), Overlap::UntilFirstUse].into_iter().enumerate()
     {
         let rotated = block_on(held.keys.rotate(held.key.id(), version as u64 + 1, overlap));
-        tokens.push(rotated.unwrap().token.reveal().to_string());
+        tokens.push(rotated.unwrap().token.reveal_known().to_string());
         let live = tokens.iter().filter(|token| block_on(held.keys.find_by_token(token)).is_ok());
         assert_eq!(live.count(), 2);
     }
@@ -883,7 +885,7 @@ fn a_search_for_a_full_token_finds_its_key_also_by_the_secret_in_overlap() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let rotated = block_on(held.keys.rotate(held.key.id(), 1, Overlap::For(HOUR))).unwrap();
-    let (key, token) = (rotated.key, rotated.token.reveal());
+    let (key, token) = (rotated.key, rotated.token.reveal_known());
     for token in [&held.token, &*token] {
         let found = block_on(held.keys.search(token)).unwrap();
         assert_eq!(found, core::slice::from_ref(&key));

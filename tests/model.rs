@@ -19,7 +19,7 @@ mod common;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{block_on, catalog, fresh_rng, policy, tenant_id};
+use common::{block_on, catalog, fresh_rng, overheard::RevealKnown as _, policy, tenant_id};
 use keyway::{
     authority::{ChangeError, KeyEdit, LeakResponse, NewKey, Overlap},
     decision::{KeyState, Principal},
@@ -692,7 +692,7 @@ impl History {
                 }
                 match block_on(self.keyring.create_tenant(id, tier)) {
                     Ok((_, issued)) => {
-                        let token = issued.token.reveal().to_string();
+                        let token = issued.token.reveal_known().to_string();
                         self.model.add(issued.key.id(), token.clone(), tenant, 0);
                         self.keys.push((issued.key.id(), tenant));
                         self.tokens.push(token);
@@ -747,7 +747,7 @@ impl History {
         let handle = self.handle(tenant, granter);
         match block_on(handle.issue(request)) {
             Ok(issued) => {
-                let (id, token) = (issued.key.id(), issued.token.reveal().to_string());
+                let (id, token) = (issued.key.id(), issued.token.reveal_known().to_string());
                 let key = self.model.add(id, token.clone(), tenant, scopes);
                 key.start = start.map(Timestamp::as_millis);
                 key.end = end.map(Timestamp::as_millis);
@@ -800,7 +800,7 @@ impl History {
         let handle = self.handle(tenant, granter);
         match block_on(handle.rotate(id, version, overlap)) {
             Ok(rotated) => {
-                let token = rotated.token.reveal().to_string();
+                let token = rotated.token.reveal_known().to_string();
                 self.model.rotate(id, overlap, token.clone());
                 self.tokens.push(token);
                 ("done".into(), expected)

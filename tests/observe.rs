@@ -38,7 +38,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 
-use common::{World, block_on, catalog, give_up_after, pause};
+use common::{World, block_on, catalog, give_up_after, overheard::RevealKnown as _, pause};
 
 /// What was logged, in order.
 #[derive(Clone, Default)]
@@ -164,7 +164,7 @@ impl Scene {
         {
             let request = NewKey::named("first").scopes([scope]);
             let created = block_on(scene.world.keyring.create_tenant_with(name, tier, request));
-            let token = created.unwrap().1.token.reveal().to_string();
+            let token = created.unwrap().1.token.reveal_known().to_string();
             scene.put(name, &token);
         }
         let limited = scene.tokens["limited"].clone();

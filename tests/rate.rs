@@ -20,7 +20,7 @@ use keyway::{
     time::{Clock, Moment, Timestamp},
 };
 
-use common::{World, block_on, catalog, tenant_id};
+use common::{World, block_on, catalog, overheard::RevealKnown as _, tenant_id};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -43,9 +43,9 @@ fn tokens(world: &World, tenant: &str, tier: &str, count: usize) -> Vec<String> 
     let request = || NewKey::named("key").scopes(["reporting"]);
     let (keys, first) =
         block_on(world.keyring.create_tenant_with(tenant, tier, request())).unwrap();
-    let mut tokens = vec![first.token.reveal().to_string()];
+    let mut tokens = vec![first.token.reveal_known().to_string()];
     for _ in 1..count {
-        tokens.push(block_on(keys.issue(request())).unwrap().token.reveal().to_string());
+        tokens.push(block_on(keys.issue(request())).unwrap().token.reveal_known().to_string());
     }
     tokens
 }

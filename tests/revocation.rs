@@ -17,6 +17,8 @@ mod figures;
 mod forwarder;
 #[path = "revocation/nodes.rs"]
 mod nodes;
+#[path = "support/overheard.rs"]
+mod overheard;
 #[path = "revocation/process.rs"]
 mod process;
 #[path = "support/postgres.rs"]
@@ -43,6 +45,7 @@ use keyway::{
     token::KeyId,
     verifier::{Freshness, VerifyError},
 };
+use overheard::RevealKnown as _;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::sleep;
 
@@ -103,7 +106,7 @@ impl Subject {
         let tenant = format!("tenant-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let request = NewKey::named("first");
         let (tenant, issued) = a.create_tenant_with(&tenant, "advanced", request).await.unwrap();
-        Self { tenant, id: issued.key.id(), token: issued.token.reveal().to_string() }
+        Self { tenant, id: issued.key.id(), token: issued.token.reveal_known().to_string() }
     }
 
     /// Switches the key off, and gives the time by which that was acknowledged.

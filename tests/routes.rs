@@ -18,7 +18,7 @@ use axum::{
     http::{Method, Request, Response, StatusCode},
     routing::{self, MethodRouter},
 };
-use common::{World, block_on};
+use common::{World, block_on, overheard::RevealKnown as _};
 use keyway::{
     authority::NewKey,
     decision::Principal,
@@ -62,7 +62,7 @@ fn call(app: &Router, method: &Method, path: &str, token: Option<&str>) -> Respo
 fn key(world: &World, scopes: &[&str]) -> String {
     let first = NewKey::named("A key").scopes(scopes.iter().copied());
     let created = world.keyring.create_tenant_with("acme", "advanced", first);
-    block_on(created).unwrap().1.token.reveal().to_string()
+    block_on(created).unwrap().1.token.reveal_known().to_string()
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn two_keys_do_not_pass_two_guards_together() {
     let manager = world.keyring.tenant("acme".parse().unwrap());
     let one = |scope| {
         let issued = manager.issue(NewKey::named(scope).scopes([scope]));
-        block_on(issued).unwrap().token.reveal().to_string()
+        block_on(issued).unwrap().token.reveal_known().to_string()
     };
     let (manager, reporting) = (one("manager"), one("reporting"));
     assert_eq!(status(outer.clone(), &both, None), 200);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{block_on, pepper, policy};
+use common::{block_on, overheard::RevealKnown as _, pepper, policy};
 use keyway::{
     authority::NewKey,
     keyring::{Keyring, KeyringError},
@@ -58,10 +58,10 @@ fn what_was_written_is_there_when_the_file_is_opened_again() {
     let folder = Folder::new();
     let keyring = open(&folder.file());
     let (acme, issued) = block_on(keyring.create_tenant("acme", "advanced")).unwrap();
-    let token = issued.token.reveal();
+    let token = issued.token.reveal_known();
     let gone = block_on(acme.issue(NewKey::named("gone"))).unwrap();
     block_on(acme.delete(gone.key.id())).unwrap();
-    let gone = gone.token.reveal();
+    let gone = gone.token.reveal_known();
     drop((acme, keyring));
 
     let keyring = open(&folder.file());
@@ -78,7 +78,7 @@ fn two_stores_on_one_file_see_each_others_writes() {
     let folder = Folder::new();
     let (one, other) = (open(&folder.file()), open(&folder.file()));
     let (acme, issued) = block_on(one.create_tenant("acme", "lite")).unwrap();
-    let token = issued.token.reveal();
+    let token = issued.token.reveal_known();
     block_on(other.verify(&*token)).unwrap();
     block_on(acme.disable(issued.key.id())).unwrap();
     let freshness = keyway::verifier::Freshness::Now;
@@ -89,7 +89,7 @@ fn two_stores_on_one_file_see_each_others_writes() {
 fn a_store_in_memory_is_its_own() {
     let one = keyring(block_on(SqliteStore::in_memory()).unwrap());
     let (_, issued) = block_on(one.create_tenant("acme", "lite")).unwrap();
-    block_on(one.verify(&*issued.token.reveal())).unwrap();
+    block_on(one.verify(&*issued.token.reveal_known())).unwrap();
     let other = keyring(block_on(SqliteStore::in_memory()).unwrap());
     assert!(matches!(
         block_on(other.find_tenant(&"acme".parse().unwrap())),
@@ -163,7 +163,7 @@ fn a_host_may_have_tables_of_its_own_in_the_file() {
     beside.pragma_update(None, "user_version", 7).unwrap();
     let keyring = open(&folder.file());
     let (_, issued) = block_on(keyring.create_tenant("acme", "lite")).unwrap();
-    block_on(keyring.verify(&*issued.token.reveal())).unwrap();
+    block_on(keyring.verify(&*issued.token.reveal_known())).unwrap();
     let version: i64 = beside.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 7);
 }
@@ -203,7 +203,7 @@ fn a_writer_that_blocks_others_delays_writes_by_a_bound_and_reads_not_at_all() {
     let store = SqliteStore::builder(folder.file()).busy_timeout(timeout);
     let keyring = keyring(block_on(store.open()).unwrap());
     let (acme, issued) = block_on(keyring.create_tenant("acme", "advanced")).unwrap();
-    let token = issued.token.reveal();
+    let token = issued.token.reveal_known();
 
     let beside = Connection::open(folder.file()).unwrap();
     beside.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -8,7 +8,7 @@ mod common;
 #[path = "support/postgres.rs"]
 mod server;
 
-use common::{PEPPER, Recorder, policy};
+use common::{PEPPER, Recorder, overheard::RevealKnown as _, policy};
 use keyway::{
     authority::{KeyEdit, NewKey},
     keyring::{Keyring, TenantKeys},
@@ -169,7 +169,7 @@ impl Victim {
         let tenant = keyring.create_empty_tenant(id, "advanced").await.unwrap();
         let request = NewKey::named("first").scopes(["reporting"]);
         let issued = tenant.issue(request).await.unwrap();
-        Self { tenant, key: issued.key, token: issued.token.reveal().to_string() }
+        Self { tenant, key: issued.key, token: issued.token.reveal_known().to_string() }
     }
 
     fn id(&self) -> Vec<u8> {

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking, and has the standard library"
 )]
 
+#[path = "support/overheard.rs"]
+mod overheard;
 #[path = "support/random.rs"]
 mod random;
 
@@ -22,6 +24,7 @@ use keyway::{
     pepper::{Pepper, Peppers},
     token::{FormatError, KeyId, MintError, Rejection, TokenFormat},
 };
+use overheard::RevealKnown as _;
 use random::{Constant, Failing, Seeded};
 use sha2::Sha256;
 
@@ -43,7 +46,7 @@ fn format() -> TokenFormat {
 
 fn mint(format: &TokenFormat, seed: u64) -> String {
     let minted = format.mint(&mut Seeded::new(seed)).unwrap();
-    minted.token.reveal().to_string()
+    minted.token.reveal_known().to_string()
 }
 
 fn vector(name: &str) -> Vec<u8> {
@@ -85,7 +88,7 @@ fn a_minted_token_is_accepted_and_names_its_key() {
     let format = format();
     let minted = format.mint(&mut Seeded::new(1)).unwrap();
     let id = minted.id;
-    let claim = format.check(minted.token.reveal().as_bytes()).unwrap();
+    let claim = format.check(minted.token.reveal_known().as_bytes()).unwrap();
     assert_eq!(claim.id(), id);
 }
 
@@ -93,7 +96,7 @@ fn a_minted_token_is_accepted_and_names_its_key() {
 fn a_token_is_its_prefix_its_id_and_40_more_letters_and_digits() {
     let minted = format().mint(&mut Seeded::new(1)).unwrap();
     let id = minted.id;
-    let text = minted.token.reveal();
+    let text = minted.token.reveal_known();
     let body = text.strip_prefix("mm_live_").unwrap();
     assert_eq!(body.len(), 56);
     assert!(body.starts_with(id.as_str()));
@@ -174,7 +177,7 @@ fn all_letters_and_digits_are_about_equally_frequent() {
     let mut rng = Seeded::new(1);
     let mut counts = [0_u32; 256];
     for _ in 0..600 {
-        let text = format.mint(&mut rng).unwrap().token.reveal();
+        let text = format.mint(&mut rng).unwrap().token.reveal_known();
         // Id and secret but for the slot.
         for byte in &text.as_bytes()[9..56] {
             counts[usize::from(*byte)] += 1;
@@ -197,7 +200,7 @@ fn all_letters_and_digits_occur_in_tags() {
     let mut rng = Seeded::new(2);
     let mut seen = BTreeSet::new();
     for _ in 0..200 {
-        let text = format.mint(&mut rng).unwrap().token.reveal();
+        let text = format.mint(&mut rng).unwrap().token.reveal_known();
         seen.extend(text.as_bytes()[56..].iter().copied());
     }
     assert_eq!(seen, BTreeSet::from(*ALPHABET));
@@ -247,7 +250,7 @@ fn one_source_never_gives_the_same_token_twice() {
     let format = format();
     let mut rng = Seeded::new(5);
     let tokens: BTreeSet<String> =
-        (0..100).map(|_| format.mint(&mut rng).unwrap().token.reveal().to_string()).collect();
+        (0..100).map(|_| format.mint(&mut rng).unwrap().token.reveal_known().to_string()).collect();
     assert_eq!(tokens.len(), 100);
 }
 
@@ -299,7 +302,7 @@ fn a_successor_keeps_the_id_and_has_another_secret() {
     let first = format.mint(&mut rng).unwrap();
     let second = format.mint_successor(first.id, &mut rng).unwrap();
     assert_eq!(second.id, first.id);
-    let (first, second) = (first.token.reveal(), second.token.reveal());
+    let (first, second) = (first.token.reveal_known(), second.token.reveal_known());
     assert_eq!(first[..24], second[..24]);
     assert_ne!(first[24..56], second[24..56]);
     assert!(format.check(first.as_bytes()).is_ok());
@@ -312,7 +315,7 @@ fn a_successor_is_minted_under_the_pepper_of_its_id() {
     let id = old.mint(&mut Seeded::new(1)).unwrap().id;
     let ring = Peppers::new(pepper(8, 1)).retired(pepper(7, 0)).unwrap();
     let minted = format_under(ring).mint_successor(id, &mut Seeded::new(2));
-    let text = minted.unwrap().token.reveal();
+    let text = minted.unwrap().token.reveal_known();
     assert!(old.check(text.as_bytes()).is_ok());
 }
 
@@ -564,7 +567,7 @@ fn no_debug_text_holds_a_secret() {
     let format = format();
     let minted = format.mint(&mut Seeded::new(1)).unwrap();
     let mut texts = vec![format!("{format:?} {minted:?} {:?}", minted.token)];
-    let token = minted.token.reveal();
+    let token = minted.token.reveal_known();
     texts.push(format!("{:?}", format.check(token.as_bytes()).unwrap()));
     for text in texts {
         // Only the first four characters of the id and the last four of the tag may be shown.

@@ -26,7 +26,8 @@ use std::{
 };
 
 use common::{
-    DAY, HOUR, Held, MAX_STALENESS, World, block_on, catalog, chain, give_up_after, pepper, policy,
+    DAY, HOUR, Held, MAX_STALENESS, World, block_on, catalog, chain, give_up_after,
+    overheard::RevealKnown as _, pepper, policy,
 };
 use keyway::{
     audit::{AuditEvent, AuditSink},
@@ -69,7 +70,7 @@ fn ban() -> Suspension {
 fn rotate(held: &Held, overlap: Overlap) -> String {
     let key = block_on(held.keys.find(held.key.id())).unwrap();
     let rotated = block_on(held.keys.rotate(key.id(), key.version(), overlap)).unwrap();
-    rotated.token.reveal().to_string()
+    rotated.token.reveal_known().to_string()
 }
 
 // Refused tokens look alike.
@@ -341,7 +342,7 @@ fn a_new_secret_from_another_node_is_accepted_at_once_although_the_old_one_is_ca
     verify(&world, &held.token).unwrap();
     let keys = there.keyring.tenant(held.keys.id().clone());
     let rotated = block_on(keys.rotate(held.key.id(), 1, Overlap::None)).unwrap();
-    let token = rotated.token.reveal();
+    let token = rotated.token.reveal_known();
     assert_eq!(word(&verify(&world, &held.token)), "verified");
     assert_eq!(word(&verify(&world, &token)), "verified");
     assert_eq!(word(&verify(&world, &held.token)), "the API key is not valid");
@@ -354,7 +355,7 @@ fn who_once_held_a_key_costs_one_read_a_second() {
     block_on(deleted.keys.delete(deleted.key.id())).unwrap();
     let rotated = world.tenant_with_key("globex");
     let successor = block_on(rotated.keys.rotate(rotated.key.id(), 1, Overlap::None)).unwrap();
-    let successor = successor.token.reveal();
+    let successor = successor.token.reveal_known();
     for token in [&deleted.token, &rotated.token] {
         verify(&world, &successor).unwrap();
         let before = world.store.calls("lookup");
@@ -385,7 +386,7 @@ fn all_who_present_a_secret_that_has_ended_wait_for_one_read() {
     verify(&world, &held.token).unwrap();
     let keys = there.keyring.tenant(held.keys.id().clone());
     let rotate = |version| block_on(keys.rotate(held.key.id(), version, Overlap::None)).unwrap();
-    let (first, second) = (rotate(1).token.reveal(), rotate(2).token.reveal());
+    let (first, second) = (rotate(1).token.reveal_known(), rotate(2).token.reveal_known());
     // The cache has the first secret of all, which is no longer the store's.
     let before = world.store.calls("lookup");
     world.store.hold("lookup");
@@ -446,7 +447,7 @@ fn a_full_cache_forgets_keys_and_never_mistakes_one_for_another() {
     let tokens: Vec<_> = (0..300)
         .map(|number| {
             let request = NewKey::named(format!("key {number}"));
-            block_on(keys.issue(request)).unwrap().token.reveal()
+            block_on(keys.issue(request)).unwrap().token.reveal_known()
         })
         .collect();
     for round in 0..3 {
@@ -557,7 +558,7 @@ fn a_scope_that_the_catalogue_lacks_grants_nothing_and_the_audit_is_told() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let request = NewKey::named("both").scopes(["manager", "reporting"]);
-    let token = block_on(held.keys.issue(request)).unwrap().token.reveal();
+    let token = block_on(held.keys.issue(request)).unwrap().token.reveal_known();
 
     let smaller = ScopeCatalog::new([ScopeDeclaration::new("reporting", "all that is left")]);
     let smaller = Policy::new("mm", smaller.unwrap(), Tier::built_in()).unwrap();
@@ -576,7 +577,7 @@ fn a_scope_that_the_catalogue_gains_below_a_granted_one_is_granted_too() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let request = NewKey::named("k").scopes(["operator"]);
-    let token = block_on(held.keys.issue(request)).unwrap().token.reveal();
+    let token = block_on(held.keys.issue(request)).unwrap().token.reveal_known();
     let declare = |name| ScopeDeclaration::new(name, "for tests");
     let larger = ScopeCatalog::new(["operator", "operator.audit"].map(declare)).unwrap();
     let larger = Policy::new("mm", larger, Tier::built_in()).unwrap();
@@ -1237,7 +1238,7 @@ fn uses_are_written_in_batches() {
     let world = World::with(policy, |builder| builder);
     let keys = block_on(world.keyring.create_empty_tenant("acme", "big")).unwrap();
     for _ in 0..10_001 {
-        let token = block_on(keys.issue(NewKey::named("k"))).unwrap().token.reveal();
+        let token = block_on(keys.issue(NewKey::named("k"))).unwrap().token.reveal_known();
         verify(&world, &token).unwrap();
     }
     assert_eq!(flush(&world).unwrap(), 10_001);

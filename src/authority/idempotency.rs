@@ -3,22 +3,24 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use zeroize::Zeroizing;
-
 use super::{Authority, NewKey};
-use crate::{mac, pepper::Peppers, record::TenantId, token::KeyId};
+use crate::{
+    mac::{self, Sha256},
+    pepper::Peppers,
+    record::TenantId,
+    token::KeyId,
+};
 
 /// Derives ids from idempotency keys, under each pepper.
 pub(super) struct IdempotentIds {
     /// By slot. The current one is first.
-    keys: Box<[(u8, Zeroizing<[u8; 64]>)]>,
+    keys: Box<[(u8, mac::Key)]>,
 }
 
 impl IdempotentIds {
     pub(super) fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
         let keys = peppers.for_tokens().map(|pepper| {
-            let key = pepper.derive(b"keyway/v1/idempotency\0", issuer, environment);
-            (pepper.slot(), mac::block(&key))
+            (pepper.slot(), pepper.derive(b"keyway/v1/idempotency\0", issuer, environment))
         });
         Self { keys: keys.collect() }
     }
@@ -28,8 +30,9 @@ impl IdempotentIds {
             let tenant = tenant.as_str().as_bytes();
             // The length keeps the two apart.
             let len = (tenant.len() as u64).to_be_bytes();
-            let mac = mac::hmac_sha256(key, &[&len, tenant, idempotency_key]);
-            let [random @ .., _, _] = &*mac;
+            let mut mac = [0; 32];
+            Sha256::hmac(key, &[&len, tenant, idempotency_key], &mut mac);
+            let [random @ .., _, _] = &mac;
             KeyId::derived(*slot, random)
         })
     }

@@ -3,28 +3,25 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
-
 use super::{ForeignFormat, ForeignFormatError, ForeignIdentity};
 use crate::{
-    mac,
+    mac::{self, Sha256},
     pepper::Peppers,
     token::{Claim, Digest, KeyId, TokenFormat},
 };
+use subtle::ConstantTimeEq;
 
 /// Under which pepper, if any, and under which id a foreign token is kept.
 pub(crate) struct Accepted {
     formats: Vec<ForeignFormat>,
     /// By slot. The current one is first.
-    keys: Box<[(u8, Zeroizing<[u8; 64]>)]>,
+    keys: Box<[(u8, mac::Key)]>,
 }
 
 impl Accepted {
     pub(crate) fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
         let keys = peppers.for_tokens().map(|pepper| {
-            let key = pepper.derive(b"keyway/v1/import\0", issuer, environment);
-            (pepper.slot(), mac::block(&key))
+            (pepper.slot(), pepper.derive(b"keyway/v1/import\0", issuer, environment))
         });
         Self { formats: Vec::new(), keys: keys.collect() }
     }
@@ -84,16 +81,18 @@ fn is_own(presented: &[u8], own: &TokenFormat) -> bool {
     presented.get(..prefix.len()).is_some_and(|start| start.ct_eq(prefix).into())
 }
 
-fn claim((slot, key): &(u8, Zeroizing<[u8; 64]>), identity: &ForeignIdentity) -> Claim {
+fn claim((slot, key): &(u8, mac::Key), identity: &ForeignIdentity) -> Claim {
     let ForeignIdentity { tag, front, digest } = identity;
     let mac = |label: &[u8]| {
         // The length keeps what is public and what is not apart.
         let len = (front.len() as u64).to_be_bytes();
-        mac::hmac_sha256(key, &[label, tag, &len, front, digest.as_bytes()])
+        let mut mac = [0; 32];
+        Sha256::hmac(key, &[label, tag, &len, front, digest.as_bytes()], &mut mac);
+        mac
     };
     let (id, kept) = (mac(b"id\0"), mac(b"digest\0"));
-    let [random @ .., _, _] = &*id;
-    let [_, _, _, _, _, _, kept @ ..] = &*kept;
+    let [random @ .., _, _] = &id;
+    let [_, _, _, _, _, _, kept @ ..] = &kept;
     Claim::new(KeyId::derived(*slot, random), Digest::from_bytes(kept))
 }
 

@@ -1,9 +1,11 @@
 //! What another system kept of a token.
 
+use alloc::{boxed::Box, vec};
 use core::fmt;
 
-use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
+
+use crate::text::from_base64;
 
 /// How another system digested its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,8 +57,8 @@ impl fmt::Display for ForeignHash {
 #[derive(Clone)]
 pub struct ForeignDigest {
     hash: ForeignHash,
-    /// Zeros behind the digest.
-    bytes: Zeroizing<[u8; 64]>,
+    /// Zeros behind the digest. In a box, since a move would leave a copy behind.
+    bytes: Box<Zeroizing<[u8; 64]>>,
 }
 
 impl ForeignDigest {
@@ -71,11 +73,11 @@ impl ForeignDigest {
             return Err(DigestError::Hex);
         }
         let hash = ForeignHash::of_len(pairs.len()).ok_or(DigestError::Length(pairs.len()))?;
-        let mut bytes = Zeroizing::new([0; 64]);
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let mut digest = Self::blank(hash);
+        for (byte, [high, low]) in digest.bytes.iter_mut().zip(pairs) {
             *byte = value_of(*high) << 4 | value_of(*low);
         }
-        Ok(Self { hash, bytes })
+        Ok(digest)
     }
 
     /// The digest in base64 (RFC 4648, sections 4 and 5), with or without padding.
@@ -84,12 +86,8 @@ impl ForeignDigest {
     ///
     /// [`DigestError::Base64`] or [`DigestError::Length`].
     pub fn from_base64(text: &str) -> Result<Self, DigestError> {
-        let digest = Base64::decode_vec(text)
-            .or_else(|_| Base64Unpadded::decode_vec(text))
-            .or_else(|_| Base64Url::decode_vec(text))
-            .or_else(|_| Base64UrlUnpadded::decode_vec(text))
-            .map_err(|_| DigestError::Base64)?;
-        Self::from_bytes(&Zeroizing::new(digest))
+        let mut buffer = Zeroizing::new(vec![0; text.len()]);
+        Self::from_bytes(from_base64(text, &mut buffer).ok_or(DigestError::Base64)?)
     }
 
     /// The digest of these bytes.
@@ -99,22 +97,31 @@ impl ForeignDigest {
     /// [`DigestError::Length`] unless there are 32 or 64.
     pub fn from_bytes(digest: &[u8]) -> Result<Self, DigestError> {
         let hash = ForeignHash::of_len(digest.len()).ok_or(DigestError::Length(digest.len()))?;
-        let mut bytes = Zeroizing::new([0; 64]);
-        for (byte, digest) in bytes.iter_mut().zip(digest) {
+        let mut kept = Self::blank(hash);
+        for (byte, digest) in kept.bytes.iter_mut().zip(digest) {
             *byte = *digest;
         }
-        Ok(Self { hash, bytes })
+        Ok(kept)
     }
 
-    pub(super) fn of_sha256(digest: &[u8; 32]) -> Self {
-        let mut bytes = Zeroizing::new([0; 64]);
-        let (head, _) = bytes.split_at_mut(32);
-        head.copy_from_slice(digest);
-        Self { hash: ForeignHash::Sha256, bytes }
+    fn blank(hash: ForeignHash) -> Self {
+        Self { hash, bytes: Box::new(Zeroizing::new([0; 64])) }
     }
 
-    pub(super) fn of_sha512(digest: &[u8; 64]) -> Self {
-        Self { hash: ForeignHash::Sha512, bytes: Zeroizing::new(*digest) }
+    /// The digest that `write` writes in its place.
+    pub(super) fn sha256(write: impl FnOnce(&mut [u8; 32])) -> Self {
+        let mut digest = Self::blank(ForeignHash::Sha256);
+        if let Some(head) = digest.bytes.first_chunk_mut() {
+            write(head);
+        }
+        digest
+    }
+
+    /// The digest that `write` writes in its place.
+    pub(super) fn sha512(write: impl FnOnce(&mut [u8; 64])) -> Self {
+        let mut digest = Self::blank(ForeignHash::Sha512);
+        write(&mut digest.bytes);
+        digest
     }
 
     /// Which hash has digests of this length.

@@ -3,12 +3,10 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, ops::RangeInclusive};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use super::{ForeignDigest, ForeignHash};
-use crate::mac;
+use crate::mac::{Sha256, Sha512};
 
 /// The tokens of another system.
 ///
@@ -284,31 +282,23 @@ impl ForeignFormat {
     }
 
     fn digest_of(&self, message: &[u8]) -> ForeignDigest {
-        let Some(block) = &self.key else { return self.hash_of(message) };
+        let Some(key) = &self.key else { return self.hash_of(message) };
         match self.hash {
-            ForeignHash::Sha256 => {
-                let mut key = Zeroizing::new([0; 64]);
-                for (byte, block) in key.iter_mut().zip(&***block) {
-                    *byte = *block;
+            ForeignHash::Sha256 => ForeignDigest::sha256(|into| {
+                if let Some(key) = key.first_chunk() {
+                    Sha256::hmac(key, &[message], into);
                 }
-                ForeignDigest::of_sha256(&mac::hmac_sha256(&key, &[message]))
-            }
+            }),
             ForeignHash::Sha512 => {
-                let mut mac = <Hmac<Sha512> as KeyInit>::new((&***block).into());
-                mac.update(message);
-                ForeignDigest::of_sha512(&Zeroizing::new(mac.finalize().into_bytes().into()))
+                ForeignDigest::sha512(|into| Sha512::hmac(key, &[message], into))
             }
         }
     }
 
     fn hash_of(&self, message: &[u8]) -> ForeignDigest {
         match self.hash {
-            ForeignHash::Sha256 => {
-                ForeignDigest::of_sha256(&Zeroizing::new(Sha256::digest(message).into()))
-            }
-            ForeignHash::Sha512 => {
-                ForeignDigest::of_sha512(&Zeroizing::new(Sha512::digest(message).into()))
-            }
+            ForeignHash::Sha256 => ForeignDigest::sha256(|into| Sha256::digest(message, into)),
+            ForeignHash::Sha512 => ForeignDigest::sha512(|into| Sha512::digest(message, into)),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The public half of a token.
 
-use alloc::borrow::ToOwned;
 use core::{fmt, str::FromStr};
 
 use super::alphabet;
@@ -84,7 +83,7 @@ impl FromStr for KeyId {
     type Err = InvalidKeyId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = text.as_bytes().to_owned().try_into().map_err(|_| InvalidKeyId(()))?;
+        let bytes = text.as_bytes().try_into().map_err(|_| InvalidKeyId(()))?;
         Self::from_bytes(bytes).ok_or(InvalidKeyId(()))
     }
 }

@@ -14,6 +14,8 @@
 )]
 
 mod faulty_store;
+#[path = "../support/overheard.rs"]
+pub mod overheard;
 
 use std::{
     future::{Future, poll_fn},
@@ -42,6 +44,7 @@ use keyway::{
 };
 
 pub use self::faulty_store::FaultyStore;
+use self::overheard::RevealKnown as _;
 
 pub const HOUR: Duration = Duration::from_secs(3_600);
 pub const DAY: Duration = Duration::from_secs(86_400);
@@ -69,6 +72,7 @@ pub fn catalog() -> ScopeCatalog {
 
 /// Lite holds 1 key below `manager`, Advanced 5 without a ceiling.
 pub fn policy() -> Policy {
+    overheard::listen();
     let tiers = [Tier::new("lite", 1).scopes(["operator", "erp"]), Tier::new("advanced", 5)];
     Policy::new("mm", catalog(), tiers).unwrap()
 }
@@ -155,7 +159,7 @@ impl World {
         let request = NewKey::named("first").scopes(["reporting"]);
         let created = block_on(self.keyring.create_tenant_with(id, "advanced", request));
         let (keys, issued) = created.unwrap();
-        Held { keys, key: issued.key, token: issued.token.reveal().to_string() }
+        Held { keys, key: issued.key, token: issued.token.reveal_known().to_string() }
     }
 }
 

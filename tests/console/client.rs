@@ -19,7 +19,7 @@ use keyway::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::common::{World, block_on, policy};
+use crate::common::{World, block_on, overheard::known, policy};
 
 pub const MOUNT: &str = "/settings/api-keys";
 
@@ -172,6 +172,11 @@ impl Ask {
         let (head, body) = response.into_parts();
         let body = block_on(axum::body::to_bytes(body, usize::MAX)).unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
+        // The one answer with a token in it.
+        let body = serde_json::from_str::<Value>(&text).unwrap_or_default();
+        if let Some(token) = body["token"].as_str() {
+            known(token);
+        }
         let answer = Answer { status: head.status.as_u16(), fields: head.headers, text };
         answer.check(&self.client.document, &self.method, &self.path);
         answer

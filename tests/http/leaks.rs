@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     answers::Expected,
+    common::overheard::heard,
     drive::{self, Outcome},
     logs::Logs,
     row::{Row, get},
@@ -93,6 +94,7 @@ fn no_secret_is_in_anything_that_a_server_says() {
         let (running, logs) = loud(server);
         let outcomes = drive::all(&running, is_hidden);
         let texts = texts(&running, &logs, &outcomes);
+        heard(&texts["logs"]);
         for (from, text) in &texts {
             let found = leaks(&running.service, text);
             println!("{server:?}: {} bytes of {from}", text.len());

@@ -10,7 +10,9 @@ use keyway::{
     record::{KeyRecord, Suspension},
 };
 
-use crate::common::{DAY, HOUR, World, block_on, catalog, fresh_rng, pepper, policy};
+use crate::common::{
+    DAY, HOUR, World, block_on, catalog, fresh_rng, overheard::RevealKnown as _, pepper, policy,
+};
 
 /// Texts by name. A row writes `{active}` where the active key's token is to stand.
 #[derive(Clone)]
@@ -61,7 +63,7 @@ pub fn world() -> (World, Tokens) {
     let mut tokens = Tokens { texts: BTreeMap::new(), minted: Vec::new() };
     let mut issue = |tenant: &TenantKeys, name: &'static str, request: NewKey| -> KeyRecord {
         let issued = block_on(tenant.issue(request)).unwrap();
-        tokens.mint(name, issued.token.reveal().to_string());
+        tokens.mint(name, issued.token.reveal_known().to_string());
         issued.key
     };
     let tenant = |id: &str| block_on(world.keyring.create_empty_tenant(id, "advanced")).unwrap();
@@ -95,7 +97,7 @@ pub fn world() -> (World, Tokens) {
         (&gamma, "heir-new", heir, Overlap::UntilFirstUse),
     ] {
         let issued = block_on(tenant.rotate(key.id(), key.version(), overlap)).unwrap();
-        tokens.mint(name, issued.token.reveal().to_string());
+        tokens.mint(name, issued.token.reveal_known().to_string());
     }
     world.clock.advance(2 * HOUR);
 
@@ -105,7 +107,7 @@ pub fn world() -> (World, Tokens) {
         let now = world.now();
         let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now).unwrap();
         let issued = authority.issue(&tenant, reader("foreign"), now, &mut fresh_rng());
-        issued.unwrap().1.reveal().to_string()
+        issued.unwrap().1.reveal_known().to_string()
     };
     tokens.mint("unknown", foreign("mm", "live"));
     for (name, issuer, environment) in

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses some of these")]
 
+#[path = "overheard.rs"]
+pub(crate) mod overheard;
+
 use std::sync::Arc;
 
 use keyway::{
@@ -15,6 +18,7 @@ use keyway::{
     time::Timestamp,
 };
 
+use self::overheard::RevealKnown as _;
 use super::random::Seeded;
 
 pub(crate) const DAY: i64 = 86_400_000;
@@ -62,7 +66,7 @@ pub(crate) fn issue(
     seed: u64,
 ) -> (KeyRecord, String) {
     let (key, token) = authority.issue(tenant, request, at(0), &mut Seeded::new(seed)).unwrap();
-    (key, token.reveal().to_string())
+    (key, token.reveal_known().to_string())
 }
 
 /// The whole way from a token's text to a decision.

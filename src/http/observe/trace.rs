@@ -1,6 +1,9 @@
 //! Events and spans of `tracing`.
 
-use core::{error::Error, fmt};
+use core::{
+    error::Error,
+    fmt::{self, Write as _},
+};
 
 use tracing::{
     Level, Span, event,
@@ -92,16 +95,34 @@ fn cause(error: Option<&VerifyError>) -> Option<DisplayValue<Chain<'_>>> {
     }
 }
 
-/// An error and its causes, in one line.
+/// An error and its causes, in one line: whatever a store says, it can neither begin another line of the
+/// log nor speak to the terminal that shows it.
 struct Chain<'e>(&'e (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut line = OneLine(f);
+        write!(line, "{}", self.0)?;
         let mut next = self.0.source();
         while let Some(cause) = next {
-            write!(f, ": {cause}")?;
+            write!(line, ": {cause}")?;
             next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+/// Writes control characters as what stands for them in Rust.
+struct OneLine<'w, 'f>(&'w mut fmt::Formatter<'f>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            let end = piece.chars().next_back().filter(|last| last.is_control());
+            self.0.write_str(piece.trim_end_matches(char::is_control))?;
+            if let Some(control) = end {
+                write!(self.0, "{}", control.escape_default())?;
+            }
         }
         Ok(())
     }

@@ -1,0 +1,199 @@
+//! SHA-256 and SHA-512 (FIPS 180-4), and HMAC (RFC 2104) with them, which leave nothing behind.
+//!
+//! A hasher that is moved leaves in its old place what it has taken in. These are made before there is
+//! anything secret in them, stay where they are, write their result where it belongs, and are wiped. The
+//! compression itself is that of the `sha2` crate, and the tests hold this file against it and `hmac`.
+
+use sha2::block_api::{compress256, compress512};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// SHA-256's initial state (FIPS 180-4, 5.3.3).
+pub(super) const INITIAL_256: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// SHA-512's (5.3.5).
+const INITIAL_512: [u64; 8] = [
+    0x6a09_e667_f3bc_c908,
+    0xbb67_ae85_84ca_a73b,
+    0x3c6e_f372_fe94_f82b,
+    0xa54f_f53a_5f1d_36f1,
+    0x510e_527f_ade6_82d1,
+    0x9b05_688c_2b3e_6c1f,
+    0x1f83_d9ab_fb41_bd6b,
+    0x5be0_cd19_137e_2179,
+];
+
+macro_rules! hasher {
+    ($name:ident, $word:ty, $block_len:literal, $digest_len:literal, $initial:expr, $compress:path) => {
+        pub(crate) struct $name {
+            state: [$word; 8],
+            block: [u8; $block_len],
+            /// How much of the block is taken.
+            filled: usize,
+            /// How many bytes there were in all.
+            len: u64,
+        }
+
+        impl $name {
+            fn new() -> Self {
+                Self { state: $initial, block: [0; $block_len], filled: 0, len: 0 }
+            }
+
+            /// Writes the digest of `message`.
+            pub(crate) fn digest(message: &[u8], into: &mut [u8; $digest_len]) {
+                let mut hasher = Self::new();
+                hasher.update(message);
+                hasher.finish(into);
+            }
+
+            /// Writes the HMAC of the concatenation of `parts` under a key of one whole block, which is
+            /// what RFC 2104 makes of every shorter key by appending zeros.
+            pub(crate) fn hmac(
+                key: &[u8; $block_len],
+                parts: &[&[u8]],
+                into: &mut [u8; $digest_len],
+            ) {
+                let mut inner = Self::new();
+                inner.begin_with(key, 0x36);
+                for part in parts {
+                    inner.update(part);
+                }
+                inner.finish(into);
+                let mut outer = Self::new();
+                outer.begin_with(key, 0x5c);
+                outer.update(into);
+                outer.finish(into);
+            }
+
+            /// Takes in a whole block first: `key` with all its bytes changed by `pad`.
+            fn begin_with(&mut self, key: &[u8; $block_len], pad: u8) {
+                for (place, byte) in self.block.iter_mut().zip(key) {
+                    *place = byte ^ pad;
+                }
+                self.len = $block_len;
+                self.compress();
+            }
+
+            fn update(&mut self, bytes: &[u8]) {
+                let mut rest = bytes;
+                while !rest.is_empty() {
+                    let room = self.block.get_mut(self.filled..).unwrap_or_default();
+                    let (now, later) = rest.split_at(rest.len().min(room.len()));
+                    for (place, byte) in room.iter_mut().zip(now) {
+                        *place = *byte;
+                    }
+                    self.filled += now.len();
+                    if self.filled == $block_len {
+                        self.compress();
+                    }
+                    rest = later;
+                }
+                self.len += bytes.len() as u64;
+            }
+
+            /// Pads (FIPS 180-4, 5.1) and writes the digest.
+            fn finish(&mut self, into: &mut [u8; $digest_len]) {
+                // The length takes two words, of which the last 8 bytes are enough.
+                const LENGTH: usize = 2 * size_of::<$word>();
+                let bits = self.len * 8;
+                self.update(&[0x80]);
+                while self.filled != $block_len - LENGTH {
+                    self.update(&[0]);
+                }
+                self.update(&[0; LENGTH - 8]);
+                self.update(&bits.to_be_bytes());
+                let places = into.chunks_exact_mut(size_of::<$word>());
+                for (place, word) in places.zip(&self.state) {
+                    place.copy_from_slice(&word.to_be_bytes());
+                }
+            }
+
+            fn compress(&mut self) {
+                $compress(&mut self.state, core::slice::from_ref(&self.block));
+                self.filled = 0;
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.state.zeroize();
+                self.block.zeroize();
+            }
+        }
+
+        impl ZeroizeOnDrop for $name {}
+    };
+}
+
+impl Sha256 {
+    /// Hashes nothing, so that the registers of the processor no longer hold the last result, which
+    /// whoever saves them would write to the stack.
+    pub(crate) fn clear_registers() {
+        Self::digest(core::hint::black_box(&[]), &mut [0; 32]);
+    }
+}
+
+hasher!(Sha256, u32, 64, 32, INITIAL_256, compress256);
+hasher!(Sha512, u64, 128, 64, INITIAL_512, compress512);
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use hmac::{Hmac, KeyInit, Mac};
+    use proptest::prelude::*;
+    use sha2::Digest;
+
+    use super::*;
+
+    fn digests(message: &[u8]) -> ([u8; 32], [u8; 64]) {
+        let (mut short, mut long) = ([0; 32], [0; 64]);
+        Sha256::digest(message, &mut short);
+        Sha512::digest(message, &mut long);
+        (short, long)
+    }
+
+    fn expected(message: &[u8]) -> ([u8; 32], [u8; 64]) {
+        (sha2::Sha256::digest(message).into(), sha2::Sha512::digest(message).into())
+    }
+
+    /// Of every length around one and two blocks, where the padding takes another block or does not.
+    #[test]
+    fn digests_of_all_lengths_agree_with_the_sha2_crate() {
+        let message: Vec<u8> = (0..=255).cycle().take(600).collect();
+        for len in 0..message.len() {
+            assert_eq!(digests(&message[..len]), expected(&message[..len]), "{len} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn macs_agree_with_the_hmac_crate(
+            key in proptest::collection::vec(any::<u8>(), 128),
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..4),
+        ) {
+            let message = parts.concat();
+            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+
+            let mut mac = [0; 32];
+            Sha256::hmac(key.first_chunk().unwrap(), &parts, &mut mac);
+            let mut expected = Hmac::<sha2::Sha256>::new_from_slice(&key[..64]).unwrap();
+            expected.update(&message);
+            prop_assert_eq!(mac, <[u8; 32]>::from(expected.finalize().into_bytes()));
+
+            let mut mac = [0; 64];
+            Sha512::hmac(key.first_chunk().unwrap(), &parts, &mut mac);
+            let mut expected = Hmac::<sha2::Sha512>::new_from_slice(&key).unwrap();
+            expected.update(&message);
+            prop_assert_eq!(mac, <[u8; 64]>::from(expected.finalize().into_bytes()));
+        }
+    }
+}
