@@ -763,3 +763,10 @@ fn an_upper_scope_gains_what_the_catalogue_gains_below_it() {
     assert!(scopes.covers(catalog.set(["operator.audit"]).unwrap()));
     assert!(!scopes.covers(catalog.set(["reporting"]).unwrap()));
 }
+
+#[test]
+fn a_scope_is_found_by_its_text() {
+    let scope = |name: &str| name.parse::<Scope>().unwrap();
+    let known = BTreeMap::from([(scope("operator"), 1), (scope("reporting"), 2)]);
+    assert_eq!((known.get("reporting"), known.get("repor")), (Some(&2), None));
+}

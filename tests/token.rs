@@ -20,8 +20,9 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     pepper::{Pepper, Peppers},
-    token::{FormatError, KeyId, MintError, Rejection, TokenFormat},
+    token::{FormatError, InsecureSeededRng, KeyId, MintError, Rejection, TokenFormat},
 };
+use rand_core::TryRng;
 use random::{Constant, Failing, Seeded};
 use sha2::Sha256;
 
@@ -573,4 +574,17 @@ fn no_debug_text_holds_a_secret() {
             assert!(!text.contains(part), "{part} of {token:?} in {text}");
         }
     }
+}
+
+#[test]
+fn a_seeded_source_gives_one_sequence_whatever_is_asked_of_it() {
+    let mut bytes = [0; 12];
+    let mut source = InsecureSeededRng::new(5);
+    for part in [0..4, 4..12] {
+        source.try_fill_bytes(&mut bytes[part]).unwrap();
+    }
+    let mut source = InsecureSeededRng::new(5);
+    assert_eq!(source.try_next_u32().unwrap().to_le_bytes(), bytes[..4]);
+    assert_eq!(source.try_next_u64().unwrap().to_le_bytes(), bytes[4..]);
+    assert_ne!(source.try_next_u32().unwrap().to_le_bytes(), bytes[..4]);
 }

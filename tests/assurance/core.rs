@@ -12,6 +12,8 @@ mod corpus;
 mod decision;
 #[path = "../feed.rs"]
 mod feed;
+#[path = "../idempotency.rs"]
+mod idempotency;
 #[path = "../import.rs"]
 mod import;
 #[path = "../isolation.rs"]
@@ -28,6 +30,8 @@ mod policy;
 mod records;
 #[path = "../scopes.rs"]
 mod scopes;
+#[path = "../store.rs"]
+mod store;
 #[path = "../time.rs"]
 mod time;
 #[path = "../token.rs"]

@@ -47,14 +47,16 @@ copy_trees() {
     for worker in $(seq "$workers"); do
         rm -rf "$work/$worker/tree" "$work/$worker/out"
         mkdir -p "$work/$worker/tree" "$work/$worker/out"
-        git ls-files -z -co --exclude-standard -- . ':!fuzz' |
+        git ls-files -z -co --exclude-standard |
             tar --null --ignore-failed-read -T - -c 2>/dev/null | tar -xm -C "$work/$worker/tree"
     done
 }
 
 # mutate NAME FEATURES TESTS ARGUMENT...: all workers together, with what they find under out/NAME.
 mutate() {
-    local name=$1 set=$2 tests=$3 worker status pids=() failed=
+    local name=$1 set=$2 worker status argument arguments=() pids=() failed=
+    # To every call of cargo, so that nothing else is built either.
+    for argument in ${3//--test /--test=}; do arguments+=("--cargo-arg=$argument"); done
     shift 3
     for worker in $(seq "$workers"); do
         mkdir -p "$work/$worker/out/$name"
@@ -63,7 +65,7 @@ mutate() {
             --dir "$work/$worker/tree" --in-place --output "$work/$worker/out/$name" \
             --config "$PWD/$home/mutants.toml" --package keyway --colors never --no-times \
             --shard "$((worker - 1))/$workers" --sharding round-robin \
-            --minimum-test-timeout "${TEST_TIMEOUT:-60}" ${features[$set]} "$@" -- $tests \
+            --minimum-test-timeout "${TEST_TIMEOUT:-60}" ${features[$set]} "${arguments[@]}" "$@" \
             </dev/null >"$work/$worker/out/$name/log" 2>&1 &
         pids+=($!)
     done
@@ -74,7 +76,7 @@ mutate() {
         case $status in 0 | 2 | 3) ;; *) failed=$status ;; esac
     done
     if [ -n "$failed" ]; then
-        tail -n 30 "$work"/*/out/"$name"/log
+        tail -n 30 "$work"/*/out/"$name"/log | cut -c -300
         echo "cargo-mutants ended with $failed" && exit 1
     fi
 }
