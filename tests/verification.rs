@@ -1295,7 +1295,7 @@ fn every_refusal_has_its_own_sentence() {
     let caller = verify(&world, &held.token).unwrap();
     let above = world.keyring.requirement(["manager"]).unwrap();
     let other = ScopeCatalog::new([ScopeDeclaration::new("reporting", "elsewhere")]).unwrap();
-    let foreign = other.require_all(["reporting"]).unwrap();
+    let foreign = other.require_none();
     let wait = Duration::from_secs(3);
     for (refusal, sentence) in [
         (VerifyError::Missing, "no API key was presented"),

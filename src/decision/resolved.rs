@@ -347,4 +347,18 @@ mod tests {
     fn a_resolved_key_takes_two_cache_lines() {
         assert_eq!(size_of::<ResolvedKey>(), 128);
     }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn the_first_use_of_a_minute_is_noted_whatever_the_minute() {
+        // The count of minutes wraps twice on the way.
+        for minute in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x1_0000] {
+            let stamp = Stamp::new(0, 0, 0);
+            assert!(!stamp.take_use());
+            assert!(stamp.note_use(minute << 9));
+            assert!(!stamp.note_use(minute << 9 | 0x1ff));
+            assert!(stamp.note_use((minute + 1) << 9), "{minute}");
+            assert!(stamp.take_use() && !stamp.take_use());
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 function known(name) { sub(/:[0-9]+:[0-9]+: /, ": ", name); return name }
 
-file == 1 && /^- ([0-9]+ × )?`src\// {
+file == 1 && /^- ([0-9]+ × )?`src/ {
     count = $2 ~ /^[0-9]+$/ ? $2 : 1
     name = $0
     sub(/^[^`]*`/, "", name); sub(/`.*/, "", name)
