@@ -615,7 +615,9 @@ fn a_character_that_no_id_has_is_found_in_both_halves() {
         for wrong in [b'-', b'_', b' ', 0] {
             for places in [vec![place], vec![place + 8], vec![place, place + 8]] {
                 let mut other = id;
-                places.iter().for_each(|place| other[*place] = wrong);
+                for place in &places {
+                    other[*place] = wrong;
+                }
                 assert!(parsed(&other).is_err(), "{wrong} in {places:?}");
             }
         }

@@ -1262,11 +1262,12 @@ fn a_verifier_is_not_built_from_less_than_it_needs() {
 
 #[test]
 fn an_overlap_that_could_not_be_ended_is_ended_by_a_later_use() {
+    type Plant = fn(&World);
     let world = World::new();
     let held = world.tenant_with_key("acme");
     let token = rotate(&held, Overlap::UntilFirstUse);
     let ended = || world.audit.kinds().contains(&"OverlapEnded".into());
-    let faults: [(&str, fn(&World)); 3] = [
+    let faults: [(&str, Plant); 3] = [
         ("not written", |world| world.store.fail("update_key")),
         ("not read", |world| world.store.fail("lookup")),
         ("tampered with", |world| {

@@ -1,5 +1,7 @@
 //! All tests of the core as one program: what is built once for every mutant, and measured for coverage.
 
+#![allow(clippy::duplicate_mod, reason = "each file brings the helpers that it shares with others")]
+
 #[path = "../authorization.rs"]
 mod authorization;
 #[path = "../autotraits.rs"]
