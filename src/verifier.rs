@@ -28,7 +28,7 @@ use crate::{
     audit::{AuditEvent, AuditKind, AuditSink},
     authority::Authority,
     authorization::bearer_token,
-    cache::{Cache, Flights, Uses, tick},
+    cache::{Cache, Flights, Uses},
     decision::{Denial, Principal, ResolvedKey, decide},
     pepper::Peppers,
     policy::Policy,
@@ -336,10 +336,10 @@ impl Shared {
 
     #[inline]
     fn note_use(&self, key: &ResolvedKey, moment: Moment) {
-        if key.stamp.note_use(tick(moment)) && self.sources.store().is_some() {
-            let minute = moment.now.as_millis().div_euclid(60_000) * 60_000;
-            self.uses
-                .record(KeyUse { id: key.id(), at: Timestamp::saturating_from_millis(minute) });
+        let minute = moment.now.as_millis().div_euclid(60_000);
+        if key.stamp.note_use(minute) && self.sources.store().is_some() {
+            let at = Timestamp::saturating_from_millis(minute * 60_000);
+            self.uses.record(KeyUse { id: key.id(), at });
         }
     }
 

@@ -780,8 +780,17 @@ fn whoever_may_edit_keys_may_switch_off_any_of_them() {
     let none = authority.policy().catalog().none();
     let edit = |edit: KeyEdit| authority.edit(&key, &tenant, edit.granted_by(none), at(1));
     assert!(!edit(KeyEdit::new().enabled(false)).unwrap().enabled());
-    let more = KeyEdit::new().enabled(false).name("n");
-    assert_above_granter(edit(more), &["operator", "user"]);
+    // Whatever else is in the edit, it is more than that.
+    let disable = || KeyEdit::new().enabled(false);
+    for more in [
+        disable().name("n"),
+        disable().labels(Labels::new([("team", "erp")]).unwrap()),
+        disable().not_before(at(2)),
+        disable().expires_at(at(DAY)),
+        KeyEdit::new().enabled(true),
+    ] {
+        assert_above_granter(edit(more), &["operator", "user"]);
+    }
 }
 
 #[test]
@@ -843,6 +852,27 @@ fn a_key_may_live_for_exactly_as_long_as_its_tier_allows() {
     assert!(is_too_long(&longer));
     let text = longer.unwrap_err().to_string();
     assert_eq!(text, "tier `short` allows keys to live for 30 days at most");
+}
+
+#[test]
+fn a_limit_is_told_in_the_largest_unit_that_measures_it() {
+    for (seconds, told) in [
+        (86_400, "1 day"),
+        (2 * 86_400, "2 days"),
+        (3_600, "1 hour"),
+        (36 * 3_600, "36 hours"),
+        (90, "90 seconds"),
+        (1, "1 second"),
+    ] {
+        let tier = Tier::new("brief", 1).max_lifetime(Duration::from_secs(seconds));
+        let policy = Policy::new("mm", catalog(&world::SCOPES), [tier]).unwrap();
+        let authority = Authority::new(policy, "live", &world::pepper(7).into()).unwrap();
+        let tenant = tenant(&authority, "acme", "brief");
+        let request = new_key().expires_at(at(30 * DAY));
+        let longer = authority.issue(&tenant, request, at(0), &mut Seeded::new(1));
+        let text = longer.err().unwrap().to_string();
+        assert_eq!(text, format!("tier `brief` allows keys to live for {told} at most"));
+    }
 }
 
 #[test]
@@ -945,4 +975,31 @@ fn the_longest_possible_lifetime_is_no_limit() {
     let tenant = tenant(&authority, "acme", "lite");
     let (key, _) = issue(&authority, &tenant, new_key(), 1);
     assert_eq!(key.expires_at(), Some(Timestamp::MAX));
+}
+
+#[test]
+fn every_state_has_its_own_word() {
+    let until = None;
+    let words = [
+        (KeyState::TenantSuspended { until }, "tenant_suspended"),
+        (KeyState::KeySuspended { until }, "suspended"),
+        (KeyState::Disabled, "disabled"),
+        (KeyState::NotYetValid { from: at(0) }, "not_yet_valid"),
+        (KeyState::Expired { at: at(0) }, "expired"),
+        (KeyState::Active, "active"),
+    ];
+    for (state, word) in words {
+        assert_eq!(state.as_str(), word);
+    }
+}
+
+#[test]
+fn a_caller_has_the_tier_of_its_tenant() {
+    let authority = authority();
+    for name in ["lite", "advanced"] {
+        let tenant = tenant(&authority, "acme", name);
+        let (key, token) = issue(&authority, &tenant, new_key(), 1);
+        let caller = present(&authority, &tenant, &key, &token, at(0)).unwrap();
+        assert_eq!(caller.tier(authority.policy()).unwrap().name, name);
+    }
 }

@@ -28,7 +28,7 @@ use keyway::{
     store::{KeyQuery, KeyStore},
     tier::Tier,
     token::InsecureSeededRng,
-    verifier::{Freshness, VerifyError},
+    verifier::{Freshness, Verifier, VerifyError},
 };
 
 // Every state and every operation.
@@ -1251,4 +1251,65 @@ fn a_state_that_depends_on_a_tampered_tenant_is_not_described() {
     assert!(described.is_err_and(|error| error.is_tampered()));
     let verified = block_on(world.keyring.verify_as_of(&held.token, Freshness::Now));
     assert!(matches!(verified, Err(VerifyError::Tampered)));
+}
+
+#[test]
+fn a_tenant_is_told_how_many_keys_it_holds_of_how_many() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let told = block_on(held.keys.quota()).unwrap();
+    assert_eq!((told.tenant.id(), told.held, told.allowed), (held.keys.id(), 1, 5));
+
+    // A policy that no longer has the tier allows none.
+    let other = Policy::new("mm", catalog(), [Tier::new("lite", 1)]).unwrap();
+    let there = world.another_node_with(other, |builder| builder);
+    let told = block_on(there.keyring.tenant(held.keys.id().clone()).quota()).unwrap();
+    assert_eq!((told.held, told.allowed), (1, 0));
+
+    let nobody = block_on(world.keyring.tenant(tenant_id("nobody")).quota());
+    assert!(nobody.is_err_and(|error| error.is_not_found()));
+}
+
+#[test]
+fn a_key_is_told_in_its_state_to_its_tenant_alone() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let state = |keys: &TenantKeys| block_on(keys.state(&held.key));
+    assert_eq!(state(&held.keys).unwrap().as_str(), "active");
+    block_on(world.keyring.suspend_tenant(held.keys.id(), ban())).unwrap();
+    assert_eq!(state(&held.keys).unwrap().as_str(), "tenant_suspended");
+
+    let other = world.tenant_with_key("beta");
+    let error = state(&other.keys).unwrap_err();
+    assert!(error.is_not_found() && !error.is_unavailable() && !error.is_tampered(), "{error}");
+    world.store.set_down(true);
+    let error = state(&held.keys).unwrap_err();
+    assert!(error.is_unavailable() && !error.is_not_found(), "{error}");
+}
+
+#[test]
+fn what_takes_a_verifier_takes_a_keyring() {
+    fn verified(with: &impl AsRef<Verifier>, token: &str) -> bool {
+        block_on(with.as_ref().verify(token)).is_ok()
+    }
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    assert!(verified(&world.keyring, &held.token));
+    assert!(verified(world.keyring.verifier(), &held.token));
+    assert!(!verified(&world.keyring, "mm_live_"));
+}
+
+#[test]
+fn of_two_who_revoke_a_key_at_once_one_is_told_that_it_is_none() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    world.store.hold("delete_key");
+    let late = thread::scope(|scope| {
+        let late = scope.spawn(|| block_on(world.keyring.revoke(&held.token)));
+        world.store.await_call("delete_key");
+        block_on(world.another_node().keyring.revoke(&held.token)).unwrap();
+        world.store.release("delete_key");
+        late.join().unwrap()
+    });
+    assert!(matches!(late, Err(KeyringError::Rejected)), "{late:?}");
 }

@@ -198,7 +198,7 @@ fn a_variable_that_is_not_set_is_named_with_the_remedy() {
 /// process is unsafe.
 fn from_env(value: &str) -> String {
     let child = Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .args(["--ignored", "child", "--nocapture"])
         .env("KEYWAY_TEST_PEPPER", value)
         .output()
         .unwrap();

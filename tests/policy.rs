@@ -189,3 +189,11 @@ fn a_field_that_is_given_twice_is_refused() {
     assert!(error.to_string().contains("duplicate field `issuer`"), "{error}");
     assert!(serde_json::from_str::<Policy>(r#"{ "issuer": "mm", "scopes": [] }"#).is_ok());
 }
+
+#[test]
+fn a_policy_has_at_most_256_tiers() {
+    let tiers = |number: usize| (0..number).map(|tier| Tier::new(format!("t{tier}"), 1));
+    assert_eq!(with_tiers(tiers(Policy::MAX_TIERS)).unwrap().tiers().len(), Policy::MAX_TIERS);
+    let error = with_tiers(tiers(Policy::MAX_TIERS + 1)).unwrap_err();
+    assert!(matches!(error, PolicyError::TooManyTiers(n) if n == Policy::MAX_TIERS + 1), "{error}");
+}

@@ -763,3 +763,29 @@ fn an_upper_scope_gains_what_the_catalogue_gains_below_it() {
     assert!(scopes.covers(catalog.set(["operator.audit"]).unwrap()));
     assert!(!scopes.covers(catalog.set(["reporting"]).unwrap()));
 }
+
+#[test]
+fn a_scope_is_found_by_its_text() {
+    let scope = |name: &str| name.parse::<Scope>().unwrap();
+    let known = BTreeMap::from([(scope("operator"), 1), (scope("reporting"), 2)]);
+    assert_eq!((known.get("reporting"), known.get("repor")), (Some(&2), None));
+}
+
+/// Scopes are kept in words of 64 bits, in the order of their names. What is missing in two words at the
+/// same place is missing twice, and does not cancel out.
+#[test]
+fn the_same_place_in_two_words_counts_in_both() {
+    let names: Vec<String> = (0..256).map(|number| format!("s{number:03}")).collect();
+    let declared = names.iter().map(|name| ScopeDeclaration::new(name.as_str(), ""));
+    let catalog = ScopeCatalog::new(declared).unwrap();
+    for (left, right) in [(0, 64), (1, 129), (63, 255), (70, 198)] {
+        let two = [&names[left], &names[right]];
+        let have = catalog.set(two).unwrap();
+        let none = catalog.none();
+        assert!(!none.covers(have) && have.covers(none), "{two:?}");
+        let (all, any) = (catalog.require_all(two).unwrap(), catalog.require_any(two).unwrap());
+        assert!(all.check(none).is_err() && any.check(none).is_err(), "{two:?}");
+        assert!(all.check(have).is_ok() && any.check(have).is_ok(), "{two:?}");
+        assert!(all.check(catalog.set([two[0]]).unwrap()).is_err(), "{two:?}");
+    }
+}

@@ -22,9 +22,10 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     pepper::{Pepper, Peppers},
-    token::{FormatError, KeyId, MintError, Rejection, TokenFormat},
+    token::{FormatError, InsecureSeededRng, KeyId, MintError, Rejection, TokenFormat},
 };
 use overheard::RevealKnown as _;
+use rand_core::TryRng;
 use random::{Constant, Failing, Seeded};
 use sha2::Sha256;
 
@@ -574,6 +575,54 @@ fn no_debug_text_holds_a_secret() {
         for part in token.as_bytes()[24..60].windows(4) {
             let part = str::from_utf8(part).unwrap();
             assert!(!text.contains(part), "{part} of {token:?} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_seeded_source_gives_one_sequence_whatever_is_asked_of_it() {
+    let mut bytes = [0; 12];
+    let mut source = InsecureSeededRng::new(5);
+    for part in [0..4, 4..12] {
+        source.try_fill_bytes(&mut bytes[part]).unwrap();
+    }
+    let mut source = InsecureSeededRng::new(5);
+    assert_eq!(source.try_next_u32().unwrap().to_le_bytes(), bytes[..4]);
+    assert_eq!(source.try_next_u64().unwrap().to_le_bytes(), bytes[4..]);
+    assert_ne!(source.try_next_u32().unwrap().to_le_bytes(), bytes[..4]);
+}
+
+/// A prefix is compared in words of eight bytes. The same change in two of them does not cancel out.
+#[test]
+fn a_prefix_that_differs_twice_in_the_same_way_is_another() {
+    let format = TokenFormat::new("abcdefghijklmnop", "staging1", &pepper(7, 0).into()).unwrap();
+    let token = mint(&format, 1).into_bytes();
+    let prefix = format.prefix().len();
+    for first in 0..prefix {
+        for second in (first + 8..prefix).step_by(8) {
+            let mut other = token.clone();
+            other[first] ^= 1;
+            other[second] ^= 1;
+            assert_eq!(format.check(&other).unwrap_err(), Rejection::Malformed);
+        }
+    }
+    assert!(format.check(&token).is_ok());
+}
+
+#[test]
+fn a_character_that_no_id_has_is_found_in_both_halves() {
+    let id = *valid().strip_prefix(b"mm_live_").unwrap().first_chunk::<16>().unwrap();
+    let parsed = |id: &[u8; 16]| str::from_utf8(id).unwrap().parse::<KeyId>();
+    assert!(parsed(&id).is_ok());
+    for place in 0..8 {
+        for wrong in [b'-', b'_', b' ', 0] {
+            for places in [vec![place], vec![place + 8], vec![place, place + 8]] {
+                let mut other = id;
+                for place in &places {
+                    other[*place] = wrong;
+                }
+                assert!(parsed(&other).is_err(), "{wrong} in {places:?}");
+            }
         }
     }
 }

@@ -219,3 +219,29 @@ fn a_flush_waits_for_the_one_before_it() {
     world.store.release("record_uses");
     assert_eq!(block_on(world.keyring.flush_uses()).unwrap(), 1);
 }
+
+#[test]
+fn a_tenant_that_somebody_changed_is_told_and_left_alone() {
+    let world = World::new();
+    tenant(&world, "acme", &[("day", Some(DAY))]);
+    tenant(&world, "beta", &[("day", Some(DAY))]);
+    world.clock.advance(9 * DAY);
+    world.store.rewrite_tenants(|tenant| match tenant.id().as_str() {
+        "acme" => Ok(common::tenant_with_text(&tenant, "advanced", "lite")),
+        _ => Ok(tenant),
+    });
+    let writes = world.store.writes();
+    let done = purge(&world, DAY);
+    assert_eq!(done.tampered_tenants, [tenant_id("acme")]);
+    assert!(world.audit.kinds().contains(&"Tampered".into()));
+    let renewed = Pepper::from_bytes(&[9; 32]).unwrap().in_slot(9).unwrap();
+    let renewed =
+        Keyring::builder(common::policy(), Peppers::new(renewed).retiring(pepper()).unwrap())
+            .environment("live")
+            .store(world.store.clone())
+            .build()
+            .unwrap();
+    assert!(world.store.writes() > writes, "the other tenant's key is purged");
+    let done = block_on(renewed.reseal(None, |_| {})).unwrap();
+    assert_eq!(done.tampered_tenants, [tenant_id("acme")]);
+}

@@ -551,6 +551,9 @@ fn a_tier_that_the_policy_lacks_makes_its_keys_unavailable_and_the_audit_is_told
     assert_eq!(there.audit.kinds(), ["UnknownTier(\"advanced\")"]);
     assert_eq!(there.audit.events()[0].tenant.as_deref(), Some("acme"));
     assert!(verify(&world, &held.token).is_ok());
+    // Whoever does not hold the key is told nothing of that.
+    rotate(&held, Overlap::None);
+    assert_eq!(word(&verify_now(&there, &held.token)), "the API key is not valid");
 }
 
 #[test]
@@ -1175,6 +1178,18 @@ fn each_minute_of_use_is_written_and_a_change_of_the_key_keeps_the_last() {
 }
 
 #[test]
+fn a_use_soon_after_another_is_written_if_its_minute_is_another() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    world.clock.advance(MINUTE - Duration::from_millis(1));
+    verify(&world, &held.token).unwrap();
+    world.clock.advance(Duration::from_millis(1));
+    verify(&world, &held.token).unwrap();
+    assert_eq!(flush(&world).unwrap(), 1);
+    assert_eq!(last_used(&world, &held).unwrap(), "2026-01-01T00:01:00Z");
+}
+
+#[test]
 fn refused_tokens_and_inactive_keys_are_not_used() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
@@ -1258,4 +1273,60 @@ fn a_verifier_is_not_built_from_less_than_it_needs() {
     assert_eq!(error(complete().max_staleness(longer)), BuildError::MaxStaleness(longer));
     assert!(complete().max_staleness(DAY).build().is_ok());
     assert!(matches!(error(complete().environment("Live!")), BuildError::Format(_)));
+}
+
+#[test]
+fn an_overlap_that_could_not_be_ended_is_ended_by_a_later_use() {
+    type Plant = fn(&World);
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let token = rotate(&held, Overlap::UntilFirstUse);
+    let ended = || world.audit.kinds().contains(&"OverlapEnded".into());
+    let faults: [(&str, Plant); 3] = [
+        ("not written", |world| world.store.fail("update_key")),
+        ("not read", |world| world.store.fail("lookup")),
+        ("tampered with", |world| {
+            world.store.rewrite_keys(|key| Ok(common::with_text(&key, "reporting", "manager")));
+        }),
+    ];
+    for (fault, plant) in faults {
+        // The use of the old secret brings the key into the cache, whatever happened before.
+        assert!(verify(&world, &held.token).is_ok(), "{fault}");
+        plant(&world);
+        assert!(verify(&world, &token).is_ok(), "{fault}");
+        assert!(!ended(), "{fault}");
+        world.store.heal("update_key");
+        world.store.heal("lookup");
+        world.store.rewrite_nothing();
+    }
+    assert!(verify(&world, &token).is_ok());
+    assert!(ended());
+    assert_eq!(word(&verify(&world, &held.token)), "the API key is not valid");
+}
+
+#[test]
+fn every_refusal_has_its_own_sentence() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    let caller = verify(&world, &held.token).unwrap();
+    let above = world.keyring.requirement(["manager"]).unwrap();
+    let other = ScopeCatalog::new([ScopeDeclaration::new("reporting", "elsewhere")]).unwrap();
+    let foreign = other.require_none();
+    let wait = Duration::from_secs(3);
+    for (refusal, sentence) in [
+        (VerifyError::Missing, "no API key was presented"),
+        (VerifyError::BadRequest, "the API key cannot be read"),
+        (
+            VerifyError::Limited { retry_after: wait },
+            "too many requests with the API key; the next in 3s",
+        ),
+        (caller.require(&above).unwrap_err().into(), "missing scope `manager`"),
+        (
+            caller.require(&foreign).unwrap_err().into(),
+            "the caller's scopes are of another catalogue",
+        ),
+    ] {
+        assert_eq!(refusal.to_string(), sentence);
+        assert!(refusal.is_denied());
+    }
 }

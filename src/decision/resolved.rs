@@ -56,12 +56,15 @@ impl Stamp {
         Self { generation, loaded, tenant_stripe, used: AtomicU16::new(0) }
     }
 
-    /// Notes a use, and tells whether it is the first one of its minute, or nearly a minute: 512
-    /// ticks.
+    /// Notes a use, and tells whether it is the first one of this minute.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the count wraps after 19 days")]
-    pub(crate) fn note_use(&self, tick: u32) -> bool {
-        let minute = (tick >> 9) as u16 | 1 << 15;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the count wraps after 22 days"
+    )]
+    pub(crate) fn note_use(&self, minute: i64) -> bool {
+        let minute = minute as u16 | 1 << 15;
         self.used.load(Relaxed) != minute && self.used.swap(minute, Relaxed) != minute
     }
 
@@ -346,5 +349,19 @@ mod tests {
     #[test]
     fn a_resolved_key_takes_two_cache_lines() {
         assert_eq!(size_of::<ResolvedKey>(), 128);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn the_first_use_of_a_minute_is_noted_whatever_the_minute() {
+        // The count of minutes wraps twice on the way.
+        for minute in [-1, 0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x1_0000] {
+            let stamp = Stamp::new(0, 0, 0);
+            assert!(!stamp.take_use());
+            assert!(stamp.note_use(minute));
+            assert!(!stamp.note_use(minute));
+            assert!(stamp.note_use(minute + 1), "{minute}");
+            assert!(stamp.take_use() && !stamp.take_use());
+        }
     }
 }

@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# claim: of the mistakes that can be planted in what decides, the tests notice 95 in 100, and the others are explained one by one
+# with: cargo-mutants 27
+#
+# cargo-mutants plants one mistake after the other: a function answers a constant, a comparison is turned
+# round, a condition is dropped. Whatever compiles has to fail a test, or has to stand in
+# tests/assurance/mutants/survivors.md with the reason why no test can notice it. What hangs is noticed.
+#
+# A mistake meets the tests of its own module first, and all others only if it gets past them. That takes
+# a third of the time, and notices the same.
+#
+#   tests/assurance/rows/07-mutation.sh [module ...]
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+source tests/tools.sh
+cargo_tool cargo-mutants || not_here "no cargo-mutants"
+
+MODE=${MODE:-quick}
+home=tests/assurance/mutants
+work=$PWD/target/mutants
+# One worker for each processor, with a tree and a target directory of its own.
+workers=${WORKERS:-$(nproc)}
+[ "$MODE" = full ] || workers=1
+export CARGO_INCREMENTAL=1
+# What cargo-mutants is told as well, whoever calls it.
+unset CARGO_PROFILE_DEV_DEBUG
+
+declare -A features=(
+    [core]="--profile mutants --no-default-features --features std,serde"
+    [http]="--profile mutants --features actix,axum,leak-reports,metrics,openapi,rate-limit,tracing"
+)
+declare -A all_tests=(
+    [core]="--lib --test core"
+    [http]="--lib --test http --test routes --test openapi --test leaks --test own_key --test observe --test rate --test actix --test actix_endpoints"
+)
+# A few mistakes, with all features, for which nothing but the library itself has to be built anew.
+sample='Seals::(seal_key|seal_tenant|check_key|check_tenant|check) '
+# Fewer still, for the control.
+few='Seals::check_'
+if [ "$MODE" = quick ]; then
+    features[core]="--all-features"
+    export CARGO_TARGET_DIR=$PWD/target CARGO_PROFILE_DEV_DEBUG=line-tables-only
+fi
+
+# Copies the tree for each worker. What is copied is new, so that nothing of an interrupted run is
+# taken for built.
+copy_trees() {
+    local worker
+    for worker in $(seq "$workers"); do
+        rm -rf "$work/$worker/tree" "$work/$worker/out"
+        mkdir -p "$work/$worker/tree" "$work/$worker/out"
+        git ls-files -z -co --exclude-standard |
+            tar --null --ignore-failed-read -T - -c 2>/dev/null | tar -xm -C "$work/$worker/tree"
+    done
+}
+
+# mutate NAME FEATURES TESTS ARGUMENT...: all workers together, with what they find under out/NAME.
+mutate() {
+    local name=$1 set=$2 worker status argument arguments=() pids=() failed=
+    # To every call of cargo, so that nothing else is built either.
+    for argument in ${3//--test /--test=}; do arguments+=("--cargo-arg=$argument"); done
+    shift 3
+    for worker in $(seq "$workers"); do
+        mkdir -p "$work/$worker/out/$name"
+        # shellcheck disable=SC2086  # lists of arguments
+        CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$work/$worker/target} cargo mutants \
+            --dir "$work/$worker/tree" --in-place --output "$work/$worker/out/$name" \
+            --config "$PWD/$home/mutants.toml" --package keyway --colors never --no-times \
+            --shard "$((worker - 1))/$workers" --sharding round-robin \
+            --minimum-test-timeout "${TEST_TIMEOUT:-60}" ${features[$set]} "${arguments[@]}" "$@" \
+            </dev/null >"$work/$worker/out/$name/log" 2>&1 &
+        pids+=($!)
+    done
+    for worker in "${pids[@]}"; do
+        status=0
+        wait "$worker" || status=$?
+        # 2: some got past the tests. 3: some hang.
+        case $status in 0 | 2 | 3) ;; *) failed=$status ;; esac
+    done
+    if [ -n "$failed" ]; then
+        tail -n 30 "$work"/*/out/"$name"/log | cut -c -300
+        echo "cargo-mutants ended with $failed" && exit 1
+    fi
+}
+
+# The mistakes of a kind in what was found under a name.
+found() { cat "$work"/*/out/"$1"/mutants.out/"$2".txt 2>/dev/null || true; }
+
+# The share of the mistakes that compile and are noticed, in percent, and what it is made of.
+score() {
+    local noticed=$1 missed=$2
+    awk -v n="$noticed" -v m="$missed" 'BEGIN { printf "%.2f", n + m ? int(10000 * n / (n + m)) / 100 : 0 }'
+}
+
+rows() { sed 's/ *| */|/g' "$home/modules" | grep -v '^#' | grep -E "^(${1:-.*})\\|"; }
+
+globs() {
+    local file
+    for file in $1; do printf -- '--file\n%s\n' "$file"; done
+}
+
+# settle FROM...: what these runs found is not tried again by the next one.
+settle() {
+    local run
+    for run in "$@"; do
+        { found "$run" caught && found "$run" timeout; } >>"$work/noticed"
+        found "$run" unviable >>"$work/unviable"
+        found "$run" missed >"$work/missed"
+    done
+}
+
+# With `--iterate`, what stands in the results of the last run is left out.
+pretend_last_run() {
+    local worker
+    for worker in $(seq "$workers"); do
+        mkdir -p "$work/$worker/out/$1/mutants.out"
+        cp "$work/noticed" "$work/$worker/out/$1/mutants.out/caught.txt"
+        cp "$work/unviable" "$work/$worker/out/$1/mutants.out/unviable.txt"
+    done
+}
+
+copy_trees
+for list in missed noticed unviable; do : >"$work/$list"; done
+chosen=$(IFS='|' && echo "$*")
+if [ "$MODE" = quick ]; then
+    mutate seal core "--test records" --file src/seal.rs --re "$sample"
+    settle seal
+else
+    files=()
+    for set in core http; do
+        [ "$(rows "$chosen" | grep -c "|$set|")" -gt 0 ] || continue
+        number=0
+        while IFS='|' read -r module its_set paths tests; do
+            number=$((number + 1))
+            mapfile -t some < <(set -f && globs "$paths")
+            files+=("${some[@]}")
+            mutate "near-$set-$number" "$set" "$tests" "${some[@]}"
+            settle "near-$set-$number"
+            echo "$module ($paths): $(wc -l <"$work/missed") get past their own tests, after $SECONDS s"
+        done < <(rows "$chosen" | grep "|$set|")
+        # What the core's own tests miss may be there for HTTP alone, and meets the tests of that as well.
+        pretend_last_run "all-$set"
+        mutate "all-$set" "$set" "${all_tests[$set]}" "${files[@]}" --iterate
+        settle "all-$set"
+        echo "$set: $(wc -l <"$work/missed") get past all tests, after $SECONDS s"
+    done
+fi
+
+for module in $(rows "$chosen" | cut -d'|' -f1 | uniq); do
+    noticed=$(grep -cE "^src/$module[./]" "$work/noticed" || true)
+    missed=$(grep -cE "^src/$module[./]" "$work/missed" || true)
+    [ $((noticed + missed)) = 0 ] ||
+        echo "measured $(score "$noticed" "$missed")% of $((noticed + missed)) mistakes in $module noticed"
+done
+noticed=$(wc -l <"$work/noticed")
+missed=$(wc -l <"$work/missed")
+echo "measured $(wc -l <"$work/unviable") mistakes that do not compile, and are not counted"
+if [ "$MODE" = full ]; then
+    listed() { cargo mutants --list --package keyway --colors never "$@" "${files[@]}" | wc -l; }
+    rules=$(($(listed --no-config) - $(listed --config "$home/mutants.toml")))
+    echo "measured $rules mistakes left out by rule: texts for debugging, helpers of tests"
+fi
+echo "figure $(score "$noticed" "$missed") >= 95 percent of $((noticed + missed)) planted mistakes noticed"
+awk -f "$home/survivors.awk" file=1 "$home/survivors.md" file=2 "$work/missed" file=3 "$work/noticed"
+
+# Some of the same mistakes, where only the tests of something else are run.
+mutate control core "--test time" --file src/seal.rs --re "$few"
+noticed=$(found control caught | wc -l)
+missed=$(found control missed | wc -l)
+[ $((noticed + missed)) -gt 0 ]
+echo "control $(score "$noticed" "$missed") < 50 percent of $((noticed + missed)) mistakes in seal noticed where its tests are left out"
