@@ -78,13 +78,13 @@ impl Policy {
                     .map_err(|source| PolicyError::Ceiling { tier: tier.name.clone(), source })?,
             });
         }
-        for (tiers, ceilings) in tiers.windows(2).zip(ceilings.windows(2)) {
-            if let ([lower, higher], [lower_ceiling, higher_ceiling]) = (tiers, ceilings) {
-                check_ascending(lower, higher)?;
-                if let [scope, ..] = &*catalog.names_above(*lower_ceiling, *higher_ceiling) {
-                    let what = alloc::format!("scope `{scope}`");
-                    return Err(descending(lower, higher, what));
-                }
+        let tiers_with_ceilings = || tiers.iter().zip(&ceilings);
+        let pairs = tiers_with_ceilings().zip(tiers_with_ceilings().skip(1));
+        for ((lower, lower_ceiling), (higher, higher_ceiling)) in pairs {
+            check_ascending(lower, higher)?;
+            if let [scope, ..] = &*catalog.names_above(*lower_ceiling, *higher_ceiling) {
+                let what = alloc::format!("scope `{scope}`");
+                return Err(descending(lower, higher, what));
             }
         }
         Ok(Self(Arc::new(Inner { issuer, catalog, tiers, ceilings })))

@@ -1102,6 +1102,22 @@ fn a_first_use_that_is_never_written_leaves_the_old_secret_to_its_deadline() {
 }
 
 #[test]
+fn a_first_use_that_another_node_has_seen_before_writes_nothing() {
+    let world = World::new();
+    let there = world.another_node();
+    let held = world.tenant_with_key("acme");
+    let token = rotate(&held, Overlap::UntilFirstUse);
+    // Cached with both of its secrets.
+    verify(&world, &held.token).unwrap();
+    verify(&there, &token).unwrap();
+    let writes = world.store.writes();
+    world.audit.take_kinds();
+    assert_eq!(word(&verify(&world, &token)), "verified");
+    assert_eq!(world.store.writes(), writes);
+    assert_eq!(world.audit.take_kinds(), [""; 0]);
+}
+
+#[test]
 fn a_first_use_does_not_undo_what_changed_in_the_key_meanwhile() {
     let world = World::new();
     let there = world.another_node();

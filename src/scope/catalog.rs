@@ -83,10 +83,8 @@ impl ScopeCatalog {
             return Err(CatalogError::TooMany(declared.len()));
         }
         declared.sort_by(|(left, _), (right, _)| left.cmp(right));
-        for pair in declared.windows(2) {
-            if let [(left, _), (right, _)] = pair
-                && left == right
-            {
+        for ((left, _), (right, _)) in declared.iter().zip(declared.iter().skip(1)) {
+            if left == right {
                 return Err(CatalogError::Duplicate(left.clone()));
             }
         }

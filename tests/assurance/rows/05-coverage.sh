@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # claim: the tests of the core run nearly all of it, and no change may make that less
 # with: nightly, cargo-llvm-cov
+# only: full
 #
 # The core is all of `src` that is compiled with the default features: no database but memory, no HTTP, no
 # console. What runs it is tests/assurance/core.rs and the unit tests; the lines of unit tests are not
