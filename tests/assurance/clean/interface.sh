@@ -44,7 +44,7 @@ echo "figure $(foreign "$core") = 0 other crates in the $(wc -l <"$core") lines 
 
 copy target/clean/planted
 echo '/// Planted. 
-pub fn planted(_: hmac::digest::InvalidLength) {}' >>target/clean/planted/src/lib.rs
+pub fn planted(_: subtle::Choice) {}' >>target/clean/planted/src/lib.rs
 listed target/clean/planted --no-default-features >"$CARGO_TARGET_DIR/planted.txt"
 echo "control $(differences "$core" "$CARGO_TARGET_DIR/planted.txt") = 1 line once a function is planted"
 echo "control $(foreign "$CARGO_TARGET_DIR/planted.txt") = 1 crate in it"
