@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Licences, bans and sources of everything that keyway depends on, by cargo-deny, which is told what is
-# allowed in deny.toml. Advisories where there is a copy of their database: KEYWAY_ADVISORIES names it.
+# allowed in deny.toml. Advisories where there is a copy of their database: KEYWAY_ADVISORIES names a clone
+# of it.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -41,12 +42,29 @@ echo "control $(planted bans '^    "http@0.2",' '') > 0 found once a duplicate i
 echo "control $(planted sources '^unknown-git' 'allow-registry = []\nunknown-git') > 0 found once no registry is allowed"
 
 if [ -n "${KEYWAY_ADVISORIES:-}" ]; then
-    # Its place has the name that cargo-deny looks for.
-    printf '[advisories]\ndb-path = "%s"\n' "$KEYWAY_ADVISORIES" |
+    # In a place with the name that cargo-deny looks for, and as if it had been fetched just now.
+    database=$scratch/databases/advisory-db-3157b0e258782691
+    git clone --quiet "$KEYWAY_ADVISORIES" "$database"
+    touch "$database/.git/FETCH_HEAD"
+    day=$(git -C "$database" log -1 --format=%cs)
+    printf '[advisories]\ndb-path = "%s"\n' "$scratch/databases" |
         cat - tests/assurance/clean/deny.toml >"$scratch/advisories.toml"
     errors=$(deny "$scratch/advisories.toml" advisories)
     [ "$errors" = 0 ] || cat "$scratch/log"
-    echo "figure $errors = 0 advisories"
+    echo "figure $errors = 0 advisories, of those that were known on $day"
+    mkdir -p "$scratch/planted/src"
+    touch "$scratch/planted/src/lib.rs"
+    cat >"$scratch/planted/Cargo.toml" <<'EOF'
+[package]
+name = "planted"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+totp-rs = { version = "=1.0.0", default-features = false }
+EOF
+    cargo fetch --quiet --manifest-path "$scratch/planted/Cargo.toml"
+    echo "control $(cd "$scratch/planted" && deny "$scratch/advisories.toml" advisories) > 0 found once a crate with one is depended on"
 else
     echo "measured 0 databases of advisories were at hand, so these were not looked up here"
 fi
