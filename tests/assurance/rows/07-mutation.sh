@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # claim: of the mistakes that can be planted in what decides, the tests notice 95 in 100, and the others are explained one by one
 # with: cargo-mutants 27
+# only: full
 #
 # cargo-mutants plants one mistake after the other: a function answers a constant, a comparison is turned
 # round, a condition is dropped. Whatever compiles has to fail a test, or has to stand in
