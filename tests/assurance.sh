@@ -66,7 +66,7 @@ for row in "${rows[@]}"; do
         echo "row: $((10#${name%%-*}))"
         sed -n 's/^# claim: /claim: /p' "$row"
         echo "date: $(date -u +%F)"
-        echo "commit: $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- src tests fuzz Cargo.lock || echo ', changed')"
+        echo "commit: $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- . ":!$page" ":!$kept" || echo ', changed')"
         echo "compiler: $(rustc --version | cut -d' ' -f2)$(sed -n 's/^# with: /, /p' "$row")"
         echo "processor: $(sed -n '/^model name/{s/^.*: //p;q}' /proc/cpuinfo)"
         echo "seconds: $((SECONDS - started))"

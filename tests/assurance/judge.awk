@@ -24,7 +24,8 @@ function begin_row() {
     row = claim = date = commit = compiler = processor = status = seconds = ""
 }
 
-function add(text, line) { return text == "" ? line : text "<br>" line }
+# A bar would end the cell.
+function add(text, line) { gsub(/\|/, "\\|", line); return text == "" ? line : text "<br>" line }
 
 function end_row(    verdict) {
     if (row == "") return
@@ -61,7 +62,7 @@ $1 == "figure" || $1 == "control" {
     held = holds($2, $3, $4)
     name = $0
     sub(/^[a-z]+ +[^ ]+ +[^ ]+ +[^ ]+ */, "", name)
-    line = thousands($2) (held ? "" : " **missed**") " (" ($3 == "=" ? "" : $3 " ") thousands($4) "): " name
+    line = thousands($2) (held ? "" : " **missed**") " (" $3 " " thousands($4) "): " name
     if (!held) { misses++; if (output == "verdict") print "missed: " $0 }
     if ($1 == "figure") { figures++; figure_text = add(figure_text, line) }
     else { controls++; control_text = add(control_text, line) }
