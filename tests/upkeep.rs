@@ -23,6 +23,16 @@ use keyway::{
     store::{KeyQuery, KeyStore},
 };
 
+/// A keyring over the same store, under a pepper that is to take over from the world's.
+fn renewed(world: &World) -> Keyring {
+    let current = Pepper::from_bytes(&[9; 32]).unwrap().in_slot(9).unwrap();
+    Keyring::builder(common::policy(), Peppers::new(current).retiring(pepper()).unwrap())
+        .environment("live")
+        .store(world.store.clone())
+        .build()
+        .unwrap()
+}
+
 fn purge(world: &World, age: Duration) -> Upkeep {
     block_on(world.keyring.purge_expired(age, None, |_| {})).unwrap()
 }
@@ -104,13 +114,7 @@ fn a_walk_tells_how_far_it_is_and_goes_on_from_there() {
     for number in 0..250 {
         tenant(&world, &format!("tenant {number:03}"), &[("key", None)]);
     }
-    let renewed = Pepper::from_bytes(&[9; 32]).unwrap().in_slot(9).unwrap();
-    let renewed =
-        Keyring::builder(common::policy(), Peppers::new(renewed).retiring(pepper()).unwrap())
-            .environment("live")
-            .store(world.store.clone())
-            .build()
-            .unwrap();
+    let renewed = renewed(&world);
 
     let mut told = Vec::new();
     let done = block_on(renewed.reseal(None, |so_far| {
@@ -234,13 +238,7 @@ fn a_tenant_that_somebody_changed_is_told_and_left_alone() {
     let done = purge(&world, DAY);
     assert_eq!(done.tampered_tenants, [tenant_id("acme")]);
     assert!(world.audit.kinds().contains(&"Tampered".into()));
-    let renewed = Pepper::from_bytes(&[9; 32]).unwrap().in_slot(9).unwrap();
-    let renewed =
-        Keyring::builder(common::policy(), Peppers::new(renewed).retiring(pepper()).unwrap())
-            .environment("live")
-            .store(world.store.clone())
-            .build()
-            .unwrap();
+    let renewed = renewed(&world);
     assert!(world.store.writes() > writes, "the other tenant's key is purged");
     let done = block_on(renewed.reseal(None, |_| {})).unwrap();
     assert_eq!(done.tampered_tenants, [tenant_id("acme")]);

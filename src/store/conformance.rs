@@ -46,6 +46,7 @@ pub mod versions;
 pub mod visibility;
 
 mod expect;
+mod give_up;
 mod issuer;
 #[macro_use]
 mod list;

@@ -2,11 +2,10 @@
 //! as a whole or not at all, wherever it was. Each request is dropped at its first await, at its second,
 //! and so on until it is answered.
 
-use std::{
-    future::{Future, poll_fn},
-    task::Poll,
-    time::{Duration, Instant},
-};
+#[path = "../../src/store/conformance/give_up.rs"]
+mod give_up;
+
+use std::time::{Duration, Instant};
 
 use axum::{
     Extension, Router,
@@ -24,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::{runtime::Builder, time::sleep};
 use tower::ServiceExt;
 
+use self::give_up::give_up_after;
 use crate::{
     client::{MOUNT, console, mount},
     common::{FaultyStore, pepper, policy},
@@ -203,24 +203,6 @@ async fn settled(tenant: &TenantKeys) -> Result<Vec<KeyRecord>, String> {
         }
         sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Polls `future` at most `polls` times, each time when it asks for it, and drops it then.
-async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let mut left = polls;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// Drops a request at every await, some times over, since what was given up is not each time as far. Gives

@@ -9,8 +9,8 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{
     expect::{done, holds, same},
+    give_up::give_up_after,
     issuer::at,
-    schedule::give_up_after,
     stage::{ROOM, Stage},
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! Futures side by side, without an executor.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use core::{
     future::{Future, poll_fn},
     task::Poll,
@@ -30,22 +30,4 @@ pub(super) async fn step_back() {
         Poll::Pending
     })
     .await;
-}
-
-/// Polls `future` at most `polls` times, each time when it asks for it, and drops it then.
-pub(super) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let mut left = polls;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
