@@ -49,7 +49,8 @@ impl Drop for Server {
 /// One request over a connection of its own, while that is open and after it is closed.
 pub fn report() -> Result<(), Box<dyn Error>> {
     let (mut host, secrets) = Host::rehearsing(SEED);
-    tenant(&host, &host.keyring());
+    let keyring = host.keyring();
+    tenant(&host, &keyring);
     let secrets = secrets.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let needles = Needles::of_tokens(&secrets);
 
