@@ -10,7 +10,10 @@
 # A mistake meets the tests of its own module first, and all others only if it gets past them. That takes
 # a third of the time, and notices the same.
 #
+# `again` tries only those that got past the tests last time, with the tests as they are by now.
+#
 #   tests/assurance/rows/07-mutation.sh [module ...]
+#   MODE=full tests/assurance/rows/07-mutation.sh again
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -121,7 +124,13 @@ pretend_last_run() {
 }
 
 copy_trees
-for list in missed noticed unviable; do : >"$work/$list"; done
+again=
+if [ "${1:-}" = again ]; then
+    again=yes
+    shift
+else
+    for list in missed noticed unviable; do : >"$work/$list"; done
+fi
 chosen=$(IFS='|' && echo "$*")
 if [ "$MODE" = quick ]; then
     mutate seal core "--test records" --file src/seal.rs --re "$sample"
@@ -135,6 +144,7 @@ else
             number=$((number + 1))
             mapfile -t some < <(set -f && globs "$paths")
             files+=("${some[@]}")
+            [ -z "$again" ] || continue
             mutate "near-$set-$number" "$set" "$tests" "${some[@]}"
             settle "near-$set-$number"
             echo "$module ($paths): $(wc -l <"$work/missed") get past their own tests, after $SECONDS s"
