@@ -17,6 +17,8 @@ slow=(
     cache::tests::it_holds_what_it_has_room_for
     cache::refuted::tests
     cache::uses::tests::what_is_above_the_limit_is_lost_and_counted
+    mac::hash::tests::digests_of_all_lengths_agree_with_the_sha2_crate
+    token::key_id::tests::every_derived_id_is_an_id_in_its_slot
 )
 # Of the others some that have threads, or know the bytes that have to come out. Each takes minutes.
 chosen=(
