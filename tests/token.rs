@@ -98,6 +98,7 @@ fn a_token_is_its_prefix_its_id_and_40_more_letters_and_digits() {
     let minted = format().mint(&mut Seeded::new(1)).unwrap();
     let id = minted.id;
     let text = minted.token.reveal_known();
+    assert_eq!((format().prefix(), format().token_len()), ("mm_live_", text.len()));
     let body = text.strip_prefix("mm_live_").unwrap();
     assert_eq!(body.len(), 56);
     assert!(body.starts_with(id.as_str()));
