@@ -354,6 +354,10 @@ mod tests {
         cache.insert(key("slow"), ticket);
         assert!(cached(&cache, seconds(204)).is_some());
         assert!(cached(&cache, seconds(205)).is_none());
+        // Nor is a load shared by those who come then.
+        let ticket = cache.ticket(id(), seconds(200));
+        assert!(cache.is_current(id(), ticket, seconds(204)));
+        assert!(!cache.is_current(id(), ticket, seconds(205)));
     }
 
     proptest! {
@@ -415,7 +419,9 @@ mod tests {
             Cache::new(1_000, STEP - Duration::from_nanos(1)),
         ] {
             let ticket = cache.ticket(id(), seconds(0));
-            assert_eq!(cache.insert(key("new"), ticket).name(), "new");
+            let inserted = cache.insert(key("new"), ticket);
+            assert_eq!(inserted.name(), "new");
+            assert_eq!(Arc::strong_count(&inserted), 1);
             assert_eq!(cached(&cache, seconds(0)), None);
         }
     }

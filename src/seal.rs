@@ -106,8 +106,8 @@ impl fmt::Debug for Seals {
 
 fn words(bytes: &[u8; 32]) -> [u64; 4] {
     let mut words = [0; 4];
-    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_be_bytes(*bytes);
     }
     words
 }

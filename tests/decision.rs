@@ -367,10 +367,14 @@ fn rotated(rotations: &[(i64, Overlap)]) -> (Authority, TenantRecord, KeyRecord,
 /// Which of the tokens are accepted, oldest first.
 fn accepted(rotations: &[(i64, Overlap)], millis: i64) -> Vec<bool> {
     let (authority, tenant, key, tokens) = rotated(rotations);
-    tokens
-        .iter()
-        .map(|token| present(&authority, &tenant, &key, token, at(millis)).is_ok())
-        .collect()
+    let resolved = authority.resolve(&key, &tenant).unwrap();
+    let is_accepted = |token: &String| {
+        let is_accepted = present(&authority, &tenant, &key, token, at(millis)).is_ok();
+        let claim = authority.check(token.as_bytes()).unwrap();
+        assert_eq!(resolved.is_proven_by(&claim, at(millis)), is_accepted);
+        is_accepted
+    };
+    tokens.iter().map(is_accepted).collect()
 }
 
 #[test]

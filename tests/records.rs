@@ -709,6 +709,7 @@ fn a_later_label_replaces_an_earlier_one_of_its_name() {
     assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "3"), ("b", "2")]);
     assert_eq!(labels.get("a"), Some("3"));
     assert_eq!(labels.get("A"), None);
+    assert!(!labels.is_empty() && Labels::default().is_empty());
 }
 
 // What records show

@@ -581,6 +581,7 @@ fn one_missing_scope_is_named_in_the_singular() {
 fn of_an_alternative_every_scope_is_named() {
     let catalog = world::catalog(&world::SCOPES);
     let need = catalog.require_any(["user", "reporting"]).unwrap();
+    assert!(need.scopes().map(Scope::as_str).eq(["reporting", "user"]));
     let missing = need.check(catalog.set(["operator"]).unwrap()).unwrap_err();
     assert!(missing.is_any());
     assert_eq!(missing.to_string(), "missing one of scopes `reporting`, `user`");

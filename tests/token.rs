@@ -15,7 +15,7 @@ mod overheard;
 #[path = "support/random.rs"]
 mod random;
 
-use core::error::Error;
+use core::{convert::Infallible, error::Error};
 use std::{collections::BTreeSet, fs, path::Path};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -25,7 +25,7 @@ use keyway::{
     token::{FormatError, InsecureSeededRng, KeyId, MintError, Rejection, TokenFormat},
 };
 use overheard::RevealKnown as _;
-use rand_core::TryRng;
+use rand_core::{TryCryptoRng, TryRng};
 use random::{Constant, Failing, Seeded};
 use sha2::Sha256;
 
@@ -98,6 +98,7 @@ fn a_token_is_its_prefix_its_id_and_40_more_letters_and_digits() {
     let minted = format().mint(&mut Seeded::new(1)).unwrap();
     let id = minted.id;
     let text = minted.token.reveal_known();
+    assert_eq!((format().prefix(), format().token_len()), ("mm_live_", text.len()));
     let body = text.strip_prefix("mm_live_").unwrap();
     assert_eq!(body.len(), 56);
     assert!(body.starts_with(id.as_str()));
@@ -292,6 +293,58 @@ fn a_source_that_repeats_one_byte_gives_no_token() {
         let minted = format.mint_successor(id, &mut Constant(byte));
         assert!(matches!(minted, Err(MintError::Stuck)), "{byte}");
     }
+}
+
+/// Gives bytes that are letters and digits in base64url, but for the first times, when they are none.
+struct Letters {
+    useless: usize,
+    seed: usize,
+    calls: usize,
+}
+
+impl TryRng for Letters {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unreachable!("minting fills buffers")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unreachable!("minting fills buffers")
+    }
+
+    fn try_fill_bytes(&mut self, into: &mut [u8]) -> Result<(), Infallible> {
+        self.calls += 1;
+        if self.calls <= self.useless {
+            into.fill(0xff);
+        } else {
+            let characters = ALPHABET.iter().cycle().skip(self.seed).step_by(5);
+            let text: Vec<u8> = characters.take(into.len() / 3 * 4).copied().collect();
+            Base64UrlUnpadded::decode(&text, into).unwrap();
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Letters {}
+
+#[test]
+fn a_source_is_asked_once_unless_characters_are_of_no_use() {
+    let format = format();
+    let calls = |seed| {
+        let mut rng = Letters { useless: 0, seed, calls: 0 };
+        format.mint(&mut rng).unwrap();
+        rng.calls
+    };
+    // One in four tags is not alphanumeric, and takes another secret.
+    assert!((0..40).filter(|seed| calls(*seed) == 1).count() >= 20);
+}
+
+#[test]
+fn a_source_is_asked_64_times_at_most() {
+    let mint = |useless| format().mint(&mut Letters { useless, seed: 0, calls: 0 });
+    assert!(mint(63).is_ok());
+    assert!(matches!(mint(64), Err(MintError::Stuck)));
 }
 
 // Successors

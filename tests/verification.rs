@@ -1206,6 +1206,16 @@ fn a_use_soon_after_another_is_written_if_its_minute_is_another() {
 }
 
 #[test]
+fn a_minute_of_use_that_is_written_is_not_written_again() {
+    let world = World::new();
+    let held = world.tenant_with_key("acme");
+    for written in [1, 0] {
+        verify(&world, &held.token).unwrap();
+        assert_eq!(flush(&world).unwrap(), written);
+    }
+}
+
+#[test]
 fn refused_tokens_and_inactive_keys_are_not_used() {
     let world = World::new();
     let held = world.tenant_with_key("acme");

@@ -206,7 +206,7 @@ fn tag(hash: u64) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     use proptest::prelude::*;
 
@@ -354,6 +354,42 @@ mod tests {
         index.check(spread);
         assert!((0..5_000).all(|number| index.has(number, spread)));
         assert!(!(5_000..6_000).any(|number| index.has(number, spread)));
+        // A look-up seldom goes on to a second line.
+        let passed = index.lines.iter().filter(|line| !line.is_last()).count();
+        assert!(passed < index.lines.len() / 4, "{passed} of {}", index.lines.len());
+    }
+
+    #[test]
+    fn it_grows_before_more_than_three_in_four_slots_are_taken() {
+        let mut index = Index::new(1_000);
+        for number in 1..=1_000 {
+            index.put(number as u64, spread);
+            let lines = (0..).map(|power| 1 << power).find(|lines| number * 4 <= lines * SLOTS * 3);
+            assert_eq!(Some(index.lines.len()), lines, "{number} keys");
+        }
+    }
+
+    #[test]
+    fn a_look_up_compares_the_keys_with_its_tag_alone() {
+        let tags: HashSet<u8> = (0..1_000).map(tag).collect();
+        assert_eq!(tags, (0x80..=0xff).collect());
+        let mut line = Line::default();
+        assert!(line.is_last());
+        assert_eq!(line.matches(0x80), 0);
+        for wanted in 0x80..=0xff_u8 {
+            for slot in 0..SLOTS {
+                // What differs from it in one bit, or in all but the highest.
+                for other in (0..7).map(|bit| wanted ^ 1 << bit).chain([0, wanted ^ 0x7f]) {
+                    line.tags = [other; SLOTS + 1];
+                    assert_eq!(line.matches(wanted), 0);
+                    line.tags[slot] = wanted;
+                    let first = line.matches(wanted).trailing_zeros() / 8;
+                    assert_eq!(first as usize, slot);
+                }
+            }
+        }
+        line.count_passing(true);
+        assert!(!line.is_last());
     }
 
     /// More keys than a line's count of passing keys can tell.
@@ -392,6 +428,25 @@ mod tests {
         for number in 0..100 {
             assert_eq!(index.has(number, spread), used(&number), "{number}");
         }
+    }
+
+    /// Where all were used, they are spared once, and then it is the turn of the first one.
+    #[test]
+    fn of_used_keys_the_first_that_the_hand_comes_to_goes() {
+        fn second_line(_: KeyId) -> u64 {
+            1 << 7
+        }
+        let mut index = Index::new(15);
+        for number in 0..15 {
+            index.put(number, second_line);
+        }
+        // The hand starts at a line that is empty.
+        assert_eq!((index.hand, index.lines[0].keys.iter().flatten().count()), (0, 0));
+        let keys = || index.lines.iter().flat_map(|line| &line.keys).flatten();
+        let first = keys().next().unwrap().id();
+        assert!(keys().all(|key| key.stamp.note_use(0)));
+        index.put(15, second_line);
+        assert!(index.find(second_line(first), first).is_none());
     }
 
     #[test]

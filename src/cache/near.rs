@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_slot_for_each_of_64_hashes_that_follow_each_other() {
+        let mut near = Near(None);
+        let hashes = (0..64).map(|number| number << 32);
+        for hash in hashes.clone().chain(hashes.clone()) {
+            near.note(1, hash, &key());
+        }
+        assert!(hashes.clone().all(|hash| has_copy(&near, 1, hash)));
+    }
+
+    #[test]
     fn another_key_of_the_slot_starts_anew() {
         let mut near = Near(None);
         for hash in [7, 8, 7] {

@@ -151,5 +151,25 @@ mod tests {
         let none = Refuted::new(Duration::ZERO);
         none.note(&claim(1, 1), Rejection::Unknown, at(0));
         assert!(none.reason(&claim(1, 1), at(0)).is_none());
+        assert_eq!(none.claims().len, 0);
+    }
+
+    /// It takes a thousand steps, so that whoever presents refuted claims must not have it done each time.
+    #[test]
+    fn a_full_one_is_looked_through_once_in_a_quarter_of_a_life() {
+        let refuted = Refuted::new(Duration::from_secs(5));
+        let note = |ids: core::ops::Range<u16>, moment| {
+            ids.for_each(|id| refuted.note(&claim(id, 1), Rejection::Unknown, moment));
+        };
+        let holds = |id, moment| refuted.reason(&claim(id, 1), moment).is_some();
+        note(0..512, at(0));
+        note(512..1_024, at(100));
+        note(2_000..2_512, at(1_000));
+        assert_eq!(refuted.claims().len, CAPACITY);
+        // The second half is old by now.
+        note(3_000..3_001, at(1_250));
+        assert!(!holds(3_000, at(1_250)));
+        note(3_000..3_001, at(1_251));
+        assert!(holds(3_000, at(1_251)));
     }
 }

@@ -351,6 +351,70 @@ mod tests {
         assert_eq!(size_of::<ResolvedKey>(), 128);
     }
 
+    fn nothing_rare() -> Rare {
+        Rare {
+            labels: Labels::NONE,
+            previous: None,
+            tenant_suspension: None,
+            key_suspension: None,
+            enabled: true,
+            not_before: None,
+            #[cfg(feature = "std")]
+            ending: AtomicBool::new(false),
+        }
+    }
+
+    #[test]
+    fn what_few_keys_have_is_nothing_without_all_of_it() {
+        assert!(nothing_rare().is_nothing());
+        let suspension = || Suspension::for_good("abuse").ok();
+        for rare in [
+            Rare { labels: Labels::new([("a", "b")]).unwrap(), ..nothing_rare() },
+            Rare { tenant_suspension: suspension(), ..nothing_rare() },
+            Rare { key_suspension: suspension(), ..nothing_rare() },
+            Rare { enabled: false, ..nothing_rare() },
+            Rare { not_before: Some(Timestamp::MIN), ..nothing_rare() },
+        ] {
+            assert!(!rare.is_nothing());
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn whatever_is_decided_by_is_a_change_for_those_who_have_a_copy() {
+        let sample = || ResolvedKey::sample("AAAAAAAAAAAAAAAA", "acme", "a key");
+        let old = sample();
+        assert!(!sample().changes(&old));
+        let all = crate::scope::ScopeCatalog::new([crate::scope::ScopeDeclaration::new("a", "")]);
+        for new in [
+            ResolvedKey { digest_head: 1, ..sample() },
+            ResolvedKey { digest_tail: [0, 0, 1], ..sample() },
+            ResolvedKey { expires_at: 0, ..sample() },
+            ResolvedKey { scopes: all.unwrap().all(), ..sample() },
+            ResolvedKey { tenant_len: 3, ..sample() },
+            ResolvedKey { tier: 1, ..sample() },
+            ResolvedKey { text: "acmeanother".into(), ..sample() },
+            ResolvedKey { rare: Some(Box::new(nothing_rare())), ..sample() },
+        ] {
+            assert!(new.changes(&old));
+            // Of what is rare there are no copies.
+            assert_eq!(old.changes(&new), new.rare.is_none());
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn one_caller_at_a_time_ends_the_previous_secret() {
+        let sample = || ResolvedKey::sample("AAAAAAAAAAAAAAAA", "acme", "a key");
+        assert!(!sample().claim_overlap());
+        let key = ResolvedKey { rare: Some(Box::new(nothing_rare())), ..sample() };
+        for _ in 0..2 {
+            assert!(key.claim_overlap());
+            assert!(!key.claim_overlap());
+            key.release_overlap();
+        }
+    }
+
     #[cfg(feature = "std")]
     #[test]
     fn the_first_use_of_a_minute_is_noted_whatever_the_minute() {

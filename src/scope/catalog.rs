@@ -324,7 +324,7 @@ fn fingerprint(declared: &[(Scope, ScopeDeclaration)], below: &[Bits]) -> u64 {
             hash.update(word.to_be_bytes());
         }
     }
-    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    hash.finalize().first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// A catalogue is inconsistent, or does not know a name.

@@ -148,4 +148,16 @@ mod tests {
             assert_eq!((id.0[1], id.0[2], id.0[15]), (expected, b'9', expected));
         }
     }
+    #[cfg(feature = "std")]
+    #[test]
+    fn ids_are_spread_over_counters() {
+        let mut counters = [0; 4_096];
+        for [a, b] in (0..62).flat_map(|a| (0..62).map(move |b| [a, b])) {
+            let mut id = [b'A'; 16];
+            id[14..].copy_from_slice(&[character_of(a), character_of(b)]);
+            counters[KeyId(id).spread() % 4_096] += 1;
+        }
+        assert!(counters.iter().filter(|ids| **ids > 0).count() > 2_500);
+        assert!(counters.iter().all(|ids| *ids <= 4));
+    }
 }
