@@ -46,7 +46,7 @@ interpreted() {
         >>"$log" 2>&1
 }
 # A test in which undefined behaviour is found ends all tests of its program.
-undefined() { grep -c '^error: Undefined Behavior' "$logs/$1" || true; }
+undefined() { grep -c 'error: Undefined Behavior' "$logs/$1" || true; }
 failed() { grep -c '^test .*FAILED$' "$logs/$1" || true; }
 passed() { awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$logs/$1"; }
 
