@@ -128,3 +128,41 @@ impl fmt::Display for Matrix {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn parameters_are_filled_whatever_stands_in_their_braces() {
+        for (path, filled) in [
+            ("/", "/"),
+            ("/keys/{id}/uses", "/keys/x/uses"),
+            ("/{a}{b}/{*rest}", "/xx/x"),
+            (r"/{year:\d{4}}/{month:\d{2}}-all", "/x/x-all"),
+        ] {
+            assert_eq!(fill(path, "x"), filled, "{path}");
+        }
+    }
+
+    #[test]
+    fn head_is_answered_by_get_unless_it_has_a_row_of_its_own() {
+        let row = |method, access| Row {
+            method,
+            path: "/".into(),
+            access,
+            #[cfg(feature = "openapi")]
+            key_field: None,
+        };
+        let get = row("GET", Access::Public);
+        let matrix = Matrix { rows: vec![get.clone(), row("HEAD", Access::Optional)] };
+        assert!(matches!(matrix.access("GET", "/"), Some(Access::Public)));
+        assert!(matches!(matrix.access("HEAD", "/"), Some(Access::Optional)));
+        assert_eq!(matrix.rows().map(Row::method).collect::<Vec<_>>(), ["GET", "HEAD"]);
+        let matrix = Matrix { rows: vec![get] };
+        assert!(matches!(matrix.access("HEAD", "/"), Some(Access::Public)));
+        assert!(matrix.access("POST", "/").is_none());
+    }
+}
