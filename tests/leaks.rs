@@ -983,7 +983,7 @@ fn the_endpoint_of_axum_answers_alike() {
     assert_eq!(sent(&router, Request::get("/leaks").body(Body::empty()).unwrap()).0, 405);
 }
 
-/// The link of a problem leads to a heading.
+/// The link of a problem leads to a heading, and its detail says what to do.
 #[test]
 fn every_problem_is_explained() {
     let docs = include_str!("../src/http/problem.rs");
@@ -1002,8 +1002,10 @@ fn every_problem_is_explained() {
         Report::of("[]").without(SIGNATURE).sent(&reports),
         Report::tokens([&held.token]).sent(&reports),
     ];
-    for answer in &answers {
+    let details = ["1 MB", "JSON array", "not signed", "send it again"];
+    for (answer, detail) in answers.iter().zip(details) {
         assert!(headings.contains(&problem(answer)), "{}", answer.body());
+        assert!(answer.body().contains(detail), "{}", answer.body());
     }
     assert!(!headings.contains(&"leak-report".to_owned()));
 }

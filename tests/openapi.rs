@@ -147,6 +147,23 @@ fn a_handler_of_head_has_its_own_declaration_whatever_get_asks() {
 }
 
 #[test]
+fn of_two_routes_of_one_shape_an_operation_has_the_one_with_its_very_path() {
+    let world = World::new();
+    let routes: Routes<MethodRouter> = Routes::new(&world.keyring)
+        .route(r"/reports/{year:\d{4}}", get(ok).any_key())
+        .route("/reports/{name}", get(ok).public())
+        .route("/exports/{name}", get(ok).public())
+        .route(r"/exports/{year:\d{4}}", get(ok).any_key());
+    let paths = ["/reports/{name}", "/exports/{name}"];
+    let mut document = document(&paths.map(|path| (HttpMethod::Get, path)));
+    routes.matrix().unwrap().secure(&mut document).unwrap();
+    let document = serde_json::to_value(document).unwrap();
+    for path in paths {
+        assert_eq!(document["paths"][path]["get"]["security"], json!([]), "{path}");
+    }
+}
+
+#[test]
 fn an_operation_without_a_declaration_is_named_and_nothing_is_written() {
     let mut document = document(&[
         (HttpMethod::Get, "/health"),

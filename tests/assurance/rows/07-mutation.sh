@@ -10,10 +10,10 @@
 # A mistake meets the tests of its own module first, and all others only if it gets past them. That takes
 # a third of the time, and notices the same.
 #
-# `again` tries only those that got past the tests last time, with the tests as they are by now.
+# It takes more than an hour. With AGAIN=yes, what was noticed before is not tried again where the source is
+# what it was: for a run that was interrupted, and for one that only has new tests to try.
 #
-#   tests/assurance/rows/07-mutation.sh [module ...]
-#   MODE=full tests/assurance/rows/07-mutation.sh again
+#   MODE=full [AGAIN=yes] tests/assurance/rows/07-mutation.sh [module ...]
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -21,7 +21,7 @@ cargo_tool cargo-mutants || not_here "no cargo-mutants"
 
 MODE=${MODE:-quick}
 home=tests/assurance/mutants
-work=$PWD/target/mutants
+work=$PWD/target/mutants/$MODE
 # One worker for each processor, with a tree and a target directory of its own.
 workers=${WORKERS:-$(nproc)}
 [ "$MODE" = full ] || workers=1
@@ -123,14 +123,34 @@ pretend_last_run() {
     done
 }
 
+# A line for each file: a hash of what is above its tests.
+sources() {
+    local file
+    git ls-files src | while read -r file; do
+        echo "$(sed '/^mod tests {$/,$d' "$file" | git hash-object --stdin) $file"
+    done
+}
+
+# Leaves out what was settled of files that are not what they were.
+forget_changed_sources() {
+    local list
+    grep -Fxf "$work/sources" "$work/sources.now" | cut -d' ' -f2 >"$work/same"
+    for list in noticed unviable; do
+        awk -F: 'NR == FNR { same[$0]; next } $1 in same' "$work/same" "$work/$list" >"$work/$list.same"
+        mv "$work/$list.same" "$work/$list"
+    done
+}
+
 copy_trees
-again=
-if [ "${1:-}" = again ]; then
-    again=yes
-    shift
+sources >"$work/sources.now"
+if [ "${AGAIN:-}" = yes ] && [ -e "$work/sources" ]; then
+    forget_changed_sources
 else
-    for list in missed noticed unviable; do : >"$work/$list"; done
+    for list in noticed unviable; do : >"$work/$list"; done
 fi
+: >"$work/missed"
+mv "$work/sources.now" "$work/sources"
+before=$(wc -l <"$work/noticed")
 chosen=$(IFS='|' && echo "$*")
 if [ "$MODE" = quick ]; then
     mutate seal core "--test records" --file src/seal.rs --re "$sample"
@@ -144,8 +164,8 @@ else
             number=$((number + 1))
             mapfile -t some < <(set -f && globs "$paths")
             files+=("${some[@]}")
-            [ -z "$again" ] || continue
-            mutate "near-$set-$number" "$set" "$tests" "${some[@]}"
+            pretend_last_run "near-$set-$number"
+            mutate "near-$set-$number" "$set" "$tests" "${some[@]}" --iterate
             settle "near-$set-$number"
             echo "$module ($paths): $(wc -l <"$work/missed") get past their own tests, after $SECONDS s"
         done < <(rows "$chosen" | grep "|$set|")
@@ -170,6 +190,7 @@ if [ "$MODE" = full ]; then
     listed() { cargo mutants --list --package keyway --colors never "$@" "${files[@]}" | wc -l; }
     rules=$(($(listed --no-config) - $(listed --config "$home/mutants.toml")))
     echo "measured $rules mistakes left out by rule: texts for debugging, helpers of tests"
+    [ "$before" = 0 ] || echo "measured $before of the noticed were so in a run before this one, of the same source"
 fi
 echo "figure $(score "$noticed" "$missed") >= 95 percent of $((noticed + missed)) planted mistakes noticed"
 awk -f "$home/survivors.awk" file=1 "$home/survivors.md" file=2 "$work/missed" file=3 "$work/noticed"
