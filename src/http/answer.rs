@@ -67,9 +67,8 @@ impl Answer {
     #[cfg(any(feature = "axum", feature = "actix"))]
     pub(super) fn unguarded() -> Self {
         Self::problem(&Problem {
-            status: 500,
             detail: "this route reads the caller of the API key and has no guard",
-            ..problem("unguarded-route", "The service is at fault")
+            ..problem(500, "unguarded-route", "The service is at fault")
         })
     }
 
@@ -122,9 +121,8 @@ impl Refusals {
     pub(super) fn refused(&self, error: &VerifyError, requirement: &Requirement) -> Answer {
         match error {
             VerifyError::Missing => Answer::problem(&Problem {
-                status: 401,
                 detail: "send the API key as `Authorization: Bearer <API key>`",
-                ..problem("missing-credential", "An API key is required")
+                ..problem(401, "missing-credential", "An API key is required")
             })
             // Without an error code, since nothing was presented (RFC 6750, section 3.1).
             .with("www-authenticate", self.challenge.clone()),
@@ -136,26 +134,23 @@ impl Refusals {
                 let required: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
                 let code = ["insufficient_scope\", scope=\"", &required.join(" ")].concat();
                 Answer::problem(&Problem {
-                    status: 403,
                     detail: &missing.to_string(),
                     missing: Some(Missing {
                         scopes: missing.scopes(),
                         r#match: if missing.is_any() { "any" } else { "all" },
                     }),
-                    ..problem("insufficient-scope", "The API key may not do this")
+                    ..problem(403, "insufficient-scope", "The API key may not do this")
                 })
                 .with("www-authenticate", self.challenge_with(&code))
             }
             VerifyError::Limited { retry_after } => Answer::problem(&Problem {
-                status: 429,
                 detail: "the API key has been used more often than its tier allows",
-                ..problem("rate-exceeded", "Too many requests")
+                ..problem(429, "rate-exceeded", "Too many requests")
             })
             .with("retry-after", whole_seconds(*retry_after).to_string()),
             VerifyError::Unavailable(_) => Answer::problem(&Problem {
-                status: 503,
                 detail: "API keys cannot be verified at present",
-                ..problem("unavailable", "Temporarily unavailable")
+                ..problem(503, "unavailable", "Temporarily unavailable")
             })
             .with("retry-after", UNAVAILABLE_RETRY),
         }
@@ -163,9 +158,8 @@ impl Refusals {
 
     fn invalid_request(&self, detail: &str) -> Answer {
         Answer::problem(&Problem {
-            status: 400,
             detail,
-            ..problem("invalid-request", "The credential cannot be taken")
+            ..problem(400, "invalid-request", "The credential cannot be taken")
         })
         .with("www-authenticate", self.challenge_with("invalid_request"))
     }
@@ -173,15 +167,13 @@ impl Refusals {
     fn invalid_token(&self, state: Option<KeyState>) -> Answer {
         let answer = match state {
             None => Answer::problem(&Problem {
-                status: 401,
                 detail: "the API key is not valid",
-                ..problem("invalid-token", "The API key is not valid")
+                ..problem(401, "invalid-token", "The API key is not valid")
             }),
             Some(state) => Answer::problem(&Problem {
-                status: 401,
                 detail: &VerifyError::Inactive(state).to_string(),
                 state: Some(state.as_str()),
-                ..problem("inactive-key", "The API key cannot be used now")
+                ..problem(401, "inactive-key", "The API key cannot be used now")
             }),
         };
         answer.with("www-authenticate", self.challenge_with("invalid_token"))
@@ -192,9 +184,9 @@ impl Refusals {
     }
 }
 
-/// A problem of this type; the status and detail are for the caller to say.
-pub(super) fn problem(kind: &'static str, title: &'static str) -> Problem<'static> {
-    Problem { kind, title, status: 500, detail: "", state: None, missing: None }
+/// A problem of this type; the detail is for the caller to say.
+pub(super) fn problem(status: u16, kind: &'static str, title: &'static str) -> Problem<'static> {
+    Problem { kind, title, status, detail: "", state: None, missing: None }
 }
 
 /// Seconds, rounded up, so that nobody comes back a moment too early.

@@ -188,9 +188,8 @@ impl LeakReports {
     /// read on.
     pub fn too_large() -> Answer {
         Answer::problem(&Problem {
-            status: 413,
             detail: "a report has at most 1 MB and 1,000 tokens",
-            ..problem("leak-report-too-large", "The leak report is too large")
+            ..problem(413, "leak-report-too-large", "The leak report is too large")
         })
     }
 
@@ -223,25 +222,22 @@ impl fmt::Debug for LeakReports {
 
 fn rejected() -> Answer {
     Answer::problem(&Problem {
-        status: 403,
         detail: "the report is not signed by a key that is accepted here",
-        ..problem("leak-report-rejected", "The leak report is not accepted")
+        ..problem(403, "leak-report-rejected", "The leak report is not accepted")
     })
 }
 
 fn unreadable() -> Answer {
     Answer::problem(&Problem {
-        status: 400,
         detail: "the report is not a JSON array of objects with `token` and `type`",
-        ..problem("leak-report-unreadable", "The leak report cannot be read")
+        ..problem(400, "leak-report-unreadable", "The leak report cannot be read")
     })
 }
 
 fn unavailable() -> Answer {
     Answer::problem(&Problem {
-        status: 503,
         detail: "not all of the report could be seen to; send it again",
-        ..problem("unavailable", "Temporarily unavailable")
+        ..problem(503, "unavailable", "Temporarily unavailable")
     })
     .with("retry-after", UNAVAILABLE_RETRY)
 }
