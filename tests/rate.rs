@@ -292,6 +292,7 @@ fn who_waits_as_long_as_told_is_admitted() {
             let policy = format!("\"key\";q={};w={}", rate.requests, rate.per_seconds);
             assert_eq!(field(&answer, "ratelimit-policy"), policy);
             assert_eq!(field(&answer, "ratelimit"), format!("\"key\";r=0;t={wait}"));
+            assert!(answer.body().contains("more often than its tier allows"), "{}", answer.body());
 
             // A second earlier was too early, and a second is what the field is counted in.
             let earlier = Duration::from_secs(wait).checked_sub(SECOND).unwrap();
