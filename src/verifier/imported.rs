@@ -34,11 +34,13 @@ impl Shared {
         if freshness == Freshness::Cached {
             for claim in &claims {
                 match self.decide_cached(claim, moment) {
-                    Some(Ok(principal)) if !principal.claims_overlap() => return Ok(Ok(principal)),
+                    // Whatever was rotated has a secret of keyway's own by now, so that this one
+                    // cannot be the first use of a new one.
+                    Some(Ok(principal)) => return Ok(Ok(principal)),
                     None | Some(Err(Denial::Rejected(_))) => {}
-                    proven => {
+                    inactive => {
                         let claim = claim.clone();
-                        return Err(Unfinished::Claimed { claim, moment, cached: proven });
+                        return Err(Unfinished::Claimed { claim, moment, cached: inactive });
                     }
                 }
             }

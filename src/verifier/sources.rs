@@ -92,3 +92,26 @@ impl Recent {
             .any(|changed| now.wrapping_sub(changed.load(SeqCst)) <= self.window)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn few_other_keys_are_read_from_the_store_after_a_change() {
+        let moment = |uptime| Moment { now: Timestamp::MIN, uptime };
+        let id = |end: &str| format!("AAAAAAAAAAAAAA{end}").parse().unwrap();
+        let others = ["AB", "AC", "BA", "BC", "Ab", "A0", "0A", "zz"].map(id);
+        let recent = Recent::new(Duration::from_secs(1));
+        let (before, after, much_later) = (moment(50_000), moment(50_500), moment(60_000));
+        assert!(!recent.contains(id("AA"), before));
+        recent.note(Some(id("AA")), before);
+        assert!(recent.contains(id("AA"), after) && !recent.contains(id("AA"), much_later));
+        assert!(!others.iter().any(|other| recent.contains(*other, after)));
+        recent.note(None, before);
+        assert!(others.iter().all(|other| recent.contains(*other, after)));
+    }
+}

@@ -60,9 +60,11 @@ copy_trees() {
 
 # mutate NAME FEATURES TESTS ARGUMENT...: all workers together, with what they find under out/NAME.
 mutate() {
-    local name=$1 set=$2 worker status argument arguments=() pids=() failed=
+    local name=$1 set=$2 tests=${3%% -- *} worker status argument arguments=() skip=() pids=() failed=
+    # What is behind ` -- ` is for the tests themselves.
+    [ "$tests" = "$3" ] || mapfile -d ' ' -t skip < <(printf '%s' "-- -- ${3#* -- }")
     # To every call of cargo, so that nothing else is built either.
-    for argument in ${3//--test /--test=}; do arguments+=("--cargo-arg=$argument"); done
+    for argument in ${tests//--test /--test=}; do arguments+=("--cargo-arg=$argument"); done
     shift 3
     for worker in $(seq "$workers"); do
         mkdir -p "$work/$worker/out/$name"
@@ -71,7 +73,7 @@ mutate() {
             --dir "$work/$worker/tree" --in-place --output "$work/$worker/out/$name" \
             --config "$PWD/$home/mutants.toml" --package keyway --colors never --no-times \
             --shard "$((worker - 1))/$workers" --sharding round-robin \
-            --minimum-test-timeout "${TEST_TIMEOUT:-60}" ${features[$set]} "${arguments[@]}" "$@" \
+            --minimum-test-timeout "${TEST_TIMEOUT:-60}" ${features[$set]} "${arguments[@]}" "$@" "${skip[@]}" \
             </dev/null >"$work/$worker/out/$name/log" 2>&1 &
         pids+=($!)
     done
