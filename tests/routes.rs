@@ -23,7 +23,7 @@ use keyway::{
     authority::NewKey,
     decision::Principal,
     http::{
-        Access, Guard, Routes, RoutesError,
+        Access, Guard, GuardError, Routes, RoutesError,
         axum::{Endpoint, any, delete, find_unguarded, get, post},
     },
     scope::CatalogError,
@@ -202,6 +202,29 @@ fn one_guard_sets_up_all_routes() {
     assert_eq!(block_on(app.clone().oneshot(request)).unwrap().status(), 200);
     let refused = call(&app, &Method::GET, "/jobs", None);
     assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"shop\"");
+}
+
+#[test]
+fn a_guard_names_what_cannot_be_its_field_or_its_realm() {
+    let guard = Guard::new(&World::new().keyring);
+    let longest = "k".repeat(64);
+    for name in ["x", "X-Api-Key", &longest] {
+        assert!(guard.key_field(name).is_ok(), "{name}");
+    }
+    let too_long = "k".repeat(65);
+    let taken = ["authorization", "Proxy-Authorization", "COOKIE", "host"];
+    for name in taken.into_iter().chain(["", "x api key", "x-api-key:", "clé", &too_long]) {
+        assert_eq!(guard.key_field(name).unwrap_err(), GuardError::KeyField(name.into()));
+    }
+
+    let longest = "r".repeat(128);
+    for realm in ["r", "the \"shop\" ~", &longest] {
+        assert!(guard.realm(realm).is_ok(), "{realm}");
+    }
+    let too_long = "r".repeat(129);
+    for realm in ["", "a\tb", "boutique d'été", "\u{7f}", &too_long] {
+        assert_eq!(guard.realm(realm).unwrap_err(), GuardError::Realm(realm.into()));
+    }
 }
 
 #[test]

@@ -163,4 +163,13 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn two_unreadable_bytes_do_not_make_up_for_each_other() {
+        for (one, other) in [(0, 8), (1, 9), (3, 19), (8, 16)] {
+            let mut text = [b'k'; 20];
+            (text[one], text[other]) = (b',', b',');
+            assert!(!is_readable(&text), "{one} and {other}");
+        }
+    }
 }
