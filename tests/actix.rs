@@ -20,14 +20,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     thread,
 };
 
 use actix_web::{
-    App, HttpMessage, HttpRequest, HttpServer,
+    App, HttpMessage, HttpRequest, HttpResponse, HttpServer, ResponseError,
     body::MessageBody,
-    dev::{Service, ServiceResponse},
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
     http::Method,
     rt::System,
     test::{TestRequest, call_service, init_service, read_body},
@@ -269,6 +269,8 @@ fn a_handler_may_answer_and_fail_with_a_refusal() {
     let world = World::new();
     let guard = Guard::new(&world.keyring);
     let refusal = block_on(guard.admit(&[][..] as &[(&str, &[u8])])).unwrap_err();
+    assert_eq!(ResponseError::status_code(&refusal), 401);
+    assert_eq!(refusal.to_string(), "answered with status 401");
     let (answered, failed) = (refusal.clone(), refusal);
     let answers = web::to(move || std::future::ready(answered.clone()));
     let fails = web::to(move || std::future::ready(Err::<&str, Answer>(failed.clone())));
@@ -277,6 +279,30 @@ fn a_handler_may_answer_and_fail_with_a_refusal() {
         assert_eq!((seen.status, seen.problem()), (401, "missing-credential"));
         assert_eq!(seen.field("www-authenticate"), Some("Bearer realm=\"mm\""));
     }
+}
+
+/// A service that is not ready.
+struct Busy;
+
+impl Service<ServiceRequest> for Busy {
+    type Response = ServiceResponse;
+    type Error = actix_web::Error;
+    type Future = std::future::Ready<Result<ServiceResponse, actix_web::Error>>;
+
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), actix_web::Error>> {
+        Poll::Pending
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        std::future::ready(Ok(request.into_response(HttpResponse::Ok().finish())))
+    }
+}
+
+#[test]
+fn a_guarded_service_is_as_ready_as_the_one_behind_the_guard() {
+    let guard = Guard::new(&World::new().keyring);
+    let guarded = block_on(guard.new_transform(Busy)).unwrap();
+    assert!(guarded.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
 // Which handler is asked.

@@ -10,15 +10,21 @@
 
 mod common;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    future::{Ready, ready},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::{Context, Poll},
+};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     http::{Method, Request, Response, StatusCode},
     routing::{self, MethodRouter},
 };
 use common::{World, block_on, overheard::RevealKnown as _};
+use http_body_util::BodyExt;
 use keyway::{
     authority::NewKey,
     decision::Principal,
@@ -29,7 +35,7 @@ use keyway::{
     scope::CatalogError,
     verifier::Freshness,
 };
-use tower::ServiceExt;
+use tower::{Layer, Service, ServiceExt};
 
 async fn ok() -> &'static str {
     "ok"
@@ -374,5 +380,52 @@ fn a_handler_of_one_method_answers_no_other() {
     ] {
         let app = built(method, handler).unwrap();
         assert_eq!(call(&app, &Method::DELETE, "/x", None).status() == 401, method == "*");
+    }
+}
+
+/// A service that answers once, and says that it is busy from then on.
+#[derive(Clone, Default)]
+struct Once {
+    is_busy: bool,
+}
+
+impl Service<Request<Body>> for Once {
+    type Response = Response<Body>;
+    type Error = &'static str;
+    type Future = Ready<Result<Response<Body>, &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        Poll::Ready(if self.is_busy { Err("busy") } else { Ok(()) })
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        self.is_busy = true;
+        ready(Ok(Response::new(Body::from("done"))))
+    }
+}
+
+#[test]
+fn a_guarded_service_is_as_ready_as_the_one_behind_the_guard() {
+    let world = World::new();
+    let mut service = Guard::new(&world.keyring).optional().layer(Once::default());
+    let answer = block_on(block_on(service.ready()).unwrap().call(Request::new(Body::empty())));
+    assert_eq!(answer.unwrap().status(), 200);
+    assert_eq!(block_on(service.ready()).err(), Some("busy"));
+}
+
+#[test]
+fn the_body_of_a_refusal_comes_in_one_piece_and_says_when_it_ends() {
+    let world = World::new();
+    for (method, len) in [(Method::GET, 1), (Method::HEAD, 0)] {
+        let request = Request::builder().method(method).body(Body::empty()).unwrap();
+        let answer = block_on(Guard::new(&world.keyring).layer(Once::default()).oneshot(request));
+        let mut body = pin!(answer.unwrap().into_body());
+        for _ in 0..len {
+            assert!(!body.is_end_stream());
+            let frame = block_on(body.frame()).unwrap().unwrap();
+            assert!(frame.into_data().unwrap().starts_with(b"{\"type\""));
+        }
+        assert!(body.is_end_stream());
+        assert!(block_on(body.frame()).is_none());
     }
 }
