@@ -383,6 +383,20 @@ fn a_handler_of_one_method_answers_no_other() {
     }
 }
 
+#[test]
+fn who_asks_the_guard_directly_learns_who_calls() {
+    let world = World::new();
+    let guard = Guard::new(&world.keyring);
+    let value = format!("Bearer {}", key(&world, &["reporting"]));
+    let fields: [(&str, &[u8]); 1] = [("authorization", value.as_bytes())];
+    let mut admission = block_on(guard.admit(&fields[..])).unwrap();
+    assert_eq!(admission.principal().map(Principal::tenant), Some("acme"));
+    assert!(admission.take_principal().is_some_and(|caller| caller.tenant() == "acme"));
+    assert!(admission.principal().is_none());
+    let nobody = block_on(guard.optional().admit(&fields[..0])).unwrap();
+    assert!(nobody.principal().is_none());
+}
+
 /// A service that answers once, and says that it is busy from then on.
 #[derive(Clone, Default)]
 struct Once {
