@@ -195,6 +195,22 @@ fn a_probe_finds_what_the_stack_leaves_open() {
         .unwrap();
     let open = ["POST /reports/{day}: 200", "DELETE /shop/jobs: 405", "* /files/{*path}: 404"];
     assert_eq!(block_on(find_unguarded(&matrix, &app)), open);
+
+    // Neither somebody else's 401 is a guard's answer, nor a challenge behind the work.
+    let routes: Routes<MethodRouter> = Routes::new(&world.keyring)
+        .route("/reports", get(ok).any_key())
+        .route("/jobs", get(ok).any_key());
+    let matrix = routes.matrix().unwrap();
+    let with = |status: u16, challenge: &'static str| {
+        let answer = move || {
+            ready((StatusCode::from_u16(status).unwrap(), [("www-authenticate", challenge)]))
+        };
+        routing::get(answer)
+    };
+    let app = Router::new()
+        .route("/reports", with(401, "Basic realm=\"mm\""))
+        .route("/jobs", with(200, "Bearer realm=\"mm\""));
+    assert_eq!(block_on(find_unguarded(&matrix, &app)), ["GET /reports: 401", "GET /jobs: 200"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 # Compares the mistakes that got past all tests with those that are explained: survivors.md, then the
 # names of what was missed, then of what was noticed. A name is known by its file and its words, without
-# line and column; where a function has several of one name, they are counted.
+# line and column; where a function has several of one name, they are counted. With `list`, only those that were
+# missed and are explained are printed.
 
 function known(name) { sub(/:[0-9]+:[0-9]+: /, ": ", name); return name }
 
@@ -11,8 +12,10 @@ file == 1 && /^- ([0-9]+ × )?`src/ {
     explained[name] = count
 }
 file == 2 { missed[known($0)]++ }
+file == 2 && list && missed[known($0)] <= explained[known($0)] { print }
 file == 3 { noticed[known($0)]++ }
 END {
+    if (list) exit
     for (name in missed) {
         if (missed[name] <= explained[name]) continue
         new += missed[name] - explained[name]

@@ -10,8 +10,9 @@
 # A mistake meets the tests of its own module first, all others only if it gets past them, and those that
 # take half a minute last. That takes a third of the time, and notices the same.
 #
-# It takes more than an hour. With AGAIN=yes, what was noticed before is not tried again where the source is
-# what it was: for a run that was interrupted, and for one that only has new tests to try.
+# It takes more than an hour. With AGAIN=yes, what was noticed before, or got past the tests and is explained,
+# is not tried again where the source is what it was: for a run that was interrupted, and for one that only
+# has new tests to try.
 #
 #   MODE=full [AGAIN=yes] tests/assurance/rows/07-mutation.sh [module ...]
 set -euo pipefail
@@ -107,14 +108,11 @@ globs() {
     for file in $1; do printf -- '--file\n%s\n' "$file"; done
 }
 
-# settle FROM...: what these runs found is not tried again by the next one.
+# settle RUN: what it found is not tried again by the next one.
 settle() {
-    local run
-    for run in "$@"; do
-        { found "$run" caught && found "$run" timeout; } >>"$work/noticed"
-        found "$run" unviable >>"$work/unviable"
-        found "$run" missed >"$work/missed"
-    done
+    { found "$1" caught && found "$1" timeout; } >>"$work/noticed"
+    found "$1" unviable >>"$work/unviable"
+    { cat "$work/explained" && found "$1" missed; } >"$work/missed"
 }
 
 # With `--iterate`, what stands in the results of the last run is left out.
@@ -122,7 +120,7 @@ pretend_last_run() {
     local worker
     for worker in $(seq "$workers"); do
         mkdir -p "$work/$worker/out/$1/mutants.out"
-        cp "$work/noticed" "$work/$worker/out/$1/mutants.out/caught.txt"
+        cat "$work/noticed" "$work/explained" >"$work/$worker/out/$1/mutants.out/caught.txt"
         cp "$work/unviable" "$work/$worker/out/$1/mutants.out/unviable.txt"
     done
 }
@@ -139,7 +137,7 @@ sources() {
 forget_changed_sources() {
     local list
     grep -Fxf "$work/sources" "$work/sources.now" | cut -d' ' -f2 >"$work/same"
-    for list in noticed unviable; do
+    for list in noticed unviable missed; do
         awk -F: 'NR == FNR { same[$0]; next } $1 in same' "$work/same" "$work/$list" >"$work/$list.same"
         mv "$work/$list.same" "$work/$list"
     done
@@ -150,11 +148,11 @@ sources >"$work/sources.now"
 if [ "${AGAIN:-}" = yes ] && [ -e "$work/sources" ]; then
     forget_changed_sources
 else
-    for list in noticed unviable; do : >"$work/$list"; done
+    for list in noticed unviable missed; do : >"$work/$list"; done
 fi
-: >"$work/missed"
+awk -f "$home/survivors.awk" list=1 file=1 "$home/survivors.md" file=2 "$work/missed" >"$work/explained"
 mv "$work/sources.now" "$work/sources"
-before=$(wc -l <"$work/noticed")
+before=$(cat "$work/noticed" "$work/explained" | wc -l)
 chosen=$(IFS='|' && echo "$*")
 if [ "$MODE" = quick ]; then
     mutate seal core "--test records" --file src/seal.rs --re "$sample"
@@ -200,7 +198,7 @@ if [ "$MODE" = full ]; then
     listed() { cargo mutants --list --package keyway --colors never "$@" "${files[@]}" | wc -l; }
     rules=$(($(listed --no-config) - $(listed --config "$home/mutants.toml")))
     echo "measured $rules mistakes left out by rule: texts for debugging, helpers of tests"
-    [ "$before" = 0 ] || echo "measured $before of the noticed were so in a run before this one, of the same source"
+    [ "$before" = 0 ] || echo "measured $before of the mistakes were tried in a run before this one, of the same source"
 fi
 echo "figure $(score "$noticed" "$missed") >= 95 percent of $((noticed + missed)) planted mistakes noticed"
 awk -f "$home/survivors.awk" file=1 "$home/survivors.md" file=2 "$work/missed" file=3 "$work/noticed"
