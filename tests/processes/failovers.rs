@@ -151,8 +151,12 @@ fn lose_data_with_an_asynchronous_standby() {
         let writer = writer::start(&database, None, "w", 100, number);
         let mut ledger = Ledger::default();
         ledger.note_all(writer.hear_for(Duration::from_millis(500)));
+        let mut usable = ledger.usable();
         replication.hold_up(true);
-        let (acknowledged_before, usable) = (ledger.acknowledged, ledger.usable());
+        // What was acknowledged up to now may not have been heard yet.
+        ledger.note_all(writer.hear_for(Duration::from_millis(1)));
+        usable.extend(ledger.usable());
+        let acknowledged_before = ledger.acknowledged;
         ledger.note_all(writer.hear_for(Duration::from_millis(500)));
         primary.kill();
         ledger.note_all(writer.kill());
