@@ -351,6 +351,11 @@ mod tests {
         assert_eq!(size_of::<ResolvedKey>(), 128);
     }
 
+    #[cfg(feature = "std")]
+    fn sample() -> ResolvedKey {
+        ResolvedKey::sample("AAAAAAAAAAAAAAAA", "acme", "a key")
+    }
+
     fn nothing_rare() -> Rare {
         Rare {
             labels: Labels::NONE,
@@ -382,7 +387,6 @@ mod tests {
     #[cfg(feature = "std")]
     #[test]
     fn whatever_is_decided_by_is_a_change_for_those_who_have_a_copy() {
-        let sample = || ResolvedKey::sample("AAAAAAAAAAAAAAAA", "acme", "a key");
         let old = sample();
         assert!(!sample().changes(&old));
         let all = crate::scope::ScopeCatalog::new([crate::scope::ScopeDeclaration::new("a", "")]);
@@ -405,7 +409,6 @@ mod tests {
     #[cfg(feature = "std")]
     #[test]
     fn one_caller_at_a_time_ends_the_previous_secret() {
-        let sample = || ResolvedKey::sample("AAAAAAAAAAAAAAAA", "acme", "a key");
         assert!(!sample().claim_overlap());
         let key = ResolvedKey { rare: Some(Box::new(nothing_rare())), ..sample() };
         for _ in 0..2 {
