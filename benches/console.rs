@@ -1,9 +1,9 @@
-//! What the console's API costs: `cargo bench --bench console --features console,sqlite [-- [--quick] [list]]`.
+//! The cost of the console's API: `cargo bench -p keyway-tests --bench console [-- [--quick] [list]]`.
 //!
-//! `console_list`: one call of `GET api/keys?limit=50`, from the request to the last byte of the answer,
-//! without a network. 1.0 is one bare prepared statement of SQLite in the same run that reads the same 50 rows
-//! whole, as an async service runs it: on a thread of the connection's own, whose answer it awaits. Every
-//! round measures both, and the figure is the median of the rounds' ratios.
+//! `console_list` is one call of `GET api/keys?limit=50`, from the request to the last byte of the response,
+//! without a network. 1.0 is one bare prepared statement of SQLite in the same run that reads the same 50
+//! rows in full. The statement runs as in an async service: on the connection's own thread, whose result is
+//! awaited. Every round measures both, and the figure is the median of the rounds' ratios.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,14 +24,9 @@ use axum::{
     http::{Request, request::Parts},
 };
 use keyway::{
-    authority::NewKey,
+    Keyring, NewKey, Pepper, Policy, ScopeCatalog, SqliteStore, Tier,
     console::{self, Admin},
-    keyring::Keyring,
-    pepper::Pepper,
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::SqliteStore,
-    tier::Tier,
+    scope::ScopeDeclaration,
 };
 use rusqlite::Connection;
 use tower::ServiceExt;
@@ -72,7 +67,7 @@ fn list_case(report: &mut Report) {
     });
 }
 
-/// The console of a service whose one tenant holds all keys.
+/// Returns the console of a service whose one tenant holds all keys.
 async fn console(store: SqliteStore) -> Router {
     let scopes = ["reporting", "operator", "operator.jobs"];
     let scopes = scopes.map(|name| ScopeDeclaration::new(name, "a scope"));
@@ -96,7 +91,7 @@ async fn console(store: SqliteStore) -> Router {
     })
 }
 
-/// How many bytes are in an answer.
+/// Returns the number of bytes in a response.
 async fn list(router: &Router) -> usize {
     let request = Request::get("/api/keys?limit=50").header("sec-fetch-site", "same-origin");
     let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
@@ -106,7 +101,7 @@ async fn list(router: &Router) -> usize {
 
 type Row = (Vec<u8>, Vec<u8>, i64, i64, Vec<u8>, Option<i64>);
 
-/// How many rows there are, each as its owner would hold it.
+/// Returns the number of rows, each copied into owned values.
 fn select(connection: &Connection) -> usize {
     let mut statement = connection.prepare_cached(SELECT_KEYS).unwrap();
     let rows = statement.query_map([b"acme".as_slice()], |row| {

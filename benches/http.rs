@@ -1,14 +1,15 @@
-//! What a guard costs on a service: `cargo bench --bench http --all-features [-- [--quick] [tower]
+//! The cost of a guard in a service: `cargo bench -p keyway-tests --bench http [-- [--quick] [tower]
 //! [axum] [actix] [flood]]`.
 //!
-//! - `tower_overhead`: what the layer adds to one call of a service in the same thread, a request with a
-//!   cached key, in units of two raw SHA-256 compressions of the same run.
-//! - `axum_overhead`, `actix_overhead`: requests per second of a `GET` that answers 200, without a guard
-//!   over with it, over the loopback device on kept connections, under `wrk`. The same request with the
-//!   same credential goes to both, in turns; the servers have one thread each, and so has `wrk`.
-//! - `forged_flood`: requests per second of a client with a valid key while three times its connections
-//!   send made-up tokens, to a route that answers 401 at once over the guarded route. Nothing may be
-//!   read from the store meanwhile.
+//! - `tower_overhead`: the time that the layer adds to one call of a service in the same thread, a request
+//!   with a cached key, in units of two raw SHA-256 compressions of the same run.
+//! - `axum_overhead`, `actix_overhead`: requests per second of a `GET` with a 200 response, without a guard
+//!   over with it. The requests go over the loopback device on kept connections, under `wrk`. The same
+//!   request with the same credential goes to both, in turns. The servers have one thread each, and so has
+//!   `wrk`.
+//! - `forged_flood`: requests per second of a client with a valid key while three times its connections send
+//!   made-up tokens. The figure is that of a flood on a route that responds with 401 at once, over that of a
+//!   flood on the guarded route. Nothing may be read from the store meanwhile.
 //!
 //! A case's figure is the median of the rounds' ratios.
 

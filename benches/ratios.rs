@@ -1,9 +1,9 @@
-//! What the hot path costs, as ratios: `cargo bench --bench ratios [-- [--quick] [hot] [many]
-//! [threads]]`.
+//! The cost of the hot path, as ratios: `cargo bench --bench ratios [-- [--quick] [hot] [many] [threads]
+//! [set]]`.
 //!
-//! 1.0 is two raw SHA-256 compressions of the `sha2` crate in the same run, unless a case says
-//! otherwise. Every round measures each case beside its floor, and a case's figure is the median of
-//! the rounds' ratios, so that a noisy machine moves both.
+//! 1.0 is two raw SHA-256 compressions of the `sha2` crate in the same run, unless a case says otherwise.
+//! Every round measures each case beside its floor. A case's figure is the median of the rounds' ratios, so a
+//! noisy machine affects both.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,36 +13,46 @@
     reason = "a benchmark that goes wrong stops"
 )]
 
+#[path = "../src/token/alphabet.rs"]
+#[allow(dead_code, unused_imports, reason = "only the reading of characters is measured")]
+mod alphabet;
 #[path = "common/report.rs"]
 mod report;
+#[path = "../src/swar.rs"]
+#[allow(dead_code, unused_imports, reason = "only the reading of characters is measured")]
+mod swar;
 
 use std::{
     alloc::System,
     collections::HashMap,
+    future::poll_fn,
     hint::black_box,
+    mem::replace,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc, Barrier, RwLock,
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
 
+use base64ct::{Base64UrlUnpadded, Encoding};
+use futures_util::future::join_all;
 use getrandom::SysRng;
+use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
-    authority::{Authority, NewKey},
-    decision::{Principal, ResolvedKey},
-    keyring::Keyring,
-    pepper::Pepper,
-    policy::Policy,
-    record::{KeyRecord, TenantRecord},
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{KeyLookup, MemoryStore, StoreError, StoredKey},
-    tier::Tier,
-    time::{Clock, SystemClock, Timestamp},
-    token::KeyId,
-    verifier::{Verifier, VerifyError},
+    KeyId, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, Principal, ScopeCatalog, Tier,
+    Timestamp, VerifyError,
+    lowlevel::{Authority, ResolvedKey, decide},
+    record::TenantRecord,
+    scope::ScopeDeclaration,
+    store::{KeyLookup, KeyQuery, StoreError, StoredKey},
+    time::{Clock, Moment, SystemClock},
+    verifier::Verifier,
 };
-use sha2::block_api::compress256;
+use sha2::{Sha256, block_api::compress256};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use self::report::{Report, median};
@@ -56,11 +66,17 @@ fn main() {
     if report.wants("hot") {
         hot_cases(&world, &mut report);
     }
+    if report.wants("hot") {
+        shared_read(&world, &mut report);
+    }
     if report.wants("many") {
         many_keys(&world, 1_000_000, &mut report);
     }
     if report.wants("threads") {
         two_threads(&world, &mut report);
+    }
+    if report.wants("set") {
+        working_set(100_000, &mut report);
     }
     report.finish("ratios");
 }
@@ -69,7 +85,7 @@ fn main() {
 struct World {
     authority: Arc<Authority>,
     keyring: Keyring,
-    /// Of the cached key.
+    /// The token of the cached key.
     token: String,
     key: Arc<ResolvedKey>,
     now: Timestamp,
@@ -126,7 +142,7 @@ fn verify(keyring: &Keyring, token: &str) -> Result<Principal, VerifyError> {
     ready(keyring.verify(token))
 }
 
-/// What a future gives that does not have to wait.
+/// Returns the output of a future that does not have to wait.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -153,11 +169,32 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.case("malformed", 0.15, 500, two_compressions, || {
         assert!(black_box(authority.check(black_box(malformed.as_bytes()))).is_err());
     });
+    // The floor is the MAC alone by the `hmac` crate, which keeps compressed key blocks too.
+    let keyed = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
+    let message = [7; 48];
+    let floor = || {
+        let mut mac = black_box(&keyed).clone();
+        mac.update(black_box(&message));
+        black_box(mac.finalize());
+    };
+    report.case("midstate", 0.9, 500, floor, || {
+        assert!(black_box(authority.check(black_box(token.as_bytes()))).is_ok());
+    });
     report.case("verify_hot", 2.0, 500, two_compressions, || {
         black_box(verify(keyring, black_box(token)).unwrap());
     });
     report.case("require", 0.05, 5_000, two_compressions, || {
         assert!(black_box(&principal).require(black_box(&requirement)).is_ok());
+    });
+    // The floor decodes as many characters by the `base64ct` crate, which accepts two more.
+    let characters = *b"A0z9bZya";
+    let floor = || {
+        let mut bytes = [0; 6];
+        Base64UrlUnpadded::decode(black_box(&characters), &mut bytes).unwrap();
+        black_box(bytes);
+    };
+    report.case("alphabet", 0.8, 5_000, floor, || {
+        black_box(alphabet::read(black_box(characters)));
     });
     let mut random = [0; 64];
     let floor = || getrandom::fill(black_box(&mut random)).unwrap();
@@ -172,7 +209,7 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.limit("alloc", "verify_hot", region.change().allocations, 0);
 }
 
-/// Keys that are read from a table of the benchmark's own.
+/// A lookup of keys in the benchmark's own table.
 struct Table(Arc<HashMap<KeyId, (KeyRecord, Arc<TenantRecord>)>>);
 
 impl KeyLookup for Table {
@@ -182,6 +219,49 @@ impl KeyLookup for Table {
             tenant: TenantRecord::clone(tenant),
         }))
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Counts the reads of a store that many callers of one key wait for at once. Without sharing, each of them
+/// reads.
+fn shared_read(world: &World, report: &mut Report) {
+    const CALLERS: usize = 1_000;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let tenant = pollster::block_on(world.keyring.find_tenant(&"acme".parse().unwrap())).unwrap();
+    let keys = pollster::block_on(world.keyring.tenant(tenant.id().clone()).list(&KeyQuery::all()));
+    let key = keys.unwrap().items.swap_remove(0);
+    let lookup = Slow { reads: Arc::clone(&reads), stored: StoredKey { key, tenant } };
+    let verifier =
+        Verifier::builder(policy(), pepper()).environment("live").lookup(lookup).build().unwrap();
+    let callers = (0..CALLERS).map(|_| verifier.verify(&world.token));
+    assert!(pollster::block_on(join_all(callers)).iter().all(Result::is_ok));
+    report.limit("reads", "single_flight", reads.load(Relaxed), 1);
+}
+
+/// A lookup of one key that is not done at once.
+struct Slow {
+    reads: Arc<AtomicUsize>,
+    stored: StoredKey,
+}
+
+impl KeyLookup for Slow {
+    async fn lookup(&self, _: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.reads.fetch_add(1, Relaxed);
+        let mut waited = false;
+        poll_fn(|context| {
+            context.waker().wake_by_ref();
+            if replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Ok(Some(self.stored.clone()))
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 }
 
 fn many_keys(world: &World, number: usize, report: &mut Report) {
@@ -189,9 +269,11 @@ fn many_keys(world: &World, number: usize, report: &mut Report) {
     let mut table = HashMap::with_capacity(number);
     let mut bare: HashMap<[u8; 16], u32, _> =
         HashMap::with_capacity_and_hasher(number, foldhash::fast::RandomState::default());
+    let mut plain: HashMap<KeyId, Arc<ResolvedKey>, _> =
+        HashMap::with_capacity_and_hasher(number, foldhash::fast::RandomState::default());
     let mut tenant = None;
     for index in 0..number {
-        // Five keys a tenant, as on the Advanced tier.
+        // Five keys per tenant, as on the Advanced tier.
         if index % 5 == 0 {
             let id = format!("tenant-{index:06}").parse().unwrap();
             let record = world.authority.create_tenant(id, "advanced", world.now).unwrap();
@@ -205,6 +287,7 @@ fn many_keys(world: &World, number: usize, report: &mut Report) {
         let mut bytes = [0; 64];
         bytes.copy_from_slice(token.reveal().as_bytes());
         tokens.push(bytes);
+        plain.insert(key.id(), Arc::new(world.authority.resolve(&key, tenant).unwrap()));
         table.insert(key.id(), (key, Arc::clone(tenant)));
     }
     shuffle(&mut tokens);
@@ -242,6 +325,26 @@ fn many_keys(world: &World, number: usize, report: &mut Report) {
             also = (also + 1) % number;
         },
     );
+    // The floor is what an application would write by hand: a map of the same keys behind one lock, which
+    // forgets nothing and knows of no invalidation.
+    let plain = RwLock::new(plain);
+    let (mut next, mut also) = (0, 0);
+    report.case(
+        "index",
+        1.1,
+        20_000,
+        || {
+            let checked = world.authority.check(&tokens[next]).unwrap();
+            let now = SystemClock.moment().now;
+            let plain = plain.read().unwrap();
+            black_box(decide(&checked, &plain[&checked.id()], now).unwrap());
+            next = (next + 1) % number;
+        },
+        || {
+            black_box(ready(verifier.verify(&tokens[also])).unwrap());
+            also = (also + 1) % number;
+        },
+    );
 }
 
 fn two_threads(world: &World, report: &mut Report) {
@@ -259,6 +362,114 @@ fn two_threads(world: &World, report: &mut Report) {
         ratios.push(bare / ours);
     }
     report.ratio("two_threads", median(ratios.into_iter()), 1.10);
+}
+
+/// Measures a service that uses many cached keys in random order, on several threads, each in its own order.
+fn working_set(number: usize, report: &mut Report) {
+    let clock = Minutes::default();
+    let keyring = Keyring::builder(policy(), pepper())
+        .environment("live")
+        .store(MemoryStore::new())
+        .clock(clock.clone())
+        .cache_capacity(number * 2)
+        .max_staleness(Duration::from_secs(86_400))
+        .build()
+        .unwrap();
+    let mut tokens: Vec<[u8; 64]> = Vec::with_capacity(number);
+    let mut bare: HashMap<[u8; 16], usize, _> =
+        HashMap::with_capacity_and_hasher(number, foldhash::fast::RandomState::default());
+    let bytes = |token: &str| token.as_bytes().try_into().unwrap();
+    for tenant in 0..number / 5 {
+        let id = format!("tenant-{tenant:06}");
+        let keys = pollster::block_on(keyring.create_empty_tenant(&id, "advanced")).unwrap();
+        for _ in 0..5 {
+            let issued = pollster::block_on(keys.issue(NewKey::named("a key"))).unwrap();
+            bare.insert(*issued.key.id().as_bytes(), tokens.len());
+            tokens.push(bytes(&issued.token.reveal()));
+        }
+    }
+    shuffle(&mut tokens);
+    let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    // Each thread begins elsewhere, so that the threads do not follow each other.
+    let turn = |thread: usize, work: &dyn Fn(&[u8; 64])| {
+        let (before, after) = tokens.split_at(number / threads * thread);
+        after.iter().chain(before).for_each(work);
+    };
+    let floor = |token: &[u8; 64]| {
+        two_compressions();
+        let id: &[u8; 16] = token[8..24].try_into().unwrap();
+        assert!(black_box(bare.get(id)).is_some());
+    };
+    let verify =
+        |token: &[u8; 64]| drop(black_box(pollster::block_on(keyring.verify(token)).unwrap()));
+    tokens.iter().for_each(verify);
+
+    for (name, limit, minutes) in [("verify_set", 2.0, 0), ("verify_set_minute", 2.6, 1)] {
+        let mut rows = Vec::new();
+        let mut allocations = 0;
+        for _ in 0..report.rounds(SET_ROUNDS) {
+            let below = together(threads, &|| (), &|thread| turn(thread, &floor)).0;
+            let next = || clock.pass(minutes);
+            let (above, allocated) = together(threads, &next, &|thread| turn(thread, &verify));
+            allocations = allocations.max(allocated);
+            #[allow(clippy::cast_precision_loss, reason = "a small number")]
+            let each = (number * threads) as f64;
+            rows.push((below / each, above / each));
+            pollster::block_on(keyring.flush_uses()).unwrap();
+        }
+        report.rows(name, limit, &rows);
+        report.limit("alloc", name, allocations, 0);
+    }
+    println!("     on {threads} threads, {number} keys");
+}
+
+const SET_ROUNDS: usize = 41;
+
+/// The system's clock, set forward by some minutes.
+#[derive(Clone, Default)]
+struct Minutes(Arc<AtomicI64>);
+
+impl Minutes {
+    fn pass(&self, minutes: i64) {
+        self.0.fetch_add(minutes * 60_000, Relaxed);
+    }
+}
+
+impl Clock for Minutes {
+    fn moment(&self) -> Moment {
+        let moment = SystemClock.moment();
+        let now = moment.now.as_millis() + self.0.load(Relaxed);
+        Moment { now: Timestamp::saturating_from_millis(now), ..moment }
+    }
+}
+
+/// Runs `work` on several threads, and again after `next`. Returns the seconds and the allocations of the
+/// second run.
+fn together(threads: usize, next: &dyn Fn(), work: &(dyn Fn(usize) + Sync)) -> (f64, usize) {
+    let gate = Barrier::new(threads + 1);
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let gate = &gate;
+            scope.spawn(move || {
+                // A thread's first verifications allocate its own slots.
+                work(thread);
+                gate.wait();
+                gate.wait();
+                work(thread);
+                gate.wait();
+                gate.wait();
+            });
+        }
+        gate.wait();
+        next();
+        let region = Region::new(ALLOCATOR);
+        let start = Instant::now();
+        gate.wait();
+        gate.wait();
+        let taken = (start.elapsed().as_secs_f64(), region.change().allocations);
+        gate.wait();
+        taken
+    })
 }
 
 fn time_on(threads: usize, iterations: usize, work: &(dyn Fn() + Sync)) -> f64 {
@@ -295,7 +506,7 @@ impl Report {
     }
 }
 
-/// Seconds of one iteration.
+/// Returns the seconds of one iteration.
 fn time(iterations: u32, work: &mut impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..iterations {
@@ -304,7 +515,7 @@ fn time(iterations: u32, work: &mut impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() / f64::from(iterations)
 }
 
-/// Fisher and Yates, with a generator whose order is the same in every run.
+/// Shuffles by Fisher and Yates, with a generator whose order is the same in every run.
 fn shuffle<T>(items: &mut [T]) {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for last in (1..items.len()).rev() {

@@ -1,19 +1,20 @@
-//! What the stores cost, as ratios: `cargo bench --bench stores --all-features [-- [--quick]
-//! [sqlite] [postgres] [load]]`.
+//! The cost of the stores, as ratios: `cargo bench -p keyway-tests --bench stores [-- [--quick] [sqlite]
+//! [postgres] [load]]`.
 //!
-//! 1.0 is the same driver's bare prepared statements in the same run, on tables with the same
-//! content, indexes and durability; for growth it is the same call on the smaller table. Every round
-//! measures each case beside its floor, and a case's figure is the median of the rounds' ratios.
+//! 1.0 is the same driver's bare prepared statements in the same run, on tables with the same content,
+//! indexes and durability. For growth, 1.0 is the same call on the smaller table. Every round measures each
+//! case beside its floor, and a case's figure is the median of the rounds' ratios.
 //!
-//! PostgreSQL is a server of this run's own, and `sqlx` on one pool for both sides. SQLite is
-//! `rusqlite`, whose statements wait for disks and locks, so that an async service runs them on a
-//! thread of the connection's own and awaits the answer. The floor does so too, in the smallest form:
-//! a `std` thread, a channel of boxed closures, a oneshot for the answer. What the statement takes
-//! without that is printed beside it. `sqlite_lookup` asks without a pause, when the thread of the
-//! floor need not be woken for most jobs; `sqlite_lookup_paced` asks one at a time, as requests come.
+//! For PostgreSQL, the run starts its own server, and both sides use `sqlx` on one pool.
 //!
-//! `flush` is one call of `KeyStore::record_uses`. Its floor is one `UPDATE` of as many rows in
-//! PostgreSQL, and one transaction of as many executions of a prepared one in SQLite.
+//! For SQLite, both sides use `rusqlite`. Its statements wait for disks and locks, so an async service runs
+//! them on the connection's own thread and awaits the result. The floor does so too, in the smallest form: a
+//! `std` thread, a channel of boxed closures, and a oneshot for the result. The time of the statement alone
+//! is printed beside it. `sqlite_lookup` makes calls without a pause, so that the floor's thread need not be
+//! woken for most jobs. `sqlite_lookup_paced` makes one call at a time, as requests come.
+//!
+//! `flush` is one call of `KeyStore::record_uses`. Its floor is one `UPDATE` of as many rows in PostgreSQL,
+//! and one transaction of as many executions of a prepared `UPDATE` in SQLite.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +35,8 @@ mod population;
 mod postgres;
 #[path = "common/report.rs"]
 mod report;
-#[path = "../tests/support/postgres.rs"]
+#[allow(dead_code, clippy::panic, reason = "a part of it is enough here")]
+#[path = "../tests/support/server.rs"]
 mod server;
 #[path = "stores/sqlite.rs"]
 mod sqlite;

@@ -1,32 +1,25 @@
-//! What holds for every input, one law per target.
+//! The laws that hold for every input, one per target.
 //!
-//! Each law takes the function that it is about, so that it can be held against a broken one too,
-//! and tells whether the input was accepted. The fuzz targets and the replay of the corpus share
-//! them.
+//! Each law takes the function under test, so that it can also be tested with a faulty one. It returns
+//! whether the input was accepted. The fuzz targets and the replay of the corpus share the laws.
 
 use std::{convert::Infallible, sync::LazyLock};
 
 use keyway::{
-    authority::{Authority, ImportedKey, NewKey},
-    authorization::{BearerError, bearer_token},
-    import::{DigestError, ForeignDigest, ForeignFormat, ForeignHash},
-    keyring::Keyring,
-    pepper::Pepper,
-    policy::Policy,
-    record::{KeyRecord, Labels, TenantRecord},
-    scope::{CatalogError, Scope, ScopeCatalog, ScopeSet},
-    seal::Seals,
-    store::MemoryStore,
-    time::Timestamp,
-    token::{KeyId, Rejection, TokenFormat},
-    verifier::VerifyError,
+    ConfigError, ImportedKey, KeyId, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy,
+    ScopeCatalog, Timestamp, VerifyError,
+    audit::Rejection,
+    import::{ForeignDigest, ForeignFormat, ForeignHash, ImportError},
+    lowlevel::{Authority, CredentialError, Seals, TokenFormat, bearer_token},
+    record::{Labels, TenantRecord},
+    scope::{Scope, ScopeSet},
 };
 use rand_core::{TryCryptoRng, TryRng};
 
-/// A token is accepted only if it is, byte for byte, one that was minted.
+/// A token is accepted only if it is equal, byte for byte, to one that was minted.
 ///
-/// The input is presented as it is, and once more as edits of a minted token: pairs of a place and
-/// what to change there.
+/// The input is presented unchanged, and again as edits of a minted token: pairs of an index and the bits to
+/// flip there.
 pub(crate) fn token(data: &[u8], check: impl Fn(&[u8]) -> Result<(), Rejection>) -> bool {
     let is_accepted = |presented: &[u8]| {
         let answer = check(presented);
@@ -50,7 +43,7 @@ pub(crate) fn check(presented: &[u8]) -> Result<(), Rejection> {
     MINTED.format.check(presented).map(drop)
 }
 
-/// A policy that is read keeps what policies promise, whatever it was read from.
+/// A policy that can be read satisfies the invariants of policies, whatever it was read from.
 pub(crate) fn policy(data: &[u8], ceiling: impl Fn(&Policy, &str) -> Option<ScopeSet>) -> bool {
     let policy: Policy = match serde_json::from_slice(data) {
         Ok(policy) => policy,
@@ -67,7 +60,7 @@ pub(crate) fn policy(data: &[u8], ceiling: impl Fn(&Policy, &str) -> Option<Scop
     for scope in &scopes {
         let set = catalog.set([scope]).unwrap();
         assert!(catalog.all().covers(set) && !catalog.none().covers(set));
-        // A scope stands for itself: nobody is above it and below it at once.
+        // No two scopes are equal in the order: none is both above and below another.
         assert_eq!(catalog.text(set), scope.as_str());
         if let Some((above, _)) = scope.as_str().rsplit_once('.')
             && let Ok(above) = catalog.set([above])
@@ -85,19 +78,18 @@ pub(crate) fn policy(data: &[u8], ceiling: impl Fn(&Policy, &str) -> Option<Scop
         assert!(lower.keys <= higher.keys);
         let ceiling = |name: &str| ceiling(&policy, name).unwrap();
         assert!(ceiling(&higher.name).covers(ceiling(&lower.name)));
-        let lifetime =
-            |tier: &keyway::tier::Tier| tier.max_lifetime.unwrap_or(std::time::Duration::MAX);
+        let lifetime = |tier: &keyway::Tier| tier.max_lifetime.unwrap_or(std::time::Duration::MAX);
         assert!(lifetime(lower) <= lifetime(higher));
     }
     true
 }
 
-/// A text of scopes is read as one set, which has one canonical text; and sets are a lattice.
+/// A text of scopes is read as one set, which has one canonical text. Sets form a lattice.
 ///
-/// The lines of the input are texts.
+/// Each line of the input is one text.
 pub(crate) fn scope_text(
     data: &[u8],
-    parse: impl Fn(&ScopeCatalog, &str) -> Result<ScopeSet, CatalogError>,
+    parse: impl Fn(&ScopeCatalog, &str) -> Result<ScopeSet, ConfigError>,
 ) -> bool {
     let catalog = POLICY.catalog();
     let Ok(text) = str::from_utf8(data) else {
@@ -116,7 +108,7 @@ pub(crate) fn scope_text(
         }
         let canonical = catalog.text(set);
         assert_eq!(parse(catalog, &canonical).unwrap(), set);
-        // Maximal and sorted, and no name that was not there.
+        // The names are maximal and sorted, and each was in the text.
         let maximal: Vec<&str> = canonical.split_terminator(' ').collect();
         assert!(maximal.is_sorted_by(|left, right| left < right));
         for name in &maximal {
@@ -140,11 +132,11 @@ pub(crate) fn scope_text(
     !sets.is_empty()
 }
 
-pub(crate) fn parse(catalog: &ScopeCatalog, text: &str) -> Result<ScopeSet, CatalogError> {
+pub(crate) fn parse(catalog: &ScopeCatalog, text: &str) -> Result<ScopeSet, ConfigError> {
     catalog.parse(text)
 }
 
-/// Bytes are those of a record exactly if the record's bytes are these.
+/// Bytes that decode as a record are exactly the bytes that the record encodes to.
 pub(crate) fn record(data: &[u8], decode: impl Fn(&[u8]) -> Option<KeyRecord>) -> bool {
     let tenant = TenantRecord::decode(data).ok();
     if let Some(tenant) = &tenant {
@@ -157,16 +149,16 @@ pub(crate) fn record(data: &[u8], decode: impl Fn(&[u8]) -> Option<KeyRecord>) -
     let encoded = key.encode();
     assert!(encoded == data, "{}", encoded.escape_ascii());
     assert_eq!(decode(&encoded), Some(key.clone()));
-    // Whoever has no pepper writes no seal: what was not issued here is found out.
+    // A seal cannot be made without the pepper, so only the record that was issued here is sealed.
     let is_sealed = SEALED.seals.check_key(&key).is_ok();
     assert_eq!(is_sealed, encoded == SEALED.record);
     true
 }
 
-/// A field is let through only if it holds the minted token behind the scheme, and nobody is called
-/// unavailable or tampered with because of it.
+/// A header is accepted only if it holds the minted token after the scheme. No header makes a verification
+/// unavailable or a record tampered with.
 ///
-/// The input is presented as it is, and once more as edits of a field that is let through.
+/// The input is presented unchanged, and again as edits of an accepted header.
 pub(crate) fn authorization(
     data: &[u8],
     verify: impl Fn(&[u8]) -> Result<(), VerifyError>,
@@ -177,8 +169,8 @@ pub(crate) fn authorization(
         match (&answer, token) {
             (Ok(()), Ok(token)) => assert_eq!(token, SERVICE.issued.as_bytes()),
             (Err(VerifyError::Rejected), Ok(token)) => assert_ne!(token, SERVICE.issued.as_bytes()),
-            (Err(VerifyError::Missing), Err(BearerError::Missing))
-            | (Err(VerifyError::BadRequest), Err(BearerError::Unreadable)) => {}
+            (Err(VerifyError::Missing), Err(CredentialError::Missing))
+            | (Err(VerifyError::BadRequest), Err(CredentialError::Unreadable)) => {}
             (answer, _) => panic!("{answer:?} to {}", value.escape_ascii()),
         }
         if let Ok(token) = token {
@@ -201,10 +193,10 @@ pub(crate) fn verify(value: &[u8]) -> Result<(), VerifyError> {
     pollster::block_on(SERVICE.keyring.verify_authorization(Some(value))).map(drop)
 }
 
-/// A request is admitted exactly if one key is presented in it, once and as it was shown; and no refusal
-/// repeats anything of the request.
+/// A request is admitted exactly if it presents one key, once and unaltered. No rejection repeats anything
+/// from the request.
 ///
-/// The lines of the input are header fields. `admit` gives the body of the refusal.
+/// Each line of the input is a header. `admit` returns the status and body of the rejection.
 #[cfg(feature = "http")]
 pub(crate) fn request(
     data: &[u8],
@@ -214,7 +206,7 @@ pub(crate) fn request(
     for line in data.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let Ok(name) = str::from_utf8(&line[..colon]) else { continue };
-        // As a server gives it.
+        // Trimmed, as a server passes it on.
         fields.push((name, line[colon + 1..].trim_ascii()));
     }
     let named = |name: &'static str| {
@@ -228,8 +220,8 @@ pub(crate) fn request(
     let expected = match (&*authorization, &*own) {
         ([one], [] | [b""]) => is_bearer(one),
         ([], [one]) => own_token(one),
-        // Of another scheme, so it is no credential of ours.
-        ([other], [one]) => bearer_token(other) == Err(BearerError::Missing) && own_token(one),
+        // The `Authorization` header has another scheme, so it is not an API key.
+        ([other], [one]) => bearer_token(other) == Err(CredentialError::Missing) && own_token(one),
         _ => false,
     };
     match admit(&fields) {
@@ -239,7 +231,7 @@ pub(crate) fn request(
             assert!([400, 401].contains(&status), "{status}");
             let values = fields.iter().map(|(_, value)| *value).filter(|value| value.len() >= 8);
             for value in values.filter_map(|value| str::from_utf8(value).ok()) {
-                // The answers' own words may be sent, too.
+                // The request may contain words of the response itself.
                 let is_ours = REFUSALS.iter().any(|refusal| refusal.contains(value));
                 assert!(is_ours || !body.contains(value), "{value:?} is repeated");
             }
@@ -248,7 +240,7 @@ pub(crate) fn request(
     expected
 }
 
-/// What refusals say.
+/// The texts of rejections.
 #[cfg(feature = "http")]
 static REFUSALS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let requests: [&[(&str, &[u8])]; 5] = [
@@ -263,20 +255,20 @@ static REFUSALS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 #[cfg(feature = "http")]
 pub(crate) fn admit(fields: &[(&str, &[u8])]) -> Result<(), (u16, String)> {
-    static GUARD: LazyLock<keyway::http::Guard> = LazyLock::new(|| {
-        keyway::http::Guard::new(&SERVICE.keyring).key_field("x-api-key").unwrap()
-    });
+    static GUARD: LazyLock<keyway::Guard> =
+        LazyLock::new(|| keyway::Guard::new(&SERVICE.keyring).key_header("x-api-key").unwrap());
     let admission = pollster::block_on(GUARD.admit(fields));
     admission.map(drop).map_err(|answer| (answer.status(), answer.into_body()))
 }
 
-/// A text is read as the one digest that it spells, and a token leads to an imported key exactly if
-/// it is the token that was imported.
+/// A text is read as exactly the digest that it encodes. A token leads to an imported key exactly if it is
+/// the token that was imported.
 ///
-/// The input is read as it is, and presented as it is and once more as edits of an imported token.
+/// The input is read unchanged. It is also presented as a token, unchanged and again as edits of an imported
+/// token.
 pub(crate) fn import_digest(
     data: &[u8],
-    read_hex: impl Fn(&str) -> Result<ForeignDigest, DigestError>,
+    read_hex: impl Fn(&str) -> Result<ForeignDigest, ImportError>,
     claims: impl Fn(&[u8]) -> Vec<KeyId>,
 ) -> bool {
     let is_digest = |bytes: &Vec<u8>| [32, 64].contains(&bytes.len());
@@ -318,20 +310,20 @@ pub(crate) fn import_digest(
     is_accepted(data) || is_read
 }
 
-pub(crate) fn digest(text: &str) -> Result<ForeignDigest, DigestError> {
+pub(crate) fn digest(text: &str) -> Result<ForeignDigest, ImportError> {
     ForeignDigest::from_hex(text)
 }
 
 pub(crate) fn claims(presented: &[u8]) -> Vec<KeyId> {
     let claims = IMPORTING.authority.claims(presented).unwrap_or_default();
-    claims.iter().map(keyway::token::Claim::id).collect()
+    claims.iter().map(keyway::lowlevel::CheckedToken::id).collect()
 }
 
-/// The token of the example that `prefixed-api-key` gives, and its hash.
+/// The example token of `prefixed-api-key`, and its hash.
 pub(crate) const FOREIGN: &str = "mycompany_CEUsS4psCmc_BddpcwWyCT3EkDjHSSTRaSK1dxtuQgbjb";
 const FOREIGN_HASH: &str = "0f01ab6e0833f280b73b2b618c16102d91c0b7c585d42a080d6e6603239a8bee";
 
-/// The key that a token with this digest leads to.
+/// Returns the key that a token with this digest leads to.
 fn import(digest: ForeignDigest) -> KeyId {
     let format = ForeignFormat::whole_token(digest.hash());
     let request = ImportedKey::new(&format, digest, NewKey::named("k")).unwrap();
@@ -347,7 +339,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
-/// RFC 4648, sections 4 and 5, bit by bit.
+/// Decodes RFC 4648, sections 4 and 5, bit by bit.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
@@ -377,14 +369,14 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes.map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect())
 }
 
-// What the laws are about is the same in every run: the corpus holds it. It is made in parts, so that a
-// target links no more than it needs: the fuzzer looks at all of that after every execution.
+// The fixtures of the laws are the same in every run, since the corpus contains them. They are made in parts,
+// so that a target links no more than it needs. The fuzzer inspects all linked code after every execution.
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../examples/machinemetrics.json")).unwrap()
 });
 
-/// A token that no store knows.
+/// A minted token that no store knows.
 pub(crate) struct Minted {
     format: TokenFormat,
     pub(crate) token: String,
@@ -398,7 +390,7 @@ pub(crate) static MINTED: LazyLock<Minted> = LazyLock::new(|| {
 
 struct Sealed {
     seals: Seals,
-    /// The bytes of a key.
+    /// The bytes of an issued key's record.
     record: Vec<u8>,
 }
 
@@ -414,7 +406,7 @@ static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
 
 struct Service {
     keyring: Keyring,
-    /// The token of the one key that it has.
+    /// The token of the only key.
     issued: String,
 }
 
@@ -430,12 +422,12 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
 });
 
 struct Importing {
-    /// Accepts foreign tokens of two formats.
+    /// An authority that accepts foreign tokens of two formats.
     authority: Authority,
     tenant: TenantRecord,
     /// The key that [`FOREIGN`] was imported as.
     imported: KeyId,
-    /// One that accepts any token with a digest of this length.
+    /// For each hash, an authority that accepts any token with a digest of that length.
     of_hash: [(ForeignHash, Authority); 2],
 }
 
@@ -473,7 +465,7 @@ fn pepper() -> Pepper {
     Pepper::from_bytes(&[7; 32]).unwrap()
 }
 
-/// Numbers that look random and are the same every time (`SplitMix64`, Steele et al. 2014).
+/// A generator of fixed numbers that look random (`SplitMix64`, Steele et al. 2014).
 struct Counting(u64);
 
 impl TryRng for Counting {

@@ -1,9 +1,9 @@
-//! Whether the fault of this target is planted: a campaign that finds nothing has to be shown able to find
-//! something. None of the faults is seen in the committed corpus.
+//! Switches on the planted fault of a target. A campaign that finds nothing must be shown able to find
+//! something. The committed corpus finds none of the planted faults.
 
 use std::{env, sync::LazyLock};
 
-/// `KEYWAY_PLANTED` brings it in.
+/// Returns whether `KEYWAY_PLANTED` is set.
 pub(crate) fn is_planted() -> bool {
     static IS_PLANTED: LazyLock<bool> = LazyLock::new(|| env::var_os("KEYWAY_PLANTED").is_some());
     *IS_PLANTED

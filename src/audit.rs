@@ -1,58 +1,79 @@
-//! What happened, for those who have to know.
+//! Audit events for operators: changes that were made or refused, and requests that were rejected.
 
+#[cfg(feature = "tracing")]
+mod log;
+mod noise;
+#[cfg(feature = "std")]
+mod sampler;
+mod words;
+
+use core::time::Duration;
+
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use self::log::TracingSink;
+pub use self::noise::Noise;
+#[cfg(feature = "std")]
+pub(crate) use self::sampler::Sampler;
+#[cfg(feature = "console")]
+pub(crate) use self::words::begins_history;
+pub use crate::token::Rejection;
 use crate::{
-    authority::LeakResponse,
-    decision::KeyState,
-    scope::Scope,
-    time::Timestamp,
-    token::{KeyId, Rejection},
+    authority::LeakResponse, decision::KeyState, scope::Scope, time::Timestamp, token::KeyId,
 };
 
-/// Takes note of what happens.
+/// Receives audit events.
 ///
-/// It observes and cannot decide: it returns nothing, and a panic in it is caught. It is called while
-/// the operation waits, so it should hand the event on and return. It is not told of successful
-/// verifications.
+/// The sink receives every change, made or refused, and every request that is rejected by a verifier, by a
+/// guard, or at a holder's endpoint. It does not receive successful verifications, or reads by callers that
+/// manage keys.
+///
+/// Requests that prove nothing cost their sender nothing, so their events are sampled. See [`Noise`].
+///
+/// A sink observes and cannot affect the operation: `record` returns nothing, and a panic in it is caught.
+/// The operation waits for `record`, so it should pass the event on and return.
 pub trait AuditSink: Send + Sync + 'static {
-    /// `event` has happened.
+    /// Records `event`, which has happened.
     fn record(&self, event: &AuditEvent<'_>);
 }
 
-/// Something that happened. No part of it is secret.
+/// An audit event. No part of it is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditEvent<'e> {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// On whose behalf, in the host's words; empty if it did not say, and for verifications.
+    /// The actor, in the application's own words. Empty for verifications, and if the application did not
+    /// set it.
     pub actor: &'e str,
-    /// Whose key or which tenant, as far as it is known.
+    /// The tenant's id, if it is known.
     pub tenant: Option<&'e str>,
-    /// Which key, as far as the caller proved that the id was minted here.
+    /// The key. For a request, this is set only if the caller proved that the id was minted by this keyring.
+    /// For a refused change, it is the requested key.
     pub key: Option<KeyId>,
-    /// What.
+    /// The kind of the event, with its details.
     pub kind: AuditKind<'e>,
 }
 
-/// What happened.
+/// The kind of an event, with its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuditKind<'e> {
     /// A tenant was created.
     TenantCreated {
-        /// On this tier.
+        /// The name of its tier.
         tier: &'e str,
     },
     /// A tenant was moved to another tier.
     TierChanged {
-        /// From this one.
+        /// The name of the old tier.
         from: &'e str,
-        /// To this one.
+        /// The name of the new tier.
         to: &'e str,
     },
     /// A tenant was suspended.
     TenantSuspended {
-        /// Why.
+        /// The reason of the suspension.
         reason: &'e str,
     },
     /// A tenant's suspension was lifted.
@@ -61,28 +82,28 @@ pub enum AuditKind<'e> {
     TenantDeleted,
     /// A key was issued.
     KeyIssued {
-        /// With these scopes.
+        /// The granted scopes.
         scopes: &'e [Scope],
     },
-    /// A key was taken over from another system.
+    /// A key was imported from another system.
     KeyImported {
-        /// With these scopes.
+        /// The granted scopes.
         scopes: &'e [Scope],
     },
     /// A key was edited.
     KeyEdited {
-        /// It has these scopes now.
+        /// The scopes after the edit.
         scopes: &'e [Scope],
-        /// Whether it is switched on now.
+        /// Whether the key is enabled after the edit.
         enabled: bool,
     },
-    /// A key has a new secret.
+    /// A key got a new secret.
     KeyRotated,
-    /// The secret before the last rotation ended with the first use of the new one.
-    OverlapEnded,
+    /// The first use of a newer secret ended the grace period of an older one.
+    GracePeriodEnded,
     /// A key was suspended.
     KeySuspended {
-        /// Why.
+        /// The reason of the suspension.
         reason: &'e str,
     },
     /// A key's suspension was lifted.
@@ -91,30 +112,138 @@ pub enum AuditKind<'e> {
     KeyDeleted,
     /// A key was deleted by its holder.
     KeyRevoked,
-    /// A token was found where it should not be. Every report is told, whether or not the key was like
-    /// that already.
+    /// A token was found where it should not be. Every report is an event, even if it changed nothing.
     LeakReported {
-        /// Why it is thought so.
+        /// The reason that the reporter gave.
         reason: &'e str,
-        /// What was done about its key.
+        /// The response to the leak.
         response: LeakResponse,
     },
-    /// A presented token was refused.
+    /// A change was requested and not made. The event names the tenant and the key if they are known. If the
+    /// seal of a record is broken, [`Tampered`](Self::Tampered) is the only event. A leak report of a token
+    /// that belongs to no key is not an event.
+    ChangeRefused {
+        /// The requested change.
+        change: ChangeKind,
+        /// The category of the reason.
+        refusal: Refusal,
+        /// The reason in words: the text of the error that the caller got.
+        detail: &'e str,
+    },
+    /// A guard rejected a request without an API key.
+    Missing,
+    /// A guard rejected a request whose credential cannot be read.
+    BadRequest,
+    /// A presented token was rejected.
     Rejected(Rejection),
-    /// A proven key was refused for its state.
+    /// A key was rejected because of its state. The token was valid.
     Inactive(KeyState),
-    /// A record's seal is broken, or it cannot be read: somebody without the host's pepper wrote to
-    /// the store.
+    /// A guard rejected a verified caller whose key lacks scopes.
+    Forbidden {
+        /// The scopes that the key lacks. If the route requires any one of several scopes, these are all of
+        /// them.
+        scopes: &'e [Scope],
+    },
+    /// A guard rejected a verified caller that has used up its rate.
+    Limited {
+        /// The time after which the caller may retry.
+        retry_after: Duration,
+    },
+    /// Rejected requests of one kind that were not reported one by one.
+    Suppressed {
+        /// The kind of the requests.
+        noise: Noise,
+        /// The number of requests since the last event with this kind of noise.
+        count: u64,
+    },
+    /// The seal of a record is broken, or the record cannot be read. The store was written to without the
+    /// application's pepper.
     Tampered,
-    /// The policy lacks scopes that a key was granted. They allow nothing.
+    /// The policy does not declare scopes that a key was granted. They allow nothing.
     UnknownScopes(&'e [Scope]),
-    /// The policy lacks a tenant's tier, so its keys are refused.
+    /// The policy does not have a tenant's tier, so the tenant's keys are rejected.
     UnknownTier(&'e str),
-    /// The store could not answer.
+    /// The store failed, or was not queried because it failed a moment ago.
     Unavailable,
-    /// The change feed begins, or it was cut and changes may have been missed. All that was cached is
+    /// The change feed started, or it was interrupted and changes may have been missed. All cached data is
     /// read again.
     FeedGap,
-    /// Last uses could not be kept, and this many of them are lost.
+    /// This many last uses could not be kept and are lost.
     UsesLost(u64),
+}
+
+/// A change that can be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// Creating a tenant.
+    CreateTenant,
+    /// Moving a tenant to another tier.
+    SetTier,
+    /// Suspending a tenant.
+    SuspendTenant,
+    /// Lifting a tenant's suspension.
+    ResumeTenant,
+    /// Deleting a tenant.
+    DeleteTenant,
+    /// Issuing a key.
+    IssueKey,
+    /// Importing a key.
+    ImportKey,
+    /// Editing, enabling or disabling a key.
+    EditKey,
+    /// Giving a key a new secret.
+    RotateKey,
+    /// Suspending a key.
+    SuspendKey,
+    /// Lifting a key's suspension.
+    ResumeKey,
+    /// Deleting a key.
+    DeleteKey,
+    /// Deleting a key, by its holder.
+    RevokeKey,
+    /// Reporting a leaked token.
+    ReportLeak,
+}
+
+impl ChangeKind {
+    /// Returns the change as one word, such as `issue_key`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateTenant => "create_tenant",
+            Self::SetTier => "set_tier",
+            Self::SuspendTenant => "suspend_tenant",
+            Self::ResumeTenant => "resume_tenant",
+            Self::DeleteTenant => "delete_tenant",
+            Self::IssueKey => "issue_key",
+            Self::ImportKey => "import_key",
+            Self::EditKey => "edit_key",
+            Self::RotateKey => "rotate_key",
+            Self::SuspendKey => "suspend_key",
+            Self::ResumeKey => "resume_key",
+            Self::DeleteKey => "delete_key",
+            Self::RevokeKey => "revoke_key",
+            Self::ReportLeak => "report_leak",
+        }
+    }
+}
+
+/// The category of the reason why a change was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such tenant or key. Another tenant's key is reported in this way too.
+    NotFound,
+    /// The tenant or key exists already, or existed before.
+    Exists,
+    /// The tenant holds as many keys as its tier allows.
+    QuotaExceeded,
+    /// Another change was made first.
+    Conflict,
+    /// The request cannot be granted. It exceeds the tier or the granter, or violates another rule.
+    NotAllowed,
+    /// The presented token is not the token of any key.
+    Rejected,
+    /// The store failed or did not respond. The outcome of the change is unknown.
+    Unavailable,
 }

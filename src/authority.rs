@@ -1,37 +1,4 @@
-//! Issuing, changing and checking keys, as functions over values.
-//!
-//! An [`Authority`] is what the host has decided: policy, environment and peppers. It makes and
-//! changes records and checks tokens, and does no I/O: time and randomness are arguments. Hosts that
-//! keep their own store without async use it as it is; a [`Keyring`](crate::keyring::Keyring) puts a
-//! store, a cache and a clock around it.
-//!
-//! ```
-//! use std::sync::Arc;
-//! use keyway::{
-//!     authority::{Authority, NewKey},
-//!     decision::decide,
-//!     pepper::Pepper,
-//!     policy::Policy,
-//!     scope::{ScopeCatalog, ScopeDeclaration},
-//!     tier::Tier,
-//!     time::Timestamp,
-//! };
-//!
-//! let catalog = ScopeCatalog::new([ScopeDeclaration::new("reporting", "Read reports")])?;
-//! let policy = Policy::new("mm", catalog, Tier::built_in())?;
-//! let authority = Authority::new(policy, "live", &Pepper::from_bytes(&[7; 32])?.into())?;
-//! let now: Timestamp = "2026-11-22T09:00:00Z".parse()?;
-//!
-//! let tenant = authority.create_tenant("acme".parse()?, "lite", now)?;
-//! let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
-//! let (key, token) = authority.issue(&tenant, request, now, &mut getrandom::SysRng)?;
-//! let text = token.reveal();
-//!
-//! let claim = authority.check(text.as_bytes())?;
-//! let caller = decide(&claim, &Arc::new(authority.resolve(&key, &tenant)?), now)?;
-//! assert_eq!(caller.tenant(), "acme");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! Issuing, changing and checking keys, as functions without I/O.
 
 mod error;
 mod grant;
@@ -40,37 +7,39 @@ mod import;
 mod leak;
 mod request;
 
-use alloc::string::String;
+use alloc::vec::Vec;
 
 use rand_core::TryCryptoRng;
 
 pub use self::{
     error::ChangeError,
-    import::{ImportError, ImportedKey},
+    import::ImportedKey,
     leak::LeakResponse,
-    request::{InvalidIdempotencyKey, KeyEdit, NewKey, Overlap},
+    request::{GracePeriod, KeyEdit, NewKey},
 };
 use self::{
-    grant::{Granted, check_times},
+    grant::{check_begins, check_future, lifetime_after_edit},
     idempotency::IdempotentIds,
 };
 use crate::{
-    decision::{ResolveError, ResolvedKey},
+    config::ConfigError,
+    decision::ResolvedKey,
     import::Accepted,
     pepper::Peppers,
     policy::Policy,
-    record::{Draft, KeyRecord, Previous, Suspension, TenantId, TenantRecord},
+    record::{KeyRecord, OlderSecret, RecordError, Suspension, TenantId, TenantRecord},
     scope::ScopeSet,
     seal::Seals,
+    store::Notices,
     tier::Tier,
     time::Timestamp,
-    token::{Claim, Digest, FormatError, KeyId, OneTimeToken, Rejection, TokenFormat},
+    token::{CheckedToken, KeyId, OneTimeToken, Rejection, TokenFormat},
 };
 
-/// Makes, changes and checks the keys of one issuer and environment.
+/// Creates, changes and checks the keys of one issuer and environment.
 ///
-/// Whatever it is given of records, it checks their seals first: a record that somebody changed in
-/// the store is never sealed anew.
+/// Every method that takes a record checks its seal. A record that was modified in the store is therefore
+/// never resealed.
 #[derive(Debug)]
 pub struct Authority {
     policy: Policy,
@@ -78,63 +47,70 @@ pub struct Authority {
     seals: Seals,
     accepted: Accepted,
     idempotent: IdempotentIds,
+    notices: Notices,
 }
 
 impl Authority {
-    /// The authority over the keys of `policy`'s issuer in `environment`.
+    /// Creates the authority for the keys of `policy`'s issuer in `environment`.
     ///
     /// # Errors
     ///
-    /// [`FormatError`] if no token can name the environment.
-    pub fn new(policy: Policy, environment: &str, peppers: &Peppers) -> Result<Self, FormatError> {
+    /// [`ConfigError`] if the environment cannot be part of a token.
+    pub fn new(policy: Policy, environment: &str, peppers: &Peppers) -> Result<Self, ConfigError> {
         Ok(Self {
             format: TokenFormat::new(policy.issuer(), environment, peppers)?,
             seals: Seals::new(policy.issuer(), environment, peppers),
             accepted: Accepted::new(policy.issuer(), environment, peppers),
             idempotent: IdempotentIds::new(policy.issuer(), environment, peppers),
+            notices: Notices::new(policy.issuer(), environment, peppers),
             policy,
         })
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// The token format.
+    /// Returns the token format.
     pub fn format(&self) -> &TokenFormat {
         &self.format
     }
 
-    /// The seals.
+    /// Returns the seals.
     pub fn seals(&self) -> &Seals {
         &self.seals
     }
 
-    /// Proves by its tag that the token `presented` was minted here.
+    /// Returns the notices, with which nodes announce changes to each other.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Checks by its tag that the token `presented` was minted with this authority's peppers.
     ///
     /// # Errors
     ///
-    /// As [`TokenFormat::check`].
+    /// Like [`TokenFormat::check`].
     #[inline]
-    pub fn check(&self, presented: &[u8]) -> Result<Claim, Rejection> {
+    pub fn check(&self, presented: &[u8]) -> Result<CheckedToken, Rejection> {
         self.format.check(presented)
     }
 
-    /// Makes a stored key ready for decisions.
+    /// Prepares a stored key for decisions.
     ///
     /// # Errors
     ///
-    /// As [`ResolvedKey::new`].
+    /// Like [`ResolvedKey::new`].
     pub fn resolve(
         &self,
         key: &KeyRecord,
         tenant: &TenantRecord,
-    ) -> Result<ResolvedKey, ResolveError> {
+    ) -> Result<ResolvedKey, RecordError> {
         ResolvedKey::new(key, tenant, &self.policy, &self.seals)
     }
 
-    /// A new tenant on `tier`.
+    /// Creates a tenant on `tier`.
     ///
     /// # Errors
     ///
@@ -151,21 +127,21 @@ impl Authority {
         Ok(tenant)
     }
 
-    /// `tenant` on another tier.
+    /// Returns `tenant` on another tier.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::UnknownTier`] or [`ChangeError::Tampered`].
+    /// [`ChangeError::UnknownTier`] or [`ChangeError::Record`].
     pub fn set_tier(&self, tenant: &TenantRecord, tier: &str) -> Result<TenantRecord, ChangeError> {
         self.tier(tier)?;
         self.change_tenant(tenant, |tenant| tenant.tier = tier.into())
     }
 
-    /// `tenant` with this suspension, or without one.
+    /// Returns `tenant` with this suspension. `None` lifts a suspension.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Tampered`].
+    /// [`ChangeError::Record`].
     pub fn suspend_tenant(
         &self,
         tenant: &TenantRecord,
@@ -174,13 +150,15 @@ impl Authority {
         self.change_tenant(tenant, |tenant| tenant.suspension = suspension)
     }
 
-    /// A new key of `tenant`, and its token. Whether the tenant may hold another key is for the store
-    /// to say, which alone can count; so is whether there was a key for the same
-    /// [idempotency key](NewKey::idempotency_key), which then has the same id under the same pepper.
+    /// Creates a key of `tenant` and its token.
+    ///
+    /// The quota is not checked here, because only the store can count keys. The store also detects a
+    /// repeated [idempotency key](NewKey::idempotency_key): the repetition has the same key id under the
+    /// same pepper.
     ///
     /// # Errors
     ///
-    /// [`ChangeError`] names what of the request cannot be granted, or says that `rng` failed.
+    /// [`ChangeError`] names the part of the request that cannot be granted, or says that `rng` failed.
     pub fn issue<R: TryCryptoRng>(
         &self,
         tenant: &TenantRecord,
@@ -191,22 +169,40 @@ impl Authority {
     where
         R::Error: Send + Sync + 'static,
     {
-        let granted = self.check_request(tenant, &request, now)?;
-        let minted = match self.idempotent_ids(tenant.id(), &request).first() {
-            Some(id) => self.format.mint_successor(*id, rng)?,
+        let id = self.idempotent_ids(tenant.id(), &request).first().copied();
+        self.issue_under(id, tenant, request, now, rng)
+    }
+
+    /// Creates a key like [`issue`](Self::issue), with the id `id` or a random one.
+    pub(crate) fn issue_under<R: TryCryptoRng>(
+        &self,
+        id: Option<KeyId>,
+        tenant: &TenantRecord,
+        request: NewKey,
+        now: Timestamp,
+        rng: &mut R,
+    ) -> Result<(KeyRecord, OneTimeToken), ChangeError>
+    where
+        R::Error: Send + Sync + 'static,
+    {
+        let (scopes, expires_at) = self.check_request(tenant, &request, now)?;
+        let minted = match id {
+            Some(id) => self.format.mint_successor(id, rng)?,
             None => self.format.mint(rng)?,
         };
-        let hint = self.format.hint(&minted);
-        let secret = Secret { id: minted.id, digest: minted.digest, hint, imported: false };
-        let key = self.new_key(tenant, request, granted, secret, now);
+        let mut key = KeyRecord::new(minted.id, tenant.id.clone(), minted.digest, now);
+        (key.scopes, key.expires_at) = (scopes, expires_at);
+        key.masked = self.format.masked(&minted);
+        request.describe(&mut key);
+        self.seals.seal_key(&mut key);
         Ok((key, minted.token))
     }
 
-    /// `key` with the changes of `edit`.
+    /// Returns `key` with the changes of `edit`.
     ///
     /// # Errors
     ///
-    /// [`ChangeError`] names what of the edit cannot be granted.
+    /// [`ChangeError`] names the part of the edit that cannot be granted.
     pub fn edit(
         &self,
         key: &KeyRecord,
@@ -215,11 +211,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<KeyRecord, ChangeError> {
         self.check_pair(key, tenant)?;
-        if let Some(granter) = edit.granter
-            && !edit.only_disables()
-            && edit.scopes.is_none()
-        {
-            self.check_granter(self.granted(key), granter)?;
+        if edit.scopes.is_none() && !edit.only_disables() {
+            self.check_held(key, edit.granter)?;
         }
         let mut changed = key.clone();
         if let Some(name) = edit.name {
@@ -227,36 +220,58 @@ impl Authority {
             changed.name = name;
         }
         if let Some(scopes) = edit.scopes {
-            changed.scopes = self.grant(&scopes, tenant, edit.granter)?;
+            changed.scopes = self.grant(&scopes, &key.scopes, tenant, edit.granter)?;
         }
         if let Some(labels) = edit.labels {
             changed.labels = labels;
         }
-        if edit.not_before.is_some() || edit.expires_at.is_some() {
-            changed.not_before = edit.not_before.unwrap_or(changed.not_before);
-            changed.expires_at = edit.expires_at.unwrap_or(changed.expires_at);
+        changed.not_before = edit.not_before.unwrap_or(changed.not_before);
+        if let Some(expires) = edit.expires {
+            changed.expires_at = expires.map(|expiry| expiry.at(now));
             let tier = self.tier(&tenant.tier)?;
-            check_times(tier, changed.not_before, changed.expires_at, changed.created_at, now)?;
+            changed.lifetime_from = lifetime_after_edit(tier, key, changed.expires_at)?;
+            // An edit may repeat an unchanged expiry, even one in the past.
+            if changed.expires_at != key.expires_at {
+                check_future(changed.expires_at, now)?;
+            }
+            check_begins(changed.not_before, changed.expires_at)?;
+        }
+        if edit.not_before.is_some() {
+            // A key whose tier ends it before it begins would never be valid either.
+            let end = changed.effective_expiry_on(self.policy.tier(&tenant.tier));
+            check_begins(changed.not_before, end)?;
         }
         changed.enabled = edit.enabled.unwrap_or(changed.enabled);
         self.seals.next_key(&mut changed);
         Ok(changed)
     }
 
-    /// `key` with a new secret, and its token. The id and everything else stays.
+    /// Returns `key` with a new secret, and the new token. The id and everything else stays.
     ///
-    /// While `overlap` lasts, the old secret is accepted too, though never past the key's own expiry.
-    /// If an older secret is still waiting for the first use of the present one, that one is replaced,
-    /// since nobody has used it: at most two secrets live.
+    /// During `grace_period` the old secret is accepted too, but not after the key's own expiry. Secrets
+    /// from before earlier rotations keep the deadlines that they got then. No rotation moves a deadline,
+    /// and only [`GracePeriod::None`] ends a secret before its deadline. A key has at most three accepted
+    /// secrets at a time.
+    ///
+    /// Rotation does not extend the life of a key. It does allow a later expiry: for the next edit that
+    /// moves the expiry later, the [tier's longest lifetime](Tier::max_lifetime) counts from the last
+    /// rotation.
     ///
     /// # Errors
     ///
-    /// [`ChangeError`] if the key has expired, is above `granter`, or was tampered with, if the
-    /// overlap is too long, or if `rng` failed.
+    /// [`ChangeError`] in these cases:
+    ///
+    /// - The key has expired, by its own expiry or by its tier's longest lifetime.
+    /// - The key has scopes that `granter` does not cover.
+    /// - The key belongs to another tenant, or a seal is broken.
+    /// - The grace period is too long.
+    /// - Three secrets are accepted already ([`ChangeError::TooManySecrets`]).
+    /// - `rng` failed.
     pub fn rotate<R: TryCryptoRng>(
         &self,
         key: &KeyRecord,
-        overlap: Overlap,
+        tenant: &TenantRecord,
+        grace_period: GracePeriod,
         granter: Option<ScopeSet>,
         now: Timestamp,
         rng: &mut R,
@@ -264,35 +279,29 @@ impl Authority {
     where
         R::Error: Send + Sync + 'static,
     {
-        self.seals.check_key(key)?;
-        if let Some(granter) = granter {
-            self.check_granter(self.granted(key), granter)?;
-        }
-        if let Some(at) = key.expires_at.filter(|at| now >= *at) {
+        self.check_pair(key, tenant)?;
+        self.check_held(key, granter)?;
+        let tier = self.tier(&tenant.tier)?;
+        if let Some(at) = key.effective_expiry(tier).filter(|at| now >= *at) {
             return Err(ChangeError::Expired(at));
         }
-        let end = overlap.end(now)?;
+        let older = older_after_rotation(key, grace_period, now)?;
         let minted = self.format.mint_successor(key.id, rng)?;
         let mut rotated = key.clone();
-        let unused = key.previous.filter(|old| old.until_first_use && now < old.until);
-        rotated.previous = end.map(|(until, until_first_use)| Previous {
-            digest: unused.map_or(key.digest, |old| old.digest),
-            until,
-            until_first_use,
-        });
+        rotated.older = older;
         rotated.digest = minted.digest;
         rotated.imported = false;
-        rotated.hint = self.format.hint(&minted);
+        rotated.masked = self.format.masked(&minted);
         rotated.rotated_at = Some(now);
         self.seals.next_key(&mut rotated);
         Ok((rotated, minted.token))
     }
 
-    /// `key` with this suspension, or without one.
+    /// Returns `key` with this suspension. `None` lifts a suspension.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Tampered`].
+    /// [`ChangeError::Record`].
     pub fn suspend_key(
         &self,
         key: &KeyRecord,
@@ -303,37 +312,6 @@ impl Authority {
         changed.suspension = suspension;
         self.seals.next_key(&mut changed);
         Ok(changed)
-    }
-
-    /// What `key` was granted, as far as the catalogue knows it.
-    pub fn granted(&self, key: &KeyRecord) -> ScopeSet {
-        self.policy.catalog().set_of_known(&key.scopes).0
-    }
-
-    fn new_key(
-        &self,
-        tenant: &TenantRecord,
-        request: NewKey,
-        granted: Granted,
-        secret: Secret,
-        now: Timestamp,
-    ) -> KeyRecord {
-        let mut key = KeyRecord::new(Draft {
-            id: secret.id,
-            tenant: tenant.id.clone(),
-            digest: secret.digest,
-            imported: secret.imported,
-            hint: secret.hint,
-            name: request.name,
-            scopes: granted.scopes,
-            labels: request.labels,
-            not_before: request.not_before,
-            expires_at: granted.expires_at,
-            created_at: now,
-            created_by: request.created_by,
-        });
-        self.seals.seal_key(&mut key);
-        key
     }
 
     fn tier(&self, name: &str) -> Result<&Tier, ChangeError> {
@@ -355,15 +333,27 @@ impl Authority {
     fn check_pair(&self, key: &KeyRecord, tenant: &TenantRecord) -> Result<(), ChangeError> {
         self.seals.check_key(key)?;
         self.seals.check_tenant(tenant)?;
-        if key.tenant == tenant.id { Ok(()) } else { Err(ChangeError::OtherTenant) }
+        if key.tenant == tenant.id { Ok(()) } else { Err(RecordError::Misplaced.into()) }
     }
 }
 
-/// What a record keeps of a secret.
-struct Secret {
-    id: KeyId,
-    digest: Digest,
-    hint: String,
-    /// Another system made it.
-    imported: bool,
+/// Returns the older secrets that a key has after a rotation at `now`. These are the present secret with the
+/// deadline of `grace_period`, and the older secrets that are still accepted, unchanged.
+fn older_after_rotation(
+    key: &KeyRecord,
+    grace_period: GracePeriod,
+    now: Timestamp,
+) -> Result<Vec<OlderSecret>, ChangeError> {
+    let Some((until, until_first_use)) = grace_period.end(now)? else {
+        return Ok(Vec::new());
+    };
+    let present = OlderSecret { digest: key.digest, until, until_first_use };
+    let accepted = key.older.iter().filter(|older| older.is_accepted(now)).copied();
+    let older: Vec<OlderSecret> = core::iter::once(present).chain(accepted).collect();
+    if older.len() > OlderSecret::MAX {
+        // It is unknown which of the secrets are in use, so none is ended to make room.
+        let ends = older.iter().skip(1).map(|older| older.until).min().unwrap_or(until);
+        return Err(ChangeError::TooManySecrets { ends });
+    }
+    Ok(older)
 }

@@ -1,17 +1,19 @@
 //! Resolved keys in memory, bounded in number and in age.
 //!
-//! A cached key is good as long as neither it nor its tenant has been invalidated since it was asked
-//! for, and it is younger than the staleness bound. Invalidation counts up a number, and every cached
-//! key carries the number from before its load began. So a load that began before an invalidation is
-//! never served after it, whenever it finishes: the fence is in the data, not in the order of locks.
+//! A cached key is served while three conditions hold. Neither the key nor its tenant has been invalidated
+//! since the load of the key began. The cached key is younger than the staleness bound.
+//!
+//! An invalidation increments a counter. Every cached key carries the sum of its counters from before its
+//! load began. So a load that began before an invalidation is never served after it, no matter when the load
+//! ends. The fence is in the data. It does not depend on the order in which locks are taken.
 
 #[cfg(all(test, any(keyway_loom, keyway_shuttle)))]
 mod fence_tests;
-mod flights;
 mod generations;
 mod index;
-mod near;
-mod refuted;
+mod negative;
+mod single_flight;
+mod thread_cache;
 mod uses;
 
 use alloc::{boxed::Box, sync::Arc};
@@ -23,37 +25,49 @@ use core::{
 
 use std::sync::PoisonError;
 
-pub(crate) use self::{flights::Flights, uses::Uses};
-use self::{generations::Generations, index::Index, near::Near, refuted::Refuted};
+use self::{
+    generations::Generations, index::Index, negative::NegativeCache, thread_cache::ThreadCache,
+};
+pub(crate) use self::{single_flight::SingleFlight, uses::Uses};
 use crate::{
     decision::{ResolvedKey, Stamp},
     record::TenantId,
+    store::KeyUse,
     sync::RwLock,
     time::Moment,
-    token::{Claim, KeyId, Rejection},
+    token::{CheckedToken, KeyId, Rejection},
 };
 
-/// The unit of age, in milliseconds. A cached key notes its age in 32 bits, which last for 13 years.
+/// The unit of age, in milliseconds. A cached key stores its age in 32 bits, which suffice for 13 years.
 pub(crate) const TICK: u64 = 100;
 
-/// The number of the next cache. 0 is none.
+/// The number of the next cache. 0 means no cache.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
-/// A power of two.
+/// The number of shards, a power of two.
 const SHARDS: usize = if cfg!(any(keyway_loom, keyway_shuttle)) { 1 } else { 64 };
 
 pub(crate) struct Cache {
-    /// Tells this cache from others in the process.
+    /// Distinguishes this cache from others in the process.
     number: u64,
-    shards: Box<[RwLock<Index>]>,
+    shards: Box<[Shard]>,
+    /// The unwritten uses of the keys, in one part per shard.
+    uses: Uses,
+    /// Whether uses are recorded.
+    records_uses: bool,
     hasher: foldhash::fast::RandomState,
     generations: Generations,
-    refuted: Refuted,
-    /// Cached keys of this age, in ticks, are too old.
+    negative: NegativeCache,
+    /// A cached key of at least this age, in ticks, is not served.
     max_age: u32,
 }
 
-/// What was true before a load began.
+/// One shard of the cache. It fills processor cache lines of its own, so that threads in two shards do not
+/// contend for one.
+#[repr(align(128))]
+struct Shard(RwLock<Index>);
+
+/// The state of the counters and the clock before a load began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     key_generation: u32,
@@ -62,28 +76,34 @@ pub(crate) struct Ticket {
 }
 
 impl Cache {
-    /// A cache of `capacity` keys, none of which is served at the age of `max_staleness`.
-    pub(crate) fn new(capacity: usize, max_staleness: Duration) -> Self {
+    /// Creates a cache of `capacity` keys. A key is not served from the age of `max_staleness` on.
+    pub(crate) fn new(capacity: usize, max_staleness: Duration, records_uses: bool) -> Self {
         let per_shard = capacity.div_ceil(SHARDS);
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            shards: (0..SHARDS).map(|_| RwLock::new(Index::new(per_shard))).collect(),
+            shards: (0..SHARDS).map(|_| Shard(RwLock::new(Index::new(per_shard)))).collect(),
+            uses: Uses::new(SHARDS),
+            records_uses,
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
-            refuted: Refuted::new(if capacity == 0 { Duration::ZERO } else { max_staleness }),
+            negative: NegativeCache::new(if capacity == 0 {
+                Duration::ZERO
+            } else {
+                max_staleness
+            }),
             max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK))
                 .unwrap_or(u32::MAX),
         }
     }
 
-    /// The number that no other cache in the process has.
+    /// Returns the number that no other cache in the process has.
     #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// What `read` makes of the cached key `id`, if there is one that is good at `moment`.
+    /// Returns the result of `read` for the cached key `id`, if there is one that may be served at `moment`.
     #[inline]
     pub(crate) fn with<T>(
         &self,
@@ -92,34 +112,60 @@ impl Cache {
         read: impl FnOnce(&Arc<ResolvedKey>) -> T,
     ) -> Option<T> {
         let hash = self.hash(id);
-        let mut near = Near::take();
+        let mut thread_cache = ThreadCache::take();
         let index;
-        let copy = near.find(self.number, hash, id);
+        let copy = thread_cache.find(self.number, hash, id);
         let key = if let Some(copy) = copy.filter(|copy| self.is_good(id, &copy.stamp, moment)) {
             copy
         } else {
-            index = self.shard(hash)?.read().unwrap_or_else(PoisonError::into_inner);
+            index = self.shard(hash)?.0.read().unwrap_or_else(PoisonError::into_inner);
             let key = index.find(hash, id)?;
             if !self.is_good(id, &key.stamp, moment) {
                 return None;
             }
-            near.note(self.number, hash, key);
+            thread_cache.note(self.number, hash, key);
             key
         };
         Some(read(key))
     }
 
-    /// Why the store has refuted `claim`, if it did so a moment ago.
-    pub(crate) fn refutation(&self, claim: &Claim, moment: Moment) -> Option<Rejection> {
-        self.refuted.reason(claim, moment)
+    /// Returns why the store rejected `checked`, if it did so within the last second.
+    pub(crate) fn rejection(&self, checked: &CheckedToken, moment: Moment) -> Option<Rejection> {
+        self.negative.reason(checked, moment)
     }
 
-    /// Keeps in mind for a second that the store has refuted `claim`.
-    pub(crate) fn note_refuted(&self, claim: &Claim, reason: Rejection, moment: Moment) {
-        self.refuted.note(claim, reason, moment);
+    /// Returns the counter that [`note_rejection`](Self::note_rejection) needs. Call this before the store is
+    /// read.
+    pub(crate) fn before_rejection(&self, checked: &CheckedToken) -> u32 {
+        self.negative.before(checked.id())
     }
 
-    /// Call this before a load of the key `id` begins.
+    /// Remembers for a second that the store rejected `checked`, whose token was valid once.
+    pub(crate) fn note_rejection(
+        &self,
+        checked: &CheckedToken,
+        reason: Rejection,
+        moment: Moment,
+        before: u32,
+    ) {
+        self.negative.note(checked, reason, moment, before);
+    }
+
+    /// Drops the key `id`, which the store does not have, if it is cached.
+    ///
+    /// Nothing is invalidated unless the key was cached, since other keys share its counter. Otherwise each
+    /// request with a deleted key would cause those keys to be read again.
+    pub(crate) fn forget_missing(&self, id: KeyId) {
+        let hash = self.hash(id);
+        let is_cached = self.shard(hash).is_some_and(|shard| {
+            shard.0.read().unwrap_or_else(PoisonError::into_inner).find(hash, id).is_some()
+        });
+        if is_cached {
+            self.drop_key(id);
+        }
+    }
+
+    /// Returns the ticket of a load of the key `id`. Call this before the load begins.
     pub(crate) fn ticket(&self, id: KeyId, moment: Moment) -> Ticket {
         Ticket {
             tenant_changes: self.generations.tenant_changes(),
@@ -132,56 +178,87 @@ impl Cache {
     pub(crate) fn insert(&self, mut key: ResolvedKey, ticket: Ticket) -> Arc<ResolvedKey> {
         let tenant_stripe = Generations::stripe(self.hasher.hash_one(key.tenant()));
         let tenant_generation = self.generations.of_tenant(tenant_stripe);
-        // The tenant was not known before the load, so any tenant's change makes it doubtful. The
-        // order matters: an invalidation counts the change before it counts the generation.
-        let is_fenced = self.generations.tenant_changes() != ticket.tenant_changes
-            || self.generations.of_key(key.id()) != ticket.key_generation;
+        // INVARIANT: `tenant_generation` is read before `is_fenced` compares the changes, and an invalidation
+        // counts the change before the generation. So a load that reads a generation from after an
+        // invalidation is always found to be fenced. The tenant was not known before the load, which is why a
+        // change of any tenant fences it.
         let id = key.id();
+        let is_fenced = self.is_fenced(id, ticket);
         let hash = self.hash(id);
-        let index = self.shard(hash).filter(|_| !is_fenced && self.max_age > 0);
-        let mut index = index.map(|index| index.write().unwrap_or_else(PoisonError::into_inner));
+        let shard = self.shard(hash).filter(|_| !is_fenced && self.max_age > 0);
+        let mut index = shard.map(|shard| shard.0.write().unwrap_or_else(PoisonError::into_inner));
         let mut key_generation = ticket.key_generation;
         if let Some(old) = index.as_ref().and_then(|index| index.find(hash, id))
-            && key.changes(old)
+            && key != **old
         {
-            // Threads may have copies of the old one, which are no good from here on. Were somebody
-            // else to count at this moment, the number below would be too low, and the key no good.
+            // Threads may have copies of the old key, which must not be served from here on. If another
+            // thread counts at the same moment, `key_generation` is too low, and the new key is not served
+            // either.
             self.generations.bump_key(id);
             key_generation = key_generation.wrapping_add(1);
         }
         let generation = key_generation.wrapping_add(tenant_generation);
         key.stamp = Stamp::new(generation, ticket.began, tenant_stripe);
         let key = Arc::new(key);
+        ThreadCache::take().prepare(&key);
         if let Some(index) = &mut index {
-            index.insert(hash, Arc::clone(&key), |id| self.hash(id));
+            let forgot = index.insert(hash, Arc::clone(&key), |id| self.hash(id));
+            if self.records_uses {
+                self.uses.reserve(shard_of(hash), index.len(), forgot);
+            }
         }
         key
     }
 
-    /// From here on, no verification is decided by what was loaded of this key before.
+    /// Records a use of a key. [`uses`](Self::uses) returns it later, to be written.
+    pub(crate) fn record_use(&self, key_use: KeyUse) {
+        self.uses.record(shard_of(self.hash(key_use.id)), key_use);
+    }
+
+    /// Returns the uses that are to be written.
+    pub(crate) fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// Invalidates the key `id`. After this returns, no verification uses anything loaded before of this key.
     pub(crate) fn invalidate_key(&self, id: KeyId) {
+        self.negative.forget(id);
+        self.drop_key(id);
+    }
+
+    fn drop_key(&self, id: KeyId) {
         self.generations.bump_key(id);
         let hash = self.hash(id);
         if let Some(shard) = self.shard(hash) {
-            shard.write().unwrap_or_else(PoisonError::into_inner).remove(hash, id);
+            let mut index = shard.0.write().unwrap_or_else(PoisonError::into_inner);
+            let removed = index.remove(hash, id);
+            if self.records_uses {
+                self.uses.reserve(shard_of(hash), index.len(), removed);
+            }
         }
     }
 
-    /// From here on, no verification is decided by what was loaded of this tenant's keys before.
+    /// Invalidates the keys of a tenant. After this returns, no verification uses anything loaded before of
+    /// them.
     pub(crate) fn invalidate_tenant(&self, id: &TenantId) {
         self.generations.bump_tenant(Generations::stripe(self.hasher.hash_one(id.as_str())));
     }
 
-    /// From here on, no verification is decided by what was loaded before.
+    /// Invalidates everything. After this returns, no verification uses anything loaded before.
     pub(crate) fn invalidate_all(&self) {
         self.generations.bump_all();
+        self.negative.forget_all();
     }
 
-    /// Whether a load that began with `ticket` sees what one that begins at `moment` has to see.
+    /// Returns whether a load that began with `ticket` may serve a caller that comes at `moment`.
     pub(crate) fn is_current(&self, id: KeyId, ticket: Ticket, moment: Moment) -> bool {
-        self.generations.of_key(id) == ticket.key_generation
-            && self.generations.tenant_changes() == ticket.tenant_changes
-            && age(ticket.began, moment) < self.max_age
+        !self.is_fenced(id, ticket) && age(ticket.began, moment) < self.max_age
+    }
+
+    /// Returns whether something was invalidated since `ticket` that may concern the key `id`.
+    fn is_fenced(&self, id: KeyId, ticket: Ticket) -> bool {
+        self.generations.tenant_changes() != ticket.tenant_changes
+            || self.generations.of_key(id) != ticket.key_generation
     }
 
     #[inline]
@@ -197,10 +274,15 @@ impl Cache {
     }
 
     #[inline]
-    fn shard(&self, hash: u64) -> Option<&RwLock<Index>> {
-        // The index uses the low bits.
-        self.shards.get((hash >> 56) as usize % SHARDS)
+    fn shard(&self, hash: u64) -> Option<&Shard> {
+        self.shards.get(shard_of(hash))
     }
+}
+
+#[inline]
+fn shard_of(hash: u64) -> usize {
+    // The index uses the low bits of the hash.
+    (hash >> 56) as usize % SHARDS
 }
 
 impl core::fmt::Debug for Cache {
@@ -209,13 +291,13 @@ impl core::fmt::Debug for Cache {
     }
 }
 
-/// The age of what was asked for at the tick `began`.
+/// Returns the age, in ticks, of a load that began at the tick `began`.
 #[inline]
 fn age(began: u32, moment: Moment) -> u32 {
     tick(moment).wrapping_sub(began)
 }
 
-/// The tick at `moment`. Ages are differences of this number, which is why it may wrap.
+/// Returns the tick at `moment`. Only differences of ticks are used, which is why a tick may wrap.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "a tick wraps")]
 pub(crate) fn tick(moment: Moment) -> u32 {
@@ -259,11 +341,11 @@ mod tests {
         cache.with(id(), moment, |key| key.name().into())
     }
 
-    /// A cache with one key, loaded without anything in between.
+    /// Returns the cache with one key, loaded without an invalidation in between.
     fn loaded(cache: Cache, moment: Moment) -> Cache {
         let ticket = cache.ticket(id(), moment);
         cache.insert(key("old"), ticket);
-        // The second time makes a copy of this thread's own, and the third finds it.
+        // The second call makes this thread's copy, and the third finds the copy.
         for _ in 0..3 {
             assert_eq!(cached(&cache, moment).as_deref(), Some("old"));
         }
@@ -271,7 +353,7 @@ mod tests {
     }
 
     fn new() -> Cache {
-        Cache::new(1_000, BOUND)
+        Cache::new(1_000, BOUND, true)
     }
 
     #[test]
@@ -283,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalidated_tenants_keys_are_not_served() {
+    fn invalidated_tenants_keys_are_not_served() {
         let cache = loaded(new(), seconds(0));
         cache.invalidate_tenant(&tenant("acme"));
         assert_eq!(cached(&cache, seconds(0)), None);
@@ -291,19 +373,19 @@ mod tests {
     }
 
     #[test]
-    fn when_all_is_invalidated_nothing_is_served() {
+    fn invalidate_all_drops_cached_and_loading_keys() {
         let cache = loaded(new(), seconds(0));
         let ticket = cache.ticket(id(), seconds(0));
         cache.invalidate_all();
         assert_eq!(cached(&cache, seconds(0)), None);
-        // Nor what was being loaded then.
+        // The load under way is not served either.
         cache.insert(key("old"), ticket);
         assert_eq!(cached(&cache, seconds(0)), None);
         loaded(cache, seconds(0));
     }
 
     #[test]
-    fn what_is_invalidated_leaves_others_alone() {
+    fn invalidation_keeps_other_keys() {
         let cache = loaded(new(), seconds(0));
         cache.invalidate_key("AAAAAAAAAAAAAAAB".parse().unwrap());
         // One in 4,096 tenants shares a counter with this one.
@@ -315,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_from_before_an_invalidation_is_never_served_after_it() {
+    fn load_before_an_invalidation_is_not_served_after() {
         let invalidations: [fn(&Cache); 2] =
             [|cache| cache.invalidate_key(id()), |cache| cache.invalidate_tenant(&tenant("acme"))];
         for invalidate in invalidations {
@@ -325,7 +407,7 @@ mod tests {
             invalidate(&cache);
             assert!(!cache.is_current(id(), ticket, seconds(0)));
             let key = cache.insert(key("old"), ticket);
-            // Who waited for this load began before the invalidation, and may have it.
+            // A caller that waited for this load began before the invalidation, and may have the key.
             assert_eq!(key.name(), "old");
             assert_eq!(cached(&cache, seconds(0)), None);
             loaded(cache, seconds(0));
@@ -333,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_load_does_not_push_out_a_newer_one() {
+    fn late_load_does_not_replace_a_newer_one() {
         let cache = new();
         let late = cache.ticket(id(), seconds(0));
         cache.invalidate_key(id());
@@ -344,17 +426,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_served_until_the_bound() {
+    fn key_is_served_until_the_staleness_bound() {
         let cache = loaded(new(), seconds(100));
         assert!(cached(&cache, after(Duration::from_millis(104_899))).is_some());
         assert!(cached(&cache, seconds(105)).is_none());
         assert!(cached(&cache, seconds(1_000)).is_none());
-        // Its age counts from before the load, however long that took.
+        // The age counts from before the load, however long the load took.
         let ticket = cache.ticket(id(), seconds(200));
         cache.insert(key("slow"), ticket);
         assert!(cached(&cache, seconds(204)).is_some());
         assert!(cached(&cache, seconds(205)).is_none());
-        // Nor is a load shared by those who come then.
+        // A caller that comes later does not share the load either.
         let ticket = cache.ticket(id(), seconds(200));
         assert!(cache.is_current(id(), ticket, seconds(204)));
         assert!(!cache.is_current(id(), ticket, seconds(205)));
@@ -368,12 +450,12 @@ mod tests {
             bound in 0..20_000_u64,
         ) {
             let millis = Duration::from_millis;
-            let cache = Cache::new(1, millis(bound));
+            let cache = Cache::new(1, millis(bound), true);
             let ticket = cache.ticket(id(), after(millis(began)));
             cache.insert(key("old"), ticket);
             let served = cached(&cache, after(millis(began + age))).is_some();
             prop_assert!(!served || age < bound);
-            // On the early side by less than two ticks.
+            // The key is dropped early by less than two ticks.
             prop_assert!(served || age + 200 > bound);
         }
     }
@@ -412,11 +494,11 @@ mod tests {
     }
 
     #[test]
-    fn without_room_or_time_nothing_is_kept() {
+    fn zero_capacity_or_staleness_caches_nothing() {
         for cache in [
-            Cache::new(0, BOUND),
-            Cache::new(1_000, Duration::ZERO),
-            Cache::new(1_000, STEP - Duration::from_nanos(1)),
+            Cache::new(0, BOUND, true),
+            Cache::new(1_000, Duration::ZERO, true),
+            Cache::new(1_000, STEP - Duration::from_nanos(1), true),
         ] {
             let ticket = cache.ticket(id(), seconds(0));
             let inserted = cache.insert(key("new"), ticket);
@@ -427,9 +509,9 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_what_it_has_room_for() {
+    fn cache_holds_its_capacity() {
         let capacity = SHARDS * 10;
-        let cache = Cache::new(capacity, BOUND);
+        let cache = Cache::new(capacity, BOUND, true);
         let ids: alloc::vec::Vec<KeyId> = (0..capacity * 4)
             .map(|number| alloc::format!("{number:016}").parse().unwrap())
             .collect();

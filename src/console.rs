@@ -1,14 +1,14 @@
-//! The management of keys as pages and a JSON API that a host mounts: for the administrators of tenants, and
-//! for the operators of the service.
+//! A page and a JSON API for managing keys, which the application mounts in its router. They serve the
+//! administrators of tenants and the operators of the service.
 //!
 //! ```
 //! use axum::{Router, http::{StatusCode, request::Parts}, response::{IntoResponse, Response}};
-//! use keyway::{console::{self, Admin}, keyring::Keyring, scope::ScopeSet};
+//! use keyway::{Keyring, console::{self, Admin}, scope::ScopeSet};
 //!
 //! # fn session(_: &Parts) -> Option<(&'static str, &'static str)> { None }
 //! fn app(keyring: &Keyring) -> Router {
 //!     let everything = keyring.policy().catalog().all();
-//!     // Whoever has signed in, as the host knows it; nobody else.
+//!     // Identifies the signed-in user by the application's own session, and rejects everyone else.
 //!     let who = move |request: Parts| async move { admin(&request, everything) };
 //!     Router::new().nest_service("/settings/api-keys", console::router::<(), _>(keyring, who))
 //! }
@@ -18,7 +18,7 @@
 //!     let tenant = company.parse().map_err(|_| StatusCode::FORBIDDEN.into_response())?;
 //!     Ok(Admin::of_tenant(tenant, may_grant, user))
 //! }
-//! # use keyway::{pepper::Pepper, policy::Policy, store::MemoryStore};
+//! # use keyway::{MemoryStore, Pepper, Policy};
 //! # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
 //! # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
 //! #     .environment("live")
@@ -28,44 +28,52 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! One mount serves both kinds of people; whom a request is of is for the host's function to say, and there
-//! is no answer without it. Whoever is not the operator finds none of the operator's routes, and the key of
-//! another tenant is one that does not exist.
+//! One mount serves both roles. The application's function decides which role a request has. Only the static
+//! files of the page are served without it. The routes of the other role respond with 404, and so does
+//! another tenant's key.
 //!
-//! | path below the mount | who | |
+//! | path below the mount | role | |
 //! |---|---|---|
-//! | `/` | both | the page, in English unless the host says otherwise |
+//! | `/` | both | the page, in English unless the application replaces its texts |
 //! | `/openapi.json` | both | the description of the API, in OpenAPI 3.1 |
-//! | `GET /api/session` | both | who they are, what they may grant, the quota |
+//! | `GET /api/session` | both | the caller, the scopes that they can grant, the quota |
 //! | `GET`, `POST /api/keys`, `POST /api/keys/search` | tenant | list, create, search |
 //! | `GET`, `PATCH`, `DELETE /api/keys/{id}` | tenant | read, change, delete |
-//! | `POST /api/keys/{id}/rotate`, `GET /api/keys/{id}/events` | tenant | a new secret; what happened |
+//! | `POST /api/keys/{id}/rotate`, `GET /api/keys/{id}/events` | tenant | a new secret; the key's history |
 //! | `GET /api/tenants…`, `PUT /api/tenants/{tenant}/tier` | operator | tenants, their keys and tiers |
 //! | `PUT`, `DELETE /api/tenants/{tenant}/suspension`, `…/keys/{id}/suspension` | operator | suspend, resume |
-//! | `POST /api/leaks` | operator | report a token that was found |
+//! | `POST /api/leaks` | operator | report a leaked token |
 //!
-//! What goes wrong is told as [problem details](problem). The [guide](crate::guide::console) has what a host
-//! decides: where it is mounted, who may, how it looks.
+//! Errors are returned as [problem details](crate::http::problem). The [guide](crate::guide::console) describes the
+//! application's choices: where the console is mounted, who may use it, and how it looks.
 //!
-//! # What it refuses
+//! # Refused requests
 //!
-//! A request from another origin, by what browsers say of it; a request that presents an API key, unless the
-//! host [allows that](Console::allow_api_keys); a change without the version that it is to replace. Answers
-//! are in no cache and in no frame, and the page asks nobody but its own host for anything.
+//! - Requests from another origin, by the headers that browsers add.
+//! - Requests that present an API key, unless the application [allows that](Console::allow_api_keys).
+//! - Changes without the version that they replace.
+//!
+//! Responses carry `Cache-Control: no-store`, or `no-cache` for static files, and cannot be shown in a frame.
+//! Responses of the application's function are passed on without these headers. The page loads from and sends
+//! to its own origin only.
 
 mod admin;
 mod app;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod audit_table;
+mod auth;
 mod body;
-mod gate;
+mod csrf;
+mod extract;
+mod fair;
+mod headers;
 mod keys;
 mod openapi;
-mod origin;
 mod page;
-mod paging;
-mod parts;
-pub mod problem;
-mod refusal;
-mod replays;
+mod problem;
+mod recent_events;
+mod rotations;
+mod router;
 mod scopes;
 mod session;
 mod settings;
@@ -74,22 +82,38 @@ mod trail;
 mod views;
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::{fmt, future::Future, pin::Pin};
+use core::{
+    any::{Any, TypeId},
+    fmt,
+    future::Future,
+};
 
 use axum::{Router, http::request::Parts, response::Response};
 
 pub use self::{
     admin::Admin,
-    settings::ConsoleError,
-    trail::{AuditTrail, RecentEvents, TrailError, TrailEvent, TrailPage},
+    recent_events::RecentEvents,
+    settings::OperatorAction,
+    trail::{AuditTrail, TrailError, TrailEvent, TrailPage},
 };
-use self::{app::App, settings::Settings};
-use crate::keyring::Keyring;
+use self::{
+    app::{App, Who},
+    rotations::Rotations,
+    scopes::ScopeTree,
+    settings::Settings,
+    trail::AnyTrail,
+};
+use crate::{
+    config::ConfigError,
+    http::{Guard, problem::ProblemTypes},
+    keyring::Keyring,
+};
 
-/// The console of `keyring`, for a router to mount. `who` says of whom a request is; see [`Console::new`].
+/// Returns the console of `keyring` as a router. `who` identifies the caller of a request; see
+/// [`Console::new`].
 ///
-/// Mount it with `nest_service`: it then answers with and without a slash at the end. `nest` knows only the
-/// path without.
+/// Mount the router with `nest_service`, which matches the path with and without a slash at the end. `nest`
+/// matches only the path without it.
 pub fn router<S, A>(
     keyring: &Keyring,
     who: impl Fn(Parts) -> A + Send + Sync + 'static,
@@ -101,11 +125,11 @@ where
     Console::new(keyring, who).router()
 }
 
-/// A console, with how it looks and what it allows.
+/// A console with its settings: how it looks and what it allows.
 ///
 /// ```
 /// # use axum::{Router, http::{StatusCode, request::Parts}, response::IntoResponse};
-/// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+/// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
 /// use keyway::console::{Console, RecentEvents};
 ///
 /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
@@ -132,26 +156,24 @@ pub struct Console {
     who: Who,
     settings: Settings,
     allows_api_keys: bool,
-    trail: Option<Arc<dyn trail::ErasedTrail>>,
+    trail: Option<AnyTrail>,
 }
 
-/// Says of whom a request is.
-type Who = Arc<dyn Fn(Parts) -> Answering + Send + Sync>;
-type Answering = Pin<Box<dyn Future<Output = Result<Admin, Response>> + Send>>;
-
 impl Console {
-    /// The console of `keyring` for those whom `who` knows.
+    /// Creates a console of `keyring` for the callers that `who` accepts.
     ///
-    /// `who` gets the head of a request, with all extensions that layers around the console have put there,
-    /// and says of whom it is. What it gives in place of an [`Admin`] is answered as it is: 401, or a way to
-    /// sign in. It is asked for every request except for those of the static parts of the page, and so
-    /// should be quick. The script of the page takes each answer that is not JSON for "signed out".
+    /// `who` gets the head of a request, with all extensions that layers around the console have added. It
+    /// returns the [`Admin`] that sends the request. Otherwise it returns a response, such as 401 or a
+    /// redirect to the sign-in page, which the console passes on unchanged.
+    ///
+    /// `who` is called for every request except those for static files of the page, so it should be quick.
+    /// The page's script treats 401, a redirect, and a successful response that is not JSON as "signed out".
     pub fn new<A>(keyring: &Keyring, who: impl Fn(Parts) -> A + Send + Sync + 'static) -> Self
     where
         A: Future<Output = Result<Admin, Response>> + Send + 'static,
     {
         Self {
-            who: Arc::new(move |request: Parts| -> Answering { Box::pin(who(request)) }),
+            who: Arc::new(move |request| Box::pin(who(request))),
             settings: Settings::new(keyring.policy().issuer()),
             allows_api_keys: false,
             trail: None,
@@ -159,87 +181,140 @@ impl Console {
         }
     }
 
-    /// The name of the service, instead of the issuer of its tokens.
+    /// Sets the name of the service that the page shows. By default it is the issuer of the tokens.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
     }
 
-    /// The logo above the page: an image of a type such as `image/svg+xml` or `image/png`.
+    /// Sets the logo at the top of the page: an image of a type such as `image/svg+xml` or `image/png`.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Logo`] if the type is not that of an image.
+    /// [`ConfigError::Logo`] if `content_type` is not an image type.
     pub fn logo(
         mut self,
         content_type: &str,
         image: impl Into<Vec<u8>>,
-    ) -> Result<Self, ConsoleError> {
+    ) -> Result<Self, ConfigError> {
         self.settings.set_logo(content_type, image.into())?;
         Ok(self)
     }
 
-    /// The colour of buttons and links, as `#rrggbb`. Text on it is black or white, whichever can be read
-    /// better.
+    /// Sets the color of buttons and links, as `#rrggbb`. Text on it is black or white, whichever has the
+    /// higher contrast.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Accent`] if it is of another form.
-    pub fn accent(mut self, colour: &str) -> Result<Self, ConsoleError> {
+    /// [`ConfigError::Accent`] if the color has another form.
+    pub fn accent(mut self, colour: &str) -> Result<Self, ConfigError> {
         self.settings.accent = colour.parse()?;
         Ok(self)
     }
 
-    /// A line that uses a new key, shown once beside its token, which takes the place of `{token}`.
+    /// Sets a command that uses a new key. The page shows it once, together with the token, which replaces
+    /// `{token}`.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Curl`] unless it is one line with one `{token}`.
-    pub fn curl(mut self, line: impl Into<String>) -> Result<Self, ConsoleError> {
+    /// [`ConfigError::Curl`] unless `line` is one line with exactly one `{token}`.
+    pub fn curl(mut self, line: impl Into<String>) -> Result<Self, ConfigError> {
         self.settings.set_curl(line.into())?;
         Ok(self)
     }
 
-    /// Whom to ask for more keys or for what only an operator can do: an address, or a few words.
+    /// Sets the contact for more keys and for changes that only an operator can make. The page shows it as a
+    /// link: to the address if it begins with `http:` or `https:`, or else with `mailto:`.
     pub fn support(mut self, contact: impl Into<String>) -> Self {
         self.settings.support = Some(contact.into());
         self
     }
 
-    /// Replaces texts of the page: `json` is an object with the keys of `text.json` and other texts, and
-    /// `language` the language of these, such as `de`. What it leaves out stays.
+    /// Replaces texts of the page. `json` is an object with keys of `text.json` and their new texts.
+    /// `language` is the language of the texts, such as `de`. Texts that `json` leaves out are not changed.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Text`] names a key that the page does not have, or says that `json` is no object of
-    /// texts; [`ConsoleError::Language`].
-    pub fn text(mut self, language: &str, json: &str) -> Result<Self, ConsoleError> {
+    /// - [`ConfigError::PageText`] if the page has no text with one of the keys.
+    /// - [`ConfigError::Unreadable`] if `json` is not an object of strings.
+    /// - [`ConfigError::Language`] if `language` is not a language tag.
+    pub fn text(mut self, language: &str, json: &str) -> Result<Self, ConfigError> {
         self.settings.set_text(language, json)?;
         Ok(self)
     }
 
-    /// Shows what happened to a key, as `trail` tells it. Without one, nothing is shown.
-    pub fn audit_trail(mut self, trail: impl AuditTrail) -> Self {
-        self.trail = Some(Arc::new(trail));
+    /// Removes `action` from the console, for applications that do it elsewhere. Tiers may be up to the
+    /// billing system, for instance. The action's requests are refused with 403, the page shows no control
+    /// for it, and the OpenAPI document does not list it.
+    ///
+    /// ```
+    /// # use axum::{http::{StatusCode, request::Parts}, response::IntoResponse};
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+    /// use keyway::console::{Console, OperatorAction};
+    ///
+    /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
+    /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+    /// #     .environment("live")
+    /// #     .store(MemoryStore::new())
+    /// #     .build()?;
+    /// # let who = async |_: Parts| Err(StatusCode::UNAUTHORIZED.into_response());
+    /// let console = Console::new(&keyring, who).without(OperatorAction::Tiers);
+    /// # let _: axum::Router = console.router();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn without(mut self, action: OperatorAction) -> Self {
+        self.settings.without.push(action);
         self
     }
 
-    /// Lets requests with an API key of this service come to `who`, which finds the verified
-    /// [`Principal`](crate::decision::Principal) in the extensions: that of a guard of this keyring before the
-    /// console, or else of the token in `Authorization`. Only what it makes of that is allowed, and
-    /// [`Admin::of_caller`] gives it what its scopes bound: any key of its tenant it can switch off or delete.
+    /// Sets where the application documents the [problem types](crate::http::problem), so that their links lead to its own
+    /// documentation. The names at the end of the links do not change.
+    pub fn problem_types(mut self, types: ProblemTypes) -> Self {
+        self.settings.problem_types = types;
+        self
+    }
+
+    /// Shows the history of a key as `trail` returns it. Without a trail, the history is empty.
+    pub fn audit_trail(mut self, trail: impl AuditTrail) -> Self {
+        // `RecentEvents` lacks the versions of other processes, and a table those of a process that crashed.
+        let known = [
+            TypeId::of::<RecentEvents>(),
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            TypeId::of::<crate::store::AuditTable>(),
+        ];
+        let has_all_versions = known.contains(&trail.type_id());
+        self.trail = Some(AnyTrail::new(trail, has_all_versions));
+        self
+    }
+
+    /// Accepts requests with an API key of this service and passes them to `who`.
     ///
-    /// Otherwise they are refused before `who` is asked: a leaked key must not be able to make others that
-    /// outlive it.
+    /// `who` finds the verified [`Principal`](crate::decision::Principal) in the extensions. It comes from a
+    /// guard of this keyring in front of the console, or else from the token in `Authorization`. The
+    /// [`Admin`] that `who` returns decides what the caller may do. With [`Admin::of_caller`] the caller can
+    /// grant at most the scopes of its key. It can disable or delete any key of its tenant.
+    ///
+    /// By default, requests with an API key are refused before `who` is called. Otherwise a leaked key could
+    /// create keys that outlive it.
     pub fn allow_api_keys(mut self) -> Self {
         self.allows_api_keys = true;
         self
     }
 
-    /// The router, to be mounted as [`router`] says. What it remembers of rotations is shared by its clones,
-    /// so make it once.
+    /// Builds the router, which is mounted as [`router`] describes. Build it once: a retry of a rotation is
+    /// recognized only by the router that did it and by clones of that router.
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
-        App::new(self).router()
+        let Self { keyring, who, settings, allows_api_keys, trail } = self;
+        let guard = Guard::new(&keyring).problem_types(settings.problem_types.clone());
+        router::router(App {
+            guard: allows_api_keys.then_some(guard),
+            rotations: Rotations::default(),
+            scopes: ScopeTree::of(keyring.policy().catalog()),
+            keyring,
+            who,
+            settings,
+            trail,
+        })
     }
 }
 

@@ -1,49 +1,42 @@
-//! The decision: whether a claimed key is proven, valid and allowed.
-//!
-//! These are functions over values, without I/O, for hosts that keep their own store and for tests.
-//! [`Verifier`](crate::verifier::Verifier) is the same with a store and a cache around it.
-//!
-//! ```text
-//! TokenFormat::check ─→ Claim ─┐
-//! KeyRecord, TenantRecord ─→ ResolvedKey ─┴─→ decide ─→ Principal ─→ require
-//! ```
+//! The decision whether a checked token is proven, and whether its key is active.
 
 mod principal;
 mod resolved;
+mod stamp;
 mod state;
 
 use alloc::sync::Arc;
 
 #[cfg(feature = "std")]
-pub(crate) use self::resolved::Stamp;
-pub use self::{
-    principal::Principal,
-    resolved::{ResolveError, ResolvedKey},
-    state::KeyState,
-};
+pub(crate) use self::stamp::Stamp;
+pub use self::{principal::Principal, resolved::ResolvedKey, state::KeyState};
 use crate::{
     time::Timestamp,
-    token::{Claim, Rejection},
+    token::{CheckedToken, Rejection},
 };
 
-/// Decides whether `claim` makes a principal of `key` at `now`.
+/// Decides whether `checked` makes a principal of `key` at `now`.
 ///
-/// The secret is compared first, in constant time, so nothing about the key is answered to somebody
-/// who does not hold it. Then its state is looked at.
+/// The secret is compared first, in constant time. So the result reveals nothing about the key to a caller
+/// that does not hold it. Then the state of the key is checked.
 ///
 /// # Errors
 ///
-/// [`Denial`] says why not.
+/// [`Denial`] says why there is no principal.
 #[inline]
-pub fn decide(claim: &Claim, key: &Arc<ResolvedKey>, now: Timestamp) -> Result<Principal, Denial> {
-    let proof = key.prove(claim, now).map_err(Denial::Rejected)?;
+pub fn decide(
+    checked: &CheckedToken,
+    key: &Arc<ResolvedKey>,
+    now: Timestamp,
+) -> Result<Principal, Denial> {
+    let proof = key.prove(checked, now).map_err(Denial::Rejected)?;
     match key.state(now) {
         KeyState::Active => Ok(Principal::new(Arc::clone(key), proof)),
         state => Err(Denial::Inactive(state)),
     }
 }
 
-/// Why a claim does not make a principal.
+/// The reason why a checked token does not make a principal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// The secret is not proven. The reason is for the log.

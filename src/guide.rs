@@ -1,7 +1,17 @@
-//! What a host should know beyond the reference.
+//! Guides for applications, beyond the API reference.
+//!
+//! A page is included in full if the features that its links need are on. Otherwise a link leads to the page
+//! on docs.rs, which has all features.
 
-#[doc = include_str!("guide/threat_model.md")]
+#[cfg_attr(feature = "std", doc = include_str!("guide/threat_model.md"))]
+#[cfg_attr(
+    not(feature = "std"),
+    doc = "With the feature `std` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/threat_model/index.html)."
+)]
 pub mod threat_model {}
+
+#[doc = include_str!("guide/architecture.md")]
+pub mod architecture {}
 
 #[allow(clippy::doc_markdown, reason = "the table says what the rows printed")]
 #[doc = include_str!("guide/assurance.md")]
@@ -10,13 +20,25 @@ pub mod assurance {}
 #[doc = include_str!("guide/advisories.md")]
 pub mod advisories {}
 
-#[doc = include_str!("guide/store_authors.md")]
+#[cfg_attr(feature = "std", doc = include_str!("guide/store_authors.md"))]
+#[cfg_attr(
+    not(feature = "std"),
+    doc = "With the feature `std` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/store_authors/index.html)."
+)]
 pub mod store_authors {}
 
-#[doc = include_str!("guide/operations.md")]
+#[cfg_attr(all(feature = "sqlite", feature = "postgres"), doc = include_str!("guide/operations.md"))]
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    doc = "With the features `sqlite` and `postgres` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/operations/index.html)."
+)]
 pub mod operations {}
 
-#[doc = include_str!("guide/scale.md")]
+#[cfg_attr(feature = "std", doc = include_str!("guide/scale.md"))]
+#[cfg_attr(
+    not(feature = "std"),
+    doc = "With the feature `std` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/scale/index.html)."
+)]
 pub mod scale {}
 
 #[cfg(feature = "axum")]

@@ -1,74 +1,95 @@
-//! API keys over HTTP: the credential out of a request, the outcome as an answer.
+//! API keys over HTTP: finds the credential in a request and turns the outcome into a response.
 //!
-//! Nothing in here is of a web framework. A [`Guard`] takes the fields of a request and either admits
-//! it or gives the [`Answer`] that RFC 6750 and RFC 9457 ask for; the adapters carry both to and fro:
+//! This module does not depend on a web framework. A [`Guard`] reads the headers of a request. It either
+//! admits the request or returns the [`Response`] that RFC 6750 and RFC 9457 ask for. Adapters connect it to
+//! frameworks:
 //!
-//! | host | feature | what protects a route |
+//! | framework | feature | protection of a route |
 //! |---|---|---|
 //! | axum | `axum` | `get(report).layer(keyring.require(["reporting"])?)`, or [`Routes`] for all of them |
 //! | any tower stack: hyper, tonic | `tower` | the same [`Guard`], which is a `tower::Layer` |
 //! | actix-web | `actix` | `.wrap(keyring.require(["reporting"])?)`, or [`Routes`] |
 //! | any other | `http` | [`Guard::admit`] |
 //!
-//! | outcome | status | field |
+//! | outcome | status | header |
 //! |---|--:|---|
 //! | no credential | 401 | `WWW-Authenticate: Bearer realm="…"` |
 //! | more than one, or one that cannot be read | 400 | `… error="invalid_request"` |
 //! | malformed, foreign, forged, unknown, wrong secret | 401 | `… error="invalid_token"`, one body for all |
-//! | proven, but disabled, suspended, expired, not yet valid | 401 | `… error="invalid_token"`, and the body tells the state |
-//! | proven, a scope is missing | 403 | `… error="insufficient_scope", scope="…"` |
+//! | proven, but disabled, suspended, expired, not yet valid | 401 | `… error="invalid_token"`, and the body names the state |
+//! | proven, but a scope is missing | 403 | `… error="insufficient_scope", scope="…"` |
 //! | over the rate of its tier | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy` |
-//! | nobody can tell at present | 503 | `Retry-After` |
+//! | the key cannot be verified at present | 503 | `Retry-After` |
 //!
-//! Two endpoints need no guard: [`OwnKey`] is for the holder of a key, who may read and delete it, and
-//! [`leak`](https://docs.rs/keyway/latest/keyway/http/leak/index.html) (feature `leak-reports`) answers those who found one in public.
+//! Two endpoints need no guard. [`OwnKey`] lets the holder of a key read and delete it.
+//! [`leak`](https://docs.rs/keyway/latest/keyway/http/leak/index.html) (feature `leak-reports`) receives
+//! reports of keys that were found in public.
 //!
-//! Bodies are problem details ([`problem`]); none of them repeats anything of the request.
+//! Bodies are problem details ([`problem`]). A body never repeats any part of the request. If a guard takes
+//! keys from a header of its own, its challenges name that header. A gRPC request gets the same refusal as a
+//! [gRPC status](Response::for_request). A gateway that asks before it forwards a request gets the statuses
+//! that it [understands](ForwardAuth).
 //!
-//! # What an operator sees
+//! # Observability
 //!
 //! Every request through a guard has one outcome: `admitted`, `anonymous` (admitted without a key),
-//! `missing`, `invalid_request`, `rejected`, `inactive`, `forbidden`, `limited`, `tampered` or
-//! `unavailable`. A request that is dropped before its verdict, as when the client hangs up, has none.
+//! `missing`, `invalid_request`, `rejected`, `inactive`, `forbidden`, `limited`, `tampered` or `unavailable`.
+//! A request that is dropped before its verdict, for example because the client hangs up, has none.
 //!
-//! With the feature `tracing`, an outcome is one event with the target `keyway`:
+//! With the feature `tracing`, each outcome is logged as one event with the target `keyway`:
 //!
 //! | field | |
 //! |---|---|
 //! | `outcome` | as above |
-//! | `tenant` | who was verified: of `admitted`, `forbidden` and `limited` |
-//! | `key` | the id of the key, of those and of `inactive`, `tampered` and `unavailable`, where the token names it |
-//! | `error` | of `unavailable`: what the store answered, and its causes |
+//! | `tenant` | the tenant of the key: for `admitted`, `forbidden`, `limited` and `inactive` |
+//! | `key` | the id of the key: for those, and for `tampered` and `unavailable` if the token names it |
+//! | `error` | for `unavailable`: the error of the store, and its causes |
 //!
-//! `admitted`, `anonymous` and `missing` are of level `DEBUG`, `tampered` and `unavailable` of `ERROR`, and
-//! all others of `INFO`. Behind the adapters of a framework, the handler of an admitted request runs in
-//! a span `api_key` of level `INFO` with `tenant` and `key`, so that whatever it logs names them; the
-//! span ends with the handler, before a body that is streamed. A filter by target has to let `keyway=info`
-//! through for that. No part of a secret is in either.
+//! A handler that reads a caller on a route without a guard causes another event, of level `ERROR` and with
+//! the outcome `unguarded`.
 //!
-//! With the feature `metrics`, the recorder of the host is given:
+//! `admitted`, `anonymous` and `missing` have level `DEBUG`, `tampered` and `unavailable` have `ERROR`, and
+//! all others have `INFO`. With the adapters for frameworks, the handler of an admitted request runs in a
+//! span `api_key` of level `INFO` with `tenant` and `key`, so that everything it logs names them. The span
+//! ends with the handler, before a streamed body. A filter by target must enable `keyway=info` for the span.
+//! Neither events nor spans hold any part of a secret.
+//!
+//! With the feature `metrics`, the application's recorder receives:
 //!
 //! | metric | | labels |
 //! |---|---|---|
 //! | `keyway_requests_total` | counter | `outcome`, as above |
 //! | `keyway_verification_seconds` | histogram of the time to the verdict, waiting for the store included | |
 //!
-//! Neither has a label for tenants or keys: each value of a label is a series that a metrics system keeps
-//! for good, and there is no end to keys. Who a flood of `limited` comes from is in the events. Help texts
-//! and units come with `keyway::http::describe_metrics`.
+//! Neither metric has a label for tenants or keys. A metrics system keeps a series for each value of a label
+//! permanently, and the number of keys is not bounded. The events show which key or tenant causes many
+//! `limited` outcomes. `keyway::http::describe_metrics` registers help texts and units.
 
 mod access;
-mod answer;
+mod admission;
 mod credential;
-mod guard;
+mod error_responses;
+mod forward_auth;
+mod grpc;
+pub(crate) mod guard;
 #[cfg(feature = "leak-reports")]
 pub mod leak;
 mod observe;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod own_key;
+#[cfg(any(feature = "actix", feature = "axum"))]
+mod probe;
 pub mod problem;
+mod response;
 mod routes;
+#[cfg(any(feature = "console", feature = "leak-reports"))]
+pub(crate) mod secret_json;
+#[cfg(any(
+    feature = "console",
+    all(feature = "leak-reports", any(feature = "axum", feature = "actix"))
+))]
+pub(crate) mod wiped;
 
 #[cfg(feature = "actix")]
 pub mod actix;
@@ -77,13 +98,15 @@ pub mod axum;
 #[cfg(feature = "tower")]
 pub mod tower;
 
+pub(crate) use self::guard::Guard;
 #[cfg(feature = "metrics")]
 pub use self::observe::describe_metrics;
 pub use self::{
-    access::{Access, Matrix, Row},
-    answer::Answer,
-    credential::{CredentialError, Fields},
-    guard::{Admission, Guard, GuardError},
+    access::{Access, RouteEntry, RouteTable},
+    admission::Admission,
+    credential::Headers,
+    forward_auth::ForwardAuth,
     own_key::OwnKey,
-    routes::{Endpoint, Resolved, Routes, RoutesError},
+    response::Response,
+    routes::{Endpoint, Resolved, Routes},
 };

@@ -1,23 +1,23 @@
-//! Keys that another system issued, taken over from their digests.
+//! Import of keys that another system issued, from their digests.
 //!
-//! A system that keeps SHA-256 or SHA-512 digests of its keys can hand over those digests, and
-//! their holders go on using the keys that they have. A [`ForeignFormat`] says what such a token
-//! looks like and how it was digested, a [`ForeignDigest`] is what the other system kept of it, and
-//! [`TenantKeys::import`](crate::keyring::TenantKeys::import) makes an ordinary key of the two,
-//! marked as [imported](crate::record::KeyRecord::imported). Rotating it issues a token of keyway's
-//! own.
+//! If a system stores SHA-256 or SHA-512 digests of its keys, these digests can be imported, and the holders
+//! continue to use their existing keys. A [`ForeignFormat`] describes the form of such a token and how it
+//! was digested. A [`ForeignDigest`] is the digest that the other system stored. `TenantKeys::import`
+//! creates an ordinary key from both, marked as [imported](crate::record::KeyRecord::imported). Rotating the
+//! key issues a token in keyway's own format.
 //!
-//! [`prefixed-api-key`](https://docs.rs/prefixed-api-key) keeps a short public part and
-//! the SHA-256 of the long one:
+//! [`prefixed-api-key`](https://docs.rs/prefixed-api-key) stores a short public part and the SHA-256 of the
+//! long part:
 //!
 //! ```
 //! use keyway::{
-//!     authority::{ImportedKey, NewKey},
+//!     ImportedKey,
+//!     Keyring,
+//!     MemoryStore,
+//!     NewKey,
+//!     Pepper,
+//!     Policy,
 //!     import::{ForeignDigest, ForeignFormat},
-//!     keyring::Keyring,
-//!     pepper::Pepper,
-//!     policy::Policy,
-//!     store::MemoryStore,
 //! };
 //!
 //! # pollster::block_on(async {
@@ -43,19 +43,15 @@
 //! # }).unwrap();
 //! ```
 //!
-//! A plain opaque token, of which the whole was digested; here without a keyring:
+//! An opaque token whose whole text was digested, here without a keyring:
 //!
 //! ```
 //! # use std::sync::Arc;
 //! use keyway::{
-//!     authority::{Authority, ImportedKey, NewKey},
-//!     decision::decide,
+//! #   Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+//!     ImportedKey, NewKey,
 //!     import::{ForeignDigest, ForeignFormat, ForeignHash},
-//! #   pepper::Pepper,
-//! #   policy::Policy,
-//! #   scope::ScopeCatalog,
-//! #   tier::Tier,
-//! #   time::Timestamp,
+//!     lowlevel::{Authority, decide},
 //! };
 //!
 //! # let policy = Policy::new("mm", ScopeCatalog::new([])?, Tier::built_in())?;
@@ -70,48 +66,50 @@
 //! let key = authority.import(&tenant, request, now)?;
 //!
 //! let claims = authority.claims(b"9f86d081884c7d659a2feaa0c55ad015")?;
-//! let claim = claims.into_iter().find(|claim| claim.id() == key.id()).ok_or("no such key")?;
-//! let caller = decide(&claim, &Arc::new(authority.resolve(&key, &tenant)?), now)?;
+//! let checked = claims.into_iter().find(|checked| checked.id() == key.id()).ok_or("no such key")?;
+//! let caller = decide(&checked, &Arc::new(authority.resolve(&key, &tenant)?), now)?;
 //! assert_eq!(caller.tenant(), "acme");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # How it works
 //!
-//! `k = HMAC-SHA256(pepper, "keyway/v1/import\0" ‖ issuer ‖ "\0" ‖ env)`. The id of an imported key
-//! is the character of the pepper's slot and 15 more that follow from `HMAC-SHA256(k, "id\0" ‖ how
-//! it was digested ‖ public part ‖ foreign digest)`; the digest in its record is the last 26 bytes
-//! of the same with the label `digest\0`. A presented token is digested as the other system did it,
-//! and so leads to the same id: the record is looked up, cached, compared in constant time and
-//! sealed like any other. The foreign digest itself is kept nowhere.
+//! `k = HMAC-SHA256(pepper, "keyway/v1/import\0" ‖ issuer ‖ "\0" ‖ env)`. The id of an imported key is the
+//! character of the pepper's slot, followed by 15 characters of `HMAC-SHA256(k, "id\0" ‖ how it was digested
+//! ‖ public part ‖ foreign digest)`. The digest in its record is the last 26 bytes of the same HMAC with the
+//! label `digest\0`. A presented token is digested like the other system did it, which leads to the same id.
+//! The record is looked up, cached, compared in constant time and sealed like any other. The foreign digest
+//! itself is not stored.
 //!
-//! # Where the guarantee ends
+//! # Limits of the guarantee
 //!
-//! - **Entropy.** A foreign token is as hard to guess as the other system made it. Whoever has the
-//!   *other* database, and its key if its digests are keyed, can try guesses against it, and a guess
-//!   that is right works here too: keyway's pepper cannot help against that. Whoever has *keyway's*
-//!   database, and neither the pepper nor the other database, cannot even try, however weak the
-//!   tokens are. With [`Pepper::public`](crate::pepper::Pepper::public) everybody has the pepper.
-//! - **Stored digests** authenticate nobody, neither the other system's nor keyway's: what is
-//!   presented is always hashed first.
-//! - **Floods.** A foreign token has no keyed tag. A made-up text that fits a format costs one read
-//!   of the store for each pepper in the ring, and so does a real one under an older pepper until
-//!   it is cached. What fits no format (prefix, separators, length) costs none, and neither do
-//!   forged tokens of keyway's own format. Import is a bridge: let keys be rotated, then take the
-//!   format out.
-//! - **Timing.** No branch, index or decoding depends on a byte of what is hashed before it has
-//!   been hashed, but for one bit: whether it begins with keyway's own prefix. The public part and
-//!   the prefix are public. SHA-2 and HMAC take time that depends on the length. The digests are
-//!   compared in constant time; the look-up of the id is not, and tells nothing without the pepper.
-//! - **Own tokens first.** What begins with keyway's own prefix is never treated as foreign.
-//! - **Deleting** an imported key is for good, as with any key: it cannot be imported again.
+//! - **Entropy.** A foreign token is as hard to guess as the other system made it. An attacker with the
+//!   *other* database, and with its key if the digests are keyed, can test guesses against it. A correct
+//!   guess works here too: keyway's pepper does not help against that. An attacker with *keyway's* database,
+//!   but without the pepper and the other database, cannot test guesses, however weak the tokens are. With
+//!   [`Pepper::public`](crate::pepper::Pepper::public) the pepper is known to everyone.
+//! - **Stored digests** are not credentials, neither the other system's nor keyway's: a presented text is
+//!   always hashed first.
+//! - **Floods.** A foreign token has no keyed tag. A made-up text that fits a format costs one read of the
+//!   store for each pepper in the ring. A real token under an older pepper costs the same until it is
+//!   cached. A text that does not fit any format (prefix, separators, length) costs no read, and neither
+//!   does a forged token of keyway's own format. Use import for a migration: let the keys be rotated, then
+//!   remove the format.
+//! - **Timing.** Before the secret bytes have been hashed, no branch, index or decoding depends on them,
+//!   except for one bit: whether the token begins with keyway's own prefix. The public part and the prefix
+//!   are public. The time of SHA-2 and HMAC depends on the length. The digests are compared in constant
+//!   time. The lookup of the id is not constant-time, but its time is of no use without the pepper.
+//! - **Own tokens first.** A token that begins with keyway's own prefix is never treated as foreign.
+//! - **Deletion** of an imported key is permanent, as with any key: it cannot be imported again.
 
 mod accepted;
 mod digest;
+mod error;
 mod format;
 
 pub(crate) use self::{accepted::Accepted, format::ForeignIdentity};
 pub use self::{
-    digest::{DigestError, ForeignDigest, ForeignHash},
-    format::{ForeignFormat, ForeignFormatError, PublicPartError},
+    digest::{ForeignDigest, ForeignHash},
+    error::ImportError,
+    format::ForeignFormat,
 };

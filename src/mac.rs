@@ -1,8 +1,12 @@
 //! HMAC-SHA256 (RFC 2104) of one 48-byte message from a precomputed key state.
 //!
-//! A token's MAC is the whole cost of a verification, so it is two SHA-256 compressions and nothing
-//! else: the two key blocks are compressed once, at start-up. Everything that is not on the hot path
-//! uses [`Sha256::hmac`], and the tests hold both against the `hmac` crate.
+//! The MAC is the whole cost of a verification, so it takes two SHA-256 compressions and nothing else. The
+//! two key blocks are compressed once, at startup. `HmacCore` of the `hmac` crate keeps compressed key blocks
+//! as well. But an `Hmac` is cloned for each message and moved for its result, and its buffer copies the
+//! message: the line `midstate` of `benches/ratios.rs` measures the difference. Each copy is another place to
+//! wipe.
+//!
+//! All code that is not on the hot path uses [`Sha256::hmac`]. The tests compare both with the `hmac` crate.
 
 mod hash;
 
@@ -24,14 +28,14 @@ const PAD_32: [u8; 32] = [
     0x03, 0,
 ];
 
-/// The result of a MAC as SHA-256 leaves it: eight big-endian words.
+/// The result of a MAC, as SHA-256 returns it: eight big-endian words.
 pub(crate) type Words = [u32; 8];
 
-/// A key of HMAC-SHA256 as one whole block, with zeros behind it. It is never moved, since a move leaves a
-/// copy behind.
+/// A key of HMAC-SHA256 as one whole block, padded with zeros. It is boxed and never moved, since a move
+/// leaves a copy behind.
 pub(crate) type Key = Box<Zeroizing<[u8; 64]>>;
 
-/// A key of zeros, of which the first bytes are then written in place.
+/// Returns a key of zeros. The caller writes the key's bytes in place.
 #[allow(clippy::unnecessary_box_returns, reason = "a key is never moved")]
 pub(crate) fn blank_key() -> Key {
     Box::new(Zeroizing::new([0; 64]))
@@ -44,7 +48,8 @@ pub(crate) struct Midstate {
 }
 
 impl Midstate {
-    /// That of no key, which gets one [in its place](Self::set).
+    /// Returns an empty state. Call [`set`](Self::set) to key it in place, so that the keyed state is never
+    /// moved.
     pub(crate) fn blank() -> Self {
         Self { inner: INITIAL_256, outer: INITIAL_256 }
     }
@@ -60,7 +65,7 @@ impl Midstate {
         }
     }
 
-    /// The MAC of `message`, in time that depends on nothing.
+    /// Returns the MAC of `message`, in time that depends on neither the key nor the message.
     #[inline]
     pub(crate) fn mac(&self, message: &[u8; 48]) -> Words {
         // Whole 16-byte pieces only: smaller writes would stall the compression's first loads.
@@ -91,9 +96,10 @@ impl Drop for Midstate {
 
 impl ZeroizeOnDrop for Midstate {}
 
-/// Whether two MACs are equal, in constant time.
+/// Returns whether two MACs are equal, in constant time.
 ///
-/// The differences are folded into one word first: one opaque comparison rather than one per byte.
+/// The differences are folded into one word first, so that there is one opaque comparison and not one per
+/// byte.
 #[inline]
 pub(crate) fn same<const N: usize>(left: [u64; N], right: [u64; N]) -> bool {
     let mut difference = 0;
@@ -111,6 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::pepper::Pepper;
 
     fn words(bytes: &[u8; 32]) -> Words {
         let mut words = [0; 8];
@@ -126,38 +133,72 @@ mod tests {
 
     /// RFC 4231, sections 4.2 to 4.5: the keys that are no longer than a block.
     #[test]
-    fn the_macs_are_those_of_rfc_4231() {
+    fn hmac_of_known_key_and_message_matches_rfc_4231() {
         let ascending: Vec<u8> = (1..=25).collect();
-        let cases: [(&[u8], &[u8], &str); 4] = [
+        let cases: [(&[u8], &[u8], &str, &str); 4] = [
             (
                 &[0x0b; 20],
                 b"Hi There",
                 "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+                "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
+                 daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
             ),
             (
                 b"Jefe",
                 b"what do ya want for nothing?",
                 "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554\
+                 9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
             ),
             (
                 &[0xaa; 20],
                 &[0xdd; 50],
                 "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+                "fa73b0089d56a284efb0f0756c890be9b1b5dbdd8ee81a3655f83e33b2279d39\
+                 bf3e848279a722c806b485a47e67c807b946a337bee8942674278859e13292fb",
             ),
             (
                 &ascending,
                 &[0xcd; 50],
                 "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+                "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3db\
+                 a91ca5c11aa25eb4d679275cc5788063a5f19741120c4f2de2adebeb10a298dd",
             ),
         ];
-        for (key, message, expected) in cases {
-            let mut block = [0; 64];
+        for (key, message, short, long) in cases {
+            let mut block = [0; 128];
             block[..key.len()].copy_from_slice(key);
             let (head, tail) = message.split_at(message.len() / 2);
             let mut mac = [0; 32];
-            Sha256::hmac(&block, &[head, tail], &mut mac);
-            assert_eq!(hex(&mac), expected);
+            Sha256::hmac(block.first_chunk().unwrap(), &[head, tail], &mut mac);
+            assert_eq!(hex(&mac), short);
+            let mut mac = [0; 64];
+            Sha512::hmac(&block, &[head, tail], &mut mac);
+            assert_eq!(hex(&mac), long);
         }
+    }
+
+    /// The expected keys were computed with Python's `hmac`. Another key for a purpose would make all tokens,
+    /// records or ids of that purpose invalid.
+    #[test]
+    fn derived_key_of_each_purpose_never_changes() {
+        let pepper = Pepper::from_bytes(b"Rf6nYc3vQe8hTm1xUz5kWb9jLs2gPd7a").unwrap();
+        for (purpose, expected) in [
+            ("token", "33ebfbf90356e7f6011479e6d9424995443efef3d94f0a59b6012a205b0e8f2f"),
+            ("seal", "62392e98046b84b963194244e14a6648ea39cc6321b63a3b375f5acc2c47486c"),
+            ("import", "aa80e623a9236a45477c8d03a4fe4473dd24fa311bbaee1efb05316fa222d60d"),
+            ("idempotency", "4cb5a0c11fcada832253a7c7db6d005ec356b2480ebadb16e69c3063acd33885"),
+            ("notice", "23d2c0e83257288f171b9aa6c6ba819053c3cdc4da7e03e986daf46c598c1ba9"),
+            ("notice cipher", "fe8c8894f72e8eeb3268e9c064cf7e6ede424475ac3370e486cad3e1ea260d24"),
+            ("marker", "81f17684b9c54f4bd2038113924f04b5f64b6ece3d2ec640f82d5984ee30d24e"),
+        ] {
+            let key = pepper.derive(format!("keyway/v1/{purpose}\0").as_bytes(), "mm", "live");
+            assert_eq!(hex(&key[..32]), expected, "{purpose}");
+            assert_eq!(key[32..], [0; 32]);
+        }
+        let key = pepper.derive(b"keyway/v1/fingerprint\0", "", "");
+        let expected = "9c756103f4716a337f87b951647a12c1fc34860b6c127ce067a91df26cb86c4f";
+        assert_eq!(hex(&key[..32]), expected);
     }
 
     proptest! {

@@ -1,34 +1,41 @@
-//! The host's secret, kept outside the database.
-//!
-//! Every token's tag, every stored digest and every seal is keyed with a [`Pepper`]. Whoever reads
-//! the database without it learns nothing that helps to make a token, and whoever writes to it
-//! cannot make a row that keyway accepts.
+//! The application's secret, kept outside the database.
 
+#[cfg(feature = "std")]
+use alloc::string::String;
 use alloc::{vec, vec::Vec};
 use core::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::{
+    base64,
+    config::ConfigError,
     mac::{self, Sha256},
-    text::from_base64,
 };
 
-/// One secret of the host, in one of 62 slots.
+/// The largest file that is read as a pepper, in bytes.
+#[cfg(feature = "std")]
+const MAX_FILE_LEN: usize = 1_024;
+
+/// One secret of the application, in one of 62 slots.
 ///
-/// A token carries the slot that it was minted under, so that a new pepper can be brought in while
-/// older tokens live on. The secret is wiped when the pepper is dropped and is in no `Debug` text.
+/// Every token's tag, every stored digest and every seal is keyed with it. A reader of the database without
+/// the pepper learns nothing that helps to make a token. A writer without the pepper cannot make a row that
+/// keyway accepts.
+///
+/// A token carries the slot that it was minted under, so a new pepper can be added while older tokens remain
+/// valid. The secret is wiped when the pepper is dropped. No `Debug` text contains it.
 ///
 /// ```
-/// use keyway::pepper::Pepper;
+/// use keyway::Pepper;
 ///
 /// let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
 /// assert_eq!(format!("{pepper:?}"), "Pepper { slot: 0, secret: \"[redacted]\", .. }");
-/// # Ok::<(), keyway::pepper::PepperError>(())
+/// # Ok::<(), keyway::ConfigError>(())
 /// ```
 pub struct Pepper {
     slot: u8,
-    /// The secret, followed by zeros: a whole block, as HMAC uses it.
+    /// The secret, padded with zeros to a whole block, as HMAC uses it.
     block: mac::Key,
     is_public: bool,
 }
@@ -41,47 +48,130 @@ impl Pepper {
     /// The number of slots.
     pub const SLOTS: u8 = 62;
 
-    /// The pepper of these bytes, which must come from a source of randomness and not from a
-    /// person, in slot 0.
+    /// Creates a pepper from these bytes, in slot 0. The bytes must come from a source of randomness, not
+    /// from a person.
     ///
     /// # Errors
     ///
-    /// [`PepperError::Length`] unless there are 32 to 64 bytes.
-    pub fn from_bytes(secret: &[u8]) -> Result<Self, PepperError> {
+    /// [`ConfigError::PepperLength`] unless there are 32 to 64 bytes.
+    pub fn from_bytes(secret: &[u8]) -> Result<Self, ConfigError> {
         if secret.len() < Self::MIN_LEN || secret.len() > Self::MAX_LEN {
-            return Err(PepperError::Length(secret.len()));
+            return Err(ConfigError::PepperLength(secret.len()));
         }
         Ok(Self::filled(secret, false))
     }
 
-    /// The pepper of these bytes in base64 (RFC 4648, sections 4 and 5), with or without padding,
-    /// in slot 0. `openssl rand -base64 32` makes one.
+    /// Creates a pepper from these bytes in base64 (RFC 4648, sections 4 and 5), with or without padding, in
+    /// slot 0. `openssl rand -base64 32` makes one.
     ///
     /// # Errors
     ///
-    /// [`PepperError::Base64`] or [`PepperError::Length`].
-    pub fn from_base64(text: &str) -> Result<Self, PepperError> {
+    /// [`ConfigError::PepperBase64`] or [`ConfigError::PepperLength`].
+    pub fn from_base64(text: &str) -> Result<Self, ConfigError> {
         let mut buffer = Zeroizing::new(vec![0; text.len()]);
-        Self::from_bytes(from_base64(text, &mut buffer).ok_or(PepperError::Base64)?)
+        Self::from_bytes(base64::decode(text, &mut buffer).ok_or(ConfigError::PepperBase64)?)
     }
 
-    /// The pepper in the environment variable `name`, in base64, in slot 0.
+    /// Reads a pepper from the environment variable `name`, in base64, for slot 0. White space around the
+    /// value, line breaks in it and one pair of quotes around it are ignored.
     ///
     /// # Errors
     ///
-    /// [`PepperError::Environment`] if the variable is not set or not text, and what
-    /// [`from_base64`](Self::from_base64) says of its value.
+    /// [`ConfigError::PepperVariable`] if the variable is not set or is not valid Unicode, and
+    /// [`ConfigError::In`] if the value is not a pepper. Both name the variable. Neither contains any
+    /// part of the value.
     #[cfg(feature = "std")]
-    pub fn from_env(name: &str) -> Result<Self, PepperError> {
-        let value = std::env::var(name).map_err(|_| PepperError::Environment(name.into()))?;
-        Self::from_base64(Zeroizing::new(value).trim())
+    pub fn from_env(name: &str) -> Result<Self, ConfigError> {
+        let value = std::env::var_os(name).map(std::ffi::OsString::into_string);
+        match value {
+            Some(Ok(value)) => Self::from_text(&Zeroizing::new(value)).map_err(|error| {
+                error.within(alloc::format!(
+                    "the environment variable `{}` holds no pepper",
+                    name.escape_debug()
+                ))
+            }),
+            // A value that is not Unicode may still contain a part of the secret, so it is wiped.
+            Some(Err(value)) => {
+                drop(Zeroizing::new(value.into_encoded_bytes()));
+                Err(ConfigError::PepperVariable(name.into()))
+            }
+            None => Err(ConfigError::PepperVariable(name.into())),
+        }
     }
 
-    /// A well-known pepper, for hosts that want none.
+    /// Reads a pepper from the file at `path`, in base64, for slot 0. The file is typically a secret that
+    /// Docker, Kubernetes or systemd mounts. White space around the content, such as the newline at its end,
+    /// line breaks in it and one pair of quotes around it are ignored, as in [`from_env`](Self::from_env).
     ///
-    /// A token's tag is then a checksum that anybody can compute, so made-up tokens reach the store;
-    /// and whoever can write to the database can seal what they write. What remains is that nobody
-    /// can make a token from a stored digest.
+    /// A service that can get the path in a variable reads that variable first:
+    ///
+    /// ```no_run
+    /// use keyway::Pepper;
+    ///
+    /// let pepper = match std::env::var_os("KEYWAY_PEPPER_FILE") {
+    ///     Some(path) => Pepper::from_file(path)?,
+    ///     None => Pepper::from_env("KEYWAY_PEPPER")?,
+    /// };
+    /// # Ok::<(), keyway::ConfigError>(())
+    /// ```
+    ///
+    /// The permissions of the file are not checked, and are up to the service. Mounted secrets are often
+    /// readable to every user in their container.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Unreadable`] if the file cannot be read, is not UTF-8 or is longer than 1,024 bytes, and
+    /// [`ConfigError::In`] if the content is not a pepper. Both name the path. Neither contains any part
+    /// of the content.
+    #[cfg(feature = "std")]
+    pub fn from_file(path: impl AsRef<std::path::Path>) -> Result<Self, ConfigError> {
+        use std::io::Read as _;
+
+        let path = path.as_ref();
+        let named = ConfigError::file(path);
+        let unreadable = |problem: &dyn fmt::Display| ConfigError::unreadable(&*named, problem);
+        // The buffer never grows, since growing leaves copies of the secret behind.
+        let mut content = Zeroizing::new(vec![0; MAX_FILE_LEN + 1]);
+        let mut len = 0;
+        let mut file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
+        loop {
+            let free = content.get_mut(len..).unwrap_or_default();
+            match file.read(free) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(&error)),
+            }
+        }
+        if len > MAX_FILE_LEN {
+            return Err(unreadable(&format_args!("it is longer than {MAX_FILE_LEN} bytes")));
+        }
+        let text = core::str::from_utf8(content.get(..len).unwrap_or_default())
+            .map_err(|_| unreadable(&"it is not text"))?;
+        Self::from_text(text)
+            .map_err(|error| error.within(alloc::format!("{named} holds no pepper")))
+    }
+
+    /// Reads a pepper from a text that a person set up, with white space around it, and perhaps in quotes.
+    #[cfg(feature = "std")]
+    fn from_text(text: &str) -> Result<Self, ConfigError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+        let is_quoted = |quote| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        let text = is_quoted('"').or_else(|| is_quoted('\'')).unwrap_or(text).trim();
+        if text.is_empty() {
+            return Err(ConfigError::PepperEmpty);
+        }
+        // `openssl` and `base64` break long lines. The capacity suffices, so that no copy is left behind.
+        let mut joined = Zeroizing::new(String::with_capacity(text.len()));
+        joined.extend(text.split(['\r', '\n']));
+        Self::from_base64(&joined)
+    }
+
+    /// Returns a well-known pepper, for applications without a secret one.
+    ///
+    /// The tag of a token is then a checksum that anyone can compute, so made-up tokens reach the store.
+    /// Anyone who can write to the database can also seal rows. It remains impossible to make a token from a
+    /// stored digest.
     pub fn public() -> Self {
         Self::filled(b"keyway/v1/public pepper: no secret", true)
     }
@@ -98,26 +188,27 @@ impl Pepper {
     ///
     /// # Errors
     ///
-    /// [`PepperError::Slot`] unless it is below 62.
-    pub fn in_slot(mut self, slot: u8) -> Result<Self, PepperError> {
+    /// [`ConfigError::PepperSlot`] unless `slot` is below 62.
+    pub fn in_slot(mut self, slot: u8) -> Result<Self, ConfigError> {
         if slot >= Self::SLOTS {
-            return Err(PepperError::Slot(slot));
+            return Err(ConfigError::PepperSlot(slot));
         }
         self.slot = slot;
         Ok(self)
     }
 
-    /// The slot, 0 to 61.
+    /// Returns the slot, 0 to 61.
     pub fn slot(&self) -> u8 {
         self.slot
     }
 
-    /// Whether this is the well-known pepper.
+    /// Returns whether this is the well-known pepper.
     pub fn is_public(&self) -> bool {
         self.is_public
     }
 
-    /// The MAC key of one `purpose`, which ends with a zero byte, for the keys of one issuer and environment.
+    /// Derives the MAC key of one `purpose`, which ends with a zero byte, for the keys of one issuer and
+    /// environment.
     #[allow(clippy::unnecessary_box_returns, reason = "a key is never moved")]
     pub(crate) fn derive(&self, purpose: &[u8], issuer: &str, environment: &str) -> mac::Key {
         let domain = [purpose, issuer.as_bytes(), b"\0", environment.as_bytes()];
@@ -139,20 +230,23 @@ impl fmt::Debug for Pepper {
     }
 }
 
-/// The peppers of a host: the current one, and older ones that are still needed.
+/// The peppers of an application: the current one, and older ones that are still needed.
 ///
-/// To bring in a new pepper: make it [current](Self::new) in a slot of its own and keep the old one
-/// as [`retiring`](Self::retiring); [re-seal](crate::keyring::Keyring::reseal) every row; then keep
-/// the old one as [`retired`](Self::retired) for as long as tokens of its slot live.
+/// To replace a pepper:
+///
+/// 1. Make the new one [current](Self::new), in a slot of its own, and keep the old one as
+///    [`retiring`](Self::retiring).
+/// 2. Seal every row again.
+/// 3. Keep the old one as [`retired`](Self::retired) for as long as there are tokens of its slot.
 ///
 /// ```
-/// use keyway::pepper::{Pepper, Peppers};
+/// use keyway::{Pepper, Peppers};
 ///
 /// let old = Pepper::from_bytes(&[1; 32])?;
 /// let new = Pepper::from_bytes(&[2; 32])?.in_slot(1)?;
 /// let peppers = Peppers::new(new).retiring(old)?;
 /// assert_eq!(peppers.current().slot(), 1);
-/// # Ok::<(), keyway::pepper::PepperError>(())
+/// # Ok::<(), keyway::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Peppers {
@@ -160,7 +254,7 @@ pub struct Peppers {
     older: Vec<(Pepper, Use)>,
 }
 
-/// What an older pepper is still good for.
+/// The purposes that an older pepper is still used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     TokensAndSeals,
@@ -168,7 +262,7 @@ enum Use {
 }
 
 impl Peppers {
-    /// A ring of one: `current` mints, checks and seals.
+    /// Creates a ring of one pepper: `current` mints, checks and seals.
     pub fn new(current: Pepper) -> Self {
         Self { current, older: Vec::new() }
     }
@@ -177,30 +271,30 @@ impl Peppers {
     ///
     /// # Errors
     ///
-    /// [`PepperError::SlotTaken`] if the ring has a pepper in its slot.
-    pub fn retiring(self, older: Pepper) -> Result<Self, PepperError> {
+    /// [`ConfigError::PepperSlotTaken`] if the ring already has a pepper in this slot.
+    pub fn retiring(self, older: Pepper) -> Result<Self, ConfigError> {
         self.with(older, Use::TokensAndSeals)
     }
 
-    /// Adds an older pepper whose tokens are still accepted, but no row that it sealed. A leaked
-    /// pepper is harmless there: nobody can make a token from it.
+    /// Adds an older pepper whose tokens are still accepted, but not the rows that it sealed. A leaked pepper
+    /// does no harm here, since nobody can make a valid token from it.
     ///
     /// # Errors
     ///
-    /// [`PepperError::SlotTaken`] if the ring has a pepper in its slot.
-    pub fn retired(self, older: Pepper) -> Result<Self, PepperError> {
+    /// [`ConfigError::PepperSlotTaken`] if the ring already has a pepper in this slot.
+    pub fn retired(self, older: Pepper) -> Result<Self, ConfigError> {
         self.with(older, Use::Tokens)
     }
 
-    fn with(mut self, older: Pepper, purpose: Use) -> Result<Self, PepperError> {
+    fn with(mut self, older: Pepper, purpose: Use) -> Result<Self, ConfigError> {
         if self.for_tokens().any(|pepper| pepper.slot == older.slot) {
-            return Err(PepperError::SlotTaken(older.slot));
+            return Err(ConfigError::PepperSlotTaken(older.slot));
         }
         self.older.push((older, purpose));
         Ok(self)
     }
 
-    /// The pepper that mints and seals.
+    /// Returns the pepper that mints and seals.
     pub fn current(&self) -> &Pepper {
         &self.current
     }
@@ -219,28 +313,4 @@ impl From<Pepper> for Peppers {
     fn from(current: Pepper) -> Self {
         Self::new(current)
     }
-}
-
-/// A pepper cannot be used. No message holds any part of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PepperError {
-    /// Too short to be a secret, or longer than one block.
-    #[error("a pepper has 32 to 64 bytes, and this one has {0}")]
-    Length(usize),
-    /// Not base64.
-    #[error("the pepper is not base64")]
-    Base64,
-    /// The environment variable is not set, or not text.
-    #[error(
-        "the environment variable `{}` does not hold a pepper; `openssl rand -base64 32` makes one",
-        .0.escape_debug()
-    )]
-    Environment(alloc::string::String),
-    /// There is no such slot.
-    #[error("slot {0} does not exist: slots are 0 to 61")]
-    Slot(u8),
-    /// Two peppers in one slot could not be told apart.
-    #[error("slot {0} holds another pepper already")]
-    SlotTaken(u8),
 }

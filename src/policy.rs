@@ -1,20 +1,21 @@
-//! What the host decides once: issuer, scopes and tiers.
+//! The application's configuration: issuer, scopes and tiers.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 use crate::{
-    scope::{CatalogError, ScopeCatalog, ScopeSet},
-    text::{self, TextProblem},
+    config::ConfigError,
+    scope::{ScopeCatalog, ScopeSet},
+    text,
     tier::{Ceiling, Tier},
     token,
 };
 
-/// The host's decisions, checked against each other. Clones share one policy.
+/// Issuer, scopes and tiers, checked for consistency. Clones share one policy.
 ///
-/// It is read from any serde format (feature `serde`), or built:
+/// A policy can be deserialized from any serde format (feature `serde`), or built:
 ///
 /// ```
-/// use keyway::{policy::Policy, scope::{ScopeCatalog, ScopeDeclaration}, tier::Tier};
+/// use keyway::{Policy, ScopeCatalog, Tier, scope::ScopeDeclaration};
 ///
 /// let catalog = ScopeCatalog::new([ScopeDeclaration::new("reporting", "Read reports")])?;
 /// let policy = Policy::new("mm", catalog, Tier::built_in())?;
@@ -29,7 +30,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Without `tiers`, the built-in ones hold: Lite with 1 key and Advanced with 5.
+/// Without `tiers`, the built-in tiers apply: Lite with 1 key and Advanced with 5.
 #[derive(Clone, Debug)]
 pub struct Policy(Arc<Inner>);
 
@@ -37,45 +38,42 @@ pub struct Policy(Arc<Inner>);
 struct Inner {
     issuer: String,
     catalog: ScopeCatalog,
-    /// In ascending order, each with its ceiling as a set.
+    /// In ascending order. `ceilings` has the ceiling of each as a set.
     tiers: Vec<Tier>,
     ceilings: Vec<ScopeSet>,
 }
 
 impl Policy {
-    /// The most tiers that a policy holds: a resolved key notes the place of its tier in one byte.
+    /// Maximum number of tiers of a policy. A resolved key stores the index of its tier in one byte.
     pub const MAX_TIERS: usize = 256;
 
-    /// The policy of a service whose tokens begin with `issuer`, with `tiers` in ascending order.
+    /// Creates the policy of a service whose tokens begin with `issuer`, with `tiers` in ascending order.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] names the first inconsistency.
+    /// [`ConfigError`] names the first inconsistency.
     pub fn new(
         issuer: impl Into<String>,
         catalog: ScopeCatalog,
         tiers: impl IntoIterator<Item = Tier>,
-    ) -> Result<Self, PolicyError> {
+    ) -> Result<Self, ConfigError> {
         let issuer = issuer.into();
         token::check_issuer(&issuer)?;
         let tiers: Vec<Tier> = tiers.into_iter().collect();
-        if tiers.is_empty() {
-            return Err(PolicyError::NoTiers);
-        }
-        if tiers.len() > Self::MAX_TIERS {
-            return Err(PolicyError::TooManyTiers(tiers.len()));
+        if tiers.is_empty() || tiers.len() > Self::MAX_TIERS {
+            return Err(ConfigError::Tiers(tiers.len()));
         }
         let mut ceilings = Vec::with_capacity(tiers.len());
         for (index, tier) in tiers.iter().enumerate() {
             check(tier)?;
             if tiers.iter().take(index).any(|earlier| earlier.name == tier.name) {
-                return Err(PolicyError::DuplicateTier(tier.name.clone()));
+                return Err(ConfigError::DuplicateTier(tier.name.clone()));
             }
             ceilings.push(match &tier.scopes {
                 Ceiling::All => catalog.all(),
-                Ceiling::Only(names) => catalog
-                    .set(names)
-                    .map_err(|source| PolicyError::Ceiling { tier: tier.name.clone(), source })?,
+                Ceiling::Only(names) => catalog.set(names).map_err(|error| {
+                    error.within(alloc::format!("the ceiling of tier `{}`", tier.name))
+                })?,
             });
         }
         let tiers_with_ceilings = || tiers.iter().zip(&ceilings);
@@ -83,131 +81,110 @@ impl Policy {
         for ((lower, lower_ceiling), (higher, higher_ceiling)) in pairs {
             check_ascending(lower, higher)?;
             if let [scope, ..] = &*catalog.names_above(*lower_ceiling, *higher_ceiling) {
-                let what = alloc::format!("scope `{scope}`");
+                let what = alloc::format!("its ceiling is without scope `{scope}`");
                 return Err(descending(lower, higher, what));
             }
         }
         Ok(Self(Arc::new(Inner { issuer, catalog, tiers, ceilings })))
     }
 
-    /// What every token begins with.
+    /// Reads the policy from the file at `path`, with `parse` for its format.
+    ///
+    /// ```no_run
+    /// use keyway::Policy;
+    ///
+    /// // With the crate `toml`: |text| toml::from_str(text)
+    /// let policy = Policy::from_file("policy.json", |text| serde_json::from_str(text))?;
+    /// # Ok::<(), keyway::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Unreadable`] if the file cannot be read or is not UTF-8, or with the error of `parse`. The
+    /// message names the path.
+    #[cfg(feature = "std")]
+    pub fn from_file<E: core::fmt::Display>(
+        path: impl AsRef<std::path::Path>,
+        parse: impl FnOnce(&str) -> Result<Self, E>,
+    ) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let file = ConfigError::file(path);
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::unreadable(&*file, &error))?;
+        // Some editors begin a file with a byte order mark, which parsers refuse.
+        parse(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|error| {
+            ConfigError::unreadable(alloc::format!("the policy in {file}"), &error)
+        })
+    }
+
+    /// Returns the issuer, with which every token begins.
     pub fn issuer(&self) -> &str {
         &self.0.issuer
     }
 
-    /// The scopes.
+    /// Returns the scope catalog.
     pub fn catalog(&self) -> &ScopeCatalog {
         &self.0.catalog
     }
 
-    /// The tiers in ascending order.
+    /// Returns the tiers in ascending order.
     pub fn tiers(&self) -> &[Tier] {
         &self.0.tiers
     }
 
-    /// The tier with this name.
+    /// Returns the tier with this name.
     pub fn tier(&self, name: &str) -> Option<&Tier> {
         self.0.tiers.iter().find(|tier| tier.name == name)
     }
 
-    /// The scopes that the keys of a tier may have at most.
+    /// Returns the maximum set of scopes for the keys of a tier.
     pub fn ceiling(&self, tier: &str) -> Option<ScopeSet> {
-        self.tier_and_ceiling(tier).map(|(_, ceiling)| ceiling)
+        self.place_of(tier).map(|(_, _, ceiling)| ceiling)
     }
 
-    /// The place of a tier among [`tiers`](Self::tiers), and its ceiling.
-    pub(crate) fn tier_and_ceiling(&self, tier: &str) -> Option<(u8, ScopeSet)> {
+    /// Returns the index of a tier in [`tiers`](Self::tiers), the tier, and its ceiling.
+    pub(crate) fn place_of(&self, tier: &str) -> Option<(u8, &Tier, ScopeSet)> {
         let index = self.0.tiers.iter().position(|other| other.name == tier)?;
-        let ceiling = self.0.ceilings.get(index)?;
-        Some((u8::try_from(index).ok()?, *ceiling))
+        let (tier, ceiling) = (self.0.tiers.get(index)?, self.0.ceilings.get(index)?);
+        Some((u8::try_from(index).ok()?, tier, *ceiling))
     }
 }
 
-fn check(tier: &Tier) -> Result<(), PolicyError> {
+fn check(tier: &Tier) -> Result<(), ConfigError> {
+    // The name is part of the path of the console's preview.
     text::check_filled(&tier.name, 64)
-        .map_err(|problem| PolicyError::TierName { name: tier.name.clone(), problem })?;
+        .and_then(|()| text::check_no_dots(&tier.name))
+        .map_err(|problem| ConfigError::TierName { name: tier.name.clone(), problem })?;
     if tier.rate.is_some_and(|rate| rate.requests == 0 || rate.per_seconds == 0) {
-        return Err(PolicyError::ZeroRate(tier.name.clone()));
+        return Err(ConfigError::ZeroRate(tier.name.clone()));
     }
     if tier.max_lifetime.is_some_and(|lifetime| lifetime.as_millis() == 0) {
-        return Err(PolicyError::ZeroLifetime(tier.name.clone()));
+        return Err(ConfigError::ZeroLifetime(tier.name.clone()));
     }
     Ok(())
 }
 
-/// A higher tier never has less than a lower one.
-fn check_ascending(lower: &Tier, higher: &Tier) -> Result<(), PolicyError> {
+/// Checks that no limit of `higher` is below that of `lower`.
+fn check_ascending(lower: &Tier, higher: &Tier) -> Result<(), ConfigError> {
     let what = if higher.keys < lower.keys {
-        alloc::format!("{} keys", lower.keys)
-    } else if lower.rate.is_none() && higher.rate.is_some()
-        || matches!((lower.rate, higher.rate), (Some(low), Some(high)) if !high.covers(low))
-    {
-        "its rate".into()
-    } else if lower.max_lifetime.is_none() && higher.max_lifetime.is_some()
-        || higher.max_lifetime.is_some() && higher.max_lifetime < lower.max_lifetime
-    {
-        "its longest lifetime".into()
+        let plural = if lower.keys == 1 { "" } else { "s" };
+        alloc::format!("it allows {} and not {} key{plural} or more", higher.keys, lower.keys)
+    } else if lower.rate.is_none() && higher.rate.is_some() {
+        "it has a rate, which the other one has not".into()
+    } else if matches!((lower.rate, higher.rate), (Some(low), Some(high)) if !high.covers(low)) {
+        "its rate is lower".into()
+    } else if lower.max_lifetime.is_none() && higher.max_lifetime.is_some() {
+        "it has a longest lifetime, which the other one has not".into()
+    } else if higher.max_lifetime.is_some() && higher.max_lifetime < lower.max_lifetime {
+        "its longest lifetime is shorter".into()
     } else {
         return Ok(());
     };
     Err(descending(lower, higher, what))
 }
 
-fn descending(lower: &Tier, higher: &Tier, what: String) -> PolicyError {
-    PolicyError::Descending { lower: lower.name.clone(), higher: higher.name.clone(), what }
-}
-
-/// A policy contradicts itself.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError {
-    /// No token can begin with this issuer.
-    #[error(transparent)]
-    Issuer(#[from] token::FormatError),
-    /// The scopes are inconsistent.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// There is no tier that a tenant could be on.
-    #[error("the policy has no tier")]
-    NoTiers,
-    /// More tiers than [`Policy::MAX_TIERS`].
-    #[error("the policy has {0} tiers, and at most 256 are allowed")]
-    TooManyTiers(usize),
-    /// The name of a tier.
-    #[error("the name of the tier `{}` {problem}", name.escape_debug())]
-    TierName {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        problem: TextProblem,
-    },
-    /// Two tiers share a name.
-    #[error("tier `{0}` is declared twice")]
-    DuplicateTier(String),
-    /// A tier's ceiling names a scope that is not declared.
-    #[error("the ceiling of tier `{tier}` is inconsistent")]
-    Ceiling {
-        /// The tier.
-        tier: String,
-        /// The scope at fault.
-        source: CatalogError,
-    },
-    /// A rate of nothing, or over no time.
-    #[error("the rate of tier `{0}` allows no request: both of its numbers are at least 1")]
-    ZeroRate(String),
-    /// Every key would be born expired.
-    #[error("the longest lifetime of tier `{0}` is zero")]
-    ZeroLifetime(String),
-    /// A higher tier has less than a lower one.
-    #[error("tier `{higher}` comes after `{lower}` but lacks {what} of it")]
-    Descending {
-        /// The lower tier.
-        lower: String,
-        /// The higher tier.
-        higher: String,
-        /// What the higher one lacks.
-        what: String,
-    },
+fn descending(lower: &Tier, higher: &Tier, what: String) -> ConfigError {
+    ConfigError::Descending { lower: lower.name.clone(), higher: higher.name.clone(), what }
 }
 
 #[cfg(feature = "serde")]
@@ -224,25 +201,7 @@ impl<'de> serde::Deserialize<'de> for Policy {
         let document = Document::deserialize(deserializer)?;
         let tiers = document.tiers.unwrap_or_else(|| Tier::built_in().into());
         ScopeCatalog::new(document.scopes)
-            .map_err(PolicyError::from)
             .and_then(|catalog| Self::new(document.issuer, catalog, tiers))
-            .map_err(|error| serde::de::Error::custom(WithSource(&error)))
-    }
-}
-
-/// An error with its cause on the same line, for serde's errors, which have no `source()`.
-#[cfg(feature = "serde")]
-struct WithSource<'e>(&'e dyn core::error::Error);
-
-#[cfg(feature = "serde")]
-impl core::fmt::Display for WithSource<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+            .map_err(serde::de::Error::custom)
     }
 }

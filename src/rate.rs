@@ -1,34 +1,37 @@
 //! Rates: how often a key may be used.
 //!
-//! A tier may name a [`Rate`]. With the feature `rate-limit`, every guard of `http` holds callers to it,
-//! and `Verifier::count_request` does so for a host without HTTP. Without the feature, nobody counts, and a rate is something for the host to read.
+//! A tier may set a [`Rate`]. With the feature `rate-limit`, every guard of `http` enforces the rate, and
+//! applications without HTTP call `Verifier::count_request`. Without the feature nothing is counted, and the
+//! application can only read the rate.
 //!
-//! - **Each key has its own.** A key may be used [`requests`](Rate::requests) times at once, and what it
-//!   used comes back evenly over [`per_seconds`](Rate::per_seconds): the generic cell rate algorithm. So
-//!   in any time of that length it is used at most twice as often, and over a longer one no more often
-//!   than named. The flood of one key slows no other one, not even of the same tenant.
-//! - **Each process counts what it serves.** On three nodes behind a balancer, a key has three times the
-//!   rate of its tier. A limit that has to hold over all of them belongs in front of them.
-//! - **Only proven callers are counted**: a request is verified, then its scopes are checked, then it is
-//!   counted. What is forged, unknown, disabled or forbidden takes nothing from the rate of any key, so
-//!   nobody can use up the rate of a key that they do not hold.
-//! - **A key whose tenant changes its tier** begins with all of the new tier's rate.
-//! - **Memory** is that of the keys in recent use, less than 120 bytes each. One that has all of its rate
-//!   again is as good as one that was never used. Each second in which there is a request, one part of
-//!   64 of each tier's keys is searched for those, and they are forgotten.
+//! - **Each key has its own rate.** A key may be used [`requests`](Rate::requests) times at once. Its used
+//!   requests come back evenly over [`per_seconds`](Rate::per_seconds) (the generic cell rate algorithm). So
+//!   in any period of that length a key is used at most twice as often, and over a longer one no more often
+//!   than set. A flood with one key slows no other key, not even of the same tenant.
+//! - **Each process counts the requests that it serves.** On three nodes behind a balancer, a key has three
+//!   times the rate of its tier. A limit that must hold over all nodes belongs in front of them.
+//! - **Only proven callers are counted.** A request is verified, then its scopes are checked, then it is
+//!   counted. A forged, unknown, disabled or forbidden request takes nothing from the rate of any key. So
+//!   nobody can use up the rate of another holder's key.
+//! - **A key whose tenant changes its tier** starts with all of the new tier's rate.
+//! - **Memory** is less than 120 bytes for each key in recent use. A key that has all of its rate again is
+//!   equal to one that was never used, and can be forgotten. In each second with a request, one 64th of each
+//!   tier's keys is searched for such keys.
 
 #[cfg(feature = "rate-limit")]
 mod limiter;
 #[cfg(feature = "rate-limit")]
 mod states;
 
+#[cfg(feature = "std")]
 use core::time::Duration;
 
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::limiter::Rates;
-use crate::tier::Rate;
+pub use crate::tier::Rate;
 
-/// What a key has left of the rate of its tier.
+/// The part of its tier's rate that a key has left.
+#[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateStatus {
     pub(crate) rate: Rate,
@@ -38,28 +41,31 @@ pub struct RateStatus {
     pub(crate) is_exceeded: bool,
 }
 
+#[cfg(feature = "std")]
 impl RateStatus {
-    /// The rate.
+    /// Returns the rate.
     pub fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// How many requests are left at once.
+    /// Returns how many requests are left at once.
     pub fn remaining(&self) -> u32 {
         self.remaining
     }
 
-    /// How long until one more is left, if there is no other request.
+    /// Returns how long it takes until one more request is left, if there are no other requests.
     pub fn next(&self) -> Duration {
         self.next
     }
 
-    /// How long until all of [`rate`](Self::rate) is left again, if there is no other request.
+    /// Returns how long it takes until all of [`rate`](Self::rate) is left again, if there are no other
+    /// requests.
     pub fn reset(&self) -> Duration {
         self.reset
     }
 
-    /// If this request is one too many, how long until there is one left. It was not counted, then.
+    /// Returns how long it takes until a request is left, if this request exceeded the rate. In this case it
+    /// was not counted.
     pub fn retry_after(&self) -> Option<Duration> {
         self.is_exceeded.then_some(self.next)
     }

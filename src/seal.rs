@@ -1,27 +1,29 @@
-//! The seal of a record: proof that keyway wrote it.
-//!
-//! Whoever can write to the database but does not have the pepper cannot raise a scope, move a key to
-//! another tenant, extend an expiry, enable or invent a key: a record whose seal does not match is
-//! refused. Replaying an older record of the same key and deleting records are out of its reach.
+//! Seals of records: proof that keyway wrote them.
+
+#[cfg(feature = "std")]
+mod marker;
 
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(feature = "std")]
+pub(crate) use self::marker::{Marker, MarkerProblem, is_same_owner};
 use crate::{
     mac::{self, Sha256},
     pepper::Peppers,
-    record::{KeyRecord, Seal, TenantRecord},
+    record::{KeyRecord, RecordError, Seal, TenantRecord},
 };
 
-/// Makes and checks seals, for one issuer and environment.
+/// Creates and checks seals, for one issuer and environment.
 pub struct Seals {
     current_slot: u8,
-    /// By slot. The current one is first.
+    /// One sealing key for each pepper slot, the current one first.
     keys: Vec<(u8, mac::Key)>,
 }
 
 impl Seals {
-    /// The seals of `peppers`. Rows that a [retired](Peppers::retired) pepper sealed do not pass.
+    /// Creates the seals of `peppers`. Rows that were sealed with a [retired](Peppers::retired) pepper are
+    /// rejected.
     pub fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Self {
         let keys = peppers
             .for_seals()
@@ -30,19 +32,19 @@ impl Seals {
         Self { current_slot: peppers.current().slot(), keys }
     }
 
-    /// Seals a new key, or one as it is.
+    /// Seals a key without changing its version.
     pub(crate) fn seal_key(&self, record: &mut KeyRecord) {
         let seal = self.make(b"key\0", &record.sealed_bytes());
         record.set_seal(seal);
     }
 
-    /// Seals a new tenant, or one as it is.
+    /// Seals a tenant without changing its version.
     pub(crate) fn seal_tenant(&self, record: &mut TenantRecord) {
         let seal = self.make(b"tenant\0", &record.sealed_bytes());
         record.set_seal(seal);
     }
 
-    /// Makes a changed key its next version, and gives the number of the one that it replaces.
+    /// Seals a changed key as its next version. Returns the number of the version that it replaces.
     pub(crate) fn next_key(&self, record: &mut KeyRecord) -> u64 {
         let replaces = record.version;
         record.version = replaces.saturating_add(1);
@@ -50,7 +52,7 @@ impl Seals {
         replaces
     }
 
-    /// Makes a changed tenant its next version, and gives the number of the one that it replaces.
+    /// Seals a changed tenant as its next version. Returns the number of the version that it replaces.
     pub(crate) fn next_tenant(&self, record: &mut TenantRecord) -> u64 {
         let replaces = record.version;
         record.version = replaces.saturating_add(1);
@@ -58,26 +60,25 @@ impl Seals {
         replaces
     }
 
-    /// Succeeds if `record` is as keyway wrote it.
+    /// Checks that `record` is as keyway wrote it.
     ///
     /// # Errors
     ///
-    /// [`Tampered`].
-    pub fn check_key(&self, record: &KeyRecord) -> Result<(), Tampered> {
+    /// [`RecordError::Tampered`] if the seal is broken.
+    pub fn check_key(&self, record: &KeyRecord) -> Result<(), RecordError> {
         self.check(b"key\0", &record.sealed_bytes(), record.seal())
     }
 
-    /// Succeeds if `record` is as keyway wrote it.
+    /// Checks that `record` is as keyway wrote it.
     ///
     /// # Errors
     ///
-    /// [`Tampered`].
-    pub fn check_tenant(&self, record: &TenantRecord) -> Result<(), Tampered> {
+    /// [`RecordError::Tampered`] if the seal is broken.
+    pub fn check_tenant(&self, record: &TenantRecord) -> Result<(), RecordError> {
         self.check(b"tenant\0", &record.sealed_bytes(), record.seal())
     }
 
-    /// Whether `seal` is of the current pepper.
-    #[cfg(feature = "std")]
+    /// Returns whether `seal` was made with the current pepper.
     pub(crate) fn is_current(&self, seal: Seal) -> bool {
         seal.slot == self.current_slot
     }
@@ -90,11 +91,12 @@ impl Seals {
         })
     }
 
-    fn check(&self, kind: &[u8], bytes: &[u8], seal: Seal) -> Result<(), Tampered> {
-        let (_, key) = self.keys.iter().find(|(slot, _)| *slot == seal.slot).ok_or(Tampered(()))?;
+    fn check(&self, kind: &[u8], bytes: &[u8], seal: Seal) -> Result<(), RecordError> {
+        let found = self.keys.iter().find(|(slot, _)| *slot == seal.slot);
+        let (_, key) = found.ok_or(RecordError::Tampered)?;
         let mut mac = [0; 32];
         Sha256::hmac(key, &[kind, bytes], &mut mac);
-        if mac::same(words(&mac), words(&seal.mac)) { Ok(()) } else { Err(Tampered(())) }
+        if mac::same(words(&mac), words(&seal.mac)) { Ok(()) } else { Err(RecordError::Tampered) }
     }
 }
 
@@ -111,9 +113,3 @@ fn words(bytes: &[u8; 32]) -> [u64; 4] {
     }
     words
 }
-
-/// A record was changed by somebody without the host's pepper, or sealed with one that the host no
-/// longer accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the seal of the record is broken")]
-pub struct Tampered(());

@@ -1,89 +1,118 @@
-//! Where keys are kept: the contract that every store keeps.
+//! Key storage: the store traits, the contract that every store keeps, and the stores that come with keyway.
 //!
-//! A node that only verifies needs a [`KeyLookup`]; one that also manages keys needs a [`KeyStore`].
-//! Implementors write plain `async fn`. There are no default bodies: whatever a store promises, it
-//! does itself. [`MemoryStore`] is the reference, and `examples/custom_store.rs` a host's own.
+//! A node that only verifies needs a [`KeyLookup`]. A node that also manages keys needs a [`KeyStore`].
+//! Implementors write plain `async fn`. The traits have no default bodies, so a store implements everything
+//! that it promises. `MemoryStore` is the reference, and `examples/custom-store` shows an application's own
+//! store.
 //!
 //! # The contract
 //!
-//! **Identity.** Ids of tenants and keys are compared byte for byte. Case, white space and Unicode
-//! form matter, and no collation may say otherwise.
+//! **Identity.** Ids of tenants and keys are compared byte for byte. Case, white space and Unicode form
+//! matter, and no collation may treat different ids as equal.
 //!
-//! **Round trip.** A record comes back equal to what was written, with the last use beside it.
+//! **Round trip.** A record is read equal to how it was written, together with its last use.
 //!
-//! **Atomicity.** Every method takes effect as a whole or not at all, whether it fails, its future is
-//! dropped half-way, or the process dies. Of two writes of one record, one comes first.
+//! **Atomicity.** Every method takes effect as a whole or not at all. This also holds if the method fails,
+//! its future is dropped halfway, or the process dies. Two writes of one record happen one after the other.
 //!
-//! **Quota.** [`insert_key`](KeyStore::insert_key) counts and inserts in one step: however many
-//! processes insert at once, a tenant never holds more keys than the limit that was passed.
+//! **Quota.** [`insert_key`](KeyStore::insert_key) counts and inserts in one step. A tenant never holds more
+//! keys than the limit that was passed, however many processes insert at once. The count stops at that limit.
 //!
-//! **Compare and set.** An update names the version that it replaces. If the stored version is
-//! another, nothing is written and the answer is [`StoreError::Conflict`].
+//! **Compare and set.** An update names the version that it replaces. So does a deletion that was decided on
+//! a read. If the stored version differs, nothing is written and the result is [`StoreError::Conflict`].
 //!
-//! **Visibility.** What a completed write has written, every read that begins later sees, on every
-//! node. A store that reads from replicas says by how much they may lag.
+//! **Visibility.** Every read that begins after a write has completed sees that write, on every node. A store
+//! that reads from replicas documents by how much they may lag.
 //!
 //! **One snapshot.** [`lookup`](KeyLookup::lookup) reads a key and its tenant as they were at one
 //! point in time.
 //!
 //! **Permanence.** A deleted key is gone, and its id is never accepted again.
 //!
-//! **Pages.** Lists are in ascending order of creation, then of id. A page continues behind a
-//! record, not at a number, so what comes and goes elsewhere neither hides nor repeats a record.
+//! **Deletion of a tenant.** As soon as [`delete_tenant`](KeyStore::delete_tenant) has begun to write, no
+//! method finds the tenant or any of its keys. A store may erase the keys afterwards, in portions. If that is
+//! interrupted, a repeated call continues the deletion. A tenant that is created again under the same id
+//! never has keys of the deleted tenant.
 //!
-//! **Absence** of a record is not an error where the method answers with an `Option`; a store that
-//! cannot answer says [`StoreError::Unavailable`] and never that nothing is there.
+//! **Pages.** Keys are listed in ascending order of creation time, then of id. Tenants are listed in
+//! ascending order of the bytes of their ids. A page continues after a given record, not at an offset.
+//! Records that are added or removed elsewhere therefore neither hide nor repeat a record.
 //!
-//! **Errors.** Where several would be true of one call, it is the store's choice which one it says.
+//! **Broken rows.** A row of a page that cannot be read as a record is returned as one item of the page, a
+//! [`BrokenRow`]. It names the row as far as that is possible and does not end the page. A row with a name
+//! counts toward the limit. A row without a name does not count. A page that is followed by another one
+//! therefore always holds a name after which the next page begins.
 //!
-//! The feature `conformance` has all this as a test suite, which a store runs with one line; the guide
-//! for [authors of stores](crate::guide::store_authors) begins there.
+//! **Absence** of a record is not an error where the method returns an `Option`. A store that cannot be read
+//! returns [`StoreError::Unavailable`], never an absent record.
+//!
+//! **Errors.** If several errors apply to one call, the store chooses which one it returns.
+//!
+//! The feature `conformance` provides this contract as a test suite, which a store runs with one line. The
+//! guide for [authors of stores](crate::guide::store_authors) starts with it.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod audit_table;
+mod broken;
 #[cfg(feature = "conformance")]
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
+mod copy;
 mod erased;
+mod error;
 mod feed;
 #[cfg(feature = "std")]
-mod memory;
+pub(crate) mod memory;
+mod notices;
 #[cfg(feature = "postgres")]
-pub mod postgres;
+pub(crate) mod postgres;
+mod query;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
-pub mod sqlite;
+pub(crate) mod sqlite;
 
-use alloc::{boxed::Box, string::String, vec::Vec};
-use core::{error::Error, fmt, future::Future, num::NonZeroUsize};
+use alloc::vec::Vec;
+use core::{future::Future, num::NonZeroUsize};
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
-pub use self::memory::MemoryStore;
+pub(crate) use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
+pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
+pub use self::sqlite::{SqliteBuilder, SqliteError};
 pub use self::{
+    broken::BrokenRow,
+    copy::{Copied, CopyError, copy},
     erased::{AnyLookup, AnyStore},
+    error::StoreError,
     feed::{Change, ChangeFeed},
+    notices::Notices,
+    query::{KeyCursor, KeyQuery},
 };
 use crate::{
-    record::{DecodeError, KeyRecord, TenantId, TenantRecord},
+    record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
     token::KeyId,
 };
 
-/// A key and the tenant that holds it, as they were at one point in time.
+/// A key and its tenant, both read at one point in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey {
     /// The key.
     pub key: KeyRecord,
-    /// Its tenant.
+    /// The tenant that holds the key.
     pub tenant: TenantRecord,
 }
 
-/// Reads keys: all that a verifying node needs.
+/// The rows of a page: records, and the rows that cannot be read as records.
+pub type Rows<T> = Vec<Result<T, BrokenRow>>;
+
+/// Reads keys. A verifying node needs nothing else.
 pub trait KeyLookup: Send + Sync + 'static {
-    /// The key `id` and its tenant in one snapshot, or `None` if there is no such key.
+    /// Returns the key `id` and its tenant in one snapshot, or `None` if there is no such key.
     ///
     /// # Errors
     ///
@@ -92,15 +121,32 @@ pub trait KeyLookup: Send + Sync + 'static {
         &self,
         id: KeyId,
     ) -> impl Future<Output = Result<Option<StoredKey>, StoreError>> + Send;
-}
 
-/// Keeps keys and tenants. The [contract](self) is the whole of it.
-pub trait KeyStore: KeyLookup {
-    /// Adds a tenant, and with it its first key if there is one, in one step.
+    /// Returns the bytes that [`set_marker`](KeyStore::set_marker) wrote, or `None` if there are none.
+    ///
+    /// The marker identifies the issuer, environment and peppers to which the store belongs. A lookup that
+    /// cannot read the marker, such as one over a remote service, returns `None`. Nothing is compared then.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`] if the tenant exists, or the key does or ever did;
+    /// [`StoreError::Unavailable`].
+    fn marker(&self) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+}
+
+/// Stores keys and tenants, as the [contract](self) requires.
+pub trait KeyStore: KeyLookup {
+    /// Sets the [`Notices`] with which this store announces changes to the feeds of other nodes. A keyring
+    /// calls this when it is built. A store without its own feed ignores the call.
+    ///
+    /// Every later write that changes a record announces the change if and only if it is committed. Before
+    /// the first call, a store announces nothing that a node could read.
+    fn announce_with(&self, notices: &Notices);
+
+    /// Adds a tenant, together with its first key if one is given, in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] if the tenant exists, or if the key exists or ever existed;
     /// [`StoreError::Unavailable`].
     fn insert_tenant(
         &self,
@@ -108,7 +154,7 @@ pub trait KeyStore: KeyLookup {
         first_key: Option<KeyRecord>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The tenant `id`.
+    /// Returns the tenant `id`.
     ///
     /// # Errors
     ///
@@ -118,16 +164,17 @@ pub trait KeyStore: KeyLookup {
         id: &TenantId,
     ) -> impl Future<Output = Result<Option<TenantRecord>, StoreError>> + Send;
 
-    /// One page of all tenants, in ascending order of their ids' bytes, behind `after`.
+    /// Returns one page of all tenants that follow `after`, in ascending order of the bytes of their ids. If
+    /// `after` is `None`, the page begins with the first tenant.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`].
+    /// [`StoreError::Unavailable`].
     fn tenants(
         &self,
         after: Option<&TenantId>,
         limit: NonZeroUsize,
-    ) -> impl Future<Output = Result<Vec<TenantRecord>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Rows<TenantRecord>, StoreError>> + Send;
 
     /// Replaces the record of a tenant whose stored version is `replaces`.
     ///
@@ -140,14 +187,16 @@ pub trait KeyStore: KeyLookup {
         replaces: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Deletes a tenant and all of its keys.
+    /// Deletes a tenant and all of its keys, or continues a deletion that was interrupted.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`] if there is no such tenant and no remains of a deleted one;
+    /// [`StoreError::Unavailable`].
     fn delete_tenant(&self, id: &TenantId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Adds a key, if its tenant still has `tenant_version` and holds fewer than `max_keys` keys.
+    /// Adds a key, if its tenant still has `tenant_version` and holds fewer than `max_keys` keys. If
+    /// `max_keys` is `None` there is no limit, and nothing is counted.
     ///
     /// # Errors
     ///
@@ -158,10 +207,10 @@ pub trait KeyStore: KeyLookup {
         &self,
         key: KeyRecord,
         tenant_version: u64,
-        max_keys: u32,
+        max_keys: Option<u32>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The key `id`, if `tenant` holds it.
+    /// Returns the key `id`, if `tenant` holds it.
     ///
     /// # Errors
     ///
@@ -172,26 +221,32 @@ pub trait KeyStore: KeyLookup {
         id: KeyId,
     ) -> impl Future<Output = Result<Option<KeyRecord>, StoreError>> + Send;
 
-    /// One page of the keys of `tenant` that match `query`. An unknown tenant has none.
+    /// Returns one page of the keys of `tenant` that match `query`. An unknown tenant has no keys.
     ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`].
-    fn keys(
-        &self,
-        tenant: &TenantId,
-        query: &KeyQuery,
-    ) -> impl Future<Output = Result<Vec<KeyRecord>, StoreError>> + Send;
-
-    /// How many keys `tenant` holds, whatever their state.
+    /// A row that cannot be read matches every search text, since its name is unknown.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    fn count_keys(&self, tenant: &TenantId)
-    -> impl Future<Output = Result<u32, StoreError>> + Send;
+    fn keys(
+        &self,
+        tenant: &TenantId,
+        query: &KeyQuery,
+    ) -> impl Future<Output = Result<Rows<KeyRecord>, StoreError>> + Send;
 
-    /// Replaces the record of a key whose stored version is `replaces`. The last use stays.
+    /// Returns the number of keys that `tenant` holds in any state, or `up_to` if it holds more. The time is
+    /// proportional to the result.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    fn count_keys(
+        &self,
+        tenant: &TenantId,
+        up_to: u32,
+    ) -> impl Future<Output = Result<u32, StoreError>> + Send;
+
+    /// Replaces the record of a key whose stored version is `replaces`. The stored last use is kept.
     ///
     /// # Errors
     ///
@@ -202,196 +257,51 @@ pub trait KeyStore: KeyLookup {
         replaces: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Deletes the key `id`, if `tenant` holds it.
+    /// Deletes the key `id`, if `tenant` holds it and its stored version is `replaces`. If `replaces` is
+    /// `None`, any version is deleted.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`] or [`StoreError::Unavailable`].
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] or [`StoreError::Unavailable`].
     fn delete_key(
         &self,
         tenant: &TenantId,
         id: KeyId,
+        replaces: Option<u64>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Notes when keys were last used. A time earlier than the one that is known changes nothing, and
-    /// neither does a key that does not exist.
+    /// Records when keys were last used. A time earlier than the stored one changes nothing, unless the
+    /// stored time is later than `latest`. Such a time comes from a wrong clock and is replaced. The use of a
+    /// key that does not exist is ignored.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`].
-    fn record_uses(&self, uses: &[KeyUse]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn record_uses(
+        &self,
+        uses: &[KeyUse],
+        latest: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Stores `marker`, at most a few kilobytes, if the stored marker equals `replaces` byte for byte. `None`
+    /// means that no marker is stored. See [`marker`](KeyLookup::marker).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] if the stored marker is another one or is missing;
+    /// [`StoreError::Unavailable`].
+    fn set_marker(
+        &self,
+        marker: &[u8],
+        replaces: Option<&[u8]>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A key was used at a time.
+/// One use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyUse {
     /// The key.
     pub id: KeyId,
-    /// When.
+    /// The time of the use.
     pub at: Timestamp,
-}
-
-/// Which of a tenant's keys to list.
-///
-/// ```
-/// use keyway::store::KeyQuery;
-///
-/// let query = KeyQuery::all().containing("nightly").limit(20);
-/// assert_eq!(query.text(), Some("nightly"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyQuery {
-    text: Option<String>,
-    after: Option<KeyCursor>,
-    limit: NonZeroUsize,
-}
-
-impl KeyQuery {
-    /// The most keys on one page.
-    pub const MAX_LIMIT: usize = 1_000;
-
-    /// The first 100 keys.
-    pub fn all() -> Self {
-        Self { text: None, after: None, limit: NonZeroUsize::MIN.saturating_add(99) }
-    }
-
-    /// Only keys whose name, hint or id contains `text`, letter for letter; the letters A to Z match
-    /// in either case. Nothing in it has a special meaning.
-    #[must_use]
-    pub fn containing(mut self, text: impl Into<String>) -> Self {
-        self.text = Some(text.into());
-        self
-    }
-
-    /// Only keys behind this place of an earlier page.
-    #[must_use]
-    pub fn after(mut self, cursor: KeyCursor) -> Self {
-        self.after = Some(cursor);
-        self
-    }
-
-    /// At most this many keys, brought into 1 to 1,000.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = NonZeroUsize::new(limit.min(Self::MAX_LIMIT)).unwrap_or(NonZeroUsize::MIN);
-        self
-    }
-
-    /// With one more key than the limit, which tells whether there is another page.
-    #[cfg(feature = "std")]
-    pub(crate) fn one_more(mut self) -> Self {
-        self.limit = self.limit.saturating_add(1);
-        self
-    }
-
-    /// The text to look for.
-    pub fn text(&self) -> Option<&str> {
-        self.text.as_deref()
-    }
-
-    /// The place behind which to begin.
-    pub fn cursor(&self) -> Option<KeyCursor> {
-        self.after
-    }
-
-    /// The most keys to give.
-    pub fn max(&self) -> NonZeroUsize {
-        self.limit
-    }
-
-    /// Whether `key` contains the text and is behind the cursor: what a store without indexes of its
-    /// own asks of each of a tenant's keys.
-    pub fn matches(&self, key: &KeyRecord) -> bool {
-        let behind = self.after.is_none_or(|cursor| KeyCursor::of(key) > cursor);
-        let contains = |field: &str, text: &str| {
-            // Only ASCII letters fold, so positions and lengths stay as they are.
-            field.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
-        };
-        behind
-            && self.text.as_deref().is_none_or(|text| {
-                contains(&key.name, text)
-                    || contains(&key.hint, text)
-                    || contains(key.id.as_str(), text)
-            })
-    }
-}
-
-impl Default for KeyQuery {
-    fn default() -> Self {
-        Self::all()
-    }
-}
-
-/// The place of a key in the order of all keys of its tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyCursor {
-    /// When the key was created.
-    pub created_at: Timestamp,
-    /// The id of the key.
-    pub id: KeyId,
-}
-
-impl KeyCursor {
-    /// The place of `key`.
-    pub fn of(key: &KeyRecord) -> Self {
-        Self { created_at: key.created_at, id: key.id }
-    }
-}
-
-/// What a store says when it did not do what it was asked. Nothing was written then, except that
-/// after [`Unavailable`](Self::Unavailable) nobody knows.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The id is taken.
-    Exists,
-    /// There is no such record.
-    NotFound,
-    /// The record has another version than the one that was named.
-    Conflict,
-    /// The tenant holds as many keys as it may, or more.
-    QuotaFull {
-        /// How many it holds.
-        held: u32,
-    },
-    /// A record cannot be read.
-    Corrupt(DecodeError),
-    /// The store did not answer, or answered with an error of its own.
-    Unavailable(Box<dyn Error + Send + Sync>),
-}
-
-impl StoreError {
-    /// The store did not answer, because of `cause`.
-    pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable(cause.into())
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exists => f.write_str("the id is taken"),
-            Self::NotFound => f.write_str("there is no such record"),
-            Self::Conflict => f.write_str("the record was changed by somebody else"),
-            Self::QuotaFull { held } => write!(f, "the tenant already holds {held} keys"),
-            Self::Corrupt(_) => f.write_str("a record cannot be read"),
-            Self::Unavailable(_) => f.write_str("the store did not answer"),
-        }
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Corrupt(cause) => Some(cause),
-            Self::Unavailable(cause) => Some(&**cause),
-            Self::Exists | Self::NotFound | Self::Conflict | Self::QuotaFull { .. } => None,
-        }
-    }
-}
-
-impl From<DecodeError> for StoreError {
-    fn from(cause: DecodeError) -> Self {
-        Self::Corrupt(cause)
-    }
 }

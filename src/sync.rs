@@ -1,4 +1,4 @@
-//! The synchronization that the cache is built on, which a model checker can take the place of.
+//! The synchronization that the cache is built on. Model checkers replace it with their own.
 
 #[cfg(not(any(keyway_loom, keyway_shuttle)))]
 pub(crate) use core::sync::atomic::AtomicU32;

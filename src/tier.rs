@@ -1,13 +1,13 @@
-//! Tiers: how many keys a tenant may hold, and what they may do at most.
+//! Tiers: how many keys a tenant may hold, and the limits of these keys.
 
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-/// What a tenant of this tier is allowed.
+/// The limits for tenants of one tier.
 ///
 /// ```
 /// use std::time::Duration;
-/// use keyway::tier::{Rate, Tier};
+/// use keyway::{Tier, rate::Rate};
 ///
 /// let lite = Tier::new("lite", 1).scopes(["metrics.basic"]);
 /// let advanced = Tier::new("advanced", 5)
@@ -22,14 +22,16 @@ pub struct Tier {
     pub name: String,
     /// The number of keys that a tenant may hold, whatever their state.
     pub keys: u32,
-    /// The most that any of the tenant's keys may do.
+    /// The maximum scopes of each of the tenant's keys.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub scopes: Ceiling,
-    /// How often each key may be used; the module `rate` says who counts. `None` is without limit.
+    pub(crate) scopes: Ceiling,
+    /// The maximum rate of use of each key. The module `rate` describes how uses are counted. `None` means
+    /// no limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub rate: Option<Rate>,
-    /// The longest time from a key's creation to its expiry. `None` is without limit. In a file it
-    /// is a number of days.
+    /// The longest time from a key's creation to its expiry. After a rotation, it counts from the rotation
+    /// for the next edit that moves the expiry later. `None` means no limit. In a configuration file it is a
+    /// number of days.
     #[cfg_attr(
         feature = "serde",
         serde(default, rename = "max_lifetime_days", deserialize_with = "days")
@@ -38,31 +40,31 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// A tier of `keys` keys without any other limit.
+    /// Creates a tier with `keys` keys and without other limits.
     pub fn new(name: impl Into<String>, keys: u32) -> Self {
         Self { name: name.into(), keys, scopes: Ceiling::All, rate: None, max_lifetime: None }
     }
 
-    /// The built-in tiers: Lite with 1 key and Advanced with 5.
+    /// Returns the built-in tiers: Lite with 1 key and Advanced with 5.
     pub fn built_in() -> [Self; 2] {
         [Self::new("lite", 1), Self::new("advanced", 5)]
     }
 
-    /// Limits keys to these scopes and those below them.
+    /// Limits keys to these scopes and the scopes below them.
     #[must_use]
     pub fn scopes<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.scopes = Ceiling::Only(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Limits how often each key may be used.
+    /// Limits the rate of use of each key.
     #[must_use]
     pub fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
         self
     }
 
-    /// Limits how long a key lives.
+    /// Limits the lifetime of a key.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_lifetime = Some(lifetime);
@@ -70,15 +72,15 @@ impl Tier {
     }
 }
 
-/// The scopes that a tier's keys may have at most.
+/// The maximum scopes of a tier's keys.
 ///
-/// In a file it is `"all"` or a list of names.
+/// In a configuration file it is `"all"` or a list of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ceiling {
-    /// Every scope, also those that the catalogue gains later.
+pub(crate) enum Ceiling {
+    /// Every scope, including those that are added to the catalog later.
     #[default]
     All,
-    /// These scopes and those below them. An empty list allows nothing.
+    /// These scopes and the scopes below them. An empty list allows nothing.
     Only(Vec<String>),
 }
 
@@ -88,12 +90,12 @@ pub enum Ceiling {
 pub struct Rate {
     /// The number of requests, at least 1.
     pub requests: u32,
-    /// In this many seconds, at least 1.
+    /// The period in seconds, at least 1.
     pub per_seconds: u32,
 }
 
 impl Rate {
-    /// Whether this rate allows at least as many requests as `other` over any time.
+    /// Returns whether this rate allows at least as many requests as `other` over any period.
     pub(crate) fn covers(self, other: Self) -> bool {
         let product = |requests: u32, seconds: u32| u64::from(requests) * u64::from(seconds);
         product(self.requests, other.per_seconds) >= product(other.requests, self.per_seconds)

@@ -1,18 +1,4 @@
-//! The token: how it is minted, taken apart and checked (format version 1).
-//!
-//! ```text
-//! mm_live_7Kf3Qw9ZbT2mXc4d5Rk8Vn1pLh6Js0YgUe3Wa9Bx7Dt2Qq5EzF4Nr8Mu
-//! └┬┘└─┬─┘└───────┬──────┘└───────────────┬──────────────┘└───┬──┘
-//! iss. env     id 16                 secret 32             tag 8
-//! ```
-//!
-//! `mac = HMAC-SHA256(k, id ‖ secret)`, where `k = HMAC-SHA256(pepper, "keyway/v1/token\0" ‖ issuer ‖
-//! "\0" ‖ env)`. The first 6 bytes of the MAC are the tag in the token, in base64url; the other 26 are
-//! the digest in the store, and the two tell nothing about each other. A token that was not minted
-//! here is refused by its tag, in constant time, before any store is asked.
-//!
-//! No branch, index or decoding depends on a byte of the secret before the MAC over the bytes as they
-//! were presented: what is not exactly as it was minted fails the tag.
+//! The token: how it is minted, parsed and checked (format version 1). The module `lowlevel` documents it.
 
 mod alphabet;
 mod insecure;
@@ -27,11 +13,12 @@ use subtle::ConstantTimeEq;
 
 pub use self::{
     insecure::InsecureSeededRng,
-    key_id::{InvalidKeyId, KeyId},
+    key_id::KeyId,
     mint::{MintError, Minted},
     one_time::OneTimeToken,
 };
 use crate::{
+    config::ConfigError,
     mac::{self, Midstate, Words},
     pepper::{Pepper, Peppers},
 };
@@ -45,27 +32,27 @@ const MESSAGE_LEN: usize = 48;
 /// The longest prefix: 16 characters of issuer, 8 of environment and two underscores.
 const MAX_PREFIX_LEN: usize = 26;
 
-/// The tokens of one issuer and environment, under the host's peppers.
+/// The format of the tokens of one issuer and environment, under the application's peppers.
 ///
 /// ```
 /// use getrandom::{SysRng, rand_core::UnwrapErr};
-/// use keyway::{pepper::Pepper, token::TokenFormat};
+/// use keyway::{Pepper, lowlevel::TokenFormat};
 ///
 /// let format = TokenFormat::new("mm", "live", &Pepper::from_bytes(&[7; 32])?.into())?;
 /// let minted = format.mint(&mut SysRng)?;
 /// let id = minted.id;
 /// let text = minted.token.reveal();
 ///
-/// let claim = format.check(text.as_bytes())?;
-/// assert_eq!(claim.id(), id);
+/// let checked = format.check(text.as_bytes())?;
+/// assert_eq!(checked.id(), id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TokenFormat {
     prefix: String,
-    /// The prefix as words, and which of their bits count.
+    /// The prefix as words, and a mask of the bits that the prefix fills.
     expected: [u64; 4],
     mask: [u64; 4],
-    /// By slot.
+    /// The MAC keys, by slot.
     keys: Box<[Option<Midstate>]>,
     current_slot: u8,
 }
@@ -74,16 +61,16 @@ impl TokenFormat {
     /// The format version.
     pub const VERSION: u32 = 1;
 
-    /// The tokens that begin with `issuer` and `environment`.
+    /// Creates the format of tokens that begin with `issuer` and `environment`.
     ///
     /// # Errors
     ///
-    /// [`FormatError`] unless the issuer matches `[a-z][a-z0-9]{0,15}` and the environment
+    /// [`ConfigError`] unless the issuer matches `[a-z][a-z0-9]{0,15}` and the environment
     /// `[a-z][a-z0-9]{0,7}`.
-    pub fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Result<Self, FormatError> {
+    pub fn new(issuer: &str, environment: &str, peppers: &Peppers) -> Result<Self, ConfigError> {
         check_issuer(issuer)?;
         if !is_label(environment, 8) {
-            return Err(FormatError::Environment(environment.into()));
+            return Err(ConfigError::Environment(environment.into()));
         }
         let prefix = format!("{issuer}_{environment}_");
         let mut keys: Box<[Option<Midstate>]> = (0..Pepper::SLOTS).map(|_| None).collect();
@@ -103,50 +90,52 @@ impl TokenFormat {
         })
     }
 
-    /// What every token begins with, such as `mm_live_`.
+    /// Returns the prefix of every token, such as `mm_live_`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// How many bytes a token has.
+    /// Returns the length of a token in bytes.
     pub fn token_len(&self) -> usize {
         self.prefix.len() + BODY_LEN
     }
 
-    /// A regular expression that finds these tokens in any text, for secret scanners: no other text
-    /// of the same length and alphabet begins with the prefix by chance.
+    /// Returns a regular expression that finds these tokens in any text, for secret scanners. Other text of
+    /// the same length and alphabet does not begin with the prefix by chance.
     pub fn scanner_regex(&self) -> String {
         format!(r"\b{}[0-9A-Za-z]{{{BODY_LEN}}}\b", self.prefix)
     }
 
-    /// Takes `presented` apart and proves by its tag that it was minted here.
+    /// Parses `presented`, and checks by its tag that it was minted here.
     ///
-    /// It takes two SHA-256 compressions and neither allocates nor fails in any other way. Until the
-    /// tag has been compared, no step depends on the content of secret and tag.
+    /// The check takes two SHA-256 compressions and does not allocate. Until the tag has been compared, no
+    /// step depends on the content of secret and tag.
     ///
     /// # Errors
     ///
-    /// [`Rejection::Malformed`] if prefix or length are wrong, [`Rejection::Forged`] if the tag is.
+    /// [`Rejection::Malformed`] if the prefix or the length is wrong, [`Rejection::Forged`] if the tag is
+    /// wrong.
     #[inline]
-    pub fn check(&self, presented: &[u8]) -> Result<Claim, Rejection> {
+    pub fn check(&self, presented: &[u8]) -> Result<CheckedToken, Rejection> {
         let (message, tag) = self.split(presented).ok_or(Rejection::Malformed)?;
         let [slot, ..] = message;
         let key =
             key_id::slot_of(*slot).and_then(|slot| self.key(slot)).ok_or(Rejection::Forged)?;
-        // Both are read beside the MAC and not after it, so that they cost next to nothing.
+        // The tag and the id are decoded while the MAC is computed, not after it, so that they cost almost
+        // nothing.
         let tag = alphabet::read(*tag);
-        // With the public pepper anybody can tag anything, so the id may still be no id.
+        // With the public pepper anyone can compute a tag, so the id may still be invalid.
         let id = KeyId::from_bytes(first(message));
         let mac = key.mac(message);
         if !bool::from(tag.ct_eq(&tag_of(&mac))) {
             return Err(Rejection::Forged);
         }
         let id = id.ok_or(Rejection::Forged)?;
-        Ok(Claim { id, digest: Digest::of(&mac) })
+        Ok(CheckedToken { id, digest: Digest::of(&mac) })
     }
 
-    /// The token in a text that somebody pasted, or as much of it as is there: what begins with the
-    /// prefix and is longer than prefix and id, which are public.
+    /// Finds the token, or the part of it that is present, in a text that someone pasted. A match begins with
+    /// the prefix and is longer than the prefix and the id, which are public.
     pub fn find_in<'t>(&self, text: &'t str) -> Option<&'t str> {
         let found = text.match_indices(&self.prefix).filter_map(|(start, _)| text.get(start..));
         let tokens = found.filter_map(|found| {
@@ -154,18 +143,19 @@ impl TokenFormat {
             let end = body.find(|end: char| !end.is_ascii_alphanumeric());
             found.get(..self.prefix.len() + end.unwrap_or(body.len()))
         });
-        // The prefix may stand there alone before, as the name of what follows.
+        // The prefix may also occur alone before the token, as its name.
         tokens.into_iter().find(|token| token.len() > self.prefix.len() + PUBLIC_LEN)
     }
 
-    /// Message and tag of a text of the right length and prefix.
+    /// Splits a text of the right length and prefix into message and tag.
     #[inline]
     fn split<'t>(&self, presented: &'t [u8]) -> Option<(&'t [u8; MESSAGE_LEN], &'t [u8; 8])> {
         let (rest, body) = presented.split_last_chunk::<BODY_LEN>()?;
         if rest.len() != self.prefix.len() {
             return None;
         }
-        // One load of a fixed size, whatever the prefix: what lies behind it is masked out.
+        // One load of a fixed size, whatever the length of the prefix. The bytes after the prefix are masked
+        // out.
         let start: &[u8; 32] = presented.first_chunk()?;
         let mut difference = 0;
         for ((chunk, expected), mask) in start.chunks_exact(8).zip(self.expected).zip(self.mask) {
@@ -189,8 +179,8 @@ impl fmt::Debug for TokenFormat {
     }
 }
 
-pub(crate) fn check_issuer(issuer: &str) -> Result<(), FormatError> {
-    if is_label(issuer, 16) { Ok(()) } else { Err(FormatError::Issuer(issuer.into())) }
+pub(crate) fn check_issuer(issuer: &str) -> Result<(), ConfigError> {
+    if is_label(issuer, 16) { Ok(()) } else { Err(ConfigError::Issuer(issuer.into())) }
 }
 
 fn is_label(text: &str, max_len: usize) -> bool {
@@ -199,14 +189,14 @@ fn is_label(text: &str, max_len: usize) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// The bits of the tag: the first 6 bytes of the MAC.
+/// Returns the bits of the tag: the first 6 bytes of the MAC.
 #[inline]
 fn tag_of(mac: &Words) -> u64 {
     let [first, second, ..] = *mac;
     u64::from(first) << 16 | u64::from(second >> 16)
 }
 
-/// At most 32 bytes as little-endian words, zeros behind them.
+/// Returns at most 32 bytes as little-endian words, padded with zeros.
 fn words(bytes: &[u8]) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
@@ -217,29 +207,29 @@ fn words(bytes: &[u8]) -> [u64; 4] {
     words
 }
 
-/// The first bytes of a longer array or slice; zeros if it is shorter, which no caller's is.
+/// Returns the first bytes of an array or slice. A shorter one gives zeros, but no caller has one.
 #[inline]
 fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// A token that was minted here, or fits a format that keys are [imported](crate::import) from: the key
-/// that it claims to be of, and the proof.
+/// A token that was minted here, or fits a format that keys are [imported](crate::import) from. It holds the
+/// id of the key that the token claims, and the proof.
 ///
-/// Whether that key exists, and whether the secret is still its secret, is for
-/// [`decide`](crate::decision::decide) to say.
+/// The key need not exist. [`decide`](crate::decision::decide) checks whether the secret is still that of the
+/// stored key.
 #[derive(Clone)]
-pub struct Claim {
+pub struct CheckedToken {
     id: KeyId,
     digest: Digest,
 }
 
-impl Claim {
+impl CheckedToken {
     pub(crate) fn new(id: KeyId, digest: Digest) -> Self {
         Self { id, digest }
     }
 
-    /// The id of the key.
+    /// Returns the id of the key.
     #[inline]
     pub fn id(&self) -> KeyId {
         self.id
@@ -251,15 +241,15 @@ impl Claim {
     }
 }
 
-impl fmt::Debug for Claim {
+impl fmt::Debug for CheckedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("CheckedToken").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-/// What a store keeps of a secret: the 26 bytes of the MAC that are not the tag.
+/// The part of a secret's MAC that a store keeps: the 26 bytes that are not the tag.
 ///
-/// It cannot be turned back into a secret, and it is in no `Debug` text.
+/// The secret cannot be recovered from a digest. No `Debug` text contains a digest.
 #[derive(Clone, Copy)]
 pub(crate) struct Digest {
     pub(crate) head: u16,
@@ -304,48 +294,39 @@ impl Digest {
     }
 }
 
+/// Compares in constant time.
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(*other)
+    }
+}
+
+impl Eq for Digest {}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[digest]")
     }
 }
 
-/// Why a presented token was refused before anything was said about its key.
+/// The reason why a presented token was rejected.
 ///
-/// It is for the log. Callers of the service get one and the same answer for all of them.
+/// The reason is for the log. Callers of the service get the same response for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Another length or prefix than a token of this issuer and environment has.
+    /// The length or the prefix differs from those of this issuer's and environment's tokens.
     #[error("the token has another length or prefix")]
     Malformed,
-    /// The tag does not match, or is of a pepper that the host does not have.
+    /// The tag does not match, or belongs to a pepper that the application does not have.
     #[error("the token was not minted here")]
     Forged,
-    /// The key does not exist (any more).
+    /// The key does not exist, or no longer does.
     #[error("the key does not exist")]
     Unknown,
-    /// The key has another secret (by now).
+    /// The key has another secret, or no longer has this one.
     #[error("the secret is not the key's")]
     WrongSecret,
-}
-
-/// The fixed parts of a token cannot be written in it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FormatError {
-    /// The issuer.
-    #[error(
-        "`{}` is not an issuer: it has 1 to 16 lower-case letters and digits, a letter first",
-        .0.escape_debug()
-    )]
-    Issuer(String),
-    /// The environment.
-    #[error(
-        "`{}` is not an environment: it has 1 to 8 lower-case letters and digits, a letter first",
-        .0.escape_debug()
-    )]
-    Environment(String),
 }
 
 const _: () = assert!(MAX_PREFIX_LEN <= 32 && BODY_LEN == MESSAGE_LEN + 8);

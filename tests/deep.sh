@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# What takes longer than every change can wait for: the whole assurance table, more random cases, all
-# figures.
+# Runs the checks that take too long for every change: the whole assurance table, more random cases, all
+# benchmarks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tests/all.sh
 tests/assurance.sh full
+source tests/tools.sh
+tested --release "${whole[@]}" --test large_tenants -- --nocapture
 cargo test -p keyway --no-default-features --lib
-PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release --all-features
+PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release "${whole[@]}" -- --include-ignored
 cargo bench -p keyway --bench ratios
 cargo run --release --manifest-path benches/peers/Cargo.toml
-cargo bench -p keyway --all-features --bench stores
-# As most hosts build it, and with everything that observes and counts.
-cargo bench -p keyway --features axum,actix --bench http
-cargo bench -p keyway --features console,sqlite --bench console
-cargo bench -p keyway --all-features --bench http -- tower
-# How soon the page is there, with few keys and with many.
-KEYWAY_MEASURE=1 tests/console.sh
+cargo bench -p keyway-tests --bench stores
+# With the features of most applications, and with all that observe and count.
+cargo bench -p keyway-tests --no-default-features --bench http
+cargo bench -p keyway-tests --no-default-features --features stores --bench console
+cargo bench -p keyway-tests --bench http -- tower
+# Every test of the console in every browser, and how soon the page is usable, with few keys and with many.
+tests/console.sh full

@@ -11,7 +11,7 @@ use std::{
 use futures_channel::oneshot;
 use rusqlite::{Connection, config::DbConfig};
 
-/// A connection that is set as the store sets its own.
+/// Opens a connection with the same settings as the store's.
 pub(crate) fn connect(file: &Path) -> Connection {
     let connection = Connection::open(file).unwrap();
     connection.pragma_update(None, "synchronous", "FULL").unwrap();
@@ -25,7 +25,7 @@ pub(crate) fn connect(file: &Path) -> Connection {
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// The least that awaits a statement of SQLite.
+/// The least code that awaits a statement of SQLite.
 pub(crate) struct Bare(Sender<Job>);
 
 impl Bare {
@@ -49,7 +49,7 @@ impl Bare {
     }
 }
 
-/// A folder that is gone with the run.
+/// A folder that is removed after the run.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! One case beside its floor.
+//! Measurement of one case beside its floor.
 
 use std::{ops::AsyncFnMut, time::Instant};
 
@@ -19,7 +19,7 @@ impl Report {
         time(iterations, &mut case).await;
         let mut rows = Vec::new();
         for round in 0..rounds {
-            // Each goes first in half of the rounds.
+            // Each of the two goes first in half of the rounds.
             if round % 2 == 0 {
                 let below = time(iterations, &mut floor).await;
                 rows.push((below, time(iterations, &mut case).await));
@@ -32,7 +32,7 @@ impl Report {
     }
 }
 
-/// Seconds of one iteration.
+/// Returns the seconds of one iteration.
 pub(crate) async fn time(iterations: usize, work: &mut impl AsyncFnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..iterations {

@@ -1,4 +1,4 @@
-//! Rounds, medians and what they are held against.
+//! Rounds, medians and the limits that they are compared with.
 
 pub(crate) struct Report {
     quick: bool,
@@ -8,7 +8,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What the command asks for: parts by their names, or all of them, and `--quick`.
+    /// Reads the command line: parts by their names, or all of them, and `--quick`.
     pub(crate) fn asked_for() -> Self {
         let arguments = std::env::args().skip(1);
         let (options, wanted): (Vec<_>, Vec<_>) = arguments.partition(|part| part.starts_with('-'));
@@ -25,12 +25,12 @@ impl Report {
         self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted == part)
     }
 
-    /// As many as are wanted, or few of them.
+    /// Returns `rounds`, or fewer if the run is quick.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick { (rounds / 20).clamp(3, 15) } else { rounds }
     }
 
-    /// What the rounds gave, each as seconds of the floor and of the case.
+    /// Reports the results of the rounds, each as seconds of the floor and of the case.
     pub(crate) fn rows(&mut self, name: &str, limit: f64, rows: &[(f64, f64)]) {
         let floor = median(rows.iter().map(|row| row.0));
         let case = median(rows.iter().map(|row| row.1));

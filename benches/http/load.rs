@@ -12,7 +12,7 @@ pub(crate) fn has_wrk() -> bool {
     Command::new("wrk").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// `GET /bare` over `GET /guarded`, in turns.
+/// Measures `GET /bare` over `GET /guarded`, in turns.
 pub(crate) fn overhead(
     name: &str,
     address: &SocketAddr,
@@ -37,14 +37,14 @@ pub(crate) fn overhead(
     report.rows(name, 1.06, &rows);
 }
 
-/// A client with a valid key beside a flood, which goes to a route that refuses everybody or to the
-/// guarded one.
+/// Measures a client with a valid key beside a flood, which goes to a route that rejects every request or to
+/// the guarded one.
 pub(crate) fn flood(address: &SocketAddr, world: &World, seconds: u32, report: &mut Report) {
     let forged = world.forged();
     let beside = |flooded: &str| {
         let flood = wrk(address, flooded, &forged, 12, seconds + 1);
         let rate_of_client = rate(wrk(address, "/guarded", &world.token, 4, seconds), 2);
-        // The flood is still on when the client ends.
+        // The flood is still running when the client ends.
         (rate_of_client, rate(flood, 4))
     };
     let alone = rate(wrk(address, "/guarded", &world.token, 4, seconds), 2);
@@ -79,7 +79,8 @@ fn wrk(address: &SocketAddr, path: &str, token: &str, connections: u32, seconds:
         .unwrap()
 }
 
-/// Requests per second. All answers have a status of this class: `wrk` counts those above 3.
+/// Returns the requests per second, and checks that all responses have a status of this class. `wrk` counts
+/// the classes above 3.
 fn rate(wrk: Child, class: u32) -> f64 {
     let output = wrk.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

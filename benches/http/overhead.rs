@@ -1,4 +1,4 @@
-//! The layer alone, in the thread that measures.
+//! The cost of the layer alone, in the measuring thread.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, header::AUTHORIZATION};
 use http_body_util::Full;
-use keyway::http::Guard;
+use keyway::Guard;
 use sha2::block_api::compress256;
 use tower::{Layer, Service, service_fn};
 
@@ -47,7 +47,7 @@ pub(crate) fn run(world: &World, report: &mut Report) {
     report.rows("tower_overhead", 6.0, &rows);
 }
 
-/// The status of what a service answers that need not wait.
+/// Returns the status of a response that a service returns without waiting.
 fn call<S, R>(service: &mut S, request: Request<()>) -> u16
 where
     S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// Seconds of one iteration.
+/// Returns the seconds of one iteration.
 fn time(mut work: impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..ITERATIONS {

@@ -1,15 +1,15 @@
-//! Servers of one thread each, with the routes that are compared.
+//! Servers of one thread each, with the compared routes.
 
 use std::{net::SocketAddr, sync::mpsc, thread};
 
 use actix_web::{App, HttpResponse, HttpServer, rt::System, web};
 use axum::{Router, http::StatusCode, routing::get};
-use keyway::http::Guard;
+use keyway::Guard;
 
 use crate::world::World;
 
-/// `GET /bare` is answered by anybody, `/guarded` needs the scope `reporting`, and `/refused` answers 401
-/// to everybody at once.
+/// Starts a server on axum. `GET /bare` needs no key, `/guarded` needs the scope `reporting`, and `/refused`
+/// responds with 401 to every request at once.
 pub(crate) fn axum(world: &World) -> SocketAddr {
     let guard = Guard::new(&world.verifier).require(["reporting"]).unwrap();
     let routes = Router::new()
@@ -28,7 +28,7 @@ pub(crate) fn axum(world: &World) -> SocketAddr {
     address.recv().unwrap()
 }
 
-/// The same routes on actix-web, with one worker.
+/// Starts a server with the same routes on actix-web, with one worker.
 pub(crate) fn actix(world: &World) -> SocketAddr {
     let guard = Guard::new(&world.verifier).require(["reporting"]).unwrap();
     let app = move || {

@@ -1,4 +1,4 @@
-//! A keyring with one key, over a store that counts.
+//! A keyring with one key, over a store that counts its reads.
 
 use std::{
     sync::{
@@ -9,19 +9,14 @@ use std::{
 };
 
 use keyway::{
-    authority::NewKey,
-    keyring::Keyring,
-    pepper::Pepper,
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{KeyLookup, MemoryStore, StoreError, StoredKey},
-    tier::Tier,
-    token::KeyId,
+    KeyId, Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog, Tier,
+    scope::ScopeDeclaration,
+    store::{KeyLookup, StoreError, StoredKey},
     verifier::Verifier,
 };
 
 pub(crate) struct World {
-    /// What guards the routes.
+    /// The guard of the routes.
     pub(crate) verifier: Verifier,
     pub(crate) token: String,
     pub(crate) reads: Arc<AtomicU64>,
@@ -47,12 +42,12 @@ impl World {
             .build()
             .unwrap();
         let token = String::clone(&issued.token.reveal());
-        // From here on it is in the cache.
+        // The key is cached from here on.
         pollster::block_on(verifier.verify(&token)).unwrap();
         Self { verifier, token, reads }
     }
 
-    /// The token with another tag.
+    /// Returns the token with another tag.
     pub(crate) fn forged(&self) -> String {
         let mut forged = self.token.clone();
         let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
@@ -70,5 +65,9 @@ impl KeyLookup for Counting {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         self.reads.fetch_add(1, Relaxed);
         self.store.lookup(id).await
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
     }
 }

@@ -1,9 +1,8 @@
-//! How much of a load the cache keeps from the store.
+//! The share of a load that the cache keeps from the store.
 //!
-//! Keys are drawn by Zipf's law with exponent 1 out of 100,000. The clock is the benchmark's own and
-//! goes on by the load's pace, since what is kept from the store follows from the pace, the staleness
-//! bound and the capacity, and not from the speed of this machine. Figures are of the minute that
-//! follows the first two bounds.
+//! Keys are drawn by Zipf's law with exponent 1 out of 100,000. The benchmark sets the clock forward at the
+//! pace of the load. The share depends on the pace, the staleness bound and the capacity, and not on the
+//! speed of this machine. Figures are for the minute after the first two bounds.
 
 use std::{
     collections::HashMap,
@@ -17,10 +16,10 @@ use std::{
 };
 
 use keyway::{
-    record::{KeyRecord, TenantRecord},
+    KeyId, KeyRecord,
+    record::TenantRecord,
     store::{KeyLookup, StoreError, StoredKey},
     time::ManualClock,
-    token::KeyId,
     verifier::{Verifier, VerifierBuilder},
 };
 
@@ -71,7 +70,7 @@ fn measure(population: &Population, table: &Table, capacity: usize, pace: u64, q
     );
 }
 
-/// Keys that are read from a table of the benchmark's own, which counts.
+/// A lookup of keys in the benchmark's own table, which counts reads.
 #[derive(Clone)]
 struct Table {
     keys: Arc<HashMap<KeyId, (KeyRecord, TenantRecord)>>,
@@ -93,9 +92,13 @@ impl KeyLookup for Table {
         let found = self.keys.get(&id).cloned();
         Ok(found.map(|(key, tenant)| StoredKey { key, tenant }))
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 }
 
-/// Draws number n, from 0 on, as often as 1 / (n + 1) is of the sum over all.
+/// Draws the number n, from 0 on, with a probability proportional to 1 / (n + 1).
 struct Zipf {
     sums: Vec<f64>,
     state: u64,

@@ -3,30 +3,27 @@
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use keyway::{
-    authority::{Authority, NewKey},
-    keyring::{Keyring, KeyringBuilder},
-    pepper::Pepper,
-    policy::Policy,
-    record::{KeyRecord, TenantRecord},
-    scope::{ScopeCatalog, ScopeDeclaration},
+    KeyRecord, Keyring, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+    keyring::KeyringBuilder,
+    lowlevel::{Authority, InsecureSeededRng},
+    record::TenantRecord,
+    scope::ScopeDeclaration,
     store::KeyStore,
-    tier::Tier,
-    time::{Clock, SystemClock, Timestamp},
-    token::InsecureSeededRng,
+    time::{Clock, SystemClock},
 };
 
-/// How many keys a tenant of the tier that all are on may have.
+/// The quota of the tier that all tenants are on.
 pub(crate) const KEYS: usize = 5;
 
 pub(crate) struct Population {
     pub(crate) authority: Authority,
     pub(crate) now: Timestamp,
     pub(crate) tenants: Vec<TenantRecord>,
-    /// Those of one tenant are next to each other.
+    /// The keys. Those of one tenant are adjacent.
     pub(crate) keys: Vec<KeyRecord>,
-    /// In the order of the keys.
+    /// The tokens, in the order of the keys.
     pub(crate) tokens: Arc<[String]>,
-    /// How many tenants were made that hold no key.
+    /// The number of tenants that were made without a key.
     empty: Cell<usize>,
 }
 
@@ -50,12 +47,12 @@ impl Population {
         Self { authority, now, tenants: records, keys, tokens: tokens.into(), empty }
     }
 
-    /// The first of the tenants, with their keys.
+    /// Returns the first of the tenants, with their keys.
     pub(crate) fn first(&self, tenants: usize) -> (&[TenantRecord], &[KeyRecord]) {
         (&self.tenants[..tenants], &self.keys[..tenants * KEYS])
     }
 
-    /// Tenants that nobody has seen yet and that hold no key.
+    /// Returns new tenants without a key.
     pub(crate) fn empty_tenants(&self, number: usize) -> Vec<TenantRecord> {
         let first = self.empty.replace(self.empty.get() + number);
         let ids = (first..first + number).map(|tenant| format!("empty-{tenant:06}"));
@@ -64,14 +61,14 @@ impl Population {
         ids.map(|id| create(id).unwrap()).collect()
     }
 
-    /// A key such as the keyring issues to `tenant`.
+    /// Returns a key such as the keyring issues to `tenant`.
     pub(crate) fn key_of(&self, tenant: &TenantRecord) -> KeyRecord {
         let mut rng = getrandom::SysRng;
         self.authority.issue(tenant, request(), self.now, &mut rng).unwrap().0
     }
 }
 
-/// A keyring that keeps nothing in memory.
+/// Returns a keyring that caches nothing.
 pub(crate) fn uncached(store: impl KeyStore) -> Keyring {
     builder(store).cache_capacity(0).build().unwrap()
 }
@@ -97,7 +94,7 @@ pub(crate) fn pepper() -> Pepper {
     Pepper::from_bytes(&[7; 32]).unwrap()
 }
 
-/// Goes round through `items` in an order without order.
+/// Iterates over all items repeatedly, in a scattered order.
 pub(crate) struct Rotation {
     number: usize,
     next: usize,
@@ -109,7 +106,7 @@ impl Rotation {
     }
 
     pub(crate) fn next(&mut self) -> usize {
-        // A prime, so that all of them come before one comes again.
+        // The step is a prime, so that all items come before one comes again.
         self.next = (self.next + 7_919) % self.number;
         self.next
     }

@@ -1,12 +1,12 @@
-//! PostgreSQL, against `sqlx` on the same pool.
+//! PostgreSQL, compared with `sqlx` on the same pool.
 
 use std::time::{Duration, Instant};
 
 use keyway::{
-    keyring::Keyring,
-    record::{KeyRecord, TenantRecord},
-    store::{KeyQuery, KeyStore, KeyUse, PostgresStore},
-    time::{ManualClock, Timestamp},
+    KeyRecord, Keyring, PostgresStore, Timestamp,
+    record::TenantRecord,
+    store::{KeyQuery, KeyStore, KeyUse},
+    time::ManualClock,
 };
 use sqlx::{
     AssertSqlSafe, Connection, PgPool, Row,
@@ -17,11 +17,15 @@ use tokio::{runtime, task::JoinSet};
 use crate::{
     population::{KEYS, Population, Rotation, builder, request, uncached},
     report::{Report, median},
-    server::Server,
+    server::{Server, is_installed},
 };
 
 pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
-    let Some(server) = Server::start_on_disk(&[]) else { return };
+    if !is_installed() {
+        println!("not run: PostgreSQL is not installed");
+        return;
+    }
+    let server = Server::start_on_disk(&[]);
     let one_thread = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     one_thread.block_on(async {
         let pool = pool(&server, 4).await;
@@ -110,7 +114,7 @@ impl Tables {
         }
     }
 
-    /// Writes these tenants and keys, and this many keys of others.
+    /// Writes these tenants and keys, and this many keys of other tenants.
     async fn fill(&self, (tenants, keys): (&[TenantRecord], &[KeyRecord]), others: usize) {
         let schema = self.schema;
         let insert = format!(
@@ -127,7 +131,8 @@ impl Tables {
         }
         if others > 0 {
             let others = i64::try_from(others).unwrap();
-            // As many bytes of noise as a record has. They are other tenants' and never decoded.
+            // The records are random bytes of the usual length. They belong to other tenants and are never
+            // decoded.
             let tenants = format!(
                 "INSERT INTO {schema}.tenants \
                  SELECT convert_to('other-' || n, 'UTF8'), 1, decode(repeat(md5(n::text), 6), 'hex') \
@@ -144,7 +149,7 @@ impl Tables {
         }
     }
 
-    /// Does now what the server would do in the background sooner or later.
+    /// Does at once what the server would do in the background sooner or later.
     async fn settle(&self) {
         for table in ["tenants", "keys"] {
             let vacuum = format!("VACUUM ANALYZE {}.{table}", self.schema);
@@ -231,7 +236,7 @@ async fn issue_in_parallel(population: &Population, tables: &Tables, report: &mu
     const TENANTS: usize = 64;
     let keyring = uncached(tables.store.clone());
     let mut rows = Vec::new();
-    // The first round is to warm up.
+    // The first round is a warm-up.
     for round in 0..=report.rounds(41) {
         let (theirs, ours) = (population.empty_tenants(TENANTS), population.empty_tenants(TENANTS));
         tables.fill((&theirs, &[]), 0).await;
@@ -268,19 +273,19 @@ async fn issue_in_parallel(population: &Population, tables: &Tables, report: &mu
             rows.push((floor / keys, case / keys));
         }
     }
-    // So much longer does each take as the bare throughput is higher.
+    // The ratio of the times is the ratio of the throughputs.
     report.rows("postgres_issue_8", 1.25, &rows);
 }
 
 async fn growth(population: &Population, (small, grown): (&Tables, &Tables), report: &mut Report) {
     let (small, grown) = (uncached(small.store.clone()), uncached(grown.store.clone()));
-    // The same tenants' keys among many and among few.
+    // The keys of the same tenants, among many and among few.
     let (mut next, mut also) = (Rotation::of(200), Rotation::of(200));
     let list = async |keyring: &Keyring, tenant: usize, text: &str| {
         let tenant = keyring.tenant(population.tenants[tenant].id().clone());
         let found = match text {
             "" => tenant.list(&KeyQuery::all()).await.unwrap().items,
-            text => tenant.search(text).await.unwrap(),
+            text => tenant.search(text).await.unwrap().items,
         };
         assert_eq!(found.len(), KEYS);
     };
@@ -307,8 +312,8 @@ async fn growth(population: &Population, (small, grown): (&Tables, &Tables), rep
         .await;
 }
 
-/// The last uses of 10,000 keys, as [`KeyStore::record_uses`] writes them in one call, and as
-/// [`Keyring::flush_uses`] does in all.
+/// Measures writing the last uses of 10,000 keys, in one call of [`KeyStore::record_uses`], and in all of
+/// [`Keyring::flush_uses`].
 async fn flush(population: &Population, tables: &Tables, report: &mut Report) {
     let marks = population.keys.len().min(10_000);
     let keys = &population.keys[..marks];
@@ -330,7 +335,7 @@ async fn flush(population: &Population, tables: &Tables, report: &mut Report) {
                 let at = Timestamp::from_millis(later).unwrap();
                 let uses: Vec<KeyUse> =
                     keys.iter().map(|key| KeyUse { id: key.id(), at }).collect();
-                tables.store.record_uses(&uses).await.unwrap();
+                tables.store.record_uses(&uses, Timestamp::MAX).await.unwrap();
             },
         )
         .await;
@@ -350,7 +355,8 @@ async fn flush(population: &Population, tables: &Tables, report: &mut Report) {
     println!("     flush_postgres: all {marks} of `flush_uses`, in its batches {all:.1} us");
 }
 
-/// How long it takes from when one node is told to switch a key off until another refuses it.
+/// Measures the time from the start of a call that disables a key on one node until another node rejects the
+/// key.
 async fn revocation(server: &Server, report: &mut Report) {
     let connect = async || {
         let store = PostgresStore::builder().schema("nodes").connect(&server.url()).await.unwrap();
@@ -359,7 +365,7 @@ async fn revocation(server: &Server, report: &mut Report) {
     let (a, _) = connect().await;
     let (b, store) = connect().await;
     let feed = tokio::spawn(b.verifier().follow(store.feed()));
-    // Until it listens.
+    // Waits until the feed listens.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (acme, issued) = a.create_tenant("acme", "advanced").await.unwrap();
     let (id, token) = (issued.key.id(), issued.token.reveal().to_string());

@@ -1,4 +1,4 @@
-//! SQLite, against `rusqlite` on a thread of its own.
+//! SQLite, compared with `rusqlite` on its own thread.
 
 use std::{
     path::Path,
@@ -8,9 +8,9 @@ use std::{
 
 use futures_util::future::join_all;
 use keyway::{
-    record::{KeyRecord, TenantRecord},
-    store::{KeyQuery, KeyStore, KeyUse, SqliteStore},
-    time::Timestamp,
+    KeyRecord, SqliteStore, Timestamp,
+    record::TenantRecord,
+    store::{KeyQuery, KeyStore, KeyUse},
 };
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -73,8 +73,8 @@ async fn lookup(population: &Population, (ours, bare): (&Path, &Path), report: &
         start.elapsed().as_secs_f64() / 100.0
     }));
     println!("     sqlite_lookup: the bare statement without the hop {:.1} us", plain * 1e6);
-    // Without a pause, the thread of the floor still spins when the next job comes, and need not be
-    // woken. A request that comes alone has to wake it.
+    // Without a pause, the floor's thread still spins when the next job comes, and need not be woken. A
+    // single request has to wake it.
     let mut rows = Vec::new();
     for _ in 0..report.rounds(2_000) {
         let id = ids[next.next()];
@@ -86,7 +86,7 @@ async fn lookup(population: &Population, (ours, bare): (&Path, &Path), report: &
     report.rows("sqlite_lookup_paced", 1.20, &rows);
 }
 
-/// Seconds of work that comes when all threads have gone to sleep.
+/// Returns the seconds of `work`, started after all threads have gone to sleep.
 async fn after_a_pause(work: impl AsyncFnOnce()) -> f64 {
     let start = Instant::now();
     while start.elapsed() < Duration::from_micros(100) {
@@ -97,7 +97,7 @@ async fn after_a_pause(work: impl AsyncFnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// The row of a key, as its owner would hold it.
+/// Returns a key's row, copied into owned values.
 fn select(connection: &Connection, id: &[u8; 16]) -> Vec<u8> {
     let mut statement = connection.prepare_cached(SELECT_KEY).unwrap();
     let row: (Vec<u8>, Vec<u8>, i64, i64, Vec<u8>, Option<i64>) = statement
@@ -110,7 +110,7 @@ fn select(connection: &Connection, id: &[u8; 16]) -> Vec<u8> {
 
 async fn issue(population: &Population, (ours, bare): (&Path, &Path), report: &mut Report) {
     let (rounds, iterations) = (101, KEYS);
-    // One tenant for each round gets all that it may have.
+    // Each round fills one tenant to its quota.
     let number = report.rounds(rounds) + 1;
     let tenants = population.empty_tenants(number);
     fill(ours, (&tenants, &[]), 0);
@@ -143,7 +143,7 @@ fn insert_within_quota(connection: &mut Connection, key: &KeyRecord) {
     let tenant = key.tenant().as_str().as_bytes();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
     {
-        // The transaction is the lock of all rows here; this finds that the tenant is there.
+        // The transaction already locks all rows, so this only checks that the tenant exists.
         let lock = "SELECT version FROM keyway_tenants WHERE id = ?1";
         let mut lock = transaction.prepare_cached(lock).unwrap();
         let version: i64 = lock.query_row([tenant], |row| row.get(0)).unwrap();
@@ -160,7 +160,8 @@ fn insert_within_quota(connection: &mut Connection, key: &KeyRecord) {
     transaction.commit().unwrap();
 }
 
-/// Sixteen calls at a time, so that the figure is of their work and not of waking a thread for each.
+/// Makes sixteen calls at a time, so that the figure measures their work and not the wake-up of a thread for
+/// each.
 async fn growth(
     population: &Population,
     (small, grown): (&Path, &Path),
@@ -170,13 +171,13 @@ async fn growth(
     fill(grown, population.first(population.tenants.len()), large);
     let small = uncached(SqliteStore::open(small).await.unwrap());
     let grown = uncached(SqliteStore::open(grown).await.unwrap());
-    // The same tenants' keys among many and among few.
+    // The keys of the same tenants, among many and among few.
     let (mut next, mut also) = (Rotation::of(200), Rotation::of(200));
-    let list = async |keyring: &keyway::keyring::Keyring, tenant: usize, text: &str| {
+    let list = async |keyring: &keyway::Keyring, tenant: usize, text: &str| {
         let tenant = keyring.tenant(population.tenants[tenant].id().clone());
         let found = match text {
             "" => tenant.list(&KeyQuery::all()).await.unwrap().items,
-            text => tenant.search(text).await.unwrap(),
+            text => tenant.search(text).await.unwrap().items,
         };
         assert_eq!(found.len(), KEYS);
     };
@@ -227,13 +228,13 @@ async fn flush(population: &Population, file: &Path, report: &mut Report) {
                 later += 1_000;
                 let at = Timestamp::from_millis(later).unwrap();
                 let uses = population.keys[..marks].iter().map(|key| KeyUse { id: key.id(), at });
-                store.record_uses(&uses.collect::<Vec<_>>()).await.unwrap();
+                store.record_uses(&uses.collect::<Vec<_>>(), Timestamp::MAX).await.unwrap();
             },
         )
         .await;
 }
 
-/// Writes these tenants and keys, and this many keys of others.
+/// Writes these tenants and keys, and this many keys of other tenants.
 fn fill(file: &Path, (tenants, keys): (&[TenantRecord], &[KeyRecord]), others: usize) {
     let mut connection = connect(file);
     connection.pragma_update(None, "cache_size", -400_000).unwrap();

@@ -1,6 +1,6 @@
 #![no_main]
 
-use keyway::policy::Policy;
+use keyway::Policy;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../laws.rs"]

@@ -1,6 +1,6 @@
 #![no_main]
 
-use keyway::record::KeyRecord;
+use keyway::KeyRecord;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../laws.rs"]

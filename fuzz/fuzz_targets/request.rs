@@ -13,7 +13,7 @@ use planted::is_planted;
 fuzz_target!(|data: &[u8]| {
     laws::request(data, |fields| {
         if is_planted() {
-            // What only begins like the name of the field is taken for it.
+            // Fault: any name that begins with the header's name is taken for it.
             let careless = fields.iter().map(|(name, value)| {
                 let is_it = name.starts_with("x-api-key");
                 (if is_it { "x-api-key" } else { *name }, *value)

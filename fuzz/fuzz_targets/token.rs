@@ -13,7 +13,7 @@ use planted::is_planted;
 fuzz_target!(|data: &[u8]| {
     laws::token(data, |presented| {
         if is_planted() {
-            // The 45th byte does not count.
+            // Fault: the 45th byte is ignored.
             let mut careless = presented.to_vec();
             if let Some((byte, right)) =
                 careless.get_mut(44).zip(laws::MINTED.token.bytes().nth(44))

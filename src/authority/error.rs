@@ -1,72 +1,99 @@
-//! Why a key or tenant was not changed.
+//! Errors of changes to keys and tenants.
 
 use alloc::{string::String, vec::Vec};
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
-use super::ImportError;
 use crate::{
-    record::InvalidField,
-    scope::{CatalogError, List, Scope},
-    seal::Tampered,
-    text::Span,
-    time::Timestamp,
+    import::ImportError,
+    record::{InvalidField, RecordError},
+    scope::{List, Scope},
+    time::{Span, Timestamp},
     token::MintError,
 };
 
-/// A key or tenant cannot be made or changed as asked. Nothing was changed.
+/// A key or tenant cannot be created or changed as requested. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// A text that somebody entered.
+    /// A text that was entered is invalid.
     #[error(transparent)]
     Invalid(#[from] InvalidField),
     /// A scope is not declared.
-    #[error(transparent)]
-    Scope(#[from] CatalogError),
+    #[error("scope `{}` is not declared", .0.escape_debug())]
+    UnknownScope(String),
     /// The tenant's tier does not allow these scopes.
     #[error("tier `{tier}` does not allow {}", List(scopes))]
     AboveCeiling {
-        /// The tier.
+        /// The name of the tier.
         tier: String,
-        /// The scopes that it lacks.
+        /// The scopes that the tier does not allow.
         scopes: Vec<Scope>,
     },
-    /// Whoever asks does not have these scopes themselves, so they cannot pass them on.
-    #[error("whoever grants {} must have it too", List(.0))]
+    /// The granter does not have these scopes, so they cannot be passed on.
+    ///
+    /// The list includes names that the key holds and this node's catalog does not declare, because a newer
+    /// node may know them. The list is empty if the granter is a set of another catalog.
+    #[error("{}", AboveGranterText(.0))]
     AboveGranter(Vec<Scope>),
     /// The policy has no such tier.
     #[error("the policy has no tier `{}`", .0.escape_debug())]
     UnknownTier(String),
-    /// The key would never be valid.
+    /// The key would never be valid, because its expiry is not in the future.
     #[error("the expiry {0:?} is not in the future")]
     ExpiryInPast(Timestamp),
-    /// The key would never be valid.
+    /// The key would never be valid, because it would end before it begins.
     #[error("the key would end before it begins")]
     EndsBeforeStart,
-    /// The tier does not allow the key to live that long.
+    /// The tier does not allow the key to live that long. The lifetime counts from the creation of the key,
+    /// or from its last rotation.
     #[error("tier `{tier}` allows keys to live for {} at most", Span(*allowed))]
     LifetimeTooLong {
-        /// The tier.
+        /// The name of the tier.
         tier: String,
-        /// The longest lifetime.
+        /// The longest lifetime that the tier allows.
         allowed: Duration,
+        /// The latest expiry that this key may have.
+        latest: Timestamp,
     },
-    /// The key has expired, so a new secret would not be valid either.
-    #[error("the key expired at {0:?}; extend its expiry before it gets a new secret")]
+    /// The key has expired, by its own expiry or by its tier's longest lifetime. A new secret would not be
+    /// valid either.
+    #[error(
+        "the key expired at {0:?}; move its expiry before it gets a new secret, or issue another key \
+         if its tier ended it"
+    )]
     Expired(Timestamp),
-    /// The old secret would live on for too long.
-    #[error("an overlap of {} is too long: at most {} are allowed", Span(*.0), Span(super::Overlap::MAX))]
-    OverlapTooLong(Duration),
-    /// The key belongs to another tenant.
-    #[error("the key is of another tenant")]
-    OtherTenant,
-    /// The key cannot be taken over from another system.
+    /// The grace period is longer than [`GracePeriod::MAX`](super::GracePeriod::MAX).
+    #[error("a grace period of {} is too long: at most {} are allowed", Span(*.0), Span(super::GracePeriod::MAX))]
+    GracePeriodTooLong(Duration),
+    /// The key has three accepted secrets, and it is unknown which of them are in use. No secret was ended.
+    #[error(
+        "the key has three secrets that are accepted, of which the next ends at {ends:?}; rotate it \
+         then, or without a grace period, which ends all older ones at once"
+    )]
+    TooManySecrets {
+        /// The time at which the first of the older secrets ends at the latest.
+        ends: Timestamp,
+    },
+    /// The key cannot be imported from another system.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// No token could be made.
+    /// No token could be minted.
     #[error(transparent)]
     Mint(#[from] MintError),
-    /// The record was changed by somebody without the host's pepper.
+    /// A record cannot be used: it was changed without the application's pepper, or the key belongs to another
+    /// tenant.
     #[error(transparent)]
-    Tampered(#[from] Tampered),
+    Record(#[from] RecordError),
+}
+
+/// The message of [`ChangeError::AboveGranter`].
+struct AboveGranterText<'s>(&'s [Scope]);
+
+impl fmt::Display for AboveGranterText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("the granter's scopes are of another catalog"),
+            scopes => write!(f, "the granter does not hold {}", List(scopes)),
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! What may be granted: at most what the tier allows and the granter has, for as long as the tier
-//! says.
+//! Limits of a grant: the scopes of the tier and of the granter, and the tier's longest lifetime.
 
 use alloc::{string::String, vec::Vec};
 
@@ -11,91 +10,162 @@ use crate::{
     time::Timestamp,
 };
 
-/// What was asked for, as far as it depends on the tenant.
-pub(super) struct Granted {
-    pub(super) scopes: Vec<Scope>,
-    pub(super) expires_at: Option<Timestamp>,
-}
-
 impl Authority {
-    /// What `request` grants, if `tenant` may have such a key.
+    /// Returns the scopes and the expiry that `request` grants, if `tenant` may have such a key.
     pub(super) fn check_request(
         &self,
         tenant: &TenantRecord,
         request: &NewKey,
         now: Timestamp,
-    ) -> Result<Granted, ChangeError> {
+    ) -> Result<(Vec<Scope>, Option<Timestamp>), ChangeError> {
         self.seals.check_tenant(tenant)?;
         KeyRecord::check_name(&request.name)?;
         let tier = self.tier(&tenant.tier)?;
-        let scopes = self.grant(&request.scopes, tenant, request.granter)?;
-        let expires_at = request.expires_at.or_else(|| {
-            // Without a wish, a key lives as long as its tier allows.
+        let scopes = self.grant(&request.scopes, &[], tenant, request.granter)?;
+        let expires_at = request.expires.map(|expiry| expiry.at(now)).or_else(|| {
+            // Without a requested expiry, a key lives as long as its tier allows.
             tier.max_lifetime.map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
         });
-        check_times(tier, request.not_before, expires_at, now, now)?;
-        Ok(Granted { scopes, expires_at })
+        check_times(tier, request.not_before, expires_at, now)?;
+        Ok((scopes, expires_at))
     }
 
-    /// The canonical names of `scopes`, if both the tier's ceiling and the granter cover them.
+    /// Returns the canonical names of `scopes`, if both the tier's ceiling and the granter cover them.
+    ///
+    /// Any of the names in `held`, which the key already has, may be kept, even if the ceiling or the
+    /// catalog does not contain them: keeping them adds nothing. Otherwise a key could not be narrowed after
+    /// a move to a lower tier without losing everything that the tier withholds.
     pub(super) fn grant(
         &self,
         scopes: &[String],
+        held: &[Scope],
         tenant: &TenantRecord,
         granter: Option<ScopeSet>,
     ) -> Result<Vec<Scope>, ChangeError> {
         let catalog = self.policy.catalog();
-        let set = catalog.set(scopes)?;
+        let (held, unknown) = catalog.set_of_known(held);
+        let is_kept = |name: &str| unknown.iter().any(|held| held.as_str() == name);
+        let wanted = scopes.iter().filter(|name| !is_kept(name));
+        let refused = |name: &String| ChangeError::UnknownScope(name.clone());
+        let set = catalog.set_or_unknown(wanted).map_err(refused)?;
         let ceiling = self
             .policy
             .ceiling(&tenant.tier)
             .ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
-        if !ceiling.covers(set) {
+        let allowed = ceiling.join(held);
+        if !allowed.covers(set) {
             return Err(ChangeError::AboveCeiling {
                 tier: tenant.tier.clone(),
-                scopes: catalog.names_above(set, ceiling),
+                scopes: catalog.names_above(set, allowed),
             });
         }
-        if let Some(granter) = granter {
-            self.check_granter(set, granter)?;
-        }
-        Ok(catalog.names(set))
+        let mut names = catalog.names(set);
+        names.extend(
+            unknown.iter().filter(|held| scopes.iter().any(|name| name == held.as_str())).cloned(),
+        );
+        names.sort();
+        self.check_covered(&names, granter)?;
+        Ok(names)
     }
 
-    pub(super) fn check_granter(
+    /// Checks that `granter` covers every name that `key` holds.
+    pub(super) fn check_held(
         &self,
-        set: ScopeSet,
-        granter: ScopeSet,
+        key: &KeyRecord,
+        granter: Option<ScopeSet>,
     ) -> Result<(), ChangeError> {
-        if granter.covers(set) {
+        self.check_covered(&key.scopes, granter)
+    }
+
+    /// Checks that `granter` covers every one of `names`. A granter of another catalog covers nothing.
+    ///
+    /// Names that the catalog does not declare count too. During a rolling deploy another node may already
+    /// know them, so a key that holds them is above every granter of this node.
+    fn check_covered(&self, names: &[Scope], granter: Option<ScopeSet>) -> Result<(), ChangeError> {
+        let Some(granter) = granter else { return Ok(()) };
+        let catalog = self.policy.catalog();
+        let above = catalog.names_not_covered(names, granter);
+        if above.is_empty() && granter.covers(catalog.none()) {
             return Ok(());
         }
-        Err(ChangeError::AboveGranter(self.policy.catalog().names_above(set, granter)))
+        Err(ChangeError::AboveGranter(above))
     }
 }
 
-/// Succeeds if a key of `tier` may live from `not_before` to `expires_at`.
-pub(super) fn check_times(
+/// Checks that a new key of `tier` may be valid from `not_before` to `expires_at`.
+fn check_times(
     tier: &Tier,
     not_before: Option<Timestamp>,
     expires_at: Option<Timestamp>,
-    created_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), ChangeError> {
-    let too_long =
-        |lifetime| ChangeError::LifetimeTooLong { tier: tier.name.clone(), allowed: lifetime };
-    let Some(expires_at) = expires_at else {
-        return tier.max_lifetime.map_or(Ok(()), |lifetime| Err(too_long(lifetime)));
+    check_lifetime(tier, now, expires_at)?;
+    check_future(expires_at, now)?;
+    check_begins(not_before, expires_at)
+}
+
+/// Checks that `expires_at` is in the future.
+pub(super) fn check_future(
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    match expires_at {
+        Some(end) if end <= now => Err(ChangeError::ExpiryInPast(end)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a key that ends at `end` begins before that.
+pub(super) fn check_begins(
+    not_before: Option<Timestamp>,
+    end: Option<Timestamp>,
+) -> Result<(), ChangeError> {
+    match (not_before, end) {
+        (Some(start), Some(end)) if start >= end => Err(ChangeError::EndsBeforeStart),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the time from which the longest lifetime of `key` counts once its expiry is `expires_at`.
+///
+/// An edit that does not extend the key leaves this time unchanged and is never rejected because of its
+/// length. For an edit that extends the key, the lifetime counts from the creation of the present secret. A
+/// rotated key can therefore be renewed in place.
+pub(super) fn lifetime_after_edit(
+    tier: &Tier,
+    key: &KeyRecord,
+    expires_at: Option<Timestamp>,
+) -> Result<Timestamp, ChangeError> {
+    let is_later_than = |end: Option<Timestamp>| match (expires_at, end) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(new), Some(end)) => new > end,
     };
-    if expires_at <= now {
-        return Err(ChangeError::ExpiryInPast(expires_at));
+    if !is_later_than(key.effective_expiry(tier)) {
+        return Ok(key.lifetime_from);
     }
-    if not_before.is_some_and(|start| start >= expires_at) {
-        return Err(ChangeError::EndsBeforeStart);
+    let secret_made_at = key.rotated_at.unwrap_or(key.created_at);
+    match check_lifetime(tier, secret_made_at, expires_at) {
+        Ok(()) => Ok(secret_made_at),
+        // The edit moves the expiry to an earlier time, but the tier ends the key before that anyway.
+        Err(_) if !is_later_than(key.expires_at) => Ok(key.lifetime_from),
+        Err(error) => Err(error),
     }
+}
+
+/// Checks that a key of `tier` may end at `expires_at`, with its lifetime counted from `from`.
+fn check_lifetime(
+    tier: &Tier,
+    from: Timestamp,
+    expires_at: Option<Timestamp>,
+) -> Result<(), ChangeError> {
     match tier.max_lifetime {
-        Some(lifetime) if expires_at.saturating_since(created_at) > lifetime => {
-            Err(too_long(lifetime))
+        Some(lifetime) if expires_at.is_none_or(|end| end.saturating_since(from) > lifetime) => {
+            Err(ChangeError::LifetimeTooLong {
+                tier: tier.name.clone(),
+                allowed: lifetime,
+                latest: from.checked_add(lifetime).unwrap_or(Timestamp::MAX),
+            })
         }
         _ => Ok(()),
     }

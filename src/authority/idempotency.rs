@@ -1,8 +1,9 @@
-//! Ids of keys that follow from a request, so that a store takes only one key for all its repetitions.
+//! Key ids derived from idempotency keys. A store accepts only one key for all repetitions of a request.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
+use super::request::IdempotencyKey;
 use super::{Authority, NewKey};
 use crate::{
     mac::{self, Sha256},
@@ -13,7 +14,7 @@ use crate::{
 
 /// Derives ids from idempotency keys, under each pepper.
 pub(super) struct IdempotentIds {
-    /// By slot. The current one is first.
+    /// One derivation key for each pepper slot, the current one first.
     keys: Box<[(u8, mac::Key)]>,
 }
 
@@ -28,7 +29,7 @@ impl IdempotentIds {
     fn of(&self, tenant: &TenantId, idempotency_key: &[u8]) -> impl Iterator<Item = KeyId> {
         self.keys.iter().map(move |(slot, key)| {
             let tenant = tenant.as_str().as_bytes();
-            // The length keeps the two apart.
+            // The length prefix keeps the tenant and the idempotency key apart.
             let len = (tenant.len() as u64).to_be_bytes();
             let mut mac = [0; 32];
             Sha256::hmac(key, &[&len, tenant, idempotency_key], &mut mac);
@@ -39,8 +40,8 @@ impl IdempotentIds {
 }
 
 impl Authority {
-    /// The ids that the key of `request` has under each pepper, the current one first: none without an
-    /// idempotency key.
+    /// Returns the ids that the key of `request` has under each pepper, the current one first. Empty without
+    /// an idempotency key.
     pub(crate) fn idempotent_ids(&self, tenant: &TenantId, request: &NewKey) -> Vec<KeyId> {
         let text = request.idempotency_key.as_ref();
         text.map_or_else(Vec::new, |text| self.idempotent.of(tenant, text.as_bytes()).collect())
@@ -48,10 +49,10 @@ impl Authority {
 }
 
 impl NewKey {
-    /// This request for a key of which there can be no second one anyway.
-    #[cfg(feature = "std")]
-    pub(crate) fn without_idempotency_key(mut self) -> Self {
-        self.idempotency_key = None;
+    /// Returns this request as the request for a tenant's first key. A later request with the same
+    /// idempotency key then issues a separate key.
+    pub(crate) fn for_first_key(mut self) -> Self {
+        self.idempotency_key = self.idempotency_key.map(IdempotencyKey::of_first_key);
         self
     }
 }
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_request_counts_and_no_two_parts_run_together() {
+    fn id_depends_on_every_part_and_parts_do_not_run_together() {
         let id = first("mm", "live", "acme", "a1");
         assert_eq!(id, first("mm", "live", "acme", "a1"));
         assert_eq!(id.slot(), 0);
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_for_each_pepper_and_the_current_one_is_first() {
+    fn one_id_for_each_pepper_with_the_current_one_first() {
         let pepper = |byte, slot| Pepper::from_bytes(&[byte; 32]).unwrap().in_slot(slot).unwrap();
         let peppers = Peppers::new(pepper(2, 5)).retired(pepper(1, 0)).unwrap();
         let ids = IdempotentIds::new("mm", "live", &peppers);

@@ -1,35 +1,32 @@
-//! Taking over a key that another system issued.
+//! Import of a key that another system issued.
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Authority, ChangeError, NewKey, Secret};
+use super::{Authority, ChangeError, NewKey};
 use crate::{
-    import::{
-        ForeignDigest, ForeignFormat, ForeignFormatError, ForeignHash, ForeignIdentity,
-        PublicPartError,
-    },
-    record::{InvalidField, KeyRecord, TenantRecord},
+    config::ConfigError,
+    import::{ForeignDigest, ForeignFormat, ForeignIdentity, ImportError},
+    record::{Field, InvalidField, KeyRecord, TenantRecord},
     text,
     time::Timestamp,
-    token::{Claim, Rejection},
+    token::{CheckedToken, Rejection},
 };
 
-/// A key that is to be taken over from another system: what that kept of its token, and what the
-/// key is to be here.
+/// A request to import a key from another system: the stored digest of its token, and the properties of the
+/// new key.
 ///
-/// It is new here in all but its token: its time of creation is that of the import, and from then
-/// its lifetime counts. Keep what else the other system knew of it in its labels.
+/// Everything about the key is new except its token. Its creation time is the time of the import, and its
+/// lifetime counts from then. Without an expiry it gets its tier's longest lifetime, like any new key. The
+/// record that the import returns contains the [end](KeyRecord::expires_at). Further data of the other
+/// system can be kept in the labels.
 ///
 /// ```
-/// use keyway::{
-///     authority::{ImportedKey, NewKey},
-///     import::{ForeignDigest, ForeignFormat, ForeignHash},
-/// };
+/// use keyway::{ImportedKey, NewKey, import::{ForeignDigest, ForeignFormat, ForeignHash}};
 ///
 /// let format = ForeignFormat::whole_token(ForeignHash::Sha256);
 /// let digest = ForeignDigest::from_bytes(&[0x5a; 32])?;
 /// let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
-/// let imported = ImportedKey::new(&format, digest, request)?.hint("…c4d5")?;
+/// let imported = ImportedKey::new(&format, digest, request)?.masked("…c4d5")?;
 /// # _ = imported;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -37,21 +34,24 @@ use crate::{
 #[must_use = "a request does nothing until a key is imported from it"]
 pub struct ImportedKey {
     pub(super) identity: ForeignIdentity,
-    pub(super) hint: String,
+    pub(super) masked: String,
     pub(crate) request: NewKey,
+    pub(crate) over_quota: bool,
+    pub(super) enabled: bool,
+    pub(super) last_used: Option<Timestamp>,
 }
 
 impl ImportedKey {
-    /// The longest [`hint`](Self::hint), in characters.
-    pub const MAX_HINT_LEN: usize = 64;
+    /// Maximum length of the [`masked`](Self::masked) key, in characters.
+    pub const MAX_MASKED_LEN: usize = 64;
 
-    /// The key with the digest `digest` of a token of `format`, which has no public part but its
-    /// prefix.
+    /// Creates a request for the key with this digest of a token of `format`. The format must have no public
+    /// part except its prefix.
     ///
     /// # Errors
     ///
-    /// [`ImportError::Hash`] if the digest is of another hash than the format's, and
-    /// [`ImportError::Public`] if the format has a public part.
+    /// [`ImportError::Hash`] if the digest is not of the format's hash. [`ImportError::PublicMissing`] if the
+    /// format has a public part.
     pub fn new(
         format: &ForeignFormat,
         digest: ForeignDigest,
@@ -60,14 +60,14 @@ impl ImportedKey {
         Self::of(format, None, digest, request)
     }
 
-    /// The key with the digest `digest` of the secret part of a token of `format`, whose text
-    /// between the format's prefix and the separator before the secret is `public`: the short token
-    /// of a `prefixed-api-key`.
+    /// Creates a request for the key with this digest of the secret part of a token of `format`. `public` is
+    /// the text between the format's prefix and the separator before the secret, such as the short token of
+    /// a `prefixed-api-key`.
     ///
     /// # Errors
     ///
-    /// [`ImportError::Hash`] if the digest is of another hash than the format's, and
-    /// [`ImportError::Public`] if the public part does not fit it.
+    /// [`ImportError::Hash`] if the digest is not of the format's hash. [`ImportError::PublicMalformed`] or
+    /// [`ImportError::PublicNotNeeded`] if `public` does not fit the format.
     pub fn with_public_part(
         format: &ForeignFormat,
         public: &str,
@@ -87,50 +87,84 @@ impl ImportedKey {
             return Err(ImportError::Hash { expected: format.hash(), given: digest.hash() });
         }
         let identity = format.identity_of(public, digest)?;
-        Ok(Self { hint: format.hint(&identity), identity, request })
+        Ok(Self {
+            masked: format.masked(&identity),
+            identity,
+            request,
+            over_quota: false,
+            enabled: true,
+            last_used: None,
+        })
     }
 
-    /// What the key is recognized by in lists, if the other system kept something of that kind,
-    /// such as the last four characters. Without it, it is what is public of the token, and `…`.
+    /// Imports the key even if its tenant then holds more keys than its tier allows. The key counts like any
+    /// other: the tenant gets no further key until it is below its quota.
+    pub fn over_quota(mut self) -> Self {
+        self.over_quota = true;
+        self
+    }
+
+    /// Imports the key enabled, which is the default, or disabled. Use `false` for a key that the other
+    /// system has disabled: its holder cannot use it until the tenant enables it.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Sets the time of the last use that the other system recorded. It is stored to the minute.
+    pub fn last_used(mut self, at: Timestamp) -> Self {
+        self.last_used = Some(at);
+        self
+    }
+
+    /// Returns the last use to store, truncated to the minute, or `None` if it is after `now`. The first
+    /// import and its repetitions store the same value.
+    pub(crate) fn last_used_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.last_used.filter(|at| *at <= now)?;
+        Some(Timestamp::saturating_from_millis(at.as_millis().div_euclid(60_000) * 60_000))
+    }
+
+    /// Sets the text by which the key is recognized in lists, such as the last four characters of the token,
+    /// if the other system stored one. The default is the public part of the token, followed by `…`.
     ///
-    /// Everybody who sees the key sees it, so it must not help to guess the token.
+    /// Everyone who can see the key can see this text, so it must not help to guess the token.
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] unless it is 1 to 64 characters on one line.
-    pub fn hint(mut self, hint: impl Into<String>) -> Result<Self, InvalidField> {
-        let hint = hint.into();
-        text::check_filled(&hint, Self::MAX_HINT_LEN)
-            .map_err(|problem| InvalidField::new("the hint of the key", problem))?;
-        self.hint = hint;
+    /// [`InvalidField`] unless the text is 1 to 64 characters on one line.
+    pub fn masked(mut self, masked: impl Into<String>) -> Result<Self, InvalidField> {
+        let masked = masked.into();
+        text::check_filled(&masked, Self::MAX_MASKED_LEN)
+            .map_err(|problem| InvalidField::new(Field::Masked, problem))?;
+        self.masked = masked;
         Ok(self)
     }
 }
 
 impl Authority {
-    /// Accepts imported tokens of `format` too; see [`import`](crate::import). The formats are
-    /// tried in the order in which they were added.
+    /// Accepts imported tokens of `format` too. See [`import`](crate::import). The formats are tried in the
+    /// order in which they were added.
     ///
     /// # Errors
     ///
-    /// [`ForeignFormatError::OwnPrefix`] if all of them would begin like keyway's own tokens.
-    pub fn accept_imported(mut self, format: ForeignFormat) -> Result<Self, ForeignFormatError> {
+    /// [`ConfigError::OwnPrefix`] if every token of the format would begin like keyway's own tokens.
+    pub fn accept_imported(mut self, format: ForeignFormat) -> Result<Self, ConfigError> {
         self.accepted.accept(format, &self.format)?;
         Ok(self)
     }
 
-    /// The keys that `presented` may be the token of: the one that it was minted for, or those that
-    /// it would have been imported as. In the order in which to look for them; the first that
-    /// [`decide`](crate::decision::decide) takes for proven is the one.
+    /// Returns the keys that `presented` may be the token of. This is the key that it was minted for, or the
+    /// keys that it may have been imported as, in the order in which to look them up. The first one that
+    /// [`decide`](crate::decision::decide) accepts as proven is the key.
     ///
-    /// Without imported keys, [`check`](Self::check) says the same and allocates nothing.
+    /// Without imported keys, [`check`](Self::check) gives the same result without allocation.
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check), if no foreign format fits either.
-    pub fn claims(&self, presented: &[u8]) -> Result<Vec<Claim>, Rejection> {
+    /// Like [`check`](Self::check), if no foreign format fits either.
+    pub fn claims(&self, presented: &[u8]) -> Result<Vec<CheckedToken>, Rejection> {
         match self.check(presented) {
-            Ok(claim) => Ok([claim].into()),
+            Ok(checked) => Ok([checked].into()),
             Err(rejection) => {
                 let claims = self.foreign_claims(presented, rejection);
                 if claims.is_empty() { Err(rejection) } else { Ok(claims) }
@@ -138,74 +172,63 @@ impl Authority {
         }
     }
 
-    /// The keys that `presented`, which is not keyway's own for the reason `rejection`, would have
-    /// been imported as.
-    pub(crate) fn foreign_claims(&self, presented: &[u8], rejection: Rejection) -> Vec<Claim> {
+    /// Returns the keys that `presented` may have been imported as. `rejection` is the reason why it is not
+    /// one of keyway's own tokens.
+    pub(crate) fn foreign_claims(
+        &self,
+        presented: &[u8],
+        rejection: Rejection,
+    ) -> Vec<CheckedToken> {
         match rejection {
             Rejection::Malformed => self.accepted.claims(presented, &self.format),
             _ => Vec::new(),
         }
     }
 
-    /// The key of `tenant` that accepts a token of another system, marked as
-    /// [imported](KeyRecord::imported). Whether the tenant may hold another key is for the store to
-    /// say, which alone can count, and so is whether the key was imported before: it then has the
-    /// same id.
+    /// Creates a key of `tenant` that accepts a token of another system. The record is marked as
+    /// [imported](KeyRecord::imported).
+    ///
+    /// The quota is not checked here, because only the store can count keys. The store also detects a key
+    /// that was imported before: it has the same key id under the same pepper.
     ///
     /// # Errors
     ///
-    /// [`ChangeError`] names what of the request cannot be granted, with [`ChangeError::Import`] if
-    /// no [accepted](Self::accept_imported) format makes such tokens.
+    /// [`ChangeError`] names the part of the request that cannot be granted. It is [`ChangeError::Import`]
+    /// if no [accepted](Self::accept_imported) format has such tokens.
     pub fn import(
         &self,
         tenant: &TenantRecord,
         imported: ImportedKey,
         now: Timestamp,
     ) -> Result<KeyRecord, ChangeError> {
-        let ImportedKey { identity, hint, request } = imported;
-        let granted = self.check_request(tenant, &request, now)?;
-        self.accepted.format_of(&identity).ok_or(ImportError::NotAccepted(identity.hash()))?;
-        if self.accepted.is_token(&hint, &identity) {
-            return Err(ImportError::HintIsToken.into());
+        if let Some(at) = imported.last_used.filter(|at| *at > now) {
+            return Err(ImportError::LastUsedInFuture(at).into());
         }
-        let claim = self.accepted.of(&identity).next().ok_or(crate::token::MintError::NoPepper)?;
-        let secret = Secret { id: claim.id(), digest: claim.digest(), hint, imported: true };
-        Ok(self.new_key(tenant, request, granted, secret, now))
+        let last_used = imported.last_used_by(now);
+        let ImportedKey { identity, masked, request, enabled, .. } = imported;
+        let (scopes, expires_at) = self.check_request(tenant, &request, now)?;
+        self.accepted.format_of(&identity).ok_or(ImportError::NotAccepted(identity.hash()))?;
+        if self.accepted.gives_away(&masked, &identity) {
+            return Err(ImportError::MaskedIsToken.into());
+        }
+        let checked =
+            self.accepted.of(&identity).next().ok_or(crate::token::MintError::NoPepper)?;
+        let mut key = KeyRecord::new(checked.id(), tenant.id.clone(), checked.digest(), now);
+        (key.scopes, key.expires_at) = (scopes, expires_at);
+        (key.masked, key.imported, key.enabled) = (masked, true, enabled);
+        request.describe(&mut key);
+        self.seals.seal_key(&mut key);
+        Ok(key.with_last_used(last_used))
     }
 
-    /// The keys that `imported` is kept as if it was imported under an older pepper.
-    #[cfg(feature = "std")]
-    pub(crate) fn older(&self, imported: &ImportedKey) -> Vec<Claim> {
-        self.accepted.of(&imported.identity).skip(1).collect()
+    /// Returns the ids that `imported` has under each pepper, the current one first.
+    pub(crate) fn imported_ids(&self, imported: &ImportedKey) -> Vec<crate::token::KeyId> {
+        self.accepted.of(&imported.identity).map(|checked| checked.id()).collect()
     }
 
-    /// Whether `text` holds more of a foreign token than its public half, going by a fixed prefix.
-    #[cfg(feature = "std")]
+    /// Returns whether `text` contains more of a foreign token than its public part, judged by a fixed
+    /// prefix.
     pub(crate) fn is_evidently_foreign(&self, text: &str) -> bool {
         self.accepted.is_evident_in(text.as_bytes())
     }
-}
-
-/// A key cannot be taken over as asked. Nothing was changed, and no message holds any part of a
-/// digest.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportError {
-    /// The digest has the length of another hash.
-    #[error("the digest is of {given}, and the format digests with {expected}")]
-    Hash {
-        /// The format's hash.
-        expected: ForeignHash,
-        /// The hash whose digests are that long.
-        given: ForeignHash,
-    },
-    /// What is public of the token does not fit.
-    #[error(transparent)]
-    Public(#[from] PublicPartError),
-    /// The key could never be verified.
-    #[error("no foreign format that is accepted here makes such tokens with {0}")]
-    NotAccepted(ForeignHash),
-    /// The hint gives the token away.
-    #[error("the hint is the token itself")]
-    HintIsToken,
 }

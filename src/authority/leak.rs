@@ -1,4 +1,4 @@
-//! What is done about a key whose token was found where it should not be.
+//! Responses to leaked tokens.
 
 use super::{Authority, ChangeError};
 use crate::{
@@ -6,55 +6,55 @@ use crate::{
     scope::ScopeSet,
 };
 
-/// What is done about a key whose token was found where it should not be.
+/// The response to a report that a key's token was found where it should not be.
 ///
-/// No response gives a key anything that it has not: one that is suspended stays so, and scopes only
-/// become fewer.
+/// No response adds permissions: a suspended key stays suspended, and scopes are only removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeakResponse {
-    /// The key is suspended for good: nobody can use it, and only an operator can lift that.
+    /// Suspends the key permanently. It cannot be used, and only an operator can lift the suspension.
     Suspend,
-    /// The key keeps those of its scopes that are in this set, which the policy's
-    /// [catalogue](crate::scope::ScopeCatalog::set) makes: it can still read, say, and no longer write.
-    /// Names in its record that the catalogue does not have are taken out of it, so that they grant
-    /// nothing should they be declared again.
+    /// Limits the scopes of the key to this set. For example, the key can still read but no longer write.
+    /// The set is created by the policy's [catalog](crate::scope::ScopeCatalog::set).
     ///
-    /// The tenant can rotate the key and give it its scopes back. A set of another catalogue, or an empty
-    /// one, leaves no scopes.
+    /// Names in the key's record that the catalog does not declare are removed, so that they grant nothing
+    /// if they are declared again. A set of another catalog, or an empty set, leaves no scopes.
+    ///
+    /// The tenant can rotate the key and restore its scopes.
     Quarantine(ScopeSet),
-    /// The key stays as it is, and the audit sink is told.
+    /// Leaves the key unchanged. The leak is reported to the audit sink only.
     ReportOnly,
 }
 
 impl Authority {
-    /// `key` after its token was found where it should not be, or nothing if it is like that already.
-    /// Whoever says so has to prove that they have the token; see
-    /// [`Keyring::report_leak`](crate::keyring::Keyring::report_leak).
+    /// Returns `key` after `response` to a leak of its token, or `None` if nothing changes. The caller must
+    /// have checked that the reporter has the token. See `Keyring::report_leak`.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Tampered`], or [`ChangeError::Invalid`] unless the reason is one line of 1 to 500
-    /// characters, whatever the response.
+    /// [`ChangeError::Record`]. [`ChangeError::Invalid`] unless the reason is one line of 1 to 500
+    /// characters, for every response.
     pub fn respond_to_leak(
         &self,
         key: &KeyRecord,
         reason: &str,
         response: LeakResponse,
     ) -> Result<Option<KeyRecord>, ChangeError> {
-        let suspension = Suspension::for_good(reason)?;
+        let suspension = Suspension::permanent(reason)?;
         self.seals.check_key(key)?;
         let mut changed = key.clone();
         match response {
             LeakResponse::Suspend => {
-                // Another suspension for good says why in its own words.
+                // An earlier permanent suspension keeps its own reason.
                 if key.suspension.as_ref().is_none_or(|old| old.end().is_some()) {
                     changed.suspension = Some(suspension);
                 }
             }
             LeakResponse::Quarantine(floor) => {
-                let left = self.granted(key).meet(floor);
-                changed.scopes = self.policy.catalog().names(left);
+                // `meet` with the set removes names that the catalog does not declare.
+                let catalog = self.policy.catalog();
+                let (known, _) = catalog.set_of_known(&key.scopes);
+                changed.scopes = catalog.names(known.meet(floor));
             }
             LeakResponse::ReportOnly => {}
         }

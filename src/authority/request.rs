@@ -1,23 +1,23 @@
-//! What is asked of an authority.
+//! Requests to issue and edit keys.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
 use super::ChangeError;
 use crate::{
-    record::{InvalidField, Labels},
+    record::{Field, InvalidField, KeyRecord, Labels},
     scope::ScopeSet,
     text,
     time::Timestamp,
 };
 
-/// A key that is to be issued.
+/// A request to issue a key.
 ///
-/// The defaults are the safe choice: no scopes, no labels, valid at once, and for as long as the
+/// The defaults are the safe choice: no scopes, no labels, valid immediately, and for as long as the
 /// tenant's tier allows.
 ///
 /// ```
-/// use keyway::authority::NewKey;
+/// use keyway::NewKey;
 ///
 /// let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
 /// # _ = request;
@@ -29,91 +29,123 @@ pub struct NewKey {
     pub(super) scopes: Vec<String>,
     pub(super) labels: Labels,
     pub(super) not_before: Option<Timestamp>,
-    pub(super) expires_at: Option<Timestamp>,
+    pub(super) expires: Option<Expiry>,
     pub(super) created_by: String,
     pub(super) granter: Option<ScopeSet>,
     pub(super) idempotency_key: Option<IdempotencyKey>,
 }
 
 impl NewKey {
-    /// The longest text of [`created_by`](Self::created_by), in characters.
+    /// Maximum length of the text in [`created_by`](Self::created_by), in characters.
     pub const MAX_ACTOR_LEN: usize = 200;
 
-    /// A key with this name, 1 to 100 characters on one line.
+    /// Creates a request for a key with this name. A name is 1 to 100 characters on one line.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             scopes: Vec::new(),
             labels: Labels::default(),
             not_before: None,
-            expires_at: None,
+            expires: None,
             created_by: String::new(),
             granter: None,
             idempotency_key: None,
         }
     }
 
-    /// The scopes that it is granted, and with them all that they imply.
+    /// Sets the scopes that the key is granted. They include all scopes that they imply.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The tenant's notes on it.
+    /// Sets the tenant's notes on the key.
     pub fn labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
         self
     }
 
-    /// It is not valid before `start`.
+    /// Sets the time from which the key is valid.
     pub fn not_before(mut self, start: Timestamp) -> Self {
         self.not_before = Some(start);
         self
     }
 
-    /// It is not valid from `end` on.
+    /// Sets the time from which the key is no longer valid.
     pub fn expires_at(mut self, end: Timestamp) -> Self {
-        self.expires_at = Some(end);
+        self.expires = Some(Expiry::At(end));
         self
     }
 
-    /// Who issues it, in the host's words.
+    /// Ends the key this long after it is issued, according to the keyring's clock. Replaces
+    /// [`expires_at`](Self::expires_at), and vice versa.
+    pub fn expires_in(mut self, lifetime: Duration) -> Self {
+        self.expires = Some(Expiry::In(lifetime));
+        self
+    }
+
+    /// Sets the actor that issues the key. The text is the application's own.
     ///
     /// # Errors
     ///
-    /// [`InvalidField`] if that is longer than 200 characters or not one line.
+    /// [`InvalidField`] if the text is longer than 200 characters or has more than one line.
     pub fn created_by(mut self, actor: impl Into<String>) -> Result<Self, InvalidField> {
         let actor = actor.into();
         text::check(&actor, Self::MAX_ACTOR_LEN)
-            .map_err(|problem| InvalidField::new("the name of who issues the key", problem))?;
+            .map_err(|problem| InvalidField::new(Field::Actor, problem))?;
         self.created_by = actor;
         Ok(self)
     }
 
-    /// Nothing above `granter` may be granted: what somebody passes on is at most what they have. Of
-    /// several granters every one is such a bound.
+    /// Limits the scopes that may be granted to `granter`, so that a granter cannot pass on more than it
+    /// has. With several granters, each one is a limit.
     pub fn granted_by(mut self, granter: ScopeSet) -> Self {
         self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
         self
     }
 
-    /// One key is issued for all requests of a tenant with this text, however often and to however many
-    /// processes they are sent: the id of the key follows from it, and no id is ever used again. Whoever
-    /// asks makes it up anew for each key that they want.
+    /// Moves the properties that every tenant may choose into `key`.
+    pub(super) fn describe(self, key: &mut KeyRecord) {
+        key.name = self.name;
+        key.labels = self.labels;
+        key.not_before = self.not_before;
+        key.created_by = self.created_by;
+    }
+
+    /// Makes the request idempotent. All requests of a tenant with the same text issue at most one key,
+    /// across processes and restarts: the key's id is derived from the text, and an id is never used twice.
+    /// Use a fresh random text for each key.
     ///
-    /// [`TenantKeys::issue`](crate::keyring::TenantKeys::issue) regards it. The first key of a tenant and
-    /// imported keys need none, since a second one of them cannot be.
+    /// `TenantKeys::issue` and `Keyring::create_tenant_with` use it. Imports do not need it, because
+    /// importing the same key twice returns an error.
     ///
     /// # Errors
     ///
-    /// [`InvalidIdempotencyKey`] unless it is 1 to 255 visible ASCII characters.
-    pub fn idempotency_key(mut self, text: &str) -> Result<Self, InvalidIdempotencyKey> {
+    /// [`InvalidField`] unless the text is 1 to 255 visible ASCII characters.
+    pub fn idempotency_key(mut self, text: &str) -> Result<Self, InvalidField> {
         self.idempotency_key = Some(IdempotencyKey::try_from(text)?);
         Ok(self)
     }
 }
 
-/// What tells one request for a new key from another.
+/// The end of a key, as a time or as a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expiry {
+    At(Timestamp),
+    In(Duration),
+}
+
+impl Expiry {
+    /// Returns the end for a request that is granted at `now`.
+    pub(super) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(end) => end,
+            Self::In(duration) => now.checked_add(duration).unwrap_or(Timestamp::MAX),
+        }
+    }
+}
+
+/// Distinguishes one request for a new key from another.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct IdempotencyKey(Box<str>);
 
@@ -123,36 +155,40 @@ impl IdempotencyKey {
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// Returns the idempotency key for a tenant's first key. It differs from that of any other request,
+    /// because its prefix contains NUL, which is not visible ASCII.
+    pub(super) fn of_first_key(self) -> Self {
+        Self(["\0first key\0", &self.0].concat().into())
+    }
 }
 
 impl TryFrom<&str> for IdempotencyKey {
-    type Error = InvalidIdempotencyKey;
+    type Error = InvalidField;
 
     fn try_from(text: &str) -> Result<Self, Self::Error> {
         let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if text.is_empty() || text.len() > Self::MAX_LEN || !is_visible {
-            return Err(InvalidIdempotencyKey(()));
+            return Err(InvalidField::malformed(
+                Field::IdempotencyKey,
+                "1 to 255 visible ASCII characters",
+            ));
         }
         Ok(Self(text.into()))
     }
 }
 
-/// Whoever knows it may ask what became of the request.
+/// Redacted, because knowing the text is sufficient to query the outcome of the request.
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
-/// A text cannot tell one request from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an idempotency key is 1 to 255 visible ASCII characters")]
-pub struct InvalidIdempotencyKey(());
-
-/// Changes to a key. What is not named stays.
+/// Changes to a key. Properties that are not set remain unchanged.
 ///
 /// ```
-/// use keyway::authority::KeyEdit;
+/// use keyway::KeyEdit;
 ///
 /// let edit = KeyEdit::new().name("ERP hourly sync").scopes(["reporting"]).enabled(false);
 /// # _ = edit;
@@ -164,13 +200,13 @@ pub struct KeyEdit {
     pub(super) scopes: Option<Vec<String>>,
     pub(super) labels: Option<Labels>,
     pub(super) not_before: Option<Option<Timestamp>>,
-    pub(super) expires_at: Option<Option<Timestamp>>,
+    pub(super) expires: Option<Option<Expiry>>,
     pub(super) enabled: Option<bool>,
     pub(super) granter: Option<ScopeSet>,
 }
 
 impl KeyEdit {
-    /// No changes.
+    /// Creates an edit without changes.
     pub fn new() -> Self {
         Self::default()
     }
@@ -181,38 +217,46 @@ impl KeyEdit {
         self
     }
 
-    /// Replaces its scopes.
+    /// Replaces the scopes of the key. Scopes that the key already holds may be kept in whole or in part,
+    /// even if its tenant's tier no longer allows them.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = Some(scopes.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Replaces the tenant's notes.
+    /// Replaces the tenant's notes on the key.
     pub fn labels(mut self, labels: Labels) -> Self {
         self.labels = Some(labels);
         self
     }
 
-    /// Sets when it begins; `None` is at once.
+    /// Sets the time from which the key is valid. `None` means immediately.
     pub fn not_before(mut self, start: impl Into<Option<Timestamp>>) -> Self {
         self.not_before = Some(start.into());
         self
     }
 
-    /// Sets when it ends; `None` is never.
+    /// Sets the time from which the key is no longer valid. `None` means never.
     pub fn expires_at(mut self, end: impl Into<Option<Timestamp>>) -> Self {
-        self.expires_at = Some(end.into());
+        self.expires = Some(end.into().map(Expiry::At));
         self
     }
 
-    /// Switches it on or off.
+    /// Ends the key this long after the edit, according to the keyring's clock. Replaces
+    /// [`expires_at`](Self::expires_at), and vice versa.
+    pub fn expires_in(mut self, duration: Duration) -> Self {
+        self.expires = Some(Some(Expiry::In(duration)));
+        self
+    }
+
+    /// Enables or disables the key.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = Some(enabled);
         self
     }
 
-    /// Nobody may leave a key with more than they have: the edited key is at most `granter`. Whoever
-    /// may edit keys may switch off any of them. Of several granters every one is such a bound.
+    /// Limits the scopes of the edited key to `granter`, so that a granter cannot leave a key with more than
+    /// it has. An edit that only disables a key is exempt. With several granters, each one is a limit.
     pub fn granted_by(mut self, granter: ScopeSet) -> Self {
         self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
         self
@@ -224,36 +268,42 @@ impl KeyEdit {
             && self.scopes.is_none()
             && self.labels.is_none()
             && self.not_before.is_none()
-            && self.expires_at.is_none()
+            && self.expires.is_none()
     }
 }
 
 /// How long the old secret of a rotated key is still accepted.
+///
+/// The grace period is a deadline for that secret alone. No later rotation moves it. A rotation within the
+/// grace period adds a third accepted secret. A fourth is rejected with [`ChangeError::TooManySecrets`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overlap {
-    /// Not at all. For a secret that has leaked.
+pub enum GracePeriod {
+    /// No grace period. All older secrets of the key end immediately. Use it for a secret that has leaked.
     None,
-    /// For this long, at most 30 days.
+    /// For this long, at most 30 days, regardless of which secret is used meanwhile. Zero is the same as
+    /// [`None`](Self::None).
     For(Duration),
-    /// Until the new secret is used for the first time, and at most for 24 hours: neither a deploy
-    /// nor a lost response locks anybody out.
+    /// Until a newer secret is used for the first time, at most for 24 hours. Neither a deploy nor a lost
+    /// response then locks anyone out. A node that only verifies does not record first uses, so there the
+    /// old secret is accepted for the full 24 hours.
     #[default]
     UntilFirstUse,
 }
 
-impl Overlap {
-    /// The longest overlap.
+impl GracePeriod {
+    /// The longest grace period: 30 days.
     pub const MAX: Duration = Duration::from_secs(30 * 86_400);
-    /// How long [`UntilFirstUse`](Self::UntilFirstUse) lasts at most.
+    /// The longest duration of [`UntilFirstUse`](Self::UntilFirstUse): 24 hours.
     pub const FIRST_USE_DEADLINE: Duration = Duration::from_secs(86_400);
 
-    /// When it ends, and whether a first use ends it before.
+    /// Returns the end, and whether a first use ends it earlier. `None` without a grace period.
     pub(super) fn end(self, now: Timestamp) -> Result<Option<(Timestamp, bool)>, ChangeError> {
         let after = |duration| now.checked_add(duration).unwrap_or(Timestamp::MAX);
         match self {
             Self::None => Ok(None),
+            Self::For(duration) if duration.as_millis() == 0 => Ok(None),
             Self::For(duration) if duration > Self::MAX => {
-                Err(ChangeError::OverlapTooLong(duration))
+                Err(ChangeError::GracePeriodTooLong(duration))
             }
             Self::For(duration) => Ok(Some((after(duration), false))),
             Self::UntilFirstUse => Ok(Some((after(Self::FIRST_USE_DEADLINE), true))),

@@ -1,11 +1,11 @@
 //! The fence under the interleavings of its threads, driven by the schedulers of `loom` and `shuttle`.
 //!
-//! The law: once an invalidation has returned, no verification is decided by what was stored before.
-//! Beside it stand planted faults that break it, and the same runs find each of them.
+//! The law: once an invalidation has returned, no verification is decided by data stored before it. Planted
+//! faults break the law, and the same runs must find each of them.
 //!
-//! `loom` explores every interleaving of a few threads, and every value that the orderings of atomics
-//! allow a thread to read; it takes `SeqCst` for no more than `AcqRel`. `shuttle` takes everything for
-//! `SeqCst`, and runs more threads, in random orders.
+//! `loom` explores every interleaving of a few threads, and every value that the orderings of atomics allow a
+//! thread to read. It treats `SeqCst` as `AcqRel`. `shuttle` treats every ordering as `SeqCst`, and runs more
+//! threads in random orders.
 
 #[cfg(keyway_loom)]
 mod loom;
@@ -28,7 +28,7 @@ use crate::{sync::AtomicU32, time::Timestamp};
 const ID: &str = "AAAAAAAAAAAAAAAA";
 const TENANT: &str = "acme";
 
-/// A cache before a store whose only content is a version of one key.
+/// A cache in front of a store that holds nothing but a version of one key.
 struct World {
     cache: Cache,
     stored: AtomicU32,
@@ -42,7 +42,7 @@ type Invalidate = fn(&World);
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            cache: Cache::new(SHARDS, Duration::from_secs(5)),
+            cache: Cache::new(SHARDS, Duration::from_secs(5), false),
             stored: AtomicU32::new(0),
             settled: AtomicU32::new(0),
         })
@@ -57,14 +57,14 @@ impl World {
         self.cache.ticket(id(), moment())
     }
 
-    /// Writes the next version, and has the cache forget the ones before it.
+    /// Writes the next version, and then invalidates the earlier ones.
     fn write(&self, invalidate: Invalidate) {
         let version = self.stored.fetch_add(1, SeqCst) + 1;
         invalidate(self);
         self.settled.fetch_max(version, SeqCst);
     }
 
-    /// A verification.
+    /// Verifies the key once.
     fn verify(&self) {
         let settled = self.settled.load(SeqCst);
         let served = self.cache.with(id(), moment(), |key| key.name().parse::<u32>().unwrap());
@@ -96,7 +96,7 @@ fn tenant(world: &World) {
     world.cache.invalidate_tenant(&TENANT.parse().unwrap());
 }
 
-/// Fault: what was read before the ticket may be older than it says.
+/// Fault: the key is read before the ticket is taken, so it may be older than the ticket claims.
 fn load_with_a_late_ticket(world: &World) {
     let key = world.read();
     world.cache.insert(key, world.ticket());
@@ -135,14 +135,14 @@ fn load_as(world: &World, mut key: ResolvedKey) {
 
 fn put(cache: &Cache, key: ResolvedKey) {
     let hash = cache.hash(id());
-    let mut index = cache.shard(hash).unwrap().write().unwrap();
+    let mut index = cache.shard(hash).unwrap().0.write().unwrap();
     index.insert(hash, Arc::new(key), |id| cache.hash(id));
 }
 
-/// Fault: the key is removed, and who is loading it puts it back.
+/// Fault: the key is only removed, so a load under way puts it back.
 fn key_without_a_generation(world: &World) {
     let hash = world.cache.hash(id());
-    let mut index = world.cache.shard(hash).unwrap().write().unwrap();
+    let mut index = world.cache.shard(hash).unwrap().0.write().unwrap();
     index.remove(hash, id());
 }
 
@@ -152,7 +152,7 @@ fn tenant_backwards(world: &World) {
     generations.bump_tenant_backwards(Generations::stripe(world.cache.hasher.hash_one(TENANT)));
 }
 
-/// What both model checkers have to find.
+/// The faults that both model checkers must find.
 const FAULTS: [(Load, Invalidate, &str); 7] = [
     (load_with_a_late_ticket, key, "late ticket, key"),
     (load_with_a_late_ticket, tenant, "late ticket, tenant"),
@@ -163,7 +163,7 @@ const FAULTS: [(Load, Invalidate, &str); 7] = [
     (load, tenant_backwards, "tenant backwards"),
 ];
 
-/// How often `explore` ran its model, and whether the law held every time.
+/// Returns how often `explore` ran its model, and whether the law held every time.
 fn explored(explore: impl FnOnce(Arc<AtomicUsize>) + UnwindSafe) -> (usize, bool) {
     let runs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&runs);

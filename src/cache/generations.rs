@@ -1,15 +1,16 @@
 //! Counters of invalidations.
 //!
-//! Keys and tenants share a fixed number of counters: whoever shares one with an invalidated key is
-//! read once more from the store, and that is all. So the counters take no more room with more keys,
-//! and a suspended tenant's keys are all out of date with one addition.
+//! Keys and tenants share a fixed number of counters. A key that shares a counter with an invalidated key is
+//! read once more from the store, and nothing else happens to it. So the counters take no more room with more
+//! keys. One addition makes all keys of a suspended tenant out of date.
 
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering::SeqCst;
 
 use crate::{sync::AtomicU32, token::KeyId};
 
-/// Powers of two. Together they take 32 kB. A model checker makes them anew for every schedule.
+/// The numbers of counters, powers of two. Together they take 32 kB. A model checker makes them again for
+/// every schedule.
 const KEY_STRIPES: usize = if cfg!(any(keyway_loom, keyway_shuttle)) { 1 } else { 4_096 };
 const TENANT_STRIPES: u16 = if cfg!(any(keyway_loom, keyway_shuttle)) { 1 } else { 4_096 };
 
@@ -41,7 +42,7 @@ impl Generations {
         }
     }
 
-    /// Where the tenant with this hash is counted.
+    /// Returns the index of the counter for the tenant with this hash.
     pub(super) fn stripe(tenant: u64) -> u16 {
         u16::try_from(tenant % u64::from(TENANT_STRIPES)).unwrap_or_default()
     }
@@ -62,7 +63,8 @@ impl Generations {
         }
     }
 
-    /// Of each key, since the sum of its counters is what counts.
+    /// Counts an invalidation of every key. Counting for each tenant suffices, since a key's generation is
+    /// the sum of its two counters.
     pub(super) fn bump_all(&self) {
         self.tenant_changes.fetch_add(1, SeqCst);
         for counter in &self.tenants {
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     impl Generations {
-        /// As if there had been this many invalidations of everything.
+        /// Returns counters that have seen `start` invalidations of everything.
         pub(in crate::cache) fn starting_at(start: u32) -> Self {
             let generations = Self::new();
             for counter in generations.keys.iter().chain(&generations.tenants) {
@@ -94,15 +96,15 @@ mod tests {
             generations
         }
 
-        /// A fault for the model checkers to find: the two counts in the wrong order.
+        /// A fault for the model checkers to find: the two counts are in the wrong order.
         #[cfg(any(keyway_loom, keyway_shuttle))]
         pub(in crate::cache) fn bump_tenant_backwards(&self, stripe: u16) {
             self.tenants[usize::from(stripe)].fetch_add(1, SeqCst);
             self.tenant_changes.fetch_add(1, SeqCst);
         }
 
-        /// A fault that only a model of the memory finds: who sees the count need not see what was
-        /// written before it.
+        /// A fault that only a model of the memory finds: a thread that sees the count need not see the
+        /// writes before it.
         #[cfg(keyway_loom)]
         pub(in crate::cache) fn bump_key_relaxed(&self, id: KeyId) {
             self.key(id).unwrap().fetch_add(1, Relaxed);

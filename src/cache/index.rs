@@ -1,32 +1,33 @@
 //! A hash table made for one purpose: to find a key with two reads of memory.
 //!
-//! A line of the table fills one line of the processor's cache: seven keys, a byte of each one's hash,
-//! and how many more keys would have been here had there been room. So a look-up reads one line and
-//! then the key, where a general table reads its tags, its slots and then the key.
+//! A line of the table fills one line of the processor's cache. It has seven keys, one byte of each key's
+//! hash, and the number of keys that are in later lines for want of room in this one. So a lookup reads one
+//! line and then the key. A general table reads its tags, its slots and then the key. The line `index` of
+//! `benches/ratios.rs` compares a verification with one by a plain map.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
-use crate::{decision::ResolvedKey, token::KeyId};
+use crate::{decision::ResolvedKey, swar, token::KeyId};
 
 const SLOTS: usize = 7;
 
-/// The table grows before more than three in four of its slots are taken, given as keys per line.
+/// The table grows before more than three in four of its slots are taken. The ratio is in keys per line.
 const MAX_LOAD: (usize, usize) = (SLOTS * 3, 4);
 
 pub(super) struct Index {
-    /// Their number is a power of two.
+    /// The lines of the table. Their number is a power of two.
     lines: Box<[Line]>,
     len: usize,
     capacity: usize,
-    /// Where to look next for a key to forget.
+    /// The slot from which to look for the next key to evict.
     hand: usize,
 }
 
 #[repr(align(64))]
 #[derive(Default)]
 struct Line {
-    /// A byte of each key's hash, with its high bit set; zero is an empty slot. Last, the number of
-    /// keys that wanted to be here and are further on.
+    /// One byte of each key's hash, with its high bit set. Zero is an empty slot. The last byte is the number
+    /// of keys that belong in this line and are in a later one.
     tags: [u8; SLOTS + 1],
     keys: [Option<Arc<ResolvedKey>>; SLOTS],
 }
@@ -58,18 +59,24 @@ impl Index {
         None
     }
 
-    /// Adds `key`, or puts it in the place of the one with its id. A full table forgets another.
+    /// Returns the number of keys in the table.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds `key`, or replaces the key with its id. A full table evicts another key. Returns whether it did.
     pub(super) fn insert(
         &mut self,
         hash: u64,
         key: Arc<ResolvedKey>,
         hash_of: impl Fn(KeyId) -> u64,
-    ) {
+    ) -> bool {
         if self.capacity == 0 {
-            return;
+            return false;
         }
         self.remove(hash, key.id());
-        if self.len >= self.capacity {
+        let is_full = self.len >= self.capacity;
+        if is_full {
             self.forget_one(&hash_of);
         }
         let (numerator, denominator) = MAX_LOAD;
@@ -78,9 +85,11 @@ impl Index {
         }
         self.place(hash, key);
         self.len += 1;
+        is_full
     }
 
-    pub(super) fn remove(&mut self, hash: u64, id: KeyId) {
+    /// Removes the key `id`. Returns whether it was there.
+    pub(super) fn remove(&mut self, hash: u64, id: KeyId) -> bool {
         let found = self.walk(hash).find_map(|number| {
             let line = self.lines.get(number)?;
             let holds =
@@ -90,12 +99,12 @@ impl Index {
                 None => line.is_last().then_some(None),
             }
         });
-        if let Some(Some((number, slot))) = found {
-            self.take(hash, number, slot);
-        }
+        let Some(Some((number, slot))) = found else { return false };
+        self.take(hash, number, slot);
+        true
     }
 
-    /// Empties a slot, and takes back what placing its key counted on the way.
+    /// Empties a slot, and reverts the counts that placing its key made in earlier lines.
     fn take(&mut self, hash: u64, number: usize, slot: usize) {
         for passed in self.walk(hash).take_while(|passed| *passed != number).collect::<Vec<_>>() {
             if let Some(line) = self.lines.get_mut(passed) {
@@ -111,11 +120,11 @@ impl Index {
         }
     }
 
-    /// Forgets a key that was not used since the hand last passed it, if there is one.
+    /// Evicts a key that was not used since the hand last passed it, or any key if all were used.
     fn forget_one(&mut self, hash_of: &impl Fn(KeyId) -> u64) {
         let slots = self.lines.len() * SLOTS;
         let mut any = None;
-        // Twice around: the first time spares what was used, the second finds it spared.
+        // Twice around: the first pass clears the mark of each used key, and the second finds it cleared.
         for _ in 0..slots * 2 {
             let (number, slot) = (self.hand / SLOTS, self.hand % SLOTS);
             self.hand = (self.hand + 1) % slots;
@@ -159,7 +168,7 @@ impl Index {
         }
     }
 
-    /// The numbers of the lines in which a key with this hash may be, in order.
+    /// Returns the numbers of the lines in which a key with this hash may be, in order.
     #[inline]
     fn walk(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
         let mask = self.lines.len() - 1;
@@ -169,25 +178,23 @@ impl Index {
 }
 
 impl Line {
-    /// The high bit of each byte whose tag is `tag`, and perhaps of others.
+    /// Returns the high bit of each byte whose tag is `tag`, and perhaps of others.
     #[inline]
     fn matches(&self, tag: u8) -> u64 {
-        const ONES: u64 = 0x0101_0101_0101_0101;
         const SLOT_BYTES: u64 = u64::MAX >> 8;
-        // A zero byte in the difference is a match (Warren, Hacker's Delight, 6-1).
-        let difference = u64::from_le_bytes(self.tags) ^ (ONES * u64::from(tag));
-        difference.wrapping_sub(ONES) & !difference & (ONES << 7) & SLOT_BYTES
+        // A zero byte in the difference is a match.
+        swar::zeros(u64::from_le_bytes(self.tags) ^ swar::splat(tag)) & SLOT_BYTES
     }
 
-    /// Whether no key that wanted to be here is further on.
+    /// Returns whether no key that belongs in this line is in a later one.
     #[inline]
     fn is_last(&self) -> bool {
         let [.., passing] = self.tags;
         passing == 0
     }
 
-    /// Counts a key that goes on to the next line, or is gone from there. A count that is full stays
-    /// so: look-ups go on too far then, and still find everything.
+    /// Counts a key that moves on to the next line, or has left it. A count that is full stays full. Lookups
+    /// then read more lines than they need, and still find everything.
     fn count_passing(&mut self, more: bool) {
         let [.., passing] = &mut self.tags;
         if *passing < u8::MAX {
@@ -220,13 +227,13 @@ mod tests {
         Arc::new(ResolvedKey::sample(id(number).as_str(), "acme", name))
     }
 
-    /// An even spread (Knuth, The Art of Computer Programming, 6.4).
+    /// Spreads ids evenly (Knuth, The Art of Computer Programming, 6.4).
     fn spread(id: KeyId) -> u64 {
         let number: u64 = id.as_str().parse().unwrap();
         number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Few tags and few first lines, so that lines overflow into others all the time.
+    /// Hashes to few tags and few first lines, so that lines overflow into others all the time.
     fn crowd(id: KeyId) -> u64 {
         spread(id) & (0b11 << 7 | 1)
     }
@@ -249,7 +256,7 @@ mod tests {
             assert!(found.stamp.note_use(0));
         }
 
-        /// What look-ups rely on, seen from the table as a whole.
+        /// Checks the invariants of lookups on the table as a whole.
         fn check(&self, hash_of: fn(KeyId) -> u64) {
             let mut len = 0;
             let mut passing = std::vec![0; self.lines.len()];
@@ -293,7 +300,7 @@ mod tests {
         prop::collection::vec(step, 0..600)
     }
 
-    /// Runs `steps` on a table and on a map side by side.
+    /// Runs `steps` on a table and on a map, and compares them.
     fn run(steps: Vec<Step>, capacity: usize, hash_of: fn(KeyId) -> u64) {
         let mut index = Index::new(capacity);
         let mut model = HashMap::new();
@@ -304,7 +311,7 @@ mod tests {
                     index.insert(hash_of(id(number)), key(number, &version), hash_of);
                     model.insert(number, version);
                     assert!(index.has(number, hash_of) || capacity == 0);
-                    // What the table forgot for want of room, and nothing else, is gone.
+                    // The keys that the table evicted for want of room are gone, and no others.
                     let before = model.len();
                     model.retain(|number, _| index.has(*number, hash_of));
                     assert_eq!(model.len(), before.min(capacity));
@@ -330,23 +337,23 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn it_is_a_map(steps in steps(200), capacity in prop_oneof![0..60_usize, Just(1_000)]) {
+        fn table_is_a_map(steps in steps(200), capacity in prop_oneof![0..60_usize, Just(1_000)]) {
             run(steps, capacity, spread);
         }
 
         #[test]
-        fn it_is_a_map_when_lines_overflow(steps in steps(100), capacity in 0..100_usize) {
+        fn table_is_a_map_when_lines_overflow(steps in steps(100), capacity in 0..100_usize) {
             run(steps, capacity, crowd);
         }
 
         #[test]
-        fn it_is_a_map_when_all_hashes_are_equal(steps in steps(60), capacity in 0..60_usize) {
+        fn table_is_a_map_when_all_hashes_are_equal(steps in steps(60), capacity in 0..60_usize) {
             run(steps, capacity, collide);
         }
     }
 
     #[test]
-    fn it_grows_and_finds_everything() {
+    fn table_grows_and_finds_everything() {
         let mut index = Index::new(5_000);
         for number in 0..5_000 {
             index.put(number, spread);
@@ -354,13 +361,13 @@ mod tests {
         index.check(spread);
         assert!((0..5_000).all(|number| index.has(number, spread)));
         assert!(!(5_000..6_000).any(|number| index.has(number, spread)));
-        // A look-up seldom goes on to a second line.
+        // A lookup seldom reads a second line.
         let passed = index.lines.iter().filter(|line| !line.is_last()).count();
         assert!(passed < index.lines.len() / 4, "{passed} of {}", index.lines.len());
     }
 
     #[test]
-    fn it_grows_before_more_than_three_in_four_slots_are_taken() {
+    fn table_grows_above_three_quarters_load() {
         let mut index = Index::new(1_000);
         for number in 1..=1_000 {
             index.put(number as u64, spread);
@@ -371,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_compares_the_keys_with_its_tag_alone() {
+    fn lookup_compares_only_keys_with_its_tag() {
         let tags: HashSet<u8> = (0..1_000).map(tag).collect();
         assert_eq!(tags, (0x80..=0xff).collect());
         let mut line = Line::default();
@@ -379,7 +386,7 @@ mod tests {
         assert_eq!(line.matches(0x80), 0);
         for wanted in 0x80..=0xff_u8 {
             for slot in 0..SLOTS {
-                // What differs from it in one bit, or in all but the highest.
+                // Tags that differ from `wanted` in one bit, or in all but the highest.
                 for other in (0..7).map(|bit| wanted ^ 1 << bit).chain([0, wanted ^ 0x7f]) {
                     line.tags = [other; SLOTS + 1];
                     assert_eq!(line.matches(wanted), 0);
@@ -393,7 +400,7 @@ mod tests {
         assert!(!line.is_last());
     }
 
-    /// More keys than a line's count of passing keys can tell.
+    /// More keys pass a line than its count can hold.
     #[test]
     fn a_full_count_loses_nothing() {
         let mut index = Index::new(1_000);
@@ -411,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_key_is_spared_before_an_unused_one() {
+    fn used_key_is_evicted_after_unused_ones() {
         let mut index = Index::new(100);
         for number in 0..100 {
             index.put(number, spread);
@@ -423,7 +430,7 @@ mod tests {
         let unused = (0..100).filter(|number| !used(number)).count() as u64;
         for number in 100..100 + unused {
             index.put(number, spread);
-            // What has just come in is used, too: it was asked for.
+            // The new key counts as used, too: it was looked up.
             index.note_use(number);
         }
         for number in 0..100 {
@@ -431,9 +438,9 @@ mod tests {
         }
     }
 
-    /// Where all were used, they are spared once, and then it is the turn of the first one.
+    /// Used keys are spared once, and then the first one is evicted.
     #[test]
-    fn of_used_keys_the_first_that_the_hand_comes_to_goes() {
+    fn first_used_key_at_the_hand_is_evicted() {
         fn second_line(_: KeyId) -> u64 {
             1 << 7
         }
@@ -441,7 +448,7 @@ mod tests {
         for number in 0..15 {
             index.put(number, second_line);
         }
-        // The hand starts at a line that is empty.
+        // The hand starts at an empty line.
         assert_eq!((index.hand, index.lines[0].keys.iter().flatten().count()), (0, 0));
         let keys = || index.lines.iter().flat_map(|line| &line.keys).flatten();
         let first = keys().next().unwrap().id();
@@ -462,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_line_of_the_cache() {
+    fn line_fills_one_cpu_cache_line() {
         assert_eq!(size_of::<Line>(), 64);
     }
 }

@@ -1,31 +1,22 @@
-//! Of whom a request is.
+//! The caller of a request: an administrator of a tenant, or an operator.
 
-use alloc::{format, string::String, sync::Arc};
+use alloc::{format, string::String};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use crate::{authority::NewKey, decision::Principal, record::TenantId, scope::ScopeSet, text};
 
-use super::{app::App, problem::Problem};
-use crate::{
-    authority::NewKey,
-    decision::Principal,
-    keyring::{Keyring, TenantKeys},
-    record::TenantId,
-    scope::ScopeSet,
-    text,
-};
-
-/// Somebody who may manage keys, made by the host for a request that it knows to be theirs.
+/// A person or program that may manage keys. The application creates it for a request that it has
+/// authenticated.
 ///
-/// There is no default: whatever a host does not decide, nobody may do.
+/// There is no default: without a decision of the application, a request may do nothing.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    role: Role,
-    actor: String,
+    pub(super) role: Role,
+    pub(super) actor: String,
 }
 
-/// What an administrator may reach.
+/// The keys and tenants that an administrator can see and change.
 #[derive(Clone, Debug)]
-enum Role {
+pub(super) enum Role {
     /// The keys of one tenant.
     Tenant { tenant: TenantId, granter: ScopeSet },
     /// All tenants.
@@ -33,58 +24,41 @@ enum Role {
 }
 
 impl Admin {
-    /// An administrator of the keys of `tenant`, who can grant at most `granter`: all of the
-    /// [catalogue](crate::scope::ScopeCatalog::all), or what they hold themselves. The tenant's tier bounds
-    /// that further.
+    /// Creates an administrator of the keys of `tenant`, who can grant at most `granter`: the whole
+    /// [catalog](crate::scope::ScopeCatalog::all), or the scopes that the administrator holds. The tenant's
+    /// tier limits the scopes further.
     ///
-    /// `actor` is who it is, in the host's words: new keys and the audit sink name it. Of a longer name the
-    /// first 200 characters are taken, and none that cannot be shown on a line.
+    /// `actor` is the administrator's name in the application. New keys and audit events carry it. Characters
+    /// that cannot be shown on one line are removed, and at most 200 characters are kept.
     pub fn of_tenant(tenant: TenantId, granter: ScopeSet, actor: impl Into<String>) -> Self {
         Self { role: Role::Tenant { tenant, granter }, actor: one_line(actor.into()) }
     }
 
-    /// An operator of the service, who sees all tenants and their keys, moves and suspends them, and makes
-    /// no keys.
+    /// Creates an operator of the service. An operator sees all tenants and their keys, moves tenants to
+    /// other tiers, and suspends tenants and keys. An operator cannot create keys.
     pub fn operator(actor: impl Into<String>) -> Self {
         Self { role: Role::Operator, actor: one_line(actor.into()) }
     }
 
-    /// Whoever holds the API key of `caller`: an administrator of its tenant, who can grant at most what the
-    /// key may do. No request comes that far unless the console
-    /// [allows API keys](super::Console::allow_api_keys).
+    /// Creates an administrator of `caller`'s tenant, who can grant at most the scopes of `caller`'s key. Use
+    /// it with a console that [allows API keys](super::Console::allow_api_keys); others refuse such a request
+    /// before the application sees it.
     pub fn of_caller(caller: &Principal) -> Self {
         let tenant = TenantId::of_record(caller.tenant());
         Self::of_tenant(tenant, caller.scopes(), format!("API key {}", caller.key_id()))
     }
 
-    /// The id of the tenant, if it is an administrator of one.
-    pub(super) fn tenant(&self) -> Option<&str> {
+    /// Returns the id of the tenant. `None` for an operator.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
         match &self.role {
-            Role::Tenant { tenant, .. } => Some(tenant.as_str()),
-            Role::Operator => None,
-        }
-    }
-
-    pub(super) fn actor(&self) -> &str {
-        &self.actor
-    }
-
-    /// The tenant's keys, if it is an administrator of one.
-    pub(super) fn keys(&self, keyring: &Keyring) -> Option<TenantAdmin> {
-        match &self.role {
-            Role::Tenant { tenant, granter } => Some(TenantAdmin {
-                keys: keyring
-                    .acting_as(&self.actor)
-                    .tenant(tenant.clone())
-                    .granting_at_most(*granter),
-                granter: *granter,
-            }),
+            Role::Tenant { tenant, .. } => Some(tenant),
             Role::Operator => None,
         }
     }
 }
 
-/// What of a name can be kept. Nobody is kept from their keys for the name that they have.
+/// Removes characters that cannot be shown on one line, and truncates. An unusual display name must not lock
+/// an administrator out.
 fn one_line(actor: String) -> String {
     let is_fine = |character: char| text::check(character.encode_utf8(&mut [0; 4]), 1).is_ok();
     if text::check(&actor, NewKey::MAX_ACTOR_LEN).is_ok() {
@@ -93,52 +67,12 @@ fn one_line(actor: String) -> String {
     actor.chars().filter(|character| is_fine(*character)).take(NewKey::MAX_ACTOR_LEN).collect()
 }
 
-/// The keys of the tenant whose administrator asks. Nobody else gets an answer of a handler with this.
-pub(super) struct TenantAdmin {
-    pub(super) keys: TenantKeys,
-    pub(super) granter: ScopeSet,
-}
-
-impl FromRequestParts<Arc<App>> for TenantAdmin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        // INVARIANT: the gate stands before every route, and whoever has not passed it is nobody.
-        let admin = parts.extensions.get::<Admin>().ok_or_else(Problem::not_found)?;
-        admin.keys(&app.keyring).ok_or_else(Problem::not_found)
-    }
-}
-
-/// The keyring for the operator who asks. Nobody else gets an answer of a handler with this.
-pub(super) struct Operator(pub(super) Keyring);
-
-impl FromRequestParts<Arc<App>> for Operator {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let admin = parts.extensions.get::<Admin>().ok_or_else(Problem::not_found)?;
-        match admin.role {
-            Role::Operator => Ok(Self(app.keyring.acting_as(&admin.actor))),
-            Role::Tenant { .. } => Err(Problem::not_found()),
-        }
-    }
-}
-
-/// Whoever it is that has passed the gate.
-impl FromRequestParts<Arc<App>> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::not_found)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn any_name_can_be_kept() {
+    fn actor_of_any_text_is_kept_as_one_line() {
         for (name, kept) in [
             ("Anna", "Anna"),
             ("Anna \u{200f}א", "Anna א"),
@@ -147,7 +81,7 @@ mod tests {
             (&"W".repeat(300), &"W".repeat(200)),
             (&"א".repeat(300), &"א".repeat(200)),
         ] {
-            assert_eq!(Admin::operator(name).actor(), kept);
+            assert_eq!(Admin::operator(name).actor, kept);
         }
     }
 }

@@ -1,27 +1,37 @@
-//! Bodies, as JSON.
+//! Request and response bodies, as JSON. Both may hold tokens, so both are wiped.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{FromRequest, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use serde_json::error::Category;
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
-use super::problem::Problem;
-use crate::time::Timestamp;
+use super::{
+    extract::etag,
+    problem::{self, invalid_field},
+};
+use crate::{
+    http::{
+        problem::Problem,
+        secret_json::{self, Fault},
+        wiped::{self, TooLarge, Wiped},
+    },
+    record::Labels,
+    time::Timestamp,
+};
 
-/// The most bytes that are read of a body.
+/// The maximum length of a request body, in bytes.
 const MAX_LEN: usize = 64 * 1024;
 
-/// The body of a request: all of it, and nothing that is not known.
+/// Extracts a request body. The body is read whole, and unknown fields are an error.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
@@ -29,65 +39,50 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::media_type());
+            return Err(problem::media_type());
         }
-        // Or the sender went away, and reads no answer.
-        let body = to_bytes(request.into_body(), MAX_LEN).await;
-        read(&body.map_err(|_| Problem::too_large())?).map(Self)
+        let body = wiped::collect(request.into_body(), MAX_LEN).await;
+        let body = body.map_err(|TooLarge| problem::too_large())?;
+        // Serde would also read an array, as the values of the fields in their order.
+        if body.as_ref().trim_ascii_start().first() != Some(&b'{') {
+            return Err(problem::unreadable().detail("the body is not a JSON object"));
+        }
+        secret_json::read(body.as_ref()).map(Self).map_err(unreadable)
     }
 }
 
-fn is_json(fields: &HeaderMap) -> bool {
-    let mut kinds = fields.get_all(header::CONTENT_TYPE).into_iter();
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).into_iter();
     let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
     let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // An array would be read, too, as the values of the members in their order.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Problem::unreadable().with_detail("the body is not a JSON object"));
+/// Returns a problem that describes the error in a body. It repeats no value of the body, which may be
+/// secret.
+fn unreadable(fault: Fault) -> Problem {
+    let at = |name: &str, detail: &str| {
+        problem::unreadable().detail(format!("`{name}` {detail}")).with("field", name)
+    };
+    match fault {
+        Fault::Syntax { line } => {
+            problem::unreadable().detail(format!("the body is not JSON from line {line} on"))
+        }
+        Fault::Unknown(known) => {
+            let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+            let known = known.join(", ");
+            let detail = format!("the body has a member that is not known; these are: {known}");
+            problem::unreadable().detail(detail)
+        }
+        Fault::Missing(name) => at(name, "is missing"),
+        Fault::Twice(name) => at(name, "is there twice"),
+        // INVARIANT: only the values of known fields are read, so `name` is a known name and not a secret.
+        Fault::Type(name) => at(&name.unwrap_or_default(), "is of another type"),
+        Fault::Value(name, detail) => invalid_field(name.unwrap_or_default(), detail),
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        unreadable(&path, error.inner())
-    })?;
-    deserializer.end().map_err(|error| unreadable("", &error))?;
-    Ok(read)
 }
 
-/// What is wrong with a body, without anything of its values: they may be secret.
-fn unreadable(path: &str, error: &serde_json::Error) -> Problem {
-    let problem = Problem::unreadable();
-    if error.classify() != Category::Data {
-        let place = format!("the body is not JSON from line {} on", error.line());
-        return problem.with_detail(place);
-    }
-    let text = error.to_string();
-    let quoted = || text.split('`').nth(1).unwrap_or_default().to_owned();
-    if text.starts_with("unknown field") {
-        // The names that there are stand behind the one that there is not.
-        let known = text.split_once("`, ").map_or("nothing", |(_, known)| known);
-        let known = known.split(" at line ").next().unwrap_or_default();
-        return problem.with_detail(format!("the body has a member that is not known: {known}"));
-    }
-    if text.starts_with("missing field") {
-        let detail = format!("`{}` is missing", quoted());
-        return problem.with_detail(detail).with_field(quoted());
-    }
-    if text.starts_with("duplicate field") {
-        let detail = format!("`{}` is there twice", quoted());
-        return problem.with_detail(detail).with_field(quoted());
-    }
-    // INVARIANT: only a member that is known has a value that is read.
-    let member = path.split(['.', '[']).next().unwrap_or_default();
-    let detail = format!("`{member}` is of another type");
-    problem.with_detail(detail).with_field(member.to_owned())
-}
-
-/// A member that may be left out, and is no `null`.
+/// Deserializes a field that may be left out but must not be `null`.
 pub(super) fn some<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -96,33 +91,53 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// The time that the member `field` names.
-pub(super) fn time(field: &'static str, text: &str) -> Result<Timestamp, Problem> {
-    let problem =
-        |error: crate::time::InvalidTimestamp| Problem::invalid_field(field, error.to_string());
-    text.parse().map_err(problem)
+/// Deserializes labels, which may be left out but must not be `null`.
+pub(super) fn labels<'de, D>(deserializer: D) -> Result<Option<Labels>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let labels = BTreeMap::<String, String>::deserialize(deserializer)?;
+    Labels::new(labels).map(Some).map_err(D::Error::custom)
 }
 
-/// Succeeds for a text of a length that somebody may paste: a token with something around it.
+/// A time in a request body.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Time(pub(super) Timestamp);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// Checks that a pasted text has at most 2,000 characters: enough for a token with text around it.
 pub(super) fn check_pasted(field: &'static str, text: &str) -> Result<(), Problem> {
     if text.chars().count() > 2_000 {
-        let detail = format!("the {field} has more than 2000 characters");
-        return Err(Problem::invalid_field(field, detail));
+        return Err(invalid_field(field, format!("the {field} has more than 2000 characters")));
     }
     Ok(())
 }
 
-/// An answer with a body.
+/// Returns a response with a JSON body, which is wiped when its last part is dropped.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let Ok(text) = serde_json::to_string(body) else {
-        return axum::response::IntoResponse::into_response(Problem::fault());
-    };
-    text_of(status, "application/json", text)
+    let mut bytes = Wiped::with_capacity(1024);
+    if serde_json::to_writer(&mut bytes, body).is_err() {
+        return problem::fault().into_response();
+    }
+    response_of(status, "application/json", Body::from(Bytes::from_owner(bytes)))
 }
 
-/// An answer of any type.
-pub(super) fn text_of(status: StatusCode, kind: &'static str, text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
+/// Returns a response with a JSON body that describes the state of a key or tenant at `version`.
+pub(super) fn versioned(status: StatusCode, version: u64, body: &impl Serialize) -> Response {
+    let mut response = json(status, body);
+    response.headers_mut().insert(header::ETAG, etag(version));
+    response
+}
+
+/// Returns a response with a body of the content type `kind`.
+pub(super) fn response_of(status: StatusCode, kind: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

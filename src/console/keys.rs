@@ -1,104 +1,91 @@
 //! Reading a tenant's keys.
 
-pub(super) mod change;
 pub(super) mod create;
+pub(super) mod edit;
 pub(super) mod events;
+pub(super) mod rotate;
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::vec::Vec;
 
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 use futures_util::future::join;
-use serde::{Deserialize, de::IntoDeserializer};
-use utoipa::ToSchema;
+use serde::Deserialize;
 
 use super::{
-    admin::TenantAdmin,
     app::App,
-    body::{Json, check_pasted, json},
-    paging::{Parameters, write_cursor},
-    parts::{KeyPath, etag},
-    problem::Problem,
-    views::{FoundView, KeyView, KeysView, StateView},
+    auth::TenantAdmin,
+    body::{Json, check_pasted, json, versioned},
+    extract::{IfMatch, Parameters, Path, write_cursor},
+    problem::{ApiResult, invalid_field},
+    views::{FoundView, IssuedView, KeysView, broken},
 };
 use crate::{
+    audit::ChangeKind,
     decision::KeyState,
+    http::{problem::Problem, secret_json::Secret},
     keyring::{Page, TenantKeys},
     record::{KeyRecord, TenantRecord},
     store::{KeyCursor, KeyQuery},
-    time::Timestamp,
+    token::KeyId,
 };
 
-/// The most keys that are read for one page, where a filter passes few of them.
+/// The maximum number of keys that one filtered page reads, even if few of them pass the filter.
 const MAX_READ: usize = 5_000;
 
-/// One page of the tenant's keys, in the order of their creation.
-///
-/// With a `state`, a page may be shorter than its limit, or empty, and still have a `next`.
-#[utoipa::path(get, path = "/api/keys", tag = "keys",
-    params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 without it"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before",
-            pattern = "^-?[0-9]{1,15}[.][0-9A-Za-z]{16}$"),
-        ("state" = Option<StateView>, Query, description = "Only keys in this state"),
-    ),
-    responses((status = 200, body = KeysView)))]
-pub(super) async fn list_keys(
-    State(app): State<Arc<App>>,
-    admin: TenantAdmin,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
+/// The states of keys, as in [`KeyState::as_str`].
+const STATES: [&str; 7] = [
+    "active",
+    "disabled",
+    "suspended",
+    "tenant_suspended",
+    "expired",
+    "not_yet_valid",
+    "unknown_tier",
+];
+
+/// Returns one page of the tenant's keys, in the order of their creation.
+pub(super) async fn list_keys(admin: TenantAdmin, parameters: Parameters) -> ApiResult {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
-    let state = parameters.get("state")?.map(read_state).transpose()?;
-    let tenant = app.keyring.find_tenant(admin.keys.id());
-    let (tenant, page, is_from_start) = match state {
-        None => {
-            let query = query(limit, after);
-            // At once, since neither needs the other.
-            let (tenant, page) = join(tenant, admin.keys.list(&query)).await;
-            (tenant?, page?, after.is_none())
-        }
-        Some(state) => {
-            let tenant = tenant.await?;
-            let now = app.now();
-            let is_wanted =
-                |key: &KeyRecord| StateView::from(KeyState::of(key, &tenant, now)) == state;
-            let page = filtered(&admin.keys, limit, after, is_wanted).await?;
-            (tenant, page, false)
-        }
+    let TenantAdmin { app, keys, .. } = &admin;
+    let Some(state) = parameters.get("state")? else {
+        let query = query(limit, after);
+        // Both reads run concurrently, because neither depends on the other.
+        let (tenant, page) = join(admin.tenant(), keys.list(&query)).await;
+        return page_of(app, tenant?, page?, after.is_none()).await;
     };
-    tell_page(&app, tenant, page, is_from_start).await
+    if !STATES.contains(&state) {
+        return Err(invalid_field("state", "there is no such state"));
+    }
+    let tenant = admin.tenant().await?;
+    let (policy, now) = (app.keyring.policy(), app.now());
+    let is_wanted = |key: &KeyRecord| KeyState::of(key, &tenant, policy, now).as_str() == state;
+    let page = filtered(keys, limit, after, is_wanted).await?;
+    page_of(app, tenant, page, false).await
 }
 
-/// Tells a page of the keys of `tenant`, which may be all that it holds.
-pub(super) async fn tell_page(
+/// Responds with a page of `tenant`'s keys.
+///
+/// `is_from_start` says that no key comes before the page. If none comes after it either, the page shows how
+/// many keys the tenant holds, and the store is not asked for their number.
+pub(super) async fn page_of(
     app: &App,
     tenant: TenantRecord,
     page: Page<KeyRecord>,
     is_from_start: bool,
-) -> Result<Response, Problem> {
+) -> ApiResult {
     let held = if is_from_start && page.next.is_none() {
-        u32::try_from(page.items.len()).unwrap_or(u32::MAX)
+        u32::try_from(page.items.len() + page.broken.len()).unwrap_or(u32::MAX)
     } else {
         app.keyring.quota_use(tenant.clone()).await?.held
     };
     let view = KeysView {
-        items: views(&page.items, &tenant, app.now()),
+        items: page.items.iter().map(|key| app.view(key, &tenant)).collect(),
         held,
         allowed: app.keyring.allowed(&tenant),
+        broken: broken(&page.broken),
         next: page.next.map(write_cursor),
     };
     Ok(json(StatusCode::OK, &view))
-}
-
-fn read_state(text: &str) -> Result<StateView, Problem> {
-    let read = StateView::deserialize(
-        IntoDeserializer::<serde::de::value::Error>::into_deserializer(text),
-    );
-    read.map_err(|_| Problem::invalid_field("state", "there is no such state"))
 }
 
 pub(super) fn query(limit: usize, after: Option<KeyCursor>) -> KeyQuery {
@@ -109,24 +96,18 @@ pub(super) fn query(limit: usize, after: Option<KeyCursor>) -> KeyQuery {
     }
 }
 
-pub(super) fn views<'k>(
-    keys: &'k [KeyRecord],
-    tenant: &TenantRecord,
-    now: Timestamp,
-) -> Vec<KeyView<'k>> {
-    keys.iter().map(|key| KeyView::of(key, tenant, now)).collect()
-}
-
-/// The first `limit` keys behind `after` that are wanted, of those that are read at most.
+/// Returns the first `limit` keys after `after` that are wanted. Stops after `MAX_READ` keys, with a cursor
+/// to continue from.
 async fn filtered(
     keys: &TenantKeys,
     limit: usize,
     mut after: Option<KeyCursor>,
     is_wanted: impl Fn(&KeyRecord) -> bool,
 ) -> Result<Page<KeyRecord>, Problem> {
-    let mut items = Vec::new();
+    let (mut items, mut broken) = (Vec::new(), Vec::new());
     for _ in 0..MAX_READ / KeyQuery::MAX_LIMIT {
         let page = keys.list(&query(KeyQuery::MAX_LIMIT, after)).await?;
+        broken.extend(page.broken);
         let mut read = page.items.into_iter();
         while let Some(key) = read.next() {
             after = Some(KeyCursor::of(&key));
@@ -135,57 +116,70 @@ async fn filtered(
             }
             if items.len() == limit {
                 let has_more = read.len() > 0 || page.next.is_some();
-                return Ok(Page { items, next: after.filter(|_| has_more) });
+                return Ok(Page { items, next: after.filter(|_| has_more), broken });
             }
         }
-        if page.next.is_none() {
-            return Ok(Page { items, next: None });
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
-    Ok(Page { items, next: after })
+    Ok(Page { items, next: after, broken })
 }
 
-/// One key.
-#[utoipa::path(get, path = "/api/keys/{id}", tag = "keys",
-    params(("id" = String, Path, description = "The id of the key", pattern = "^[0-9A-Za-z]{16}$")),
-    responses((status = 200, body = KeyView, headers(("etag" = String)))))]
-pub(super) async fn get_key(
-    State(app): State<Arc<App>>,
-    admin: TenantAdmin,
-    KeyPath(id): KeyPath,
-) -> Result<Response, Problem> {
+/// Returns one key.
+pub(super) async fn get_key(admin: TenantAdmin, Path(id): Path<KeyId>) -> ApiResult {
     let key = admin.keys.find(id).await?;
-    let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
-    Ok(tell(&app, &key, &tenant))
+    let tenant = admin.tenant().await?;
+    Ok(key_response(&admin.app, &key, &tenant))
 }
 
-/// Tells a key with its version.
-pub(super) fn tell(app: &App, key: &KeyRecord, tenant: &TenantRecord) -> Response {
-    let mut response = json(StatusCode::OK, &KeyView::of(key, tenant, app.now()));
-    response.headers_mut().insert(header::ETAG, etag(key.version()));
-    response
+/// Responds with a key, and its version as the `ETag`.
+pub(super) fn key_response(app: &App, key: &KeyRecord, tenant: &TenantRecord) -> Response {
+    versioned(StatusCode::OK, key.version(), &app.view(key, tenant))
 }
 
-/// What is searched for. It may be a whole token, so it has no `Debug`.
-#[derive(Deserialize, ToSchema)]
+/// Responds with a key and its new token, or without a token to a repetition.
+///
+/// INVARIANT: it cannot fail. The key is written already, and its token could not be returned a second time.
+fn issued_response(
+    app: &App,
+    key: &KeyRecord,
+    tenant: &TenantRecord,
+    token: Option<&str>,
+    status: StatusCode,
+) -> Response {
+    let view = IssuedView { key: app.view(key, tenant), token, replayed: token.is_none() };
+    versioned(status, key.version(), &view)
+}
+
+/// Returns the key `id` if `if_match` names its version. Otherwise records the refused change in the audit.
+pub(super) async fn find_version(
+    keys: &TenantKeys,
+    change: ChangeKind,
+    id: KeyId,
+    if_match: &IfMatch,
+) -> Result<KeyRecord, Problem> {
+    let named = |key: KeyRecord| if_match.check(key.version()).map(|()| key);
+    let found = keys.find(id).await.and_then(named);
+    found.map_err(|error| keys.refused(change, id, error).into())
+}
+
+/// The text of a search. It may be a whole token, so there is no `Debug`.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
-    /// A part of the name, of the masked token or of the id, or a whole token, which nobody notes down.
-    #[schema(max_length = 2000)]
-    text: String,
+    text: Secret,
 }
 
-/// Finds keys. At most 100 are told.
-#[utoipa::path(post, path = "/api/keys/search", tag = "keys", request_body = Search,
-    responses((status = 200, body = FoundView)))]
+/// Finds keys by a text. Returns at most 100.
 pub(super) async fn search_keys(
-    State(app): State<Arc<App>>,
     admin: TenantAdmin,
     Json(Search { text }): Json<Search>,
-) -> Result<Response, Problem> {
+) -> ApiResult {
     check_pasted("text", &text)?;
     let found = admin.keys.search(text.trim()).await?;
-    let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
-    let items = views(&found, &tenant, app.now());
-    Ok(json(StatusCode::OK, &FoundView { items }))
+    let tenant = admin.tenant().await?;
+    let items = found.items.iter().map(|key| admin.app.view(key, &tenant)).collect();
+    Ok(json(StatusCode::OK, &FoundView { items, broken: broken(&found.broken) }))
 }

@@ -1,21 +1,22 @@
-//! The page: static files, and what of them depends on the host.
+//! The page: static files, and the few that depend on the application's settings.
 
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 use axum::{
-    Router,
     body::Body,
     extract::{OriginalUri, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
-    routing::get,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
 };
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{
     app::App,
-    body::text_of,
+    auth,
+    body::response_of,
+    problem,
     settings::{Settings, TITLE},
 };
 
@@ -23,10 +24,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// The document that loads all others. It names nothing but the script and the styles.
+/// The document that loads all other files. It refers to the script and the styles only.
 const INDEX: &str = include_str!("page/index.html");
 
-/// What is the same for every host, one line for each file of the folder.
+/// The files that are the same in every application, one line for each file of the folder.
 const FILES: &[(&str, &str, &str)] = &[
     ("/api.js", SCRIPT, include_str!("page/api.js")),
     ("/app.js", SCRIPT, include_str!("page/app.js")),
@@ -43,17 +44,18 @@ const FILES: &[(&str, &str, &str)] = &[
 ];
 
 const LOGO: &str = "/logo";
-/// An image may be a document with scripts, and is opened as such if somebody follows a link to it.
+const THEME: &str = "/theme.css";
+/// The policy of the logo. An image may be a document with scripts, such as an SVG, and is opened as one if
+/// somebody follows a link to it.
 const IMAGE_ALONE: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/// The routes of the page.
-pub(super) fn routes(settings: &Settings) -> Router<Arc<App>> {
-    let mut router = Router::new().route("/", get(index));
-    for file in files(settings) {
+/// Returns the routes of the files.
+pub(super) fn files_with_paths(settings: &Settings) -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
+    let route = |file: File| {
         let path = file.path;
-        router = router.route(path, get(async move |fields: HeaderMap| file.answer(&fields)));
-    }
-    router
+        (path, get(async move |headers: HeaderMap| file.response(&headers)))
+    };
+    files(settings).into_iter().map(route).collect()
 }
 
 fn files(settings: &Settings) -> Vec<File> {
@@ -64,7 +66,7 @@ fn files(settings: &Settings) -> Vec<File> {
     let texts = serde_json::to_string(&settings.texts).unwrap_or_default();
     files.push(File::new("/text.json", HeaderValue::from_static(JSON), texts.into()));
     let theme = settings.accent.to_css();
-    files.push(File::new("/theme.css", HeaderValue::from_static(STYLE), theme.into()));
+    files.push(File::new(THEME, HeaderValue::from_static(STYLE), theme.into()));
     if let Some(logo) = &settings.logo
         && let Ok(kind) = HeaderValue::from_str(&logo.content_type)
     {
@@ -73,7 +75,7 @@ fn files(settings: &Settings) -> Vec<File> {
     files
 }
 
-/// Something that stays as it is while the process lives.
+/// A file that does not change while the process runs.
 #[derive(Clone)]
 struct File {
     path: &'static str,
@@ -84,17 +86,17 @@ struct File {
 
 impl File {
     fn new(path: &'static str, kind: HeaderValue, content: Bytes) -> Self {
-        // Half of the digest tells any two files apart.
+        // Half of the digest is enough to distinguish any two files.
         let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
             <[u8; 32]>::from(Sha256::digest(&content));
         let etag = format!("\"{:032x}\"", u128::from_be_bytes(head));
-        // INVARIANT: digits and quotes can stand in a field.
+        // INVARIANT: digits and quotes are valid in a header value, so the conversion does not fail.
         let etag = HeaderValue::try_from(etag);
         Self { path, kind, content, etag: etag.unwrap_or(HeaderValue::from_static("\"\"")) }
     }
 
-    fn answer(&self, fields: &HeaderMap) -> Response {
-        let is_known = self.is_known_by(fields);
+    fn response(&self, headers: &HeaderMap) -> Response {
+        let is_known = self.is_known_by(headers);
         let body = if is_known { Body::empty() } else { Body::from(self.content.clone()) };
         let mut response = Response::new(body);
         if is_known {
@@ -102,19 +104,20 @@ impl File {
         } else {
             response.headers_mut().insert(header::CONTENT_TYPE, self.kind.clone());
         }
-        let fields = response.headers_mut();
-        fields.insert(header::ETAG, self.etag.clone());
-        // It may be kept, and is asked for each time, so that a new version of the host is seen at once.
-        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.etag.clone());
+        // Browsers may store the file and revalidate it on each use, so that a new version of the application
+        // is seen at once.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         if self.path == LOGO {
-            fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(IMAGE_ALONE));
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(IMAGE_ALONE));
         }
         response
     }
 
-    /// RFC 9110, section 13.1.2.
-    fn is_known_by(&self, fields: &HeaderMap) -> bool {
-        let values = fields.get_all(header::IF_NONE_MATCH).into_iter();
+    /// Checks whether the client has this version of the file: `If-None-Match`, RFC 9110, section 13.1.2.
+    fn is_known_by(&self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(header::IF_NONE_MATCH).into_iter();
         let mut tags = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         tags.any(|tag| {
             let tag = tag.trim_ascii();
@@ -124,30 +127,74 @@ impl File {
     }
 }
 
-/// The document, for whoever the host knows; others get the answer of the host.
-async fn index(
+/// Returns the document to a caller that the application admits. Others get the application's response.
+pub(super) async fn index(
     State(app): State<Arc<App>>,
     OriginalUri(uri): OriginalUri,
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    if let Err(answer) = app.admin(&mut parts).await {
-        return answer;
+    if let Err(response) = auth::identify(&app, &mut parts).await {
+        return response;
     }
-    let title = app.settings.texts.get(TITLE).map_or("", String::as_str);
-    let document = INDEX
+    let mut document = INDEX
         .replace("{{lang}}", &escape(&app.settings.language))
-        .replace("{{base}}", &escape(&base(uri.path())))
-        .replace("{{title}}", &escape(title));
-    text_of(StatusCode::OK, "text/html; charset=utf-8", document)
+        .replace("{{base}}", &escape(&base(uri.path(), &parts.headers)));
+    for name in DOCUMENT_TEXTS {
+        let text = app.settings.texts.get(name).map_or("", String::as_str);
+        document = document.replace(&["{{", name, "}}"].concat(), &escape(text));
+    }
+    response_of(StatusCode::OK, "text/html; charset=utf-8", Body::from(document))
 }
 
-/// What leads from the address of the page to the folder of its files: nothing where that ends with a slash.
-fn base(path: &str) -> String {
-    match path.rsplit('/').next() {
+/// The names of the texts in the document itself.
+const DOCUMENT_TEXTS: [&str; 3] = [TITLE, "page.failed", "page.scripts"];
+
+/// The header in which a proxy names the part of the path that it has removed.
+const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
+
+/// Returns the relative URL from the page to the folder of its files, as the browser resolves it. The browser
+/// may see another address than the service does.
+///
+/// The URL is the last segment of the path, whether or not the service sees a slash after it, because layers
+/// and proxies trim that slash or append it. If the browser's address ends with a slash, the URL leads to a
+/// folder below the right one, and [`elsewhere`] redirects from there. If a proxy has removed the whole path,
+/// the last segment comes from `X-Forwarded-Prefix`.
+fn base(path: &str, headers: &HeaderMap) -> String {
+    // If there are several proxies, the last value is of the nearest one, which has removed the end of the
+    // path.
+    let prefix = || headers.get_all(FORWARDED_PREFIX).into_iter().next_back()?.to_str().ok();
+    let path = if matches!(path, "" | "/") { prefix().unwrap_or_default() } else { path };
+    match path.trim_end_matches('/').rsplit('/').next() {
         None | Some("") => String::new(),
-        // With a dot before it, a colon in it makes no scheme.
+        // After `./`, a colon in the segment does not end a URL scheme.
         Some(last) => ["./", last, "/"].concat(),
+    }
+}
+
+/// Redirects a request for a file in a folder below the console to the file itself.
+///
+/// The browser asks there if its address of the page ends with a slash; see [`base`]. The service does not
+/// know whether it does, because a layer may have trimmed or appended the slash.
+pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
+    let path = uri.path();
+    let mut segments = path.strip_suffix('/').unwrap_or(path).split('/').skip(1);
+    let (folder, file, end) = (segments.next(), segments.next(), segments.next());
+    let is_file = |file: &str| {
+        let of = |path: &str| path.strip_prefix('/') == Some(file);
+        [THEME, LOGO].into_iter().chain(FILES.iter().map(|(path, ..)| *path)).any(of)
+    };
+    match (folder, file.filter(|file| is_file(file)), end) {
+        (Some(_), Some(file), None) if matches!(method, Method::GET | Method::HEAD) => {
+            let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+            // INVARIANT: `file` equals the name of one of the files. No other text of the request gets into
+            // the header, so it cannot redirect to another site.
+            if let Ok(place) = HeaderValue::try_from(["../", file].concat()) {
+                response.headers_mut().insert(header::LOCATION, place);
+            }
+            response
+        }
+        _ => problem::not_found().into_response(),
     }
 }
 
@@ -175,15 +222,26 @@ mod tests {
         let texts = include_str!("page/text.json");
         let files = FILES.iter().map(|(_, _, text)| text.len()).sum::<usize>();
         assert!(files > 40_000);
-        assert!(files + INDEX.len() + texts.len() < 60_000);
+        // 5 kB of it are texts: the meaning of each problem, and the message of a page that cannot start.
+        assert!(files + INDEX.len() + texts.len() < 70_000);
     }
 
     #[test]
     fn the_files_are_found_with_and_without_a_slash() {
+        let base = |path: &str| super::base(path, &HeaderMap::new());
         assert_eq!(base("/settings/api-keys"), "./api-keys/");
-        assert_eq!(base("/settings/api-keys/"), "");
+        assert_eq!(base("/settings/api-keys/"), "./api-keys/");
         assert_eq!(base("/"), "");
         assert_eq!(base("/javascript:alert(1)"), "./javascript:alert(1)/");
+        for (prefix, expected) in
+            [("/keys", "./keys/"), ("/a/keys", "./keys/"), ("/keys/", "./keys/"), ("", "")]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(FORWARDED_PREFIX, HeaderValue::from_static("/other"));
+            headers.append(FORWARDED_PREFIX, HeaderValue::from_static(prefix));
+            assert_eq!(super::base("/", &headers), expected);
+            assert_eq!(super::base("/settings/api-keys", &headers), "./api-keys/");
+        }
         assert_eq!(escape("\"><script>&'"), "&quot;&gt;&lt;script&gt;&amp;&#39;");
     }
 

@@ -1,21 +1,23 @@
-//! The catalogue as a tree, as a page shows it.
+//! The scope catalog as a tree, for display.
 
 use alloc::{string::String, vec::Vec};
 
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::scope::{Scope, ScopeCatalog, ScopeSet};
 
-/// The scopes in an order in which each stands behind its parent.
+/// The scopes in depth-first order: each comes after its parent.
 pub(super) struct ScopeTree(Vec<Node>);
 
+#[derive(Serialize)]
 struct Node {
+    #[serde(rename = "name")]
     scope: Scope,
     description: String,
     parent: Option<Scope>,
     implies: Vec<Scope>,
-    /// It and all that it implies.
+    /// The scope itself and all scopes that it implies.
+    #[serde(skip)]
     below: ScopeSet,
 }
 
@@ -32,7 +34,8 @@ impl ScopeTree {
             let above = || {
                 scopes.iter().filter(|(other, _, theirs)| is_other(other) && theirs.covers(*below))
             };
-            // Nobody stands between a scope and its nearest ones. Of several it is that of its own name.
+            // The parent is a nearest scope above: no other one lies between. If there are several, the
+            // parent is the one whose name begins the scope's name.
             let nearest = above().filter(|(near, _, theirs)| {
                 !above().any(|(other, _, less)| other != near && theirs.covers(*less))
             });
@@ -55,19 +58,19 @@ impl ScopeTree {
         Self(ordered)
     }
 
-    /// The tree for somebody who can grant what is in `grantable`.
+    /// Returns the tree for a caller that can grant the scopes in `grantable`.
     pub(super) fn view(&self, grantable: ScopeSet) -> Vec<ScopeView<'_>> {
-        let view = |node| ScopeView::of(node, grantable);
-        self.0.iter().map(view).collect()
+        let nodes = self.0.iter();
+        nodes.map(|node| ScopeView { node, grantable: grantable.covers(node.below) }).collect()
     }
 }
 
-/// Whether `parent` is `name` cut off at one of its dots.
+/// Checks whether `parent` is `name` cut off at one of its dots.
 fn begins(name: &str, parent: &str) -> bool {
     name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Moves the children of `parent` with all that are below them behind what is ordered already.
+/// Moves the children of `parent`, each with all scopes below it, to the end of `ordered`.
 fn take_children(nodes: &mut Vec<Node>, parent: Option<&Scope>, ordered: &mut Vec<Node>) {
     let is_child = |node: &mut Node| node.parent.as_ref() == parent;
     let children: Vec<Node> = nodes.extract_if(.., is_child).collect();
@@ -78,39 +81,23 @@ fn take_children(nodes: &mut Vec<Node>, parent: Option<&Scope>, ordered: &mut Ve
     }
 }
 
-/// A scope.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Scope)]
+/// A scope, and whether the caller can grant it to a key.
+#[derive(Serialize)]
 pub(super) struct ScopeView<'s> {
-    name: &'s str,
-    description: &'s str,
-    /// The nearest scope that implies it.
-    parent: Option<&'s str>,
-    /// All that it implies.
-    implies: Vec<&'s str>,
-    /// Whether whoever asks can give it to a key.
+    #[serde(flatten)]
+    node: &'s Node,
     grantable: bool,
-}
-
-impl<'s> ScopeView<'s> {
-    fn of(node: &'s Node, grantable: ScopeSet) -> Self {
-        Self {
-            name: node.scope.as_str(),
-            description: &node.description,
-            parent: node.parent.as_ref().map(Scope::as_str),
-            implies: node.implies.iter().map(Scope::as_str).collect(),
-            grantable: grantable.covers(node.below),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
     use crate::scope::ScopeDeclaration;
 
     #[test]
-    fn every_scope_stands_behind_its_parent() {
+    fn every_scope_follows_its_parent() {
         let declare = |name| ScopeDeclaration::new(name, "");
         let catalog = ScopeCatalog::new([
             declare("a"),
@@ -123,22 +110,27 @@ mod tests {
         .unwrap();
         let tree = ScopeTree::of(&catalog);
         let grantable = catalog.set(["a.b"]).unwrap();
-        let view: Vec<_> = tree
-            .view(grantable)
-            .into_iter()
-            .map(|scope| (scope.name, scope.parent, scope.implies.join(" "), scope.grantable))
-            .collect();
-        assert_eq!(
-            view,
-            [
-                ("a", None, "a.b a.b.c a.c".into(), false),
-                // `zeta` implies it too.
-                ("a.b", Some("a"), "a.b.c".into(), true),
-                ("a.b.c", Some("a.b"), String::new(), true),
-                ("a.c", Some("a"), String::new(), false),
-                ("zeta", None, "a.b a.b.c b".into(), false),
-                ("b", Some("zeta"), String::new(), false),
-            ]
-        );
+        let names = |scopes: &[Scope]| {
+            let names: Vec<_> = scopes.iter().map(Scope::as_str).collect();
+            names.join(" ")
+        };
+        let shown = |ScopeView { node, grantable }: ScopeView<'_>| {
+            let parent = node.parent.as_ref().map(Scope::to_string);
+            (node.scope.to_string(), parent, names(&node.implies), grantable)
+        };
+        let view: Vec<_> = tree.view(grantable).into_iter().map(shown).collect();
+        let expected = [
+            ("a", None, "a.b a.b.c a.c", false),
+            // `zeta` implies it too.
+            ("a.b", Some("a"), "a.b.c", true),
+            ("a.b.c", Some("a.b"), "", true),
+            ("a.c", Some("a"), "", false),
+            ("zeta", None, "a.b a.b.c b", false),
+            ("b", Some("zeta"), "", false),
+        ];
+        let owned = |(name, parent, implies, grantable): (&str, Option<&str>, &str, bool)| {
+            (name.to_string(), parent.map(ToString::to_string), implies.to_string(), grantable)
+        };
+        assert_eq!(view, expected.map(owned));
     }
 }

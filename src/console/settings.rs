@@ -1,4 +1,4 @@
-//! What the host decides about how the console looks and what it says.
+//! The application's settings of the console: how it looks, its texts, and its actions.
 
 use alloc::{
     collections::BTreeMap,
@@ -8,7 +8,10 @@ use alloc::{
 };
 use core::str::FromStr;
 
-/// How the console looks and what it says.
+use crate::config::ConfigError;
+use crate::http::problem::ProblemTypes;
+
+/// The settings of a console: how it looks, its texts, and its actions.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) name: String,
@@ -18,9 +21,38 @@ pub(super) struct Settings {
     pub(super) support: Option<String>,
     pub(super) language: String,
     pub(super) texts: BTreeMap<String, String>,
+    /// The actions that are removed from the console.
+    pub(super) without: Vec<OperatorAction>,
+    /// The link to the documentation of the problem types.
+    pub(super) problem_types: ProblemTypes,
 }
 
-/// An image.
+/// A group of actions of an operator. An application can remove it from the console with
+/// [`Console::without`](super::Console::without).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OperatorAction {
+    /// Moving tenants to other tiers, and previewing such a move.
+    Tiers,
+    /// Suspending and resuming tenants and keys.
+    Suspensions,
+    /// Reporting leaked tokens, and suspending their keys.
+    LeakReports,
+}
+
+impl OperatorAction {
+    /// Returns the API operations in the group, by their `operationId` in the OpenAPI document.
+    pub(super) fn operations(self) -> &'static [&'static str] {
+        match self {
+            Self::Tiers => &["preview_tier", "set_tier"],
+            Self::Suspensions => &["suspend_tenant", "resume_tenant", "suspend_key", "resume_key"],
+            Self::LeakReports => &["report_leak"],
+        }
+    }
+}
+
+/// The logo on the page.
 #[derive(Debug)]
 pub(super) struct Logo {
     pub(super) content_type: String,
@@ -37,29 +69,31 @@ impl Settings {
             support: None,
             language: "en".into(),
             texts: built_in_texts(),
+            without: Vec::new(),
+            problem_types: ProblemTypes::default(),
         }
     }
 
-    pub(super) fn set_logo(&mut self, kind: &str, image: Vec<u8>) -> Result<(), ConsoleError> {
+    pub(super) fn set_logo(&mut self, kind: &str, image: Vec<u8>) -> Result<(), ConfigError> {
         let is_visible = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
         let subtype = kind.strip_prefix("image/").unwrap_or_default();
         if subtype.is_empty() || !subtype.bytes().all(is_visible) {
-            return Err(ConsoleError::Logo(kind.into()));
+            return Err(ConfigError::Logo(kind.into()));
         }
         self.logo = Some(Arc::new(Logo { content_type: kind.into(), image }));
         Ok(())
     }
 
-    pub(super) fn set_curl(&mut self, line: String) -> Result<(), ConsoleError> {
+    pub(super) fn set_curl(&mut self, line: String) -> Result<(), ConfigError> {
         if line.matches("{token}").count() != 1 || line.chars().any(char::is_control) {
-            return Err(ConsoleError::Curl(line));
+            return Err(ConfigError::Curl(line));
         }
         self.curl = Some(line);
         Ok(())
     }
 
-    pub(super) fn set_text(&mut self, language: &str, json: &str) -> Result<(), ConsoleError> {
-        // Of BCP 47 what every browser knows: a language, a script, a region.
+    pub(super) fn set_text(&mut self, language: &str, json: &str) -> Result<(), ConfigError> {
+        // Accepts the part of BCP 47 that every browser supports: a language, a script, a region.
         let is_letters = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphabetic());
         let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         let mut parts = language.split('-').peekable();
@@ -70,12 +104,20 @@ impl Settings {
             part.len() == 2 && is_letters(part) || part.len() == 3 && is_digits(part)
         });
         if !is_language || parts.next().is_some() {
-            return Err(ConsoleError::Language(language.into()));
+            return Err(ConfigError::Language(language.into()));
         }
-        let texts: BTreeMap<String, String> =
-            serde_json::from_str(json).map_err(ConsoleError::TextFormat)?;
-        if let Some(key) = texts.keys().find(|key| !self.texts.contains_key(*key)) {
-            return Err(ConsoleError::Text(key.clone()));
+        let texts: BTreeMap<String, String> = serde_json::from_str(json)
+            .map_err(|error| ConfigError::unreadable("the JSON object of texts", &error))?;
+        // A language may have plural forms that English does not have.
+        let is_known = |key: &String| {
+            self.texts.contains_key(key)
+                || key.rsplit_once('.').is_some_and(|(text, form)| {
+                    matches!(form, "zero" | "two" | "few" | "many")
+                        && self.texts.contains_key(&[text, ".other"].concat())
+                })
+        };
+        if let Some(key) = texts.keys().find(|key| !is_known(key)) {
+            return Err(ConfigError::PageText(key.clone()));
         }
         self.language = language.into();
         self.texts.extend(texts);
@@ -83,37 +125,38 @@ impl Settings {
     }
 }
 
-/// The text that stands in the document itself.
+/// The name of the text that is the title of the document.
 pub(super) const TITLE: &str = "title";
 
-/// The texts of the page, in English.
+/// Returns the English texts of the page.
 fn built_in_texts() -> BTreeMap<String, String> {
-    // INVARIANT: a test reads it.
+    // INVARIANT: the file is a JSON object of strings, which a test checks. Otherwise the page would have no
+    // texts.
     let texts = serde_json::from_str(include_str!("page/text.json"));
     let mut texts: BTreeMap<String, String> = texts.unwrap_or_default();
     texts.entry(TITLE.into()).or_insert_with(|| "API keys".into());
     texts
 }
 
-/// A colour, as red, green and blue.
+/// A color, as red, green and blue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accent([u8; 3]);
 
 impl Accent {
-    /// As a style sheet, with the colour of text on it.
+    /// Returns a style sheet with this color and the color of text on it.
     pub(super) fn to_css(self) -> String {
         let [red, green, blue] = self.0;
         let on = if self.takes_white() { "#ffffff" } else { "#000000" };
         alloc::format!(":root{{--accent:#{red:02x}{green:02x}{blue:02x};--on-accent:{on}}}\n")
     }
 
-    /// Whether white has the higher contrast to it than black (WCAG 2.2, contrast ratio).
+    /// Checks whether white has a higher contrast to this color than black has (WCAG 2.2, contrast ratio).
     fn takes_white(self) -> bool {
         let luminance = self.luminance() + 0.05;
         1.05 / luminance > luminance / 0.05
     }
 
-    /// WCAG 2.2, relative luminance.
+    /// Returns the relative luminance (WCAG 2.2).
     fn luminance(self) -> f64 {
         let [red, green, blue] = self.0.map(|value| {
             let share = f64::from(value) / 255.0;
@@ -124,41 +167,17 @@ impl Accent {
 }
 
 impl FromStr for Accent {
-    type Err = ConsoleError;
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, ConsoleError> {
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
         let digits = text.strip_prefix('#').filter(|digits| {
             digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
         });
         let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let number = number.ok_or_else(|| ConsoleError::Accent(text.to_string()))?;
+        let number = number.ok_or_else(|| ConfigError::Accent(text.to_string()))?;
         let [_, red, green, blue] = number.to_be_bytes();
         Ok(Self([red, green, blue]))
     }
-}
-
-/// A console cannot be set up this way.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConsoleError {
-    /// This is not the type of an image.
-    #[error("a logo is of a type such as `image/png`, not `{}`", .0.escape_debug())]
-    Logo(String),
-    /// This is not a colour.
-    #[error("a colour is written as `#rrggbb`, not `{}`", .0.escape_debug())]
-    Accent(String),
-    /// A token would be nowhere in the line, or not once.
-    #[error("a line for new keys has one `{{token}}` and one line, unlike `{}`", .0.escape_debug())]
-    Curl(String),
-    /// This is not the tag of a language.
-    #[error("a language is written as `de` or `pt-BR`, not `{}`", .0.escape_debug())]
-    Language(String),
-    /// The texts cannot be read.
-    #[error("the texts are not a JSON object of strings")]
-    TextFormat(#[source] serde_json::Error),
-    /// The page has no such text.
-    #[error("the page has no text `{}`", .0.escape_debug())]
-    Text(String),
 }
 
 #[cfg(test)]
@@ -166,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_texts_of_the_page_can_be_read() {
+    fn built_in_texts_are_valid_json() {
         let texts: Result<BTreeMap<String, String>, _> =
             serde_json::from_str(include_str!("page/text.json"));
         assert!(!texts.unwrap().is_empty());
@@ -180,7 +199,7 @@ mod tests {
             ("#000000", "#ffffff"),
             ("#ffffff", "#000000"),
             ("#ffd500", "#000000"),
-            // On either side of the grey with equal contrasts.
+            // On either side of the gray that has the same contrast to both.
             ("#757575", "#ffffff"),
             ("#777777", "#000000"),
         ] {

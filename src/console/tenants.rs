@@ -1,85 +1,78 @@
-//! What an operator sees: tenants and their keys.
+//! The operator's routes: tenants, their keys and their tiers.
 
+pub(super) mod leaks;
 pub(super) mod suspension;
 pub(super) mod tiers;
 
-use alloc::{
-    string::{String, ToString},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{string::ToString, vec::Vec};
 
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 
 use super::{
-    admin::Operator,
     app::App,
-    body::json,
-    keys::{query, tell_page},
-    paging::Parameters,
-    parts::TenantPath,
-    problem::Problem,
-    views::{KeysView, TenantView, TenantsView},
+    auth::Operator,
+    body::{json, versioned},
+    extract::{IfMatch, Parameters, Path},
+    keys::{page_of, query},
+    problem::{ApiResult, invalid_field},
+    views::{TenantView, TenantsView, broken},
 };
-use crate::record::TenantId;
+use crate::{
+    audit::ChangeKind,
+    http::problem::Problem,
+    keyring::{Keyring, QuotaUse},
+    record::{TenantId, TenantRecord},
+};
 
-/// One page of all tenants, in the order of their ids.
-#[utoipa::path(get, path = "/api/tenants", tag = "tenants",
-    params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 without it"),
-        ("after" = Option<String>, Query, description = "The id behind which the page begins",
-            min_length = 1, max_length = 128),
-    ),
-    responses((status = 200, body = TenantsView)))]
-pub(super) async fn list_tenants(
-    State(app): State<Arc<App>>,
-    Operator(keyring): Operator,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
+/// Returns one page of all tenants, in the order of their ids.
+pub(super) async fn list_tenants(operator: Operator, parameters: Parameters) -> ApiResult {
+    let Operator { app, keyring } = &operator;
     let limit = parameters.limit()?;
-    let after = parameters.get("after")?.map(TenantId::try_from).transpose();
-    let after =
-        after.map_err(|_| Problem::invalid_field("after", "this is not the id of a tenant"))?;
+    let after = parameters.get("after")?.map(TenantId::stored).transpose();
+    let after = after.map_err(|_| invalid_field("after", "this is not the id of a tenant"))?;
     let page = keyring.tenants(after.as_ref(), limit).await?;
-    let now = app.now();
-    let mut items = Vec::with_capacity(page.items.len());
+    let mut tenants = Vec::with_capacity(page.items.len());
     for tenant in page.items {
-        items.push(TenantView::of(&keyring.quota_use(tenant).await?, now));
+        tenants.push(keyring.quota_use(tenant).await?);
     }
+    let now = app.now();
+    let items = tenants.iter().map(|tenant| TenantView::of(tenant, now)).collect();
     let next = page.next.as_ref().map(ToString::to_string);
-    Ok(json(StatusCode::OK, &TenantsView { items, next }))
+    Ok(json(StatusCode::OK, &TenantsView { items, next, broken: broken(&page.broken) }))
 }
 
-/// One tenant.
-#[utoipa::path(get, path = "/api/tenants/{tenant}", tag = "tenants",
-    params(("tenant" = String, Path, description = "The id of the tenant")),
-    responses((status = 200, body = TenantView)))]
-pub(super) async fn get_tenant(
-    State(app): State<Arc<App>>,
-    Operator(keyring): Operator,
-    TenantPath(tenant): TenantPath,
-) -> Result<Response, Problem> {
-    let quota = keyring.tenant(tenant).quota().await?;
-    Ok(json(StatusCode::OK, &TenantView::of(&quota, app.now())))
+/// Returns one tenant.
+pub(super) async fn get_tenant(operator: Operator, Path(tenant): Path<TenantId>) -> ApiResult {
+    let quota = operator.keyring.tenant(tenant).quota().await?;
+    Ok(tenant_response(&operator.app, &quota))
 }
 
-/// One page of a tenant's keys, in the order of their creation.
-#[utoipa::path(get, path = "/api/tenants/{tenant}/keys", tag = "tenants",
-    params(
-        ("tenant" = String, Path, description = "The id of the tenant"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "50 without it"),
-        ("after" = Option<String>, Query, description = "The `next` of the page before",
-            pattern = "^-?[0-9]{1,15}[.][0-9A-Za-z]{16}$"),
-    ),
-    responses((status = 200, body = KeysView)))]
+/// Responds with a tenant, and its version as the `ETag`.
+fn tenant_response(app: &App, quota: &QuotaUse) -> Response {
+    versioned(StatusCode::OK, quota.tenant.version(), &TenantView::of(quota, app.now()))
+}
+
+/// Returns the tenant `id` if `if_match` names its version. Otherwise records the refused change in the
+/// audit.
+async fn find_version(
+    keyring: &Keyring,
+    change: ChangeKind,
+    id: &TenantId,
+    if_match: &IfMatch,
+) -> Result<TenantRecord, Problem> {
+    let named = |tenant: TenantRecord| if_match.check(tenant.version()).map(|()| tenant);
+    let found = keyring.find_tenant(id).await.and_then(named);
+    found.map_err(|error| keyring.refused(change, id, None, error).into())
+}
+
+/// Returns one page of a tenant's keys, in the order of their creation.
 pub(super) async fn list_tenant_keys(
-    State(app): State<Arc<App>>,
-    Operator(keyring): Operator,
-    TenantPath(tenant): TenantPath,
+    Operator { app, keyring }: Operator,
+    Path(tenant): Path<TenantId>,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> ApiResult {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
     let record = keyring.find_tenant(&tenant).await?;
     let page = keyring.tenant(tenant).list(&query(limit, after)).await?;
-    tell_page(&app, record, page, after.is_none()).await
+    page_of(&app, record, page, after.is_none()).await
 }

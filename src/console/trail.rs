@@ -1,35 +1,21 @@
-//! What happened to a key, for those who manage it.
+//! The history of a key, for its administrators.
 
-mod recent;
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::{error::Error, future::Future};
 
-use alloc::{
-    boxed::Box,
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
-use core::{error::Error, future::Future, pin::Pin};
+use futures_util::future::BoxFuture;
+use serde::Serialize;
 
-pub use self::recent::RecentEvents;
-use crate::{
-    audit::{AuditEvent, AuditKind},
-    record::TenantId,
-    scope::Scope,
-    time::Timestamp,
-    token::KeyId,
-};
+use crate::{audit::AuditEvent, record::TenantId, time::Timestamp, token::KeyId};
 
-/// Reads back what an [`AuditSink`](crate::audit::AuditSink) was told of a key.
+/// Reads the events of a key that an [`AuditSink`](crate::audit::AuditSink) has received.
 ///
-/// A host that keeps events in a database of its own reads them there; [`RecentEvents`] keeps the last ones
-/// in memory. The console asks only for keys that the tenant holds.
+/// An application that writes audit events to its database implements this trait to read them there.
+/// [`RecentEvents`](super::RecentEvents) keeps the last events in memory. The console reads only the events of keys that the
+/// tenant holds.
 ///
 /// ```
-/// use keyway::{
-///     console::{AuditTrail, TrailError, TrailPage},
-///     record::TenantId,
-///     token::KeyId,
-/// };
+/// use keyway::{KeyId, TenantId, console::{AuditTrail, TrailError, TrailPage}};
 ///
 /// struct Forgetful;
 ///
@@ -40,11 +26,12 @@ use crate::{
 /// }
 /// ```
 pub trait AuditTrail: Send + Sync + 'static {
-    /// The newest `limit` events of `key`, the newest first.
+    /// Returns the newest `limit` events of `key`, the newest first.
     ///
     /// # Errors
     ///
-    /// Whatever keeps them from being read. The caller is told only that they are unavailable.
+    /// Any error that prevents reading the events. The console responds with 503 and does not repeat the
+    /// error.
     fn of_key(
         &self,
         tenant: &TenantId,
@@ -53,84 +40,60 @@ pub trait AuditTrail: Send + Sync + 'static {
     ) -> impl Future<Output = Result<TrailPage, TrailError>> + Send;
 }
 
-/// Why a trail could not be read, in the host's words.
+/// An error of the application: the reason why a trail could not be read.
 pub type TrailError = Box<dyn Error + Send + Sync>;
 
-/// What a trail tells of a key.
+/// The events of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrailPage {
-    /// The newest first.
+    /// The events, the newest first.
     pub events: Vec<TrailEvent>,
-    /// Whether these are all there ever were. If not, older ones may be missing.
+    /// Whether these are all events of the key since it was created. If `false`, older ones may be missing.
     pub complete: bool,
 }
 
-/// Something that happened, with nothing borrowed: what a host writes to its database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An event in the history of a key. It borrows nothing, so that an application can write it to its database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrailEvent {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// On whose behalf; empty if nobody said. The tenant may read it.
+    /// The name of the person or program that acted. Empty if the application gave none. The tenant can read
+    /// it.
     pub actor: String,
-    /// What, in one word such as `key_edited`.
+    /// The kind of event, in one word such as `key_edited`.
     pub kind: String,
-    /// What else is known of it, such as the scopes that the key has then; may be empty.
+    /// Further details, such as the scopes that the key has after the event. May be empty.
     pub detail: String,
 }
 
 impl TrailEvent {
-    /// `event`, for a sink that keeps it.
+    /// Copies `event`, for a sink that keeps it.
     pub fn of(event: &AuditEvent<'_>) -> Self {
-        let (kind, detail) = describe(&event.kind);
-        Self { at: event.at, actor: event.actor.into(), kind: kind.into(), detail }
+        let (kind, detail) = (event.kind.as_str().into(), event.kind.detail());
+        Self { at: event.at, actor: event.actor.into(), kind, detail }
     }
 }
 
-fn describe(kind: &AuditKind<'_>) -> (&'static str, String) {
-    let names = |scopes: &[Scope]| {
-        let names: Vec<_> = scopes.iter().map(Scope::as_str).collect();
-        if names.is_empty() { "no scopes".into() } else { names.join(" ") }
-    };
-    match kind {
-        AuditKind::TenantCreated { tier } => ("tenant_created", (*tier).into()),
-        AuditKind::TierChanged { from, to } => ("tier_changed", format!("{from} → {to}")),
-        AuditKind::TenantSuspended { reason } => ("tenant_suspended", (*reason).into()),
-        AuditKind::TenantResumed => ("tenant_resumed", String::new()),
-        AuditKind::TenantDeleted => ("tenant_deleted", String::new()),
-        AuditKind::KeyIssued { scopes } => ("key_issued", names(scopes)),
-        AuditKind::KeyImported { scopes } => ("key_imported", names(scopes)),
-        AuditKind::KeyEdited { scopes, enabled: true } => ("key_edited", names(scopes)),
-        AuditKind::KeyEdited { scopes, enabled: false } => {
-            ("key_edited", names(scopes) + ", disabled")
-        }
-        AuditKind::KeyRotated => ("key_rotated", String::new()),
-        AuditKind::OverlapEnded => ("overlap_ended", String::new()),
-        AuditKind::KeySuspended { reason } => ("key_suspended", (*reason).into()),
-        AuditKind::KeyResumed => ("key_resumed", String::new()),
-        AuditKind::KeyDeleted => ("key_deleted", String::new()),
-        AuditKind::KeyRevoked => ("key_revoked", String::new()),
-        AuditKind::LeakReported { reason, .. } => ("leak_reported", (*reason).into()),
-        AuditKind::Rejected(rejection) => ("rejected", rejection.to_string()),
-        AuditKind::Inactive(state) => ("inactive", state.as_str().into()),
-        AuditKind::Tampered => ("tampered", String::new()),
-        AuditKind::UnknownScopes(scopes) => ("unknown_scopes", names(scopes)),
-        AuditKind::UnknownTier(tier) => ("unknown_tier", (*tier).into()),
-        AuditKind::Unavailable => ("unavailable", String::new()),
-        AuditKind::FeedGap => ("feed_gap", String::new()),
-        AuditKind::UsesLost(number) => ("uses_lost", number.to_string()),
-    }
+/// An [`AuditTrail`] of any type.
+#[derive(Clone)]
+pub(super) struct AnyTrail {
+    pub(super) read: Read,
+    /// Whether each version of a key is one event of a known kind, so that a key with more versions than
+    /// events has lost some.
+    pub(super) has_all_versions: bool,
 }
 
-/// A trail of any type.
-pub(super) trait ErasedTrail: Send + Sync {
-    fn read<'t>(&'t self, tenant: &'t TenantId, key: KeyId, limit: usize) -> Reading<'t>;
-}
+/// [`AuditTrail::of_key`].
+type Read = Arc<dyn Fn(TenantId, KeyId, usize) -> Reading + Send + Sync>;
+type Reading = BoxFuture<'static, Result<TrailPage, TrailError>>;
 
-pub(super) type Reading<'t> =
-    Pin<Box<dyn Future<Output = Result<TrailPage, TrailError>> + Send + 't>>;
-
-impl<T: AuditTrail> ErasedTrail for T {
-    fn read<'t>(&'t self, tenant: &'t TenantId, key: KeyId, limit: usize) -> Reading<'t> {
-        Box::pin(self.of_key(tenant, key, limit))
+impl AnyTrail {
+    pub(super) fn new(trail: impl AuditTrail, has_all_versions: bool) -> Self {
+        let trail = Arc::new(trail);
+        let read = move |tenant, key, limit| -> Reading {
+            let trail = Arc::clone(&trail);
+            Box::pin(async move { trail.of_key(&tenant, key, limit).await })
+        };
+        Self { read: Arc::new(read), has_all_versions }
     }
 }

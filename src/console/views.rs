@@ -1,218 +1,167 @@
-//! Keys and tenants as the API tells them. No part of a secret is in any of it, but in [`Issued`].
+//! Keys and tenants as the API returns them. `openapi.json` describes the fields. Only [`IssuedView`] contains
+//! a token. No other view contains any part of a secret.
 
 use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use crate::{
     decision::KeyState,
     keyring::QuotaUse,
-    record::{KeyRecord, Labels, Suspension, TenantRecord},
+    policy::Policy,
+    record::{KeyRecord, Labels, RecordError, Suspension, TenantRecord},
     scope::Scope,
+    store::BrokenRow,
     time::Timestamp,
     token::KeyId,
 };
 
-/// A key.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Key)]
+#[derive(Serialize)]
 pub(super) struct KeyView<'k> {
-    #[schema(value_type = String)]
     id: KeyId,
     tenant: &'k str,
     name: &'k str,
-    /// The masked token.
-    hint: &'k str,
-    /// Another system made its present secret.
+    masked: &'k str,
     imported: bool,
-    #[schema(value_type = Vec<String>)]
     scopes: &'k [Scope],
-    #[schema(value_type = alloc::collections::BTreeMap<String, String>)]
     labels: &'k Labels,
     enabled: bool,
-    state: StateView,
-    suspension: Option<SuspensionView>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    state: &'static str,
+    suspension: Option<&'k Suspension>,
     not_before: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
-    #[schema(value_type = String, format = DateTime)]
+    effective_expires_at: Option<Timestamp>,
     created_at: Timestamp,
     created_by: &'k str,
-    #[schema(value_type = Option<String>, format = DateTime)]
     rotated_at: Option<Timestamp>,
-    /// Until when the secret before the last rotation is accepted at the latest.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    overlap_until: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    grace_until: Option<Timestamp>,
     last_used: Option<Timestamp>,
-    /// Grows with every change; the `ETag` is this in quotes.
     version: u64,
 }
 
 impl<'k> KeyView<'k> {
-    /// `key`, which `tenant` holds, at `now`.
-    pub(super) fn of(key: &'k KeyRecord, tenant: &TenantRecord, now: Timestamp) -> Self {
+    /// Returns the view of `key`, which `tenant` holds, at `now`.
+    pub(super) fn of(
+        key: &'k KeyRecord,
+        tenant: &TenantRecord,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id: key.id(),
             tenant: key.tenant().as_str(),
             name: key.name(),
-            hint: key.hint(),
+            masked: key.masked(),
             imported: key.imported(),
             scopes: key.scopes(),
             labels: key.labels(),
             enabled: key.enabled(),
-            state: KeyState::of(key, tenant, now).into(),
-            suspension: SuspensionView::of(key.suspension(), now),
+            state: KeyState::of(key, tenant, policy, now).as_str(),
+            suspension: key.suspension().filter(|suspension| suspension.holds(now)),
             not_before: key.not_before(),
             expires_at: key.expires_at(),
+            effective_expires_at: key.effective_expiry_on(policy.tier(tenant.tier())),
             created_at: key.created_at(),
             created_by: key.created_by(),
             rotated_at: key.rotated_at(),
-            overlap_until: key.overlap_until().filter(|until| now < *until),
+            grace_until: key.grace_until().filter(|until| now < *until),
             last_used: key.last_used(),
             version: key.version(),
         }
     }
 }
 
-/// Scopes by their names.
-pub(super) fn names(scopes: &[Scope]) -> Vec<String> {
-    scopes.iter().map(ToString::to_string).collect()
-}
-
-/// What a key is now. Of several it is the first: `tenant_suspended`, `suspended`, `disabled`,
-/// `not_yet_valid`, `expired`, `active`.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = KeyState)]
-pub(super) enum StateView {
-    Active,
-    Disabled,
-    Suspended,
-    TenantSuspended,
-    Expired,
-    NotYetValid,
-}
-
-impl From<KeyState> for StateView {
-    fn from(state: KeyState) -> Self {
-        match state {
-            KeyState::TenantSuspended { .. } => Self::TenantSuspended,
-            KeyState::KeySuspended { .. } => Self::Suspended,
-            KeyState::Disabled => Self::Disabled,
-            KeyState::NotYetValid { .. } => Self::NotYetValid,
-            KeyState::Expired { .. } => Self::Expired,
-            KeyState::Active => Self::Active,
-        }
-    }
-}
-
-/// An operator's ban that holds.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Suspension)]
-pub(super) struct SuspensionView {
-    reason: String,
-    /// When it ends by itself.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    until: Option<Timestamp>,
-}
-
-impl SuspensionView {
-    pub(super) fn of(suspension: Option<&Suspension>, now: Timestamp) -> Option<Self> {
-        let suspension = suspension.filter(|suspension| suspension.holds(now))?;
-        Some(Self { reason: suspension.reason().into(), until: suspension.end() })
-    }
-}
-
 /// A page of keys.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Keys)]
+#[derive(Serialize)]
 pub(super) struct KeysView<'k> {
     pub(super) items: Vec<KeyView<'k>>,
-    /// What `after` is to be for the next page, if there is one.
     pub(super) next: Option<String>,
-    /// How many keys the tenant holds.
     pub(super) held: u32,
-    /// How many its tier allows.
     pub(super) allowed: u32,
+    pub(super) broken: Vec<BrokenView>,
 }
 
-/// The keys that a text finds.
-#[derive(Serialize, ToSchema)]
-#[schema(as = FoundKeys)]
+/// The result of a search.
+#[derive(Serialize)]
 pub(super) struct FoundView<'k> {
     pub(super) items: Vec<KeyView<'k>>,
+    pub(super) broken: Vec<BrokenView>,
 }
 
 /// A key with a new secret.
-#[derive(Serialize, ToSchema)]
-#[schema(as = IssuedKey)]
+#[derive(Serialize)]
 pub(super) struct IssuedView<'t> {
     pub(super) key: KeyView<'t>,
-    /// The token, which is never told again.
     pub(super) token: Option<&'t str>,
-    /// The request was a repetition, and its first answer had the token.
     pub(super) replayed: bool,
 }
 
-/// A tenant.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Tenant)]
-pub(super) struct TenantView {
-    id: String,
-    tier: String,
-    state: TenantState,
-    suspension: Option<SuspensionView>,
-    /// How many keys it holds.
-    held: u32,
-    /// How many its tier allows.
-    allowed: u32,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    version: u64,
+/// A key or a tenant whose record cannot be read, or was changed in the store by another party.
+#[derive(Serialize)]
+pub(super) struct BrokenView {
+    id: Option<String>,
+    problem: &'static str,
 }
 
-impl TenantView {
-    pub(super) fn of(quota: &QuotaUse, now: Timestamp) -> Self {
-        let tenant = &quota.tenant;
-        let suspension = SuspensionView::of(tenant.suspension(), now);
+/// Returns the views of the rows of a page that cannot be shown.
+pub(super) fn broken(rows: &[BrokenRow]) -> Vec<BrokenView> {
+    let view = |row: &BrokenRow| BrokenView {
+        id: if row.is_key() {
+            row.key().map(|id| id.to_string())
+        } else {
+            row.tenant().map(ToString::to_string)
+        },
+        problem: match row.problem() {
+            RecordError::UnreadableKey(_) | RecordError::UnreadableTenant => "unreadable",
+            _ => "tampered",
+        },
+    };
+    rows.iter().map(view).collect()
+}
+
+#[derive(Serialize)]
+pub(super) struct TenantView<'t> {
+    id: &'t str,
+    tier: &'t str,
+    state: &'static str,
+    suspension: Option<&'t Suspension>,
+    held: u32,
+    allowed: u32,
+    created_at: Timestamp,
+    /// Only operators change tenants, so only they get the version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+}
+
+impl<'t> TenantView<'t> {
+    /// Returns the view of a tenant at `now`, for an operator.
+    pub(super) fn of(quota: &'t QuotaUse, now: Timestamp) -> Self {
+        let QuotaUse { tenant, held, allowed } = quota;
+        let suspension = tenant.suspension().filter(|suspension| suspension.holds(now));
         Self {
-            id: tenant.id().to_string(),
-            tier: tenant.tier().into(),
-            state: TenantState::of(suspension.as_ref()),
+            id: tenant.id().as_str(),
+            tier: tenant.tier(),
+            state: if suspension.is_some() { "suspended" } else { "active" },
             suspension,
-            held: quota.held,
-            allowed: quota.allowed,
+            held: *held,
+            allowed: *allowed,
             created_at: tenant.created_at(),
-            version: tenant.version(),
+            version: Some(tenant.version()),
         }
     }
-}
 
-/// What a tenant is now.
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum TenantState {
-    Active,
-    Suspended,
-}
-
-impl TenantState {
-    pub(super) fn of(suspension: Option<&SuspensionView>) -> Self {
-        if suspension.is_some() { Self::Suspended } else { Self::Active }
+    pub(super) fn without_version(self) -> Self {
+        Self { version: None, ..self }
     }
 }
 
 /// A page of tenants.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Tenants)]
-pub(super) struct TenantsView {
-    pub(super) items: Vec<TenantView>,
-    /// What `after` is to be for the next page, if there is one.
+#[derive(Serialize)]
+pub(super) struct TenantsView<'t> {
+    pub(super) items: Vec<TenantView<'t>>,
     pub(super) next: Option<String>,
+    pub(super) broken: Vec<BrokenView>,
 }

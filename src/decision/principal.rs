@@ -12,15 +12,17 @@ use crate::{
     token::KeyId,
 };
 
-/// Who a verified request is.
+/// The identity of a verified caller.
 ///
-/// Only verification makes one, so a function that takes a `Principal` cannot be called for somebody
-/// who was not verified.
+/// Only verification creates a `Principal`. So a function that takes one cannot be called for a caller that
+/// was not verified.
 #[derive(Clone)]
 pub struct Principal {
     key: Arc<ResolvedKey>,
-    /// How the key was proven, and above its 8 bits the number of the verifier whose guard has admitted
-    /// the caller. In one word, so that a principal has no padding, whose copies would stall.
+    /// How the key was proven, in the low 8 bits. The bits above are the number of the verifier whose guard
+    /// has admitted the caller. The number is here, and not beside the principal in the extensions of a
+    /// request: code between two guards may replace the principal. One word leaves no padding, whose copies
+    /// would stall.
     marks: u64,
 }
 
@@ -30,70 +32,67 @@ impl Principal {
         Self { key, marks: proof as u64 }
     }
 
-    /// The id of the key, for logs.
+    /// Returns the id of the key, for logs.
     pub fn key_id(&self) -> KeyId {
         self.key.id()
     }
 
-    /// The id of the tenant.
+    /// Returns the id of the tenant.
     pub fn tenant(&self) -> &str {
         self.key.tenant()
     }
 
-    /// The name of the key.
+    /// Returns the name of the key.
     pub fn name(&self) -> &str {
         self.key.name()
     }
 
-    /// The tenant's notes on the key.
+    /// Returns the tenant's notes on the key.
     pub fn labels(&self) -> &Labels {
         self.key.labels()
     }
 
-    /// What the caller may do: what its key was granted, as far as the tenant's tier allows it.
+    /// Returns the scopes of the caller: those that its key was granted and the tenant's tier allows.
     #[inline]
     pub fn scopes(&self) -> ScopeSet {
         self.key.scopes()
     }
 
-    /// The tier of the tenant, in the policy that the caller was verified with.
+    /// Returns the tier of the tenant, in the policy that the caller was verified with.
     pub fn tier<'p>(&self, policy: &'p Policy) -> Option<&'p Tier> {
         policy.tiers().get(self.key.tier())
     }
 
-    /// The place of that tier among those of the policy.
+    /// Returns the index of the tenant's tier in the policy.
     #[cfg(feature = "rate-limit")]
     #[inline]
     pub(crate) fn tier_index(&self) -> usize {
         self.key.tier()
     }
 
-    /// Succeeds if the caller may use a route with this requirement.
+    /// Checks that the caller may use a route with this requirement.
     ///
     /// # Errors
     ///
-    /// [`MissingScope`] names what is missing.
+    /// [`MissingScope`] names the missing scopes, and which of them the tier of the tenant withholds.
     #[inline]
     pub fn require(&self, requirement: &Requirement) -> Result<(), MissingScope> {
-        requirement.check(self.scopes())
+        let granted = || self.key.granted();
+        requirement
+            .check(self.scopes())
+            .map_err(|missing| requirement.with_withheld(missing, granted()))
     }
 
-    /// Whether this was the first use of a rotated secret, which ends the one before it, and the
-    /// caller is the one to see to that.
-    #[cfg(feature = "std")]
+    /// Returns whether this use ends the grace period of an older secret.
     #[inline]
-    pub(crate) fn claims_overlap(&self) -> bool {
-        self.proof() == Proof::FirstUse as u64 && self.key.claim_overlap()
+    pub(crate) fn ends_grace_period(&self) -> bool {
+        self.proof() == Proof::FirstUse as u64 || self.proof() == Proof::FirstUseOfOlder as u64
     }
 
-    #[cfg(feature = "std")]
-    pub(crate) fn release_overlap(&self) {
-        self.key.release_overlap();
-    }
-
-    /// Whether the caller used the secret from before the last rotation, which ends soon.
+    /// Returns whether the caller used a secret from before the last rotation, whose grace period is still
+    /// running.
     pub fn used_previous_secret(&self) -> bool {
-        self.proof() == Proof::Previous as u64
+        self.proof() == Proof::Older as u64 || self.proof() == Proof::FirstUseOfOlder as u64
     }
 
     #[inline]
@@ -101,14 +100,14 @@ impl Principal {
         self.marks & 0xff
     }
 
-    /// The same caller, admitted by a guard of the verifier with this number.
+    /// Marks the caller as admitted by a guard of the verifier with this number.
     #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn admitted_by(self, verifier: u64) -> Self {
         Self { marks: self.proof() | verifier << 8, ..self }
     }
 
-    /// Whether a guard of the verifier with this number has admitted the caller.
+    /// Returns whether a guard of the verifier with this number has admitted the caller.
     #[cfg(feature = "http")]
     pub(crate) fn is_admitted_by(&self, verifier: u64) -> bool {
         self.marks >> 8 == verifier

@@ -1,57 +1,66 @@
-//! What a key is at a time.
+//! The state of a key at a given time.
 
 use core::fmt;
 
 use crate::{
+    policy::Policy,
     record::{KeyRecord, Suspension, TenantRecord},
     time::Timestamp,
 };
 
-/// What a key is at a time. Where several hold, it is the first in this order.
+/// The state of a key at a given time. If several states apply, the first in this order is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyState {
     /// An operator has suspended the tenant.
     TenantSuspended {
-        /// When that ends by itself.
+        /// When the suspension ends automatically. `None` means that it does not.
         until: Option<Timestamp>,
     },
     /// An operator has suspended the key.
     KeySuspended {
-        /// When that ends by itself.
+        /// When the suspension ends automatically. `None` means that it does not.
         until: Option<Timestamp>,
     },
     /// The tenant has switched the key off.
     Disabled,
-    /// The key begins later.
+    /// The key is not valid yet.
     NotYetValid {
-        /// When it begins.
+        /// When the key becomes valid.
         from: Timestamp,
     },
-    /// The key has ended.
+    /// The key has expired.
     Expired {
-        /// When it ended.
+        /// When the key expired.
         at: Timestamp,
     },
+    /// The policy no longer has the tenant's tier, so it is unknown how long the key lives and what it may
+    /// do. Verification is unavailable until the tier is back or the tenant is moved.
+    UnknownTier,
     /// The key can be used.
     Active,
 }
 
 impl KeyState {
-    /// The state of `key`, which `tenant` holds, at `now`.
-    pub fn of(key: &KeyRecord, tenant: &TenantRecord, now: Timestamp) -> Self {
-        Facts {
+    /// Returns the state of `key`, which `tenant` holds, at `now`. A key expires at its own expiry, or at the
+    /// end of the longest lifetime that `policy` has for the tenant's tier, whichever is earlier.
+    pub fn of(key: &KeyRecord, tenant: &TenantRecord, policy: &Policy, now: Timestamp) -> Self {
+        let tier = policy.tier(&tenant.tier);
+        let facts = Facts {
             tenant_suspension: tenant.suspension.as_ref(),
             key_suspension: key.suspension.as_ref(),
             enabled: key.enabled,
             not_before: key.not_before,
-            expires_at: key.expires_at,
+            expires_at: key.effective_expiry_on(tier),
+        };
+        match facts.state(now) {
+            Self::Active if tier.is_none() => Self::UnknownTier,
+            state => state,
         }
-        .state(now)
     }
 
-    /// The state as one word, for programs: `active`, `disabled`, `suspended`, `tenant_suspended`,
-    /// `expired` or `not_yet_valid`.
+    /// Returns the state as one word, for programs: `active`, `disabled`, `suspended`, `tenant_suspended`,
+    /// `expired`, `not_yet_valid` or `unknown_tier`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TenantSuspended { .. } => "tenant_suspended",
@@ -59,30 +68,33 @@ impl KeyState {
             Self::Disabled => "disabled",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::Expired { .. } => "expired",
+            Self::UnknownTier => "unknown_tier",
             Self::Active => "active",
         }
     }
 
-    /// Whether the key can be used.
+    /// Returns whether the key can be used.
     pub fn is_active(self) -> bool {
         self == Self::Active
     }
 }
 
+/// Writes the state in words, such as `expired` or `tenant suspended`, to follow "the key is" or a colon.
 impl fmt::Display for KeyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TenantSuspended { .. } => "its tenant is suspended",
-            Self::KeySuspended { .. } => "it is suspended",
-            Self::Disabled => "it is disabled",
-            Self::NotYetValid { .. } => "it is not yet valid",
-            Self::Expired { .. } => "it has expired",
-            Self::Active => "it is active",
+            Self::TenantSuspended { .. } => "tenant suspended",
+            Self::KeySuspended { .. } => "suspended",
+            Self::Disabled => "disabled",
+            Self::NotYetValid { .. } => "not yet valid",
+            Self::Expired { .. } => "expired",
+            Self::UnknownTier => "on an unknown tier",
+            Self::Active => "active",
         })
     }
 }
 
-/// All that a state depends on.
+/// The values that a state depends on.
 pub(super) struct Facts<'r> {
     pub(super) tenant_suspension: Option<&'r Suspension>,
     pub(super) key_suspension: Option<&'r Suspension>,

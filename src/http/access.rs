@@ -1,105 +1,118 @@
-//! What routes ask of a caller, and the table of it.
+//! The access that routes require, and the route table.
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 
+#[cfg(feature = "openapi")]
+use super::credential::KeyHeaders;
 use super::routes::ANY;
 use crate::scope::{Requirement, Scope};
 
-/// What a route asks of its callers.
+/// The access that a route requires of its callers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Access {
-    /// Nothing: whoever can reach the service may call it.
+    /// Requires nothing: anyone who can reach the service may call the route.
     Public,
-    /// Nothing, but who presents a key must present a valid one.
-    Optional,
-    /// An active key whose scopes meet this.
+    /// Requires no key. A key that is presented must be active, and its scopes must meet the requirement.
+    Optional(Requirement),
+    /// Requires an active key whose scopes meet the requirement.
     Required(Requirement),
-    /// Something else than an API key, which the handler sees to, in the host's words.
-    Elsewhere(Cow<'static, str>),
+    /// Requires such a key or, for a request without any key, the other means that this text describes. The
+    /// handler checks the other means.
+    RequiredOr(Requirement, Cow<'static, str>),
+    /// Authenticated by other means than an API key, described by this text. The handler checks them.
+    Custom(Cow<'static, str>),
 }
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Public => f.write_str("public"),
-            Self::Optional => f.write_str("any key, or none"),
-            Self::Required(requirement) => {
-                let scopes: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
-                match &*scopes {
-                    [] => f.write_str("any key"),
-                    scopes => f.write_str(&scopes.join(if requirement.is_any() {
-                        " or "
-                    } else {
-                        " and "
-                    })),
-                }
+            Self::Optional(requirement) => write!(f, "{}, or none", Words(requirement)),
+            Self::Required(requirement) => Words(requirement).fmt(f),
+            Self::RequiredOr(requirement, other) => {
+                write!(f, "{}, or ({other})", Words(requirement))
             }
-            Self::Elsewhere(how) => write!(f, "({how})"),
+            Self::Custom(how) => write!(f, "({how})"),
         }
     }
 }
 
-/// One route and method, and what it asks of its callers.
+/// Displays a requirement as the route table shows it.
+struct Words<'r>(&'r Requirement);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scopes: Vec<_> = self.0.scopes().map(Scope::as_str).collect();
+        match &*scopes {
+            [] => f.write_str("any key"),
+            scopes => f.write_str(&scopes.join(if self.0.is_any() { " or " } else { " and " })),
+        }
+    }
+}
+
+/// One route and method, and the access that it requires.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct RouteEntry {
     pub(super) method: &'static str,
     pub(super) path: String,
     pub(super) access: Access,
-    /// The field of the host's own that the key may come in.
+    /// The headers from which the route takes keys.
     #[cfg(feature = "openapi")]
-    pub(super) key_field: Option<String>,
+    pub(super) key_headers: KeyHeaders,
 }
 
-impl Row {
-    /// The method, in upper case; `*` is any.
+impl RouteEntry {
+    /// Returns the method in upper case. `*` is any method.
     pub fn method(&self) -> &'static str {
         self.method
     }
 
-    /// The path, as the framework writes it.
+    /// Returns the path in the framework's syntax.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What it asks of its callers.
+    /// Returns the access that the route requires of its callers.
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// Whether it answers requests of `method`, unless there is a row for that alone.
+    /// Returns whether this entry serves requests of `method`, unless another entry is for that method alone.
     pub(super) fn takes(&self, method: &str) -> bool {
         self.method == method || matches!((self.method, method), (ANY, _) | ("GET", "HEAD"))
     }
 }
 
-/// The table of all routes: method, path, and what it asks. It is printed as one row per line.
+/// The table of all routes: method, path and required access. `Display` writes one route per line.
 #[derive(Clone, Debug)]
-pub struct Matrix {
-    pub(super) rows: Vec<Row>,
+pub struct RouteTable {
+    pub(super) rows: Vec<RouteEntry>,
 }
 
-impl Matrix {
-    /// The rows, in the order of their declaration.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+impl RouteTable {
+    /// Returns the rows in the order of their declaration.
+    pub fn rows(&self) -> impl Iterator<Item = &RouteEntry> {
         self.rows.iter()
     }
 
-    /// The rows that need a key, each with a path that leads to it: its parameters are filled with `x`.
-    pub fn guarded(&self) -> impl Iterator<Item = (&Row, String)> {
-        let is_guarded = |row: &&Row| matches!(row.access, Access::Required(_));
+    /// Returns the rows that need a key, each with a path that leads to it. Parameters are filled with `x`.
+    pub fn guarded(&self) -> impl Iterator<Item = (&RouteEntry, String)> {
+        let is_guarded = |row: &&RouteEntry| matches!(row.access, Access::Required(_));
         self.rows.iter().filter(is_guarded).map(|row| (row, fill(&row.path, "x")))
     }
 
-    /// What the route at `path`, as the framework writes it, asks for `method`. `GET` answers `HEAD` too.
+    /// Returns the access of the route at `path`, in the framework's syntax, for `method`.
+    ///
+    /// A `GET` row also serves `HEAD`, unless `HEAD` has its own row.
     pub fn access(&self, method: &str, path: &str) -> Option<&Access> {
         let rows = self.rows.iter().filter(|row| row.path == path && row.takes(method));
         rows.min_by_key(|row| row.method != method).map(|row| &row.access)
     }
 }
 
-/// `path` with this in the place of every parameter, each of which stands in braces.
+/// Returns `path` with every parameter, written in braces, replaced by `parameter`.
 pub(super) fn fill(path: &str, parameter: &str) -> String {
     let mut filled = String::with_capacity(path.len());
     let mut depth = 0_u32;
@@ -119,10 +132,10 @@ pub(super) fn fill(path: &str, parameter: &str) -> String {
     filled
 }
 
-impl fmt::Display for Matrix {
+impl fmt::Display for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|row| row.path.chars().count()).max().unwrap_or_default();
-        for Row { method, path, access, .. } in &self.rows {
+        for RouteEntry { method, path, access, .. } in &self.rows {
             writeln!(f, "{method:<7} {path:<width$}  {access}")?;
         }
         Ok(())
@@ -136,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_filled_whatever_stands_in_their_braces() {
+    fn parameters_are_filled_whatever_their_braces_hold() {
         for (path, filled) in [
             ("/", "/"),
             ("/keys/{id}/uses", "/keys/x/uses"),
@@ -148,21 +161,21 @@ mod tests {
     }
 
     #[test]
-    fn head_is_answered_by_get_unless_it_has_a_row_of_its_own() {
-        let row = |method, access| Row {
+    fn get_serves_head_unless_head_has_its_own_row() {
+        let row = |method, access| RouteEntry {
             method,
             path: "/".into(),
             access,
             #[cfg(feature = "openapi")]
-            key_field: None,
+            key_headers: KeyHeaders::Authorization,
         };
         let get = row("GET", Access::Public);
-        let matrix = Matrix { rows: vec![get.clone(), row("HEAD", Access::Optional)] };
-        assert!(matches!(matrix.access("GET", "/"), Some(Access::Public)));
-        assert!(matches!(matrix.access("HEAD", "/"), Some(Access::Optional)));
-        assert_eq!(matrix.rows().map(Row::method).collect::<Vec<_>>(), ["GET", "HEAD"]);
-        let matrix = Matrix { rows: vec![get] };
-        assert!(matches!(matrix.access("HEAD", "/"), Some(Access::Public)));
-        assert!(matrix.access("POST", "/").is_none());
+        let table = RouteTable { rows: vec![get.clone(), row("HEAD", Access::Custom("".into()))] };
+        assert!(matches!(table.access("GET", "/"), Some(Access::Public)));
+        assert!(matches!(table.access("HEAD", "/"), Some(Access::Custom(_))));
+        assert_eq!(table.rows().map(RouteEntry::method).collect::<Vec<_>>(), ["GET", "HEAD"]);
+        let table = RouteTable { rows: vec![get] };
+        assert!(matches!(table.access("HEAD", "/"), Some(Access::Public)));
+        assert!(table.access("POST", "/").is_none());
     }
 }

@@ -1,19 +1,16 @@
-//! actix-web: routes that declare what they ask, the guard as a middleware, and the caller as an argument
-//! of handlers.
+//! actix-web: routes that declare the access they require, the guard as a middleware, and the caller as an
+//! argument of handlers.
 //!
 //! ```
-//! # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+//! # use keyway::{Keyring, MemoryStore, Pepper, Policy};
 //! use actix_web::{App, web::ServiceConfig};
-//! use keyway::{
-//!     decision::Principal,
-//!     http::{Routes, RoutesError, actix::get},
-//! };
+//! use keyway::{ConfigError, Principal, http::{Routes, actix::get}};
 //!
 //! async fn report(caller: Principal) -> String {
 //!     format!("reports of {}", caller.tenant())
 //! }
 //!
-//! fn routes(keyring: &Keyring) -> Result<impl Fn(&mut ServiceConfig) + Clone + Send, RoutesError> {
+//! fn routes(keyring: &Keyring) -> Result<impl Fn(&mut ServiceConfig) + Clone + Send, ConfigError> {
 //!     Routes::new(keyring)
 //!         .route("/health", get(async || "ok").public())
 //!         .route("/reports/production", get(report).require(["reporting"]))
@@ -28,23 +25,24 @@
 //! #     .store(MemoryStore::new())
 //! #     .build()?;
 //!
-//! // Once, before there is any worker.
+//! // Call this once, before any worker starts.
 //! let routes = routes(&keyring)?;
-//! // What `HttpServer::new` takes.
+//! // The argument of `HttpServer::new`.
 //! let app = move || App::new().configure(routes.clone());
 //! # app();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An app, scope, resource or route that is there already takes a [`Guard`] as its
-//! middleware: `web::resource("/reports").wrap(keyring.require(["reporting"])?)`. What else is around it is a
-//! matter of the [guide](crate::guide::actix).
+//! An existing app, scope, resource or route takes a [`Guard`] as its middleware:
+//! `web::resource("/reports").wrap(keyring.require(["reporting"])?)`. The [guide](crate::guide::actix)
+//! describes how other middleware combines with it.
 
-mod answer;
 mod endpoints;
 mod future;
 mod guarded;
 mod paths;
+mod probe;
+mod response;
 
 use alloc::{string::String, sync::Arc, vec, vec::Vec};
 use core::{fmt, future::ready};
@@ -59,22 +57,26 @@ use actix_web::{
 
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
-pub use self::{endpoints::own_key, future::GuardedFuture, guarded::Guarded};
+pub use self::{
+    endpoints::own_key, future::GuardedFuture, guarded::Guarded, probe::find_unguarded,
+};
 use super::{
-    Guard, Resolved, Routes, RoutesError,
+    Guard, Resolved, Routes,
     routes::{self, ANY},
 };
+use crate::config::ConfigError;
 
-/// The handlers of one path, each with what it asks of its callers.
+/// The handlers of one path, each with the access it requires of its callers.
 pub type Endpoint = routes::Endpoint<ActixHandler>;
 
-/// A handler, which every worker makes its own route of.
+/// A handler, from which every worker makes its own route.
 #[derive(Clone)]
 pub struct ActixHandler(Arc<dyn Fn() -> Route + Send + Sync>);
 
 impl ActixHandler {
-    /// A handler with middleware or conditions of its own, behind the guard. The method is that of the
-    /// endpoint and not for the route to say:
+    /// Creates a handler whose route has middleware or conditions of its own, inside the guard.
+    ///
+    /// The method is that of the endpoint. The route must not set it:
     ///
     /// ```
     /// use actix_web::{middleware::NormalizePath, web};
@@ -106,7 +108,7 @@ impl fmt::Debug for ActixHandler {
 macro_rules! methods {
     ($(($name:ident, $method:literal)),* $(,)?) => {
         $(
-            #[doc = concat!("The handler of `", $method, "`. It is not part of routes before it is declared.")]
+            #[doc = concat!("Creates an endpoint with the handler of `", $method, "`. Declare its access before it is built.")]
             pub fn $name<H, T>(handler: H) -> Endpoint
             where
                 H: Handler<T> + Send + Sync,
@@ -144,24 +146,24 @@ methods! {
 }
 
 impl Routes<ActixHandler> {
-    /// What configures an app or scope of every worker.
+    /// Returns a function that configures an app or scope in every worker.
     ///
-    /// `GET` answers `HEAD` too, and a method without a handler is answered with 405 before anybody asks for
-    /// a key. Of two paths that match a request, the one with the earlier fixed segment gets it, in
-    /// whatever order they were declared. actix-web compares paths after decoding what is escaped in them,
-    /// so `/%6aobs` is `/jobs`, with the same guard. Whatever is added to the app besides is not guarded by
-    /// this, and is in no table.
+    /// `GET` handlers also serve `HEAD`. A method without a handler gets status 405 before any key is
+    /// required. If two paths match a request, the path whose fixed segment comes earlier takes it, in
+    /// whatever order they were declared. actix-web decodes percent-escapes before it compares paths, so
+    /// `/%6aobs` is `/jobs` and has the same guard. Services that are added to the app separately are neither
+    /// guarded nor listed in a table.
     ///
     /// # Errors
     ///
-    /// [`RoutesError`] names what is undeclared, or the first other fault.
+    /// Returns [`ConfigError`], which names the undeclared routes or the first other error.
     ///
     /// # Panics
     ///
-    /// As actix-web, if a path is not in its syntax.
+    /// Panics, as actix-web does, if a path is not in its syntax.
     pub fn build(
         self,
-    ) -> Result<impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static, RoutesError> {
+    ) -> Result<impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static, ConfigError> {
         let mut places: Vec<Place> = Vec::new();
         for Resolved { method, path, handler, guard } in self.resolve()? {
             let operation = Operation { method, handler, guard };
@@ -185,7 +187,7 @@ impl Routes<ActixHandler> {
 struct Place {
     path: String,
     operations: Vec<Operation>,
-    /// The methods that have a handler, as axum lists them.
+    /// The methods that have a handler, in the format that axum uses for `Allow`.
     allow: String,
 }
 
@@ -197,7 +199,7 @@ struct Operation {
 
 impl Place {
     fn new(path: String, operation: Operation) -> Self {
-        // A path that no resource can have stops the start here, and not each of the workers.
+        // A path that cannot be a resource panics here, at the start, instead of in each worker.
         drop(ResourceDef::new(path.as_str()));
         Self { path, allow: operation.answered().into(), operations: vec![operation] }
     }
@@ -205,7 +207,7 @@ impl Place {
     fn add(&mut self, operation: Operation) {
         self.allow.push(',');
         self.allow.push_str(operation.answered());
-        // Before that of `GET`, which takes these requests too.
+        // `HEAD` goes before `GET`, whose route takes `HEAD` requests too.
         let place = if operation.method == "HEAD" { 0 } else { self.operations.len() };
         self.operations.insert(place, operation);
     }
@@ -225,7 +227,7 @@ impl Place {
 }
 
 impl Operation {
-    /// The methods that it answers, as axum lists them.
+    /// Returns the methods that it serves, in the format that axum uses for `Allow`.
     fn answered(&self) -> &'static str {
         match self.method {
             "GET" => "GET,HEAD",

@@ -1,18 +1,15 @@
-//! axum: routes that declare what they ask, and the caller as an argument of handlers.
+//! axum: routes that declare the access they require, and the caller as an argument of handlers.
 //!
 //! ```
-//! # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+//! # use keyway::{Keyring, MemoryStore, Pepper, Policy};
 //! use axum::Router;
-//! use keyway::{
-//!     decision::Principal,
-//!     http::{Routes, RoutesError, axum::get},
-//! };
+//! use keyway::{ConfigError, Principal, http::{Routes, axum::get}};
 //!
 //! async fn report(caller: Principal) -> String {
 //!     format!("reports of {}", caller.tenant())
 //! }
 //!
-//! fn app(keyring: &Keyring) -> Result<Router, RoutesError> {
+//! fn app(keyring: &Keyring) -> Result<Router, ConfigError> {
 //!     Routes::new(keyring)
 //!         .route("/health", get(async || "ok").public())
 //!         .route("/reports/production", get(report).require(["reporting"]))
@@ -30,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A single route of a router that is there already takes a [`Guard`](super::Guard) as its layer:
+//! A single route of an existing router takes a [`Guard`](super::Guard) as its layer:
 //! `get(report).layer(keyring.require(["reporting"])?)`.
 
 mod endpoints;
@@ -52,18 +49,19 @@ pub use self::endpoints::leak_reports;
 pub use self::endpoints::own_key;
 pub use self::probe::find_unguarded;
 use super::{
-    Answer, Resolved, Routes, RoutesError,
+    Resolved, Response as KeywayResponse, Routes,
+    admission::{caller, required_caller},
     routes::{self, ANY},
 };
-use crate::decision::Principal;
+use crate::{config::ConfigError, decision::Principal};
 
-/// The handlers of one path, with state `S`, each with what it asks of its callers.
+/// The handlers of one path, with state `S`, each with the access it requires of its callers.
 pub type Endpoint<S = ()> = routes::Endpoint<MethodRouter<S, Infallible>>;
 
 macro_rules! methods {
     ($(($name:ident, $method:literal)),* $(,)?) => {
         $(
-            #[doc = concat!("The handler of `", $method, "`. It is not part of routes before it is declared.")]
+            #[doc = concat!("Creates an endpoint with the handler of `", $method, "`. Declare its access before it is built.")]
             pub fn $name<H, T, S>(handler: H) -> Endpoint<S>
             where
                 H: Handler<T, S>,
@@ -96,25 +94,27 @@ methods! {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<MethodRouter<S, Infallible>> {
-    /// The router.
+    /// Returns the router.
     ///
-    /// `GET` answers `HEAD` too. Whatever is added to the router afterwards is not guarded by this, and is
-    /// in no table.
+    /// `GET` handlers also serve `HEAD`. Routes that are added to the router afterwards are neither guarded
+    /// nor listed in a table.
     ///
     /// # Errors
     ///
-    /// [`RoutesError`] names what is undeclared, or the first other fault.
+    /// Returns [`ConfigError`], which names the undeclared routes or the first other error.
     ///
     /// # Panics
     ///
-    /// As axum, if two paths contradict each other or are not in its syntax; and if the handler of a method
-    /// answers others too, or has a fallback: an [endpoint](routes::Endpoint::new) of `*` takes those.
-    pub fn build(self) -> Result<Router<S>, RoutesError> {
+    /// Panics, as axum does, if two paths conflict or are not in its syntax. Panics also if the handler of a
+    /// method serves other methods or has a fallback. For such a handler create an
+    /// [endpoint](routes::Endpoint::new) of `*`.
+    pub fn build(self) -> Result<Router<S>, ConfigError> {
         let mut router = Router::new();
         for Resolved { method, path, handler, guard } in self.resolve()? {
             check_methods(method, &handler);
             let handler = match guard {
-                // A handler of all methods is the fallback of its paths, which `route_layer` leaves out.
+                // A handler of all methods is the fallback of its path, and `route_layer` does not wrap
+                // fallbacks.
                 Some(guard) if method == ANY => handler.layer(guard),
                 Some(guard) => handler.route_layer(guard),
                 None => handler,
@@ -125,8 +125,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<MethodRouter<S, Infallible>> {
     }
 }
 
-/// Panics, by axum's own check, if `handler` answers what is not of `method`: the guard would not stand
-/// before it, and no table would list it.
+/// Panics, by axum's own check, if `handler` serves requests of other methods than `method`.
+///
+/// The guard would not protect those requests, and no table would list them.
 fn check_methods<S>(method: &str, handler: &MethodRouter<S, Infallible>)
 where
     S: Clone + Send + Sync + 'static,
@@ -154,27 +155,33 @@ const METHODS: [(&str, MethodFilter); 9] = [
     ("TRACE", MethodFilter::TRACE),
 ];
 
-/// The caller whom the guard of the route has admitted.
+/// Extracts the caller that the route's guard admitted.
 ///
-/// On a route without a guard this is refused with status 500: such a route is a fault of the host's.
+/// On a route whose guard is optional, a request without a key is refused with status 401, as on a route that
+/// needs a key. On a route without a guard every request is refused with status 500.
 impl<S: Sync> FromRequestParts<S> for Principal {
-    type Rejection = Answer;
+    type Rejection = KeywayResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Answer> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Answer::unguarded)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, KeywayResponse> {
+        let caller = required_caller(parts.extensions.get(), parts.extensions.get());
+        caller.map_err(|answer| answer.for_request(parts.method.as_str(), &parts.headers))
     }
 }
 
-/// The caller, if it has presented a key.
+/// Extracts the caller, or `None` if the request has no key.
+///
+/// On a route without a guard every request is refused with status 500. Otherwise the handler would ignore
+/// every key.
 impl<S: Sync> OptionalFromRequestParts<S> for Principal {
-    type Rejection = Infallible;
+    type Rejection = KeywayResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned())
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, KeywayResponse> {
+        let caller = caller(parts.extensions.get(), parts.extensions.get());
+        caller.map_err(|answer| answer.for_request(parts.method.as_str(), &parts.headers))
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for KeywayResponse {
     fn into_response(self) -> Response {
         super::tower::to_response::<axum::body::Body>(self).map(axum::body::Body::new)
     }

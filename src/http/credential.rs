@@ -1,26 +1,30 @@
-//! The one credential of a request.
+//! The single credential of a request.
+
+use alloc::{boxed::Box, sync::Arc};
 
 use crate::{
-    authorization::{BearerError, bearer_token, strip_secret_token},
+    bearer::{CredentialError, bearer_token, strip_secret_token},
     import::ForeignFormat,
-    verifier::VerifyError,
+    swar::{HIGH, at_least, splat},
+    token::TokenFormat,
 };
 
-/// The header fields of a request, in whatever type a framework keeps them.
+/// The headers of a request, in whatever type a framework keeps them.
 ///
 /// ```
-/// use keyway::http::Fields;
+/// use keyway::http::Headers;
 ///
-/// let fields = [("authorization", &b"Bearer mm_live_7Kf3"[..]), ("accept", b"*/*")];
-/// assert_eq!(fields[..].values("authorization").count(), 1);
+/// let headers = [("authorization", &b"Bearer mm_live_7Kf3"[..]), ("accept", b"*/*")];
+/// assert_eq!(headers[..].values("authorization").count(), 1);
 /// ```
-pub trait Fields {
-    /// All values of the field with this name, which is in lower case. Each is given as it came; white
-    /// space around it means nothing (RFC 9110, section 5.5).
+pub trait Headers {
+    /// Returns all values of the header `name`, which is in lower case.
+    ///
+    /// Values are returned as received. White space around a value has no meaning (RFC 9110, section 5.5).
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]>;
 }
 
-impl Fields for [(&str, &[u8])] {
+impl Headers for [(&str, &[u8])] {
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]> {
         self.iter()
             .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
@@ -30,61 +34,114 @@ impl Fields for [(&str, &[u8])] {
 
 pub(super) const AUTHORIZATION: &str = "authorization";
 
-/// The longest credential that is looked at, in bytes. No token of ours comes near.
+/// The longest credential that is examined, in bytes. keyway's own tokens are far shorter.
 const MAX_LEN: usize = ForeignFormat::MAX_LEN;
 
-/// A credential, and where it stands.
+/// The headers from which a guard takes keys.
+#[derive(Clone, Debug)]
+pub(super) enum KeyHeaders {
+    /// `Authorization: Bearer`.
+    Authorization,
+    /// `Authorization: Bearer`, or the header with this name, which is in lower case.
+    Either(Box<str>),
+    /// The header with this name only. `Authorization` belongs to another party.
+    Only(Box<str>),
+}
+
+impl KeyHeaders {
+    pub(super) fn takes_authorization(&self) -> bool {
+        !matches!(self, Self::Only(_))
+    }
+
+    /// Returns the header besides `Authorization`.
+    pub(super) fn own(&self) -> Option<&str> {
+        match self {
+            Self::Authorization => None,
+            Self::Either(name) | Self::Only(name) => Some(name),
+        }
+    }
+
+    /// Returns the names of all headers for keys, as `Vary` lists them.
+    pub(super) fn list(&self) -> Arc<str> {
+        match self {
+            Self::Authorization => AUTHORIZATION.into(),
+            Self::Either(name) => [AUTHORIZATION, ", ", name].concat().into(),
+            Self::Only(name) => (&**name).into(),
+        }
+    }
+}
+
+/// A credential, and the header that it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Presented<'f> {
     pub(super) token: &'f [u8],
     pub(super) source: Source,
 }
 
-/// The field that a credential came in.
+/// The header that a credential came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Authorization,
-    KeyField,
+    KeyHeader,
 }
 
-/// Finds the credential in `fields`: behind `Authorization: Bearer`, or in `key_field` if the host has
-/// one. A token of ours has `token_len` bytes.
+/// Finds the credential in `headers`. `own` is the format of keyway's tokens.
 pub(super) fn find<'f>(
-    fields: &'f (impl Fields + ?Sized),
-    key_field: Option<&str>,
-    token_len: usize,
+    headers: &'f (impl Headers + ?Sized),
+    own_headers: &KeyHeaders,
+    own: &TokenFormat,
 ) -> Result<Option<Presented<'f>>, CredentialError> {
-    let bearer = match one(fields.values(AUTHORIZATION))?.map(bearer_token) {
-        Some(Ok(token)) => Some(Presented { token, source: Source::Authorization }),
-        None | Some(Err(BearerError::Missing)) => None,
-        Some(Err(BearerError::Unreadable)) => return Err(CredentialError::Unreadable),
-    };
-    let key = match key_field {
-        Some(name) => one(fields.values(name))?.filter(|value| !value.is_empty()),
+    let bearer = if own_headers.takes_authorization() { bearer(headers)? } else { None };
+    let key = match own_headers.own() {
+        Some(name) => one(headers.values(name))?.filter(|value| !value.is_empty()),
         None => None,
     };
     let key =
-        key.map(|value| Presented { token: strip_secret_token(value), source: Source::KeyField });
+        key.map(|value| Presented { token: strip_secret_token(value), source: Source::KeyHeader });
     let presented = match (bearer, key) {
         (Some(_), Some(_)) => return Err(CredentialError::Several),
         (None, None) => return Ok(None),
         (Some(presented), None) | (None, Some(presented)) => presented,
     };
-    Ok(Some(Presented { token: readable(presented.token, token_len)?, ..presented }))
+    Ok(Some(Presented { token: readable(presented.token, own)?, ..presented }))
+}
+
+fn bearer(headers: &(impl Headers + ?Sized)) -> Result<Option<Presented<'_>>, CredentialError> {
+    match one(headers.values(AUTHORIZATION))?.map(bearer_token) {
+        Some(Ok(token)) => Ok(Some(Presented { token, source: Source::Authorization })),
+        None | Some(Err(CredentialError::Missing)) => Ok(None),
+        Some(Err(error)) => Err(error),
+    }
 }
 
 fn one<'f>(
     mut values: impl Iterator<Item = &'f [u8]>,
 ) -> Result<Option<&'f [u8]>, CredentialError> {
-    // HTTP/1 has dropped white space around a value when it comes here, and HTTP/2 has not.
+    // HTTP/1 parsers strip the white space around a value; HTTP/2 implementations do not.
     let first = values.next().map(<[u8]>::trim_ascii_start);
     if values.next().is_some() { Err(CredentialError::Several) } else { Ok(first) }
 }
 
-/// What joins two credentials, or cannot stand in one (RFC 6750, section 2.1), makes the field
-/// unreadable. What has the length of a token is left to its MAC, before which nothing looks at it.
-fn readable(token: &[u8], token_len: usize) -> Result<&[u8], CredentialError> {
+/// Checks that `token` is a single credential, and returns it without trailing white space.
+///
+/// A comma, which joins two credentials, and bytes that RFC 6750, section 2.1, does not allow make the header
+/// unreadable. A value of a token's length is returned unchecked, because only its MAC may examine it.
+///
+/// No branch depends on a byte of a token that could be accepted. Therefore a token with keyway's prefix ends
+/// at its fixed length, not at the last byte that is not white space. Trailing white space of other tokens is
+/// looked for only if some byte is not readable.
+fn readable<'t>(token: &'t [u8], own: &TokenFormat) -> Result<&'t [u8], CredentialError> {
+    let token_len = own.token_len();
     if token.len() == token_len {
+        return Ok(token);
+    }
+    if let Some((ours, rest)) = token.split_at_checked(token_len)
+        && ours.starts_with(own.prefix().as_bytes())
+        && rest.iter().all(u8::is_ascii_whitespace)
+    {
+        return Ok(ours);
+    }
+    if !token.is_empty() && token.len() <= MAX_LEN && is_readable(token) {
         return Ok(token);
     }
     let token = token.trim_ascii_end();
@@ -100,10 +157,10 @@ fn readable(token: &[u8], token_len: usize) -> Result<&[u8], CredentialError> {
     Ok(token)
 }
 
-/// Whether all of these bytes are visible ASCII characters and none is a comma.
+/// Returns whether all of these bytes are visible ASCII characters and none is a comma.
 ///
-/// Each of them may be secret, so all of it is arithmetic on whole words: of a condition for each byte the
-/// compiler would make branches.
+/// Every byte may be secret, so the check is arithmetic on whole words. A condition per byte would compile to
+/// branches.
 fn is_readable(token: &[u8]) -> bool {
     let (words, rest) = token.as_chunks();
     let mut last = *b"readable";
@@ -114,36 +171,11 @@ fn is_readable(token: &[u8]) -> bool {
     words.fold(0, |others, word| others | unreadable(u64::from_le_bytes(*word))) == 0
 }
 
-/// The high bit of each of eight bytes that is no visible character, or a comma.
+/// Returns the high bit of each of eight bytes that is a comma or not a visible ASCII character.
 fn unreadable(text: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES << 7;
     let low = text & !HIGH;
-    // The high bit of each byte that is at least `min`. All bytes are below 128, so no sum carries over.
-    let from = |bytes: u64, min: u8| bytes + ONES * (128 - u64::from(min));
-    let differs_from_comma = from(low ^ (ONES * u64::from(b',')), 1);
-    (!from(low, b'!') | from(low, b'~' + 1) | !differs_from_comma | text) & HIGH
-}
-
-/// The credential of a request cannot be taken: 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialError {
-    /// More than one credential was presented, in one field or in two.
-    #[error("more than one credential was presented")]
-    Several,
-    /// The field is not of the form `Bearer <token>`.
-    #[error("the credential cannot be read; it is sent as `Authorization: Bearer <API key>`")]
-    Unreadable,
-    /// The credential is longer than any that could be accepted.
-    #[error("the credential is longer than any API key")]
-    TooLong,
-}
-
-impl From<CredentialError> for VerifyError {
-    fn from(_: CredentialError) -> Self {
-        Self::BadRequest
-    }
+    let differs_from_comma = at_least(low ^ splat(b','), 1);
+    (!at_least(low, b'!') | at_least(low, b'~' + 1) | !differs_from_comma | text) & HIGH
 }
 
 #[cfg(test)]
@@ -151,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_readable_or_not_in_every_place_of_a_text_of_any_length() {
+    fn byte_is_readable_or_not_at_every_position_and_length() {
         for len in 1..=17 {
             for place in 0..len {
                 for byte in 0..=u8::MAX {
@@ -165,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn two_unreadable_bytes_do_not_make_up_for_each_other() {
+    fn two_unreadable_bytes_do_not_cancel_out() {
         for (one, other) in [(0, 8), (1, 9), (3, 19), (8, 16)] {
             let mut text = [b'k'; 20];
             (text[one], text[other]) = (b',', b',');

@@ -1,30 +1,33 @@
-//! What protects a route, in any framework.
+//! The guard that protects a route, in any framework.
 
-use alloc::{boxed::Box, string::String, sync::Arc};
+use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, pin::Pin};
 
 use super::{
-    Access, Answer, Fields,
-    answer::{Refusals, rate_fields},
-    credential::{self, CredentialError, Presented, Source},
-    observe::{Entered, Observation, RequestSpan},
+    Access, Admission, ForwardAuth, Headers, Response,
+    credential::{self, KeyHeaders, Presented, Source},
+    error_responses::ErrorResponses,
+    observe::Observation,
+    problem::ProblemTypes,
+    response::rate_headers,
 };
 use crate::{
-    authorization::is_token_character,
+    bearer::{CredentialError, is_token_character},
+    config::ConfigError,
     decision::Principal,
     keyring::Keyring,
     rate::RateStatus,
-    scope::{CatalogError, Requirement, ScopeCatalog},
-    verifier::{Freshness, Verifier, VerifyError},
+    scope::{Requirement, ScopeCatalog},
+    verifier::{Freshness, Progress, Verifier, VerifyError},
 };
 
-/// Admits requests by their API key. Cheap to clone.
+/// Middleware that admits requests by their API key. Cheap to clone.
 ///
-/// One that was just made admits every active key:
+/// A new guard admits every active key:
 ///
 /// ```
-/// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
-/// use keyway::http::Guard;
+/// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+/// use keyway::Guard;
 ///
 /// # pollster::block_on(async {
 /// # let policy: Policy = serde_json::from_str(r#"{
@@ -35,7 +38,7 @@ use crate::{
 /// #     .environment("live")
 /// #     .store(MemoryStore::new())
 /// #     .build()?;
-/// let guard = Guard::new(&keyring).key_field("x-api-key")?.require(["reporting"])?;
+/// let guard = Guard::new(&keyring).key_header("x-api-key")?.require(["reporting"])?;
 ///
 /// let request = [("accept", &b"*/*"[..])];
 /// let answer = guard.admit(&request[..]).await.unwrap_err();
@@ -44,13 +47,13 @@ use crate::{
 /// # }).unwrap();
 /// ```
 ///
-/// Guards may stand behind each other, such as one for a group of routes and one with more scopes for one
-/// of them: the second asks for its scopes the caller whom the first has admitted, if both are of the same
-/// keyring. A request with another key for the second is refused, and none is counted twice.
+/// Guards nest, for example one for a group of routes and one with more scopes for a single route. The inner
+/// guard checks its scopes against the caller that the outer one admitted, if both belong to the same
+/// keyring. A request with a different key for the inner guard is refused. The rate counts a request once.
 ///
-/// It implements `tower::Layer` and actix-web's `Transform`, so that the same value is the middleware of
-/// either. A layer that sees preflight requests of browsers (`OPTIONS` without a credential) refuses
-/// them: put what answers them, such as `tower_http::cors`, around it.
+/// `Guard` implements `tower::Layer` and actix-web's `Transform`, so the same value is the middleware of
+/// either. A guard that sees preflight requests of browsers (`OPTIONS` without a credential) refuses them.
+/// Wrap it in the layer that responds to them, such as `tower_http::cors`.
 #[derive(Clone)]
 pub struct Guard(Arc<Inner>);
 
@@ -61,19 +64,21 @@ struct Inner {
     is_optional: bool,
     freshness: Freshness,
     keeps_credential: bool,
-    key_field: Option<Box<str>>,
-    refusals: Refusals,
+    key_headers: KeyHeaders,
+    /// The value of `Vary` in responses to admitted requests.
+    vary: Option<Arc<str>>,
+    errors: ErrorResponses,
 }
 
 impl Inner {
-    fn require(&mut self, requirement: Requirement) {
-        self.requirement = requirement;
-        self.is_optional = false;
+    fn set_headers(&mut self, headers: KeyHeaders) {
+        self.errors.set_headers(&headers);
+        self.key_headers = headers;
     }
 }
 
 impl Guard {
-    /// A guard that admits every active key. Its realm is the issuer of the policy.
+    /// Creates a guard that admits every active key. Its realm is the issuer of the policy.
     pub fn new(verifier: impl AsRef<Verifier>) -> Self {
         let verifier = verifier.as_ref().clone();
         Self(Arc::new(Inner {
@@ -81,271 +86,356 @@ impl Guard {
             is_optional: false,
             freshness: Freshness::Cached,
             keeps_credential: false,
-            key_field: None,
-            refusals: Refusals::new(verifier.policy().issuer()),
+            key_headers: KeyHeaders::Authorization,
+            vary: None,
+            errors: ErrorResponses::new(verifier.policy().issuer()),
             verifier,
         }))
     }
 
-    /// This guard for callers that hold every one of `scopes`, and no longer for
-    /// [anybody else](Self::optional).
+    /// Returns this guard for callers that hold every one of `scopes`. It replaces an earlier requirement.
+    ///
+    /// A guard that is [optional](Self::optional) stays optional, whichever of the two is called first.
     ///
     /// # Errors
     ///
-    /// [`CatalogError`] names a scope that is not declared, or says that there is none.
+    /// Returns [`ConfigError`] if a scope is not declared, which it names, or if there is no scope.
     pub fn require<S: AsRef<str>>(
         &self,
         scopes: impl IntoIterator<Item = S>,
-    ) -> Result<Self, CatalogError> {
+    ) -> Result<Self, ConfigError> {
         let requirement = self.catalog().require_all(scopes)?;
-        Ok(self.with(|inner| inner.require(requirement)))
+        Ok(self.with(|inner| inner.requirement = requirement))
     }
 
-    /// This guard for callers that hold any one of `scopes`, and no longer for
-    /// [anybody else](Self::optional).
+    /// Returns this guard for callers that hold any one of `scopes`. It replaces an earlier requirement.
+    ///
+    /// A guard that is [optional](Self::optional) stays optional, whichever of the two is called first.
     ///
     /// # Errors
     ///
-    /// As [`require`](Self::require).
+    /// The same as those of [`require`](Self::require).
     pub fn require_any<S: AsRef<str>>(
         &self,
         scopes: impl IntoIterator<Item = S>,
-    ) -> Result<Self, CatalogError> {
+    ) -> Result<Self, ConfigError> {
         let requirement = self.catalog().require_any(scopes)?;
-        Ok(self.with(|inner| inner.require(requirement)))
+        Ok(self.with(|inner| inner.requirement = requirement))
     }
 
-    /// This guard, admitting requests without a credential too. Who presents one must present a valid
-    /// one, with the scopes that were required before this.
+    /// Returns this guard, admitting requests without a credential too. A request with a credential is
+    /// admitted only if the credential is a valid key that meets the requirement.
+    ///
+    /// Responses get a `Vary` that names the headers of the key, because the response of one URL depends on
+    /// the caller.
     #[must_use]
     pub fn optional(&self) -> Self {
         self.with(|inner| inner.is_optional = true)
     }
 
-    /// This guard with data that is at most as old as `freshness` says. If there is another guard before
-    /// it, this is for that one: the credential is gone behind it, and so this one refuses.
+    /// Sets how fresh the key data must be.
+    ///
+    /// Set it on the outermost guard. An inner guard no longer sees the credential, unless the outer one
+    /// [keeps](Self::keep_credential) it, so with [`Freshness::Now`] it refuses the request.
     #[must_use]
     pub fn freshness(&self, freshness: Freshness) -> Self {
         self.with(|inner| inner.freshness = freshness)
     }
 
-    /// This guard, leaving the credential in the request. Otherwise no handler, log or upstream behind
-    /// the guard sees it.
+    /// Returns this guard, leaving the credential in the request. By default no handler, log or upstream
+    /// after the guard sees it.
     #[must_use]
     pub fn keep_credential(&self) -> Self {
         self.with(|inner| inner.keeps_credential = true)
     }
 
-    /// This guard, also taking the key from a field of its own, such as `x-api-key`. A request with a key
-    /// in both is refused.
+    /// Returns this guard, taking the key also from a header of its own, such as `x-api-key`. A request with
+    /// a key in both headers is refused.
     ///
-    /// Shared caches know that the answer to a request with `Authorization` is not for everybody (RFC
-    /// 9111, section 3.5). They know nothing of other fields: send `Cache-Control: private` with what is
-    /// answered.
+    /// Shared caches do not reuse the response to a request with `Authorization` (RFC 9111, section 3.5).
+    /// They have no such rule for other headers, so responses get a `Vary` that names both. Send
+    /// `Cache-Control: private` as well if caches ignore `Vary`.
     ///
     /// # Errors
     ///
-    /// [`GuardError::KeyField`] unless it can be the name of a field for keys.
-    pub fn key_field(&self, name: &str) -> Result<Self, GuardError> {
-        let lower = name.to_ascii_lowercase();
-        let is_taken =
-            matches!(&*lower, "authorization" | "proxy-authorization" | "cookie" | "host");
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token_character) || is_taken {
-            return Err(GuardError::KeyField(name.into()));
-        }
-        Ok(self.with(|inner| inner.key_field = Some(lower.into())))
+    /// Returns [`ConfigError::KeyHeader`] unless `name` is a header name of 1 to 64 characters.
+    /// `Authorization`, `Proxy-Authorization`, `Cookie` and `Host` are refused.
+    pub fn key_header(&self, name: &str) -> Result<Self, ConfigError> {
+        let name = header_name(name)?;
+        Ok(self.with(|inner| inner.set_headers(KeyHeaders::Either(name))))
     }
 
-    /// This guard with another realm in its challenges (RFC 9110, section 11.5).
+    /// Returns this guard, taking the key only from this header. It is for services behind a gateway that
+    /// owns `Authorization`.
+    ///
+    /// `Authorization` is neither read nor removed, so it may hold another party's credential. A key in it
+    /// does not count. Challenges name the header, with the scheme `ApiKey`.
+    ///
+    /// ```
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+    /// use keyway::Guard;
+    ///
+    /// # pollster::block_on(async {
+    /// # let policy: Policy = serde_json::from_str(r#"{
+    /// #     "issuer": "mm",
+    /// #     "scopes": [{ "name": "reporting", "description": "Read reports" }]
+    /// # }"#)?;
+    /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+    /// #     .environment("live")
+    /// #     .store(MemoryStore::new())
+    /// #     .build()?;
+    /// let guard = Guard::new(&keyring).key_header_only("x-api-key")?;
+    ///
+    /// let request = [("authorization", &b"Bearer of-the-gateway"[..])];
+    /// let answer = guard.admit(&request[..]).await.unwrap_err();
+    /// assert_eq!(answer.status(), 401);
+    /// assert!(answer.body().contains("send the API key as `x-api-key: <API key>`"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`GuardError::Realm`] unless it is 1 to 128 visible ASCII characters and spaces.
-    pub fn realm(&self, realm: &str) -> Result<Self, GuardError> {
+    /// The same as those of [`key_header`](Self::key_header).
+    pub fn key_header_only(&self, name: &str) -> Result<Self, ConfigError> {
+        let name = header_name(name)?;
+        Ok(self.with(|inner| inner.set_headers(KeyHeaders::Only(name))))
+    }
+
+    /// Returns this guard for an endpoint that a gateway asks before it forwards a request, such as
+    /// `auth_request` of nginx. Refusals get the statuses that the gateway understands. See
+    /// [proxies](crate::guide::proxies).
+    #[must_use]
+    pub fn forward_auth(&self, gateway: ForwardAuth) -> Self {
+        self.with(|inner| inner.errors.set_gateway(gateway))
+    }
+
+    /// Returns this guard with problem types that the application describes itself.
+    #[must_use]
+    pub fn problem_types(&self, types: ProblemTypes) -> Self {
+        self.with(|inner| inner.errors.set_types(types))
+    }
+
+    /// Returns this guard with another realm in its challenges (RFC 9110, section 11.5).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConfigError::Realm`] unless `realm` has 1 to 128 visible ASCII characters and spaces.
+    pub fn realm(&self, realm: &str) -> Result<Self, ConfigError> {
         let is_printable = |byte: u8| (b' '..=b'~').contains(&byte);
         if realm.is_empty() || realm.len() > 128 || !realm.bytes().all(is_printable) {
-            return Err(GuardError::Realm(realm.into()));
+            return Err(ConfigError::Realm(realm.into()));
         }
-        Ok(self.with(|inner| inner.refusals = Refusals::new(realm)))
+        Ok(self.with(|inner| inner.errors.set_realm(realm, &inner.key_headers)))
     }
 
-    /// Admits a request with these header fields, or gives the answer to refuse it with.
+    /// Admits a request with these headers, or returns the response that refuses it.
     ///
     /// # Errors
     ///
-    /// The [`Answer`].
-    pub async fn admit(&self, fields: &(impl Fields + ?Sized)) -> Result<Admission, Answer> {
-        match self.begin(fields, || None) {
+    /// Returns the [`Response`] for a request that is not admitted.
+    pub async fn admit(&self, headers: &(impl Headers + ?Sized)) -> Result<Admission, Response> {
+        match self.begin(headers, || None) {
             Progress::Done(result) => result,
-            Progress::Wait(rest) => rest.await,
+            Progress::Pending(rest) => rest.await,
         }
     }
 
-    /// The header field that an adapter has to remove from an admitted request, before anything else
-    /// sees it.
-    pub fn field_to_remove(&self, admission: &Admission) -> Option<&str> {
+    /// Returns the header that an adapter must remove from an admitted request before any other code sees it.
+    pub fn header_to_remove(&self, admission: &Admission) -> Option<&str> {
         match admission.source? {
             _ if self.0.keeps_credential => None,
             Source::Authorization => Some(credential::AUTHORIZATION),
-            Source::KeyField => self.0.key_field.as_deref(),
+            Source::KeyHeader => self.0.key_headers.own(),
         }
     }
 
-    /// Admits or refuses at once if that can be said without waiting.
+    /// Admits or refuses the request at once if that is possible without waiting.
     ///
-    /// `known` is whom a guard before this one has admitted. It has taken the credential away, unless it
-    /// keeps it.
+    /// `known` returns the caller that an outer guard has admitted. The outer guard has removed the
+    /// credential, unless it keeps the credential.
     #[inline]
     pub(super) fn begin(
         &self,
-        fields: &(impl Fields + ?Sized),
+        headers: &(impl Headers + ?Sized),
         known: impl FnOnce() -> Option<Principal>,
-    ) -> Progress {
+    ) -> Progress<Result<Admission, Response>, PendingAdmission> {
         let mut observation = Observation::begin();
         let inner = &*self.0;
         let known = known().filter(|caller| self.is_known(caller));
-        let presented = match self.credential(fields) {
+        let presented = match self.credential(headers) {
             Ok(Some(presented)) => presented,
             Ok(None) => {
                 return Progress::Done(match known {
-                    // What may be out of date does not count.
+                    // A caller that an outer guard admitted may be out of date, so it does not count with
+                    // `Freshness::Now`.
                     Some(caller) if inner.freshness == Freshness::Cached => {
-                        self.settle_known(caller, observation)
+                        self.respond_to_known(caller, observation)
                     }
                     None if inner.is_optional => {
                         observation.anonymous();
-                        Ok(Admission::default())
+                        Ok(Admission { vary: inner.vary.clone(), ..Admission::default() })
                     }
-                    _ => self.settle(Err(VerifyError::Missing), None, None, observation),
+                    _ => self.respond(Err(VerifyError::Missing), None, None, observation),
                 });
             }
             Err(error) => {
-                observation.refused(&error.into(), None);
-                return Progress::Done(Err(inner.refusals.unreadable(error)));
+                self.record_refused(&error.into(), None, observation);
+                return Progress::Done(Err(inner.errors.unreadable(error)));
             }
         };
         let source = Some(presented.source);
-        let shared = inner.verifier.shared();
-        match shared.verify_at_once(presented.token, inner.freshness) {
-            Ok(verified) => {
-                Progress::Done(self.settle(verified, known.as_ref(), source, observation))
+        let engine = inner.verifier.engine();
+        match engine.verify_at_once(presented.token, inner.freshness) {
+            Progress::Done(verified) => {
+                Progress::Done(self.respond(verified, known.as_ref(), source, observation))
             }
-            Err(unfinished) => {
-                observation.claims(unfinished.claimed());
+            Progress::Pending(unfinished) => {
+                observation.claims(unfinished.key_id());
                 let guard = self.clone();
-                Progress::Wait(Box::pin(async move {
+                Progress::Pending(Box::pin(async move {
+                    let mut observation = observation;
                     let Inner { verifier, freshness, .. } = &*guard.0;
-                    let verified = verifier.shared().finish(unfinished, *freshness).await;
-                    guard.settle(verified, known.as_ref(), source, observation)
+                    let mut inactive = None;
+                    let finished = verifier.engine().finish(unfinished, *freshness, &mut inactive);
+                    let verified = finished.await;
+                    observation.is_of(inactive);
+                    guard.respond(verified, known.as_ref(), source, observation)
                 }))
             }
         }
     }
 
-    /// Whether a guard of the same verifier has admitted this caller. Somebody else's word does not count.
+    /// Returns whether a guard of the same verifier admitted this caller. Callers from other sources do not
+    /// count.
     fn is_known(&self, caller: &Principal) -> bool {
-        caller.is_admitted_by(self.0.verifier.shared().cache.number())
+        self.0.verifier.has_admitted(caller)
     }
 
-    /// Asks for the scopes alone: the request has been counted, and its span is there.
-    fn settle_known(
+    /// Checks only the scopes. The outer guard has counted the request and created its span.
+    fn respond_to_known(
         &self,
         caller: Principal,
         observation: Observation,
-    ) -> Result<Admission, Answer> {
+    ) -> Result<Admission, Response> {
         match caller.require(&self.0.requirement) {
-            Ok(()) => Ok(Admission { principal: Some(caller), ..Admission::default() }),
+            Ok(()) => {
+                let vary = self.0.vary.clone();
+                Ok(Admission { principal: Some(caller), vary, ..Admission::default() })
+            }
             Err(missing) => {
                 let error = missing.into();
-                observation.refused(&error, Some(&caller));
-                Err(self.0.refusals.refused(&error, &self.0.requirement))
+                self.record_refused(&error, Some(&caller), observation);
+                Err(self.0.errors.refused(&error, &self.0.requirement))
             }
         }
     }
 
     #[inline]
-    fn settle(
+    fn respond(
         &self,
         verified: Result<Principal, VerifyError>,
         known: Option<&Principal>,
         source: Option<Source>,
         observation: Observation,
-    ) -> Result<Admission, Answer> {
-        // Two keys in fields of two guards: what one may do is not for the other to use.
+    ) -> Result<Admission, Response> {
+        // Two guards found two different keys in two headers. Neither may use the permissions of the other.
         if let (Ok(caller), Some(known)) = (&verified, known)
             && caller.key_id() != known.key_id()
         {
             let error = CredentialError::Several;
-            observation.refused(&error.into(), None);
-            return Err(self.0.refusals.unreadable(error));
+            self.record_refused(&error.into(), None, observation);
+            return Err(self.0.errors.unreadable(error));
         }
-        match self.decide(verified, known.is_some()) {
+        match self.authorize(verified, known.is_some()) {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
-                let principal = principal.admitted_by(self.0.verifier.shared().cache.number());
-                Ok(Admission { principal: Some(principal), source, rate, span })
+                let principal = self.0.verifier.mark_admitted(principal);
+                let vary = self.0.vary.clone();
+                Ok(Admission { principal: Some(principal), source, rate, vary, span })
             }
-            Err(Refusal { error, caller, rate }) => {
-                observation.refused(&error, caller.as_ref());
-                let answer = self.0.refusals.refused(&error, &self.0.requirement);
-                let fields = rate.as_deref().map(rate_fields).into_iter().flatten();
-                Err(fields.fold(answer, |answer, (name, value)| answer.with(name, value)))
+            Err(Refused { error, caller, rate }) => {
+                self.record_refused(&error, caller.as_ref(), observation);
+                let answer = self.0.errors.refused(&error, &self.0.requirement);
+                let headers = rate.as_deref().map(rate_headers).into_iter().flatten();
+                Err(headers.fold(answer, |answer, (name, value)| answer.with(name, value)))
             }
         }
     }
 
-    /// Scopes before the rate, so that what is refused for its scopes is not counted; and no request is
-    /// counted twice.
+    /// Reports a refusal to the audit and to observability.
+    #[cold]
+    fn record_refused(
+        &self,
+        error: &VerifyError,
+        caller: Option<&Principal>,
+        observation: Observation,
+    ) {
+        self.0.verifier.engine().record_refused(error, caller);
+        observation.refused(error, caller);
+    }
+
+    /// Checks the scopes, then the rate.
+    ///
+    /// A request that is refused for its scopes takes nothing from the rate, and no request is counted twice.
     #[inline]
-    fn decide(
+    fn authorize(
         &self,
         verified: Result<Principal, VerifyError>,
         is_counted: bool,
-    ) -> Result<(Principal, Option<Box<RateStatus>>), Refusal> {
-        let refuse = |error| Refusal { error, caller: None, rate: None };
+    ) -> Result<(Principal, Option<Box<RateStatus>>), Refused> {
+        let refuse = |error| Refused { error, caller: None, rate: None };
         let caller = verified.map_err(refuse)?;
         if let Err(missing) = caller.require(&self.0.requirement) {
-            return Err(Refusal { caller: Some(caller), ..refuse(missing.into()) });
+            return Err(Refused { caller: Some(caller), ..refuse(missing.into()) });
         }
         let rate = if is_counted { None } else { self.0.verifier.rate(&caller) };
-        // In a box, so that the many requests without a rate do not carry its size about.
+        // Boxed, so that the many requests without a rate do not carry its size.
         let rate = rate.map(Box::new);
         if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {
             let error = VerifyError::Limited { retry_after };
-            return Err(Refusal { error, caller: Some(caller), rate });
+            return Err(Refused { error, caller: Some(caller), rate });
         }
         Ok((caller, rate))
     }
 
-    /// The credential of a request with these header fields.
+    /// Returns the credential of a request with these headers.
     pub(super) fn credential<'f>(
         &self,
-        fields: &'f (impl Fields + ?Sized),
+        headers: &'f (impl Headers + ?Sized),
     ) -> Result<Option<Presented<'f>>, CredentialError> {
-        let token_len = self.0.verifier.format().token_len();
-        credential::find(fields, self.0.key_field.as_deref(), token_len)
+        credential::find(headers, &self.0.key_headers, self.0.verifier.format())
     }
 
-    /// What answers those who are refused.
-    pub(super) fn refusals(&self) -> &Refusals {
-        &self.0.refusals
+    /// Returns the refusal of a request without a credential.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub(super) fn missing(&self) -> Response {
+        self.0.errors.refused(&VerifyError::Missing, &self.0.requirement)
     }
 
-    /// This guard for a route that asks for `access`, unless that is none of its business.
+    /// Returns the maker of this guard's error responses.
+    pub(super) fn errors(&self) -> &ErrorResponses {
+        &self.0.errors
+    }
+
+    /// Returns this guard for a route that requires `access`, or `None` if the route needs no guard.
     pub(super) fn for_access(&self, access: Access) -> Option<Self> {
         match access {
-            Access::Public | Access::Elsewhere(_) => None,
-            Access::Optional => {
-                let requirement = self.catalog().require_none();
-                Some(self.with(|inner| inner.require(requirement)).optional())
+            Access::Public | Access::Custom(_) => None,
+            Access::Optional(requirement) | Access::RequiredOr(requirement, _) => {
+                Some(self.with(|inner| {
+                    (inner.requirement, inner.is_optional) = (requirement, true);
+                }))
             }
-            Access::Required(requirement) => Some(self.with(|inner| inner.require(requirement))),
+            Access::Required(requirement) => Some(self.with(|inner| {
+                (inner.requirement, inner.is_optional) = (requirement, false);
+            })),
         }
     }
 
     #[cfg(feature = "openapi")]
-    pub(super) fn key_field_name(&self) -> Option<&str> {
-        self.0.key_field.as_deref()
+    pub(super) fn key_headers(&self) -> &KeyHeaders {
+        &self.0.key_headers
     }
 
     pub(super) fn catalog(&self) -> &ScopeCatalog {
@@ -355,82 +445,43 @@ impl Guard {
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut inner = Inner::clone(&self.0);
         change(&mut inner);
+        // RFC 9111, section 3.5, keeps responses to requests with `Authorization` out of shared caches. It
+        // covers neither requests without `Authorization` nor other headers.
+        let is_covered = !inner.is_optional && inner.key_headers.own().is_none();
+        inner.vary = (!is_covered).then(|| inner.key_headers.list());
         Self(Arc::new(inner))
     }
 }
 
-/// Why a request does not go on, and of whom it is, if that was verified.
-struct Refusal {
+/// A refusal: its error and, if the caller was verified, the caller and the rate.
+struct Refused {
     error: VerifyError,
     caller: Option<Principal>,
     rate: Option<Box<RateStatus>>,
 }
 
-/// An outcome, or the rest of the way to it.
-pub(super) enum Progress {
-    Done(Result<Admission, Answer>),
-    Wait(Rest),
-}
-
-pub(super) type Rest = Pin<Box<dyn Future<Output = Result<Admission, Answer>> + Send>>;
-
-/// A request that may go on.
-#[derive(Clone, Debug, Default)]
-pub struct Admission {
-    principal: Option<Principal>,
-    source: Option<Source>,
-    rate: Option<Box<RateStatus>>,
-    span: RequestSpan,
-}
-
-impl Admission {
-    /// The caller. There is none only where a guard is [optional](Guard::optional) and nothing was
-    /// presented.
-    pub fn principal(&self) -> Option<&Principal> {
-        self.principal.as_ref()
-    }
-
-    /// The caller, for a handler to keep. From then on there is none here.
-    pub fn take_principal(&mut self) -> Option<Principal> {
-        self.principal.take()
-    }
-
-    /// Until what this gives is dropped, the handler's work is inside the span of the request.
-    #[inline]
-    #[allow(dead_code, reason = "who brings a handler of their own enters no span")]
-    pub(super) fn enter_span(&self) -> Entered<'_> {
-        self.span.enter()
-    }
-
-    /// The fields to add to the handler's answer: what the key has left of its rate, if it has one.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        self.rate.as_deref().map(rate_fields).into_iter().flatten()
-    }
-}
+/// An admission that waits for the store.
+pub(super) type PendingAdmission =
+    Pin<Box<dyn Future<Output = Result<Admission, Response>> + Send>>;
 
 impl Keyring {
-    /// The guard that admits callers which hold every one of `scopes`: one line of middleware. Resolve
-    /// it once, when the service starts.
+    /// Returns the guard that admits callers which hold every one of `scopes`.
+    ///
+    /// Create the guard once, when the service starts.
     ///
     /// # Errors
     ///
-    /// [`CatalogError`] names a scope that is not declared, or says that there is none.
+    /// Returns [`ConfigError`] if a scope is not declared, which it names, or if there is no scope.
     pub fn require<S: AsRef<str>>(
         &self,
         scopes: impl IntoIterator<Item = S>,
-    ) -> Result<Guard, CatalogError> {
+    ) -> Result<Guard, ConfigError> {
         Guard::new(self).require(scopes)
     }
 }
 
-impl From<&Keyring> for Guard {
-    fn from(keyring: &Keyring) -> Self {
-        Self::new(keyring)
-    }
-}
-
-impl From<&Verifier> for Guard {
-    fn from(verifier: &Verifier) -> Self {
+impl<V: AsRef<Verifier>> From<&V> for Guard {
+    fn from(verifier: &V) -> Self {
         Self::new(verifier)
     }
 }
@@ -444,14 +495,12 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// A guard cannot be set up this way.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum GuardError {
-    /// No key can come in a field of this name.
-    #[error("`{}` cannot be the name of a field for API keys", .0.escape_debug())]
-    KeyField(String),
-    /// This cannot be a realm.
-    #[error("a realm is 1 to 128 visible ASCII characters and spaces, not `{}`", .0.escape_debug())]
-    Realm(String),
+/// Returns the name of a header for keys in lower case.
+fn header_name(name: &str) -> Result<Box<str>, ConfigError> {
+    let lower = name.to_ascii_lowercase();
+    let is_taken = matches!(&*lower, "authorization" | "proxy-authorization" | "cookie" | "host");
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token_character) || is_taken {
+        return Err(ConfigError::KeyHeader(name.into()));
+    }
+    Ok(lower.into())
 }

@@ -1,4 +1,4 @@
-//! What an operator sees of requests: one event and one count of each, with its outcome.
+//! Observability of requests: one event and one count of each request, with its outcome.
 
 #[cfg(feature = "metrics")]
 mod meter;
@@ -7,12 +7,20 @@ mod trace;
 
 #[cfg(feature = "metrics")]
 pub use self::meter::describe_metrics;
-use crate::{decision::Principal, token::KeyId, verifier::VerifyError};
+use alloc::sync::Arc;
 
-/// One request, from the moment it came to its verdict. What is dropped before that is not observed.
+use crate::{
+    decision::{Principal, ResolvedKey},
+    token::KeyId,
+    verifier::VerifyError,
+};
+
+/// One request, from its start to its verdict. A request that is dropped before its verdict is not observed.
 pub(super) struct Observation {
-    /// The key that the caller claims to hold, of a token that was minted here.
+    /// The id of the key that the token claims. The token was minted here.
     claimed: Option<KeyId>,
+    /// The key that the caller holds, if it cannot be used.
+    inactive: Option<Arc<ResolvedKey>>,
     #[cfg(feature = "metrics")]
     meter: meter::Meter,
 }
@@ -22,24 +30,30 @@ impl Observation {
     pub(super) fn begin() -> Self {
         Self {
             claimed: None,
+            inactive: None,
             #[cfg(feature = "metrics")]
             meter: meter::Meter::start(),
         }
     }
 
-    /// The verdict has to wait for the store.
+    /// Records the key id that the token claims, for a verdict that waits for the store.
     pub(super) fn claims(&mut self, key: Option<KeyId>) {
         self.claimed = key;
     }
 
-    /// The caller may go on. The handler's work is to be done inside the span.
+    /// Records that the caller holds a key that cannot be used.
+    pub(super) fn is_of(&mut self, inactive: Option<Arc<ResolvedKey>>) {
+        self.inactive = inactive;
+    }
+
+    /// Records an admitted request, and returns the span for the handler's work.
     #[inline]
     pub(super) fn admitted(self, caller: &Principal) -> RequestSpan {
         self.tell(Outcome::Admitted, Some(caller), None);
         RequestSpan::of(caller)
     }
 
-    /// The caller holds the key that it claims to hold, which is all that was asked.
+    /// Records that the caller holds the key that it claims, for endpoints that check nothing else.
     pub(super) fn held(self) {
         self.tell(Outcome::Admitted, None, None);
     }
@@ -48,7 +62,7 @@ impl Observation {
         self.tell(Outcome::Anonymous, None, None);
     }
 
-    /// The caller is refused. `caller` is who it is, if it was verified nevertheless.
+    /// Records a refusal. `caller` is the caller if it was verified nevertheless.
     pub(super) fn refused(self, error: &VerifyError, caller: Option<&Principal>) {
         self.tell(Outcome::of(error), caller, Some(error));
     }
@@ -58,12 +72,19 @@ impl Observation {
         #[cfg(feature = "metrics")]
         self.meter.stop(outcome);
         #[cfg(feature = "tracing")]
-        trace::event(outcome, self.claimed, caller, error);
-        _ = (self.claimed, outcome, caller, error);
+        trace::event(outcome, self.claimed, self.inactive.as_deref(), caller, error);
+        _ = (self.claimed, self.inactive, outcome, caller, error);
     }
 }
 
-/// What became of a request. The words are those of the event's field and of the counter's label.
+/// Records that a handler read a caller on a route without a guard.
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub(super) fn unguarded() {
+    #[cfg(feature = "tracing")]
+    trace::unguarded();
+}
+
+/// The outcome of a request. Its names are the values of the event's field and of the counter's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Admitted,
@@ -78,7 +99,7 @@ enum Outcome {
     Unavailable,
 }
 
-/// Does something with the word of an outcome as a literal.
+/// Expands a macro with the name of an outcome as a literal.
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 macro_rules! with_word {
     ($outcome:expr, $macro:ident) => {
@@ -114,10 +135,10 @@ impl Outcome {
     }
 }
 
-/// The span around the handler of an admitted request, which names tenant and key.
+/// The span around the handler of an admitted request. It names tenant and key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestSpan {
-    /// There is none for a request without a key.
+    /// `None` for a request without a key.
     #[cfg(feature = "tracing")]
     span: Option<tracing::Span>,
 }
@@ -132,8 +153,9 @@ impl RequestSpan {
         }
     }
 
-    /// Until what this gives is dropped, whatever is done is inside the span. It is no closure, since
-    /// that would move requests and responses about.
+    /// Enters the span until the returned value is dropped.
+    ///
+    /// A closure instead would move requests and responses.
     #[inline]
     #[cfg_attr(not(feature = "tracing"), allow(clippy::unused_self, reason = "there is no span"))]
     pub(super) fn enter(&self) -> Entered<'_> {
@@ -145,7 +167,7 @@ impl RequestSpan {
     }
 }
 
-/// Being inside the span of a request.
+/// Guard value for being inside the span of a request.
 #[must_use = "what is dropped at once is nothing to be inside of"]
 pub(super) struct Entered<'r> {
     #[cfg(feature = "tracing")]

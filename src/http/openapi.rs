@@ -1,8 +1,8 @@
-//! The declarations of routes in an OpenAPI document.
+//! Security requirements of routes in an OpenAPI document.
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
-//! # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+//! # use keyway::{Keyring, MemoryStore, Pepper, Policy};
 //! use keyway::http::{Routes, axum::get};
 //! use utoipa::openapi::{HttpMethod, OpenApi, PathsBuilder, path::{Operation, PathItem}};
 //!
@@ -16,11 +16,11 @@
 //! #     .build()?;
 //! let routes: Routes<axum::routing::MethodRouter> =
 //!     Routes::new(&keyring).route("/reports", get(async || "").require(["reporting"]));
-//! // A host has this from utoipa's derives.
+//! // An application gets this from utoipa's derives.
 //! let reports = PathItem::new(HttpMethod::Get, Operation::new());
 //! let mut document = OpenApi::builder().paths(PathsBuilder::new().path("/reports", reports)).build();
 //!
-//! routes.matrix()?.secure(&mut document)?;
+//! routes.table()?.secure(&mut document)?;
 //! assert!(document.to_json()?.contains(r#""security":[{"api_key":["reporting"]}]"#));
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -28,30 +28,35 @@
 
 use alloc::{
     borrow::ToOwned,
+    collections::BTreeMap,
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
-use core::iter;
-
 use utoipa::openapi::{
-    Components, OpenApi, Response,
+    Components, OpenApi, RefOr, Response,
     path::{Operation, PathItem},
     security::{
         ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
     },
 };
 
-use super::{Access, Matrix, Row, access::fill};
-use crate::scope::Scope;
+use super::{Access, RouteEntry, RouteTable, access::fill, credential::KeyHeaders};
+use crate::{
+    config::ConfigError,
+    scope::{Requirement, Scope},
+};
 
-/// The name of the security scheme of bearer tokens.
+/// The name of the security scheme of bearer tokens. If the document has given the name to another scheme, a
+/// number follows.
 const BEARER: &str = "api_key";
-/// The name of that of a field of the host's own. Where guards have several, a number follows for the
-/// second and on.
+/// The name of the security scheme of an application's own header. If guards have several, a number follows
+/// from the second on.
 const FIELD: &str = "api_key_field";
 
-/// What guarded operations answer besides what the handler does, as in [`problem`](super::problem).
+/// The refusals of guarded operations, besides the responses of the handler, as in
+/// [`problem`](super::problem).
 const REFUSALS: [(&str, &str); 5] = [
     ("400", "The credential cannot be taken"),
     ("401", "An API key is required, or it is not valid"),
@@ -60,19 +65,32 @@ const REFUSALS: [(&str, &str); 5] = [
     ("503", "API keys cannot be verified at present"),
 ];
 
-impl Matrix {
-    /// Writes into `document` what its operations ask of their callers: the security scheme, the
-    /// requirement of each operation, and the statuses of refusals that it does not describe itself.
+impl RouteTable {
+    /// Writes the access that operations require into `document`.
     ///
-    /// Paths are compared without the names of their parameters. Routes that the document leaves out
-    /// stay out. What an operation declares itself is replaced, except where it
-    /// [is authenticated by something else](super::Endpoint::authenticated_by).
+    /// It adds the security scheme, the requirement of each operation, and the statuses of refusals that the
+    /// operation does not describe itself.
+    ///
+    /// Paths are compared without the names of their parameters. Routes that are not in the document are not
+    /// added. Security that an operation declares itself is kept:
+    ///
+    /// - With an [optional](super::Endpoint::optional) key, or a key with an
+    ///   [alternative](super::Endpoint::or), it becomes a further alternative. If the operation declares
+    ///   nothing, the declaration of the document for all operations becomes that alternative.
+    /// - With a required key, it is needed in addition, because no request passes the guard without its key.
+    /// - Without a guard, it is unchanged.
+    ///
+    /// Security schemes of the document are kept too. The scheme of bearer tokens is named `api_key` and that
+    /// of a header `api_key_field`, unless another scheme of the document has that name. If the document
+    /// already has a scheme for the same header, that scheme is used.
+    ///
+    /// Calling it a second time changes nothing.
     ///
     /// # Errors
     ///
-    /// [`UndeclaredOperations`] names what is in the document and has no declaration. Nothing is
-    /// written then.
-    pub fn secure(&self, document: &mut OpenApi) -> Result<(), UndeclaredOperations> {
+    /// Returns [`ConfigError::UndeclaredOperations`], which names the operations of the document that no route declares.
+    /// Nothing is written in this case.
+    pub fn secure(&self, document: &mut OpenApi) -> Result<(), ConfigError> {
         let mut undeclared = Vec::new();
         for (path, item) in &mut document.paths.paths {
             for (method, operation) in operations(item) {
@@ -82,79 +100,184 @@ impl Matrix {
             }
         }
         if !undeclared.is_empty() {
-            return Err(UndeclaredOperations(undeclared));
+            return Err(ConfigError::UndeclaredOperations(undeclared));
         }
-        let fields = self.key_fields();
+        let schemes = Schemes::of(self, document);
         for (path, item) in &mut document.paths.paths {
             for (method, operation) in operations(item) {
                 if let (Some(operation), Some(row)) = (operation, self.find(method, path)) {
-                    let own = row.key_field.as_deref();
-                    let field = fields.iter().position(|field| own == Some(*field));
-                    let field = field.map(scheme_name);
-                    secure_operation(operation, &row.access, field.as_deref());
+                    secure_operation(operation, row, &schemes, document.security.as_deref());
                 }
             }
         }
-        let schemes = &mut document.components.get_or_insert_with(Components::new).security_schemes;
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-        let bearer = bearer.description(Some("An API key")).build();
-        schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer).into());
-        for (number, name) in fields.into_iter().enumerate() {
-            let field = ApiKey::Header(ApiKeyValue::new(name));
-            schemes.insert(scheme_name(number), SecurityScheme::ApiKey(field).into());
+        let described = document.components.get_or_insert_with(Components::new);
+        for (name, header) in schemes.0 {
+            let scheme = described.security_schemes.entry(name);
+            scheme.or_insert_with(|| describe(header.as_deref()).into());
         }
         Ok(())
     }
 
-    /// The fields of the host's own, each once.
-    fn key_fields(&self) -> Vec<&str> {
-        let mut fields = Vec::new();
-        for field in self.rows.iter().filter_map(|row| row.key_field.as_deref()) {
-            if !fields.contains(&field) {
-                fields.push(field);
+    /// Returns the headers besides `Authorization`, each once.
+    fn own_headers(&self) -> Vec<&str> {
+        let mut headers = Vec::new();
+        for header in self.rows.iter().filter_map(|row| row.key_headers.own()) {
+            if !headers.contains(&header) {
+                headers.push(header);
             }
         }
-        fields
+        headers
     }
 
-    /// The route of an operation: rather one of its very path and method than another that takes it.
-    fn find(&self, method: &str, path: &str) -> Option<&Row> {
+    /// Returns the route of an operation. A route with exactly its path and method is preferred to another
+    /// match.
+    fn find(&self, method: &str, path: &str) -> Option<&RouteEntry> {
         // `/jobs/{id}` and `/jobs/{job}` are one path.
         let shape = fill(path, "{}");
-        let takes_it = |row: &&Row| row.takes(method) && fill(&row.path, "{}") == shape;
+        let takes_it = |row: &&RouteEntry| row.takes(method) && fill(&row.path, "{}") == shape;
         let routes = self.rows.iter().filter(takes_it);
         routes.min_by_key(|row| (row.path != path, row.method != method))
     }
 }
 
-/// `field` is the name of the scheme of the field that a key may come in.
-fn secure_operation(operation: &mut Operation, access: &Access, field: Option<&str>) {
-    let mut security = Vec::new();
-    // The ways to present a key with these scopes.
-    let mut alternatives = |scopes: &[&str]| {
-        for scheme in iter::once(BEARER).chain(field) {
-            security.push(SecurityRequirement::new(scheme, scopes.iter().copied()));
+/// The security schemes of all routes' keys. Each has its name in the document and the header of the key, or
+/// `None` for `Authorization`.
+struct Schemes(Vec<(String, Option<String>)>);
+
+impl Schemes {
+    fn of(table: &RouteTable, document: &OpenApi) -> Self {
+        let takes_bearer = table.rows.iter().any(|row| row.key_headers.takes_authorization());
+        let headers = table.own_headers().into_iter().map(Some);
+        let mut schemes = Self(Vec::new());
+        for header in takes_bearer.then_some(None).into_iter().chain(headers) {
+            schemes.0.push((schemes.free_name(header, document), header.map(ToOwned::to_owned)));
         }
+        schemes
+    }
+
+    /// Returns the name of the next scheme, which is for `header`.
+    fn free_name(&self, header: Option<&str>, document: &OpenApi) -> String {
+        let described = document.components.as_ref().map(|components| &components.security_schemes);
+        let described = || described.into_iter().flatten();
+        let same = described().find(|(_, scheme)| header.is_some() && is_for(scheme, header));
+        if let Some((name, _)) = same {
+            return name.clone();
+        }
+        let base = if header.is_some() { FIELD } else { BEARER };
+        // INVARIANT: a name that the document uses belongs to another kind of credential. If keys took the
+        // name, clients would send them in the way that this scheme describes, and alternatives that name the
+        // scheme would count as keys.
+        let is_free = |name: &String| {
+            let mut taken = described().filter(|(other, _)| *other == name);
+            !self.has(name) && taken.all(|(_, scheme)| is_for(scheme, header))
+        };
+        let numbered = (2..).map(|number: u32| format!("{base}_{number}"));
+        let name = core::iter::once(base.to_owned()).chain(numbered).find(is_free);
+        name.unwrap_or_default()
+    }
+
+    /// Returns whether a scheme of keys has this name.
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
+    }
+
+    /// Returns the names of the schemes by which a key comes in one of `headers`.
+    fn names(&self, headers: &KeyHeaders) -> Vec<&str> {
+        let takes = |header: Option<&str>| match header {
+            None => headers.takes_authorization(),
+            header => headers.own() == header,
+        };
+        let known = self.0.iter().filter(|(_, header)| takes(header.as_deref()));
+        known.map(|(name, _)| &**name).collect()
+    }
+
+    /// Returns whether this requires a key and nothing else.
+    fn is_key(&self, security: &SecurityRequirement) -> bool {
+        let parts = parts(security);
+        !parts.is_empty() && parts.keys().all(|name| self.has(name))
+    }
+
+    /// Returns the parts of this requirement besides a key.
+    fn others(&self, security: &SecurityRequirement) -> SecurityRequirement {
+        let others = parts(security).into_iter().filter(|(name, _)| !self.has(name));
+        others
+            .fold(SecurityRequirement::default(), |others, (name, scopes)| others.add(name, scopes))
+    }
+}
+
+/// Returns the scheme of keys in this header, or of bearer tokens for `None`.
+fn describe(header: Option<&str>) -> SecurityScheme {
+    match header {
+        None => {
+            let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+            SecurityScheme::Http(bearer.description(Some("An API key")).build())
+        }
+        Some(name) => SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name))),
+    }
+}
+
+/// Returns whether a scheme of the document is for this header, or for bearer tokens, whatever its
+/// description.
+fn is_for(scheme: &RefOr<SecurityScheme>, header: Option<&str>) -> bool {
+    // The fields of the type cannot be read, only serialized.
+    let scheme = serde_json::to_value(scheme).unwrap_or_default();
+    let is = |member: &str, value: &str| {
+        let text = scheme.get(member).and_then(serde_json::Value::as_str);
+        text.is_some_and(|text| text.eq_ignore_ascii_case(value))
     };
-    match access {
-        Access::Elsewhere(_) => return,
-        Access::Public => {}
-        Access::Optional => {
-            alternatives(&[]);
-            security.insert(0, SecurityRequirement::default());
+    match header {
+        None => is("type", "http") && is("scheme", "bearer"),
+        Some(name) => is("type", "apiKey") && is("in", "header") && is("name", name),
+    }
+}
+
+/// Returns the alternatives for presenting a key of one of `schemes` that meets `requirement`.
+fn keys(requirement: &Requirement, schemes: &[&str]) -> Vec<SecurityRequirement> {
+    let scopes: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
+    // One of several scopes is enough.
+    let alternatives: Vec<&[&str]> =
+        if requirement.is_any() { scopes.chunks(1).collect() } else { vec![&scopes] };
+    let of_scheme = |scopes: &[&str]| {
+        let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        schemes.iter().map(move |scheme| SecurityRequirement::new(*scheme, scopes.clone()))
+    };
+    alternatives.into_iter().flat_map(of_scheme).collect()
+}
+
+/// Writes the security of one operation. `inherited` is the document's declaration for all operations.
+fn secure_operation(
+    operation: &mut Operation,
+    row: &RouteEntry,
+    schemes: &Schemes,
+    inherited: Option<&[SecurityRequirement]>,
+) {
+    let (access, names) = (&row.access, schemes.names(&row.key_headers));
+    // A document that was secured before lists keys, which are not alternatives to a key.
+    let without_keys = |all: &[SecurityRequirement]| {
+        let others: Vec<_> = all.iter().filter(|one| !schemes.is_key(one)).cloned().collect();
+        (!others.is_empty()).then(|| distinct(others))
+    };
+    let own = operation.security.as_deref();
+    let security = match access {
+        Access::Custom(_) => return,
+        Access::Public => own.and_then(without_keys).unwrap_or_default(),
+        Access::Optional(requirement) | Access::RequiredOr(requirement, _) => {
+            let is_optional = matches!(access, Access::Optional(_));
+            let nobody = || is_optional.then(SecurityRequirement::default).into_iter().collect();
+            // An operation that declares anything, even an empty list, inherits nothing.
+            let declared = own.or(inherited);
+            let mut alternatives = declared.and_then(without_keys).unwrap_or_else(nobody);
+            alternatives.extend(keys(requirement, &names));
+            alternatives
         }
         Access::Required(requirement) => {
-            let scopes: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
-            if requirement.is_any() {
-                // One of several requirements is enough.
-                for scope in scopes {
-                    alternatives(&[scope]);
-                }
-            } else {
-                alternatives(&scopes);
-            }
+            let own = own.filter(|own| !own.is_empty());
+            let own = own.map(|own| distinct(own.iter().map(|one| schemes.others(one)).collect()));
+            let own = own.unwrap_or_else(|| vec![SecurityRequirement::default()]);
+            let keys = keys(requirement, &names);
+            own.iter().flat_map(|own| keys.iter().map(|key| both(own, key))).collect()
         }
-    }
+    };
     if !matches!(access, Access::Public) {
         for (status, description) in REFUSALS {
             let described = &mut operation.responses.responses;
@@ -166,8 +289,27 @@ fn secure_operation(operation: &mut Operation, access: &Access, field: Option<&s
     operation.security = Some(security);
 }
 
-fn scheme_name(field: usize) -> String {
-    if field == 0 { FIELD.to_owned() } else { format!("{FIELD}_{}", field + 1) }
+/// Removes repetitions and keeps the order.
+fn distinct(all: Vec<SecurityRequirement>) -> Vec<SecurityRequirement> {
+    let mut distinct = Vec::new();
+    for one in all {
+        if !distinct.contains(&one) {
+            distinct.push(one);
+        }
+    }
+    distinct
+}
+
+/// Combines two requirements for one request.
+fn both(one: &SecurityRequirement, other: &SecurityRequirement) -> SecurityRequirement {
+    parts(one).into_iter().fold(other.clone(), |both, (name, scopes)| both.add(name, scopes))
+}
+
+/// Returns the scopes of each scheme. The type offers no way to read them except serialization.
+fn parts(security: &SecurityRequirement) -> BTreeMap<String, Vec<String>> {
+    // The serialized form is a map of strings to lists of strings.
+    let parts = serde_json::to_value(security).and_then(serde_json::from_value);
+    parts.unwrap_or_default()
 }
 
 fn operations(item: &mut PathItem) -> [(&'static str, &mut Option<Operation>); 8] {
@@ -181,16 +323,4 @@ fn operations(item: &mut PathItem) -> [(&'static str, &mut Option<Operation>); 8
         ("PATCH", &mut item.patch),
         ("TRACE", &mut item.trace),
     ]
-}
-
-/// Operations in the document that no route declares.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the document has operations that no route declares: {}", .0.join(", "))]
-pub struct UndeclaredOperations(Vec<String>);
-
-impl UndeclaredOperations {
-    /// The operations, each as `GET /path`.
-    pub fn operations(&self) -> &[String] {
-        &self.0
-    }
 }

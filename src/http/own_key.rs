@@ -1,22 +1,22 @@
-//! What the holder of a key does with it over HTTP.
+//! The endpoint for the holder of a key.
 
 use alloc::sync::Arc;
 
-use super::{Answer, Fields, Guard, credential::Presented, observe::Observation};
+use super::{Guard, Headers, Response, credential::Presented, observe::Observation};
 use crate::{
     keyring::{Keyring, KeyringError},
     verifier::VerifyError,
 };
 
-/// Answers whoever presents a key about that key: what it is, and that it is gone. Cheap to clone.
+/// Describes and deletes the key that a request presents, for its holder. Cheap to clone.
 ///
-/// It reads the store at every request, and no [rate](crate::rate) holds here: limit how often it may be
-/// called, as any route that does work for everybody who once held a key. Whatever is not the token of a key is answered as a [`Guard`]
-/// answers it, with one body for all.
+/// Every request reads the store and no [rate](crate::rate) applies. Limit how often the endpoint may be
+/// called, as for any route that does work for anyone who once held a key. A credential that is not the token
+/// of a key gets the response that a [`Guard`] gives, with one body for all cases.
 ///
 /// ```
-/// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
-/// use keyway::http::{Guard, OwnKey};
+/// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+/// use keyway::{Guard, http::OwnKey};
 ///
 /// # pollster::block_on(async {
 /// # let policy: Policy = serde_json::from_str(r#"{
@@ -45,17 +45,18 @@ pub struct OwnKey {
 }
 
 impl OwnKey {
-    /// Answers about the keys of `keyring`. `guard` says in which fields a key comes, and names the realm;
-    /// what it requires of callers does not matter here.
+    /// Creates the endpoint for the keys of `keyring`. `guard` sets the headers of the key and the realm. Its
+    /// requirement is not checked.
     pub fn new(keyring: &Keyring, guard: &Guard) -> Self {
         Self { keyring: keyring.clone(), guard: guard.clone() }
     }
 
-    /// Answers a `GET`: 200 with the [description](Keyring::describe) of the key that the request with
-    /// these fields presents, whatever its state. Its digest and seal are not part of that, and of its
-    /// token only the hint is.
-    pub async fn describe(&self, fields: &(impl Fields + ?Sized)) -> Answer {
-        let (token, observation) = match self.token(fields) {
+    /// Handles a `GET`: returns 200 with the [description](Keyring::describe) of the presented key, whatever
+    /// its state.
+    ///
+    /// The description holds the masked key, but not the token, the digest or the seal.
+    pub async fn describe(&self, headers: &(impl Headers + ?Sized)) -> Response {
+        let (token, observation) = match self.token(headers) {
             Ok(presented) => presented,
             Err(refusal) => return refusal,
         };
@@ -64,24 +65,23 @@ impl OwnKey {
         match body {
             Ok(Ok(body)) => {
                 observation.held();
-                Answer::new(200).json("application/json", body)
+                Response::new(200).json("application/json", body)
             }
             Ok(Err(error)) => self.refuse(&VerifyError::Unavailable(Arc::new(error)), observation),
             Err(error) => self.failed(error, observation),
         }
     }
 
-    /// Answers a `DELETE`: deletes the key that the request with these fields presents, for good and
-    /// whatever its state, and says 204.
-    pub async fn revoke(&self, fields: &(impl Fields + ?Sized)) -> Answer {
-        let (token, observation) = match self.token(fields) {
+    /// Handles a `DELETE`: deletes the presented key permanently, whatever its state, and returns 204.
+    pub async fn revoke(&self, headers: &(impl Headers + ?Sized)) -> Response {
+        let (token, observation) = match self.token(headers) {
             Ok(presented) => presented,
             Err(refusal) => return refusal,
         };
         match self.keyring.revoke(token).await {
             Ok(()) => {
                 observation.held();
-                Answer::new(204).with("cache-control", "no-store")
+                Response::new(204).with("cache-control", "no-store")
             }
             Err(error) => self.failed(error, observation),
         }
@@ -89,24 +89,29 @@ impl OwnKey {
 
     fn token<'f>(
         &self,
-        fields: &'f (impl Fields + ?Sized),
-    ) -> Result<(&'f [u8], Observation), Answer> {
+        headers: &'f (impl Headers + ?Sized),
+    ) -> Result<(&'f [u8], Observation), Response> {
         let mut observation = Observation::begin();
-        match self.guard.credential(fields) {
+        match self.guard.credential(headers) {
             Ok(Some(Presented { token, .. })) => {
-                let claim = self.keyring.verifier().format().check(token);
-                observation.claims(claim.ok().map(|claim| claim.id()));
+                let checked = self.keyring.verifier().format().check(token);
+                observation.claims(checked.ok().map(|checked| checked.id()));
                 Ok((token, observation))
             }
-            Ok(None) => Err(self.refuse(&VerifyError::Missing, observation)),
+            Ok(None) => {
+                self.keyring.verifier().engine().record_refused(&VerifyError::Missing, None);
+                Err(self.refuse(&VerifyError::Missing, observation))
+            }
             Err(error) => {
-                observation.refused(&error.into(), None);
-                Err(self.guard.refusals().unreadable(error))
+                let refused = error.into();
+                self.keyring.verifier().engine().record_refused(&refused, None);
+                observation.refused(&refused, None);
+                Err(self.guard.errors().unreadable(error))
             }
         }
     }
 
-    fn failed(&self, error: KeyringError, observation: Observation) -> Answer {
+    fn failed(&self, error: KeyringError, observation: Observation) -> Response {
         let error = match error {
             KeyringError::Rejected => VerifyError::Rejected,
             error if error.is_tampered() => VerifyError::Tampered,
@@ -115,8 +120,8 @@ impl OwnKey {
         self.refuse(&error, observation)
     }
 
-    fn refuse(&self, error: &VerifyError, observation: Observation) -> Answer {
+    fn refuse(&self, error: &VerifyError, observation: Observation) -> Response {
         observation.refused(error, None);
-        self.guard.refusals().refused(error, &self.keyring.policy().catalog().require_none())
+        self.guard.errors().refused(error, &self.keyring.policy().catalog().require_none())
     }
 }

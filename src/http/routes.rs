@@ -1,4 +1,4 @@
-//! Routes that declare what they ask of their callers.
+//! Routes that declare the access they require of their callers.
 
 use alloc::{
     borrow::{Cow, ToOwned},
@@ -7,14 +7,15 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Access, Guard, Matrix, Row};
-use crate::scope::{CatalogError, ScopeCatalog};
+use super::{Access, Guard, RouteEntry, RouteTable};
+use crate::{config::ConfigError, scope::ScopeCatalog};
 
-/// Routes, each with what it asks of its callers. They become a router only when none is undeclared.
+/// Routes, each with the access it requires. They can be built only if every route is declared.
 ///
-/// `H` is how a framework keeps a handler; see [`axum`](https://docs.rs/keyway/latest/keyway/http/axum/index.html) and
-/// [`actix`](https://docs.rs/keyway/latest/keyway/http/actix/index.html) for what makes endpoints and for
-/// `build`.
+/// `H` is the framework's type of a handler. See
+/// [`axum`](https://docs.rs/keyway/latest/keyway/http/axum/index.html) and
+/// [`actix`](https://docs.rs/keyway/latest/keyway/http/actix/index.html) for the functions that create
+/// endpoints, and for `build`.
 #[derive(Debug)]
 #[must_use = "routes do nothing until they are built"]
 pub struct Routes<H> {
@@ -29,9 +30,9 @@ struct Placed<H> {
     guard: Guard,
 }
 
-/// The handlers of one path, by method, each with what it asks of its callers.
+/// The handlers of one path, by method, each with the access it requires of its callers.
 ///
-/// Every declaration is for the handlers before it that have none yet:
+/// A declaration applies to all earlier handlers that have none yet:
 ///
 /// ```
 /// # #[cfg(feature = "axum")] {
@@ -43,11 +44,32 @@ struct Placed<H> {
 ///     .require(["operator.jobs"]);
 /// # }
 /// ```
+///
+/// Directly after a requirement, [`optional`](Self::optional) admits requests without a key as well, and
+/// [`or`](Self::or) names an alternative to the key:
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use keyway::http::axum::{Endpoint, get};
+///
+/// let catalog: Endpoint = get(async || "").require(["reporting"]).optional();
+/// let orders: Endpoint = get(async || "").require(["reporting"]).or("session cookie");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "an endpoint does nothing until it is part of routes"]
 pub struct Endpoint<H> {
     operations: Vec<Operation<H>>,
-    has_empty_declaration: bool,
+    /// The first error of its declarations. It is reported when the routes are built.
+    fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// A declaration applies to no handler.
+    Empty,
+    /// An alternative does not follow a required key.
+    Alternative,
 }
 
 #[derive(Clone, Debug)]
@@ -55,39 +77,57 @@ struct Operation<H> {
     method: &'static str,
     handler: H,
     declared: Option<Declared>,
+    /// Whether the last declaration applied to this handler.
+    is_latest: bool,
 }
 
-/// As the host wrote it: scopes are known only to a guard.
+/// A declaration as the application wrote it. Scopes are resolved later, because only a guard knows the
+/// catalog.
 #[derive(Clone, Debug)]
 enum Declared {
     Public,
-    Optional,
+    Key(Scopes, Without),
+    Custom(Cow<'static, str>),
+}
+
+#[derive(Clone, Debug)]
+enum Scopes {
     All(Vec<String>),
     Any(Vec<String>),
-    AnyKey,
-    Elsewhere(Cow<'static, str>),
+    /// Every active key is enough.
+    None,
+}
+
+/// The treatment of a request without a key.
+#[derive(Clone, Debug)]
+enum Without {
+    Refused,
+    /// The request is admitted.
+    Admitted,
+    /// The handler checks other means of authentication.
+    Other(Cow<'static, str>),
 }
 
 impl<H> Routes<H> {
-    /// No routes yet. `guard` says how those that need a key are protected; see [`Guard`]. What it asks of
-    /// callers does not count here, but what each route declares.
+    /// Creates an empty set of routes. `guard` protects the routes that need a key; see [`Guard`]. Its own
+    /// requirement does not count. The declaration of each route does.
     pub fn new(guard: impl Into<Guard>) -> Self {
         Self { guard: guard.into(), endpoints: Vec::new() }
     }
 
-    /// Adds the endpoint of a path, in the framework's syntax.
+    /// Adds the endpoint of a path. The path has the framework's syntax.
     pub fn route(mut self, path: &str, endpoint: Endpoint<H>) -> Self {
         let guard = self.guard.clone();
         self.endpoints.push(Placed { path: path.to_owned(), endpoint, guard });
         self
     }
 
-    /// Adds other routes, each with `prefix` before its path. They keep the guard that they were made
-    /// with, and so their keyring, realm and key field.
+    /// Adds other routes, each with `prefix` before its path. They keep the guard that they were created
+    /// with, and so their keyring, realm and header for keys.
     pub fn nest(mut self, prefix: &str, routes: Self) -> Self {
         let prefix = prefix.trim_end_matches('/');
         self.endpoints.extend(routes.endpoints.into_iter().map(|mut placed| {
-            // The fault of one that does not begin with a slash would be out of sight behind a prefix.
+            // A path without a leading slash stays unchanged. A prefix would hide the error from `table`.
             if placed.path.is_empty() || placed.path.starts_with('/') {
                 placed.path.insert_str(0, prefix);
             }
@@ -96,25 +136,29 @@ impl<H> Routes<H> {
         self
     }
 
-    /// The table of all routes.
+    /// Returns the table of all routes.
     ///
     /// # Errors
     ///
-    /// [`RoutesError`] names the routes that are undeclared, or the first other fault.
-    pub fn matrix(&self) -> Result<Matrix, RoutesError> {
-        let mut rows: Vec<Row> = Vec::new();
+    /// Returns [`ConfigError`], which names the undeclared routes or the first other error.
+    pub fn table(&self) -> Result<RouteTable, ConfigError> {
+        let mut rows: Vec<RouteEntry> = Vec::new();
         let mut undeclared = Vec::new();
         for Placed { path, endpoint, guard } in &self.endpoints {
             if !path.starts_with('/') {
-                return Err(RoutesError::Path(path.clone()));
+                return Err(ConfigError::RoutePath(path.clone()));
             }
-            if endpoint.has_empty_declaration {
-                return Err(RoutesError::DeclaredTwice(path.clone()));
+            match endpoint.fault {
+                Some(Fault::Empty) => return Err(ConfigError::DeclaredTwice(path.clone())),
+                Some(Fault::Alternative) => {
+                    return Err(ConfigError::NoAlternative(path.clone()));
+                }
+                None => {}
             }
             for Operation { method, declared, .. } in &endpoint.operations {
                 let place = || format!("{method} {path}");
                 if rows.iter().any(|row| row.path == *path && overlap(row.method, method)) {
-                    return Err(RoutesError::Repeated(place()));
+                    return Err(ConfigError::DuplicateRoute(place()));
                 }
                 let Some(declared) = declared else {
                     undeclared.push(place());
@@ -122,38 +166,38 @@ impl<H> Routes<H> {
                 };
                 let access = declared
                     .resolve(guard.catalog())
-                    .map_err(|source| RoutesError::Scope { route: place(), source })?;
-                rows.push(Row {
+                    .map_err(|error| error.within(format!("the requirement of {}", place())))?;
+                rows.push(RouteEntry {
                     method,
                     path: path.clone(),
                     access,
                     #[cfg(feature = "openapi")]
-                    key_field: guard.key_field_name().map(Into::into),
+                    key_headers: guard.key_headers().clone(),
                 });
             }
         }
         if !undeclared.is_empty() {
-            return Err(RoutesError::Undeclared(undeclared));
+            return Err(ConfigError::UndeclaredRoutes(undeclared));
         }
-        Ok(Matrix { rows })
+        Ok(RouteTable { rows })
     }
 
-    /// Every handler with its guard, for the adapter of a framework.
+    /// Returns every handler with its guard, for the adapter of a framework.
     ///
     /// # Errors
     ///
-    /// As [`matrix`](Self::matrix).
-    pub fn resolve(self) -> Result<Vec<Resolved<H>>, RoutesError> {
-        let rows = self.matrix()?.rows;
+    /// The same as those of [`table`](Self::table).
+    pub fn resolve(self) -> Result<Vec<Resolved<H>>, ConfigError> {
+        let rows = self.table()?.rows;
         let operations =
             self.endpoints.into_iter().flat_map(|Placed { endpoint, guard, .. }| {
                 endpoint.operations.into_iter().map(move |operation| (operation, guard.clone()))
             });
-        // One row was made for every operation, in their order.
+        // `table` made one row for every operation, in the same order.
         Ok(rows
             .into_iter()
             .zip(operations)
-            .map(|(Row { method, path, access, .. }, (operation, guard))| Resolved {
+            .map(|(RouteEntry { method, path, access, .. }, (operation, guard))| Resolved {
                 method,
                 path,
                 handler: operation.handler,
@@ -163,17 +207,17 @@ impl<H> Routes<H> {
     }
 }
 
-/// A handler, where it stands, and what protects it.
+/// A handler with its method, path and guard.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Resolved<H> {
-    /// The method, in upper case; `*` is any.
+    /// The method in upper case. `*` is any method.
     pub method: &'static str,
-    /// The path, in the framework's syntax.
+    /// The path in the framework's syntax.
     pub path: String,
-    /// The handler.
+    /// The handler, in the framework's type.
     pub handler: H,
-    /// Its guard. A handler without one is reached by every request, as it is.
+    /// The guard. If it is `None`, every request reaches the handler unchanged.
     pub guard: Option<Guard>,
 }
 
@@ -181,103 +225,148 @@ fn overlap(method: &str, other: &str) -> bool {
     method == other || method == ANY || other == ANY
 }
 
-/// The method that stands for all of them.
+/// The method that matches all methods.
 pub(super) const ANY: &str = "*";
 
 impl<H> Endpoint<H> {
-    /// The handler of one method, in upper case; `*` is any.
+    /// Creates an endpoint with the handler of one method, in upper case. `*` is any method.
     pub fn new(method: &'static str, handler: H) -> Self {
-        Self { operations: Vec::new(), has_empty_declaration: false }.and(method, handler)
+        Self { operations: Vec::new(), fault: None }.and(method, handler)
     }
 
     /// Adds the handler of another method.
     pub fn and(mut self, method: &'static str, handler: H) -> Self {
-        self.operations.push(Operation { method, handler, declared: None });
+        self.operations.push(Operation { method, handler, declared: None, is_latest: false });
         self
     }
 
-    /// Needs an active key with all of `scopes`.
+    /// Requires an active key with all of `scopes`.
     pub fn require<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
-        self.declare(&Declared::All(scopes.into_iter().map(Into::into).collect()))
+        self.key(Scopes::All(scopes.into_iter().map(Into::into).collect()))
     }
 
-    /// Needs an active key with any one of `scopes`.
+    /// Requires an active key with any one of `scopes`.
     pub fn require_any<T: Into<String>>(self, scopes: impl IntoIterator<Item = T>) -> Self {
-        self.declare(&Declared::Any(scopes.into_iter().map(Into::into).collect()))
+        self.key(Scopes::Any(scopes.into_iter().map(Into::into).collect()))
     }
 
-    /// Needs an active key, whatever its scopes.
+    /// Requires an active key, whatever its scopes.
     pub fn any_key(self) -> Self {
-        self.declare(&Declared::AnyKey)
+        self.key(Scopes::None)
     }
 
-    /// Needs nothing, but who presents a key must present a valid one.
+    /// Requires no key, but a key that is presented must be active. If a requirement is declared directly
+    /// before or after this call, the key must meet the requirement as well.
     pub fn optional(self) -> Self {
-        self.declare(&Declared::Optional)
+        self.without_key(Without::Admitted)
     }
 
-    /// Needs nothing. The request reaches the handler as it is.
+    /// Requires the key that was declared directly before or, for a request without a key, other means that
+    /// the handler checks: for example `session cookie`.
+    ///
+    /// A request without a key reaches the handler unchanged and without a caller, so the handler takes an
+    /// `Option<Principal>`. A key that is presented must meet the requirement. The route table shows `how`.
+    /// In an OpenAPI document, the security that the operation declares itself is kept as an alternative to
+    /// the key.
+    pub fn or(mut self, how: impl Into<Cow<'static, str>>) -> Self {
+        let is_key = |operation: &Operation<H>| {
+            operation.is_latest
+                && matches!(operation.declared, Some(Declared::Key(_, Without::Refused)))
+        };
+        if !self.is_complete() || !self.operations.iter().any(is_key) {
+            self.fault.get_or_insert(Fault::Alternative);
+            return self;
+        }
+        self.without_key(Without::Other(how.into()))
+    }
+
+    /// Requires nothing. The request reaches the handler unchanged.
     pub fn public(self) -> Self {
         self.declare(&Declared::Public)
     }
 
-    /// Needs something else than an API key, which the handler sees to: `session cookie`, say. The
-    /// request reaches the handler as it is; the table of routes repeats the words.
-    pub fn authenticated_by(self, how: impl Into<Cow<'static, str>>) -> Self {
-        self.declare(&Declared::Elsewhere(how.into()))
+    /// Requires other means than an API key, which the handler checks: for example `session cookie`. The
+    /// request reaches the handler unchanged. The route table shows `how`.
+    pub fn custom_auth(self, how: impl Into<Cow<'static, str>>) -> Self {
+        self.declare(&Declared::Custom(how.into()))
+    }
+
+    fn key(mut self, scopes: Scopes) -> Self {
+        let is_optional = |operation: &&mut Operation<H>| {
+            operation.is_latest
+                && matches!(
+                    operation.declared,
+                    Some(Declared::Key(Scopes::None, Without::Admitted))
+                )
+        };
+        if !self.is_complete() {
+            return self.declare(&Declared::Key(scopes, Without::Refused));
+        }
+        let mut is_empty = true;
+        for operation in self.operations.iter_mut().filter(is_optional) {
+            operation.declared = Some(Declared::Key(scopes.clone(), Without::Admitted));
+            is_empty = false;
+        }
+        self.found(!is_empty)
+    }
+
+    fn without_key(mut self, without: Without) -> Self {
+        if !self.is_complete() {
+            return self.declare(&Declared::Key(Scopes::None, without));
+        }
+        let mut is_empty = true;
+        for operation in self.operations.iter_mut().filter(|operation| operation.is_latest) {
+            if let Some(Declared::Key(_, refused @ Without::Refused)) = &mut operation.declared {
+                *refused = without.clone();
+                is_empty = false;
+            }
+        }
+        self.found(!is_empty)
+    }
+
+    /// Returns whether every handler has its declaration.
+    fn is_complete(&self) -> bool {
+        self.operations.iter().all(|operation| operation.declared.is_some())
     }
 
     fn declare(mut self, declared: &Declared) -> Self {
         let mut is_empty = true;
         for operation in &mut self.operations {
-            if operation.declared.is_none() {
+            operation.is_latest = operation.declared.is_none();
+            if operation.is_latest {
                 operation.declared = Some(declared.clone());
                 is_empty = false;
             }
         }
-        self.has_empty_declaration |= is_empty;
+        self.found(!is_empty)
+    }
+
+    /// Records an error unless `is_found`, which is whether a declaration applies to a handler.
+    fn found(mut self, is_found: bool) -> Self {
+        if !is_found {
+            self.fault.get_or_insert(Fault::Empty);
+        }
         self
     }
 }
 
 impl Declared {
-    fn resolve(&self, catalog: &ScopeCatalog) -> Result<Access, CatalogError> {
+    fn resolve(&self, catalog: &ScopeCatalog) -> Result<Access, ConfigError> {
         Ok(match self {
             Self::Public => Access::Public,
-            Self::Optional => Access::Optional,
-            Self::All(scopes) => Access::Required(catalog.require_all(scopes)?),
-            Self::Any(scopes) => Access::Required(catalog.require_any(scopes)?),
-            Self::AnyKey => Access::Required(catalog.require_none()),
-            Self::Elsewhere(how) => Access::Elsewhere(how.clone()),
+            Self::Key(scopes, without) => {
+                let requirement = match scopes {
+                    Scopes::All(scopes) => catalog.require_all(scopes)?,
+                    Scopes::Any(scopes) => catalog.require_any(scopes)?,
+                    Scopes::None => catalog.require_none(),
+                };
+                match without {
+                    Without::Refused => Access::Required(requirement),
+                    Without::Admitted => Access::Optional(requirement),
+                    Without::Other(how) => Access::RequiredOr(requirement, how.clone()),
+                }
+            }
+            Self::Custom(how) => Access::Custom(how.clone()),
         })
     }
-}
-
-/// Routes cannot become a router.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RoutesError {
-    /// Nobody said what these routes ask of their callers.
-    #[error("{} no declaration: {}", if .0.len() == 1 { "a route has" } else { "routes have" }, .0.join(", "))]
-    Undeclared(Vec<String>),
-    /// A route requires scopes that cannot be required.
-    #[error("the requirement of {route} cannot be met")]
-    Scope {
-        /// The route.
-        route: String,
-        /// The scope at fault.
-        source: CatalogError,
-    },
-    /// A declaration is not for any handler: those before it are declared already.
-    #[error("{0} is declared twice")]
-    DeclaredTwice(String),
-    /// Two handlers are for the same requests.
-    #[error("{0} has two handlers")]
-    Repeated(String),
-    /// A path does not begin with a slash.
-    #[error("the path `{0}` does not begin with `/`")]
-    Path(String),
-    /// Two paths match the same requests, so that one of them would never be tried.
-    #[error("the paths `{0}` and `{1}` match the same requests")]
-    Ambiguous(String, String),
 }

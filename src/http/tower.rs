@@ -1,13 +1,13 @@
-//! The guard as a middleware of tower: for hyper, tonic, axum and everything else that speaks it.
+//! The guard as a middleware of tower: for hyper, tonic, axum and everything else that uses tower.
 //!
-//! [`Guard`] is the layer. The handler finds its caller in the extensions of the request, and its answer
-//! goes on as it is:
+//! [`Guard`] is the layer. The handler finds its caller in the request extensions, and its response is passed
+//! on:
 //!
 //! ```
-//! # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+//! # use keyway::{Keyring, MemoryStore, Pepper, Policy};
 //! use core::convert::Infallible;
 //! use http::{Request, Response};
-//! use keyway::decision::Principal;
+//! use keyway::Principal;
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! # pollster::block_on(async {
@@ -43,10 +43,10 @@ use tower_service::Service;
 #[cfg(feature = "axum")]
 pub(super) use self::body::to_response;
 pub use self::{body::GuardedBody, future::GuardedFuture};
-use super::{Admission, Fields, Guard, credential, guard::Progress};
-use crate::decision::Principal;
+use super::{Admission, Guard, Headers, admission::AdmittedWithoutKey, credential};
+use crate::{decision::Principal, verifier::Progress};
 
-impl Fields for HeaderMap {
+impl Headers for HeaderMap {
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]> {
         let values = match name {
             credential::AUTHORIZATION => self.get_all(header::AUTHORIZATION),
@@ -64,7 +64,7 @@ impl<S> Layer<S> for Guard {
     }
 }
 
-/// A service behind a [`Guard`]. It admits a request by its key, or answers in place of the service.
+/// A service wrapped by a [`Guard`]. It admits requests by their keys, or responds in place of the service.
 #[derive(Clone, Debug)]
 pub struct Guarded<S> {
     guard: Guard,
@@ -94,10 +94,12 @@ where
                 GuardedFuture::calling(future, admission)
             }
             Progress::Done(Err(answer)) => {
+                let answer = answer.for_request(request.method().as_str(), request.headers());
                 GuardedFuture::refused(answer, request.method() == Method::HEAD)
             }
-            Progress::Wait(rest) => {
-                // The one that is ready goes along, as the contract of services has it.
+            Progress::Pending(rest) => {
+                // The service that is ready goes with the request, as the contract of `poll_ready` requires.
+                // A clone stays here.
                 let clone = self.inner.clone();
                 let service = core::mem::replace(&mut self.inner, clone);
                 GuardedFuture::waiting(rest, self.guard.clone(), request, service)
@@ -107,9 +109,9 @@ where
 }
 
 impl Guard {
-    /// Makes of the request what the service behind the guard sees, with the caller in it.
+    /// Strips the credential and inserts the `Principal` into the request extensions.
     fn pass<B>(&self, request: &mut Request<B>, admission: &mut Admission) {
-        match self.field_to_remove(admission) {
+        match self.header_to_remove(admission) {
             Some(credential::AUTHORIZATION) => {
                 request.headers_mut().remove(header::AUTHORIZATION);
             }
@@ -118,10 +120,15 @@ impl Guard {
             }
             None => {}
         }
-        // What was there is of another guard, or of nobody.
-        match admission.take_principal() {
-            Some(principal) => drop(request.extensions_mut().insert(principal)),
-            None => drop(request.extensions_mut().remove::<Principal>()),
+        // INVARIANT: the `Principal` in the extensions after a guard is the one that this guard admitted.
+        // Without the removal, a handler would trust another keyring's caller, or one that other code
+        // inserted.
+        let extensions = request.extensions_mut();
+        if let Some(principal) = admission.take_principal() {
+            extensions.insert(principal);
+        } else {
+            extensions.remove::<Principal>();
+            extensions.insert(AdmittedWithoutKey(self.clone()));
         }
     }
 }

@@ -1,20 +1,21 @@
-//! The foreign formats that a host accepts, and the keys that their tokens lead to.
+//! The foreign formats that an application accepts, and the keys that their tokens lead to.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-use super::{ForeignFormat, ForeignFormatError, ForeignIdentity};
+use super::{ForeignDigest, ForeignFormat, ForeignIdentity};
 use crate::{
+    config::ConfigError,
     mac::{self, Sha256},
     pepper::Peppers,
-    token::{Claim, Digest, KeyId, TokenFormat},
+    token::{CheckedToken, Digest, KeyId, TokenFormat},
 };
 use subtle::ConstantTimeEq;
 
-/// Under which pepper, if any, and under which id a foreign token is kept.
+/// Derives key ids from foreign tokens, under each pepper.
 pub(crate) struct Accepted {
     formats: Vec<ForeignFormat>,
-    /// By slot. The current one is first.
+    /// One derivation key for each pepper slot, the current one first.
     keys: Box<[(u8, mac::Key)]>,
 }
 
@@ -30,61 +31,72 @@ impl Accepted {
         &mut self,
         format: ForeignFormat,
         own: &TokenFormat,
-    ) -> Result<(), ForeignFormatError> {
+    ) -> Result<(), ConfigError> {
         if format.begins_with(own.prefix()) {
-            return Err(ForeignFormatError::own_prefix(&format));
+            return Err(ConfigError::OwnPrefix(format.prefix_text().into()));
         }
         self.formats.push(format);
         Ok(())
     }
 
-    /// The keys that `presented` is the token of, if it was imported: for each pepper, the current
-    /// one first, one for each format that it fits.
+    /// Returns the keys that `presented` is the token of, if it was imported. There is one for each
+    /// combination of a pepper and a format that fits. The current pepper is first.
     #[cold]
-    pub(crate) fn claims(&self, presented: &[u8], own: &TokenFormat) -> Vec<Claim> {
+    pub(crate) fn claims(&self, presented: &[u8], own: &TokenFormat) -> Vec<CheckedToken> {
         if is_own(presented, own) {
             return Vec::new();
         }
         let identities: Vec<_> =
             self.formats.iter().filter_map(|format| format.identify(presented)).collect();
-        let of_key = |key| identities.iter().map(move |identity| claim(key, identity));
+        let of_key = |key| identities.iter().map(move |identity| checked(key, identity));
         self.keys.iter().flat_map(of_key).collect()
     }
 
-    /// The format that makes tokens of `identity`, if one does.
+    /// Returns the format that has tokens with `identity`, if there is one.
     pub(crate) fn format_of(&self, identity: &ForeignIdentity) -> Option<&ForeignFormat> {
         self.formats.iter().find(|format| format.makes(identity))
     }
 
-    /// Whether `text` is the token of `identity`.
-    pub(crate) fn is_token(&self, text: &str, identity: &ForeignIdentity) -> bool {
-        let mut found = self.formats.iter().filter_map(|format| format.identify(text.as_bytes()));
-        found.any(|found| bool::from(found.digest.as_bytes().ct_eq(identity.digest.as_bytes())))
+    /// Returns whether `text` is the token of `identity`, or contains the token or its secret part as a
+    /// word.
+    pub(crate) fn gives_away(&self, text: &str, identity: &ForeignIdentity) -> bool {
+        let is_between = |c: char| c.is_whitespace() || "\"'`<>,;()…".contains(c);
+        let is_secret = |word: &str| {
+            let is_same = |digest: &ForeignDigest| {
+                bool::from(digest.as_bytes().ct_eq(identity.digest.as_bytes()))
+            };
+            self.formats.iter().any(|format| {
+                let whole = format.identify(word.as_bytes());
+                whole.is_some_and(|found| is_same(&found.digest))
+                    || is_same(&format.digest_of(word.as_bytes()))
+            })
+        };
+        core::iter::once(text).chain(text.split(is_between)).any(is_secret)
     }
 
-    /// The key of `identity` under each pepper, the current one first.
-    pub(crate) fn of(&self, identity: &ForeignIdentity) -> impl Iterator<Item = Claim> {
-        self.keys.iter().map(move |key| claim(key, identity))
+    /// Returns the key of `identity` under each pepper, the current one first.
+    pub(crate) fn of(&self, identity: &ForeignIdentity) -> impl Iterator<Item = CheckedToken> {
+        self.keys.iter().map(move |key| checked(key, identity))
     }
 
-    /// Whether `text` holds more of a foreign token than its public half, going by a fixed prefix.
-    #[cfg(feature = "std")]
+    /// Returns whether `text` contains more of a foreign token than its public part, judged by a fixed
+    /// prefix.
     pub(crate) fn is_evident_in(&self, text: &[u8]) -> bool {
         self.formats.iter().any(|format| format.is_evident_in(text))
     }
 }
 
-/// Whether `presented` begins like keyway's own tokens. This is one bit of it, compared in constant
-/// time: the beginning of an opaque token is secret.
+/// Returns whether `presented` begins like keyway's own tokens. The comparison takes constant time, because
+/// the beginning of an opaque token is secret. The result reveals one bit of it.
 fn is_own(presented: &[u8], own: &TokenFormat) -> bool {
     let prefix = own.prefix().as_bytes();
     presented.get(..prefix.len()).is_some_and(|start| start.ct_eq(prefix).into())
 }
 
-fn claim((slot, key): &(u8, mac::Key), identity: &ForeignIdentity) -> Claim {
+fn checked((slot, key): &(u8, mac::Key), identity: &ForeignIdentity) -> CheckedToken {
     let ForeignIdentity { tag, front, digest } = identity;
     let mac = |label: &[u8]| {
-        // The length keeps what is public and what is not apart.
+        // The length prefix keeps the public part and the digest apart.
         let len = (front.len() as u64).to_be_bytes();
         let mut mac = [0; 32];
         Sha256::hmac(key, &[label, tag, &len, front, digest.as_bytes()], &mut mac);
@@ -93,7 +105,7 @@ fn claim((slot, key): &(u8, mac::Key), identity: &ForeignIdentity) -> Claim {
     let (id, kept) = (mac(b"id\0"), mac(b"digest\0"));
     let [random @ .., _, _] = &id;
     let [_, _, _, _, _, _, kept @ ..] = &kept;
-    Claim::new(KeyId::derived(*slot, random), Digest::from_bytes(kept))
+    CheckedToken::new(KeyId::derived(*slot, random), Digest::from_bytes(kept))
 }
 
 impl fmt::Debug for Accepted {

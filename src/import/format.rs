@@ -1,14 +1,15 @@
-//! What the tokens of another system look like, and how it digested them.
+//! The form of another system's tokens, and how they were digested.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, ops::RangeInclusive};
 
 use zeroize::Zeroizing;
 
-use super::{ForeignDigest, ForeignHash};
+use super::{ForeignDigest, ForeignHash, ImportError};
+use crate::config::ConfigError;
 use crate::mac::{Sha256, Sha512};
 
-/// The tokens of another system.
+/// The form of another system's tokens, and how they were digested.
 ///
 /// ```
 /// use keyway::import::{ForeignFormat, ForeignHash};
@@ -19,22 +20,22 @@ use crate::mac::{Sha256, Sha512};
 ///     .lengths(51..=51)?
 ///     .keyed(b"the other system's own pepper")?;
 /// # _ = format;
-/// # Ok::<(), keyway::import::ForeignFormatError>(())
+/// # Ok::<(), keyway::ConfigError>(())
 /// ```
 pub struct ForeignFormat {
     hash: ForeignHash,
     hashed: Hashed,
     prefix: Box<str>,
     lengths: RangeInclusive<usize>,
-    /// The HMAC key as one block of the hash (RFC 2104): a shorter one has zeros behind it.
+    /// The HMAC key as one block of the hash (RFC 2104). A shorter key is padded with zeros.
     key: Option<Box<Zeroizing<[u8; 128]>>>,
 }
 
-/// Which part of a token the digest is of.
+/// The part of a token that was digested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hashed {
     Whole,
-    /// What stands behind so many separators, counted from the front.
+    /// The part after the `count`-th separator, counted from the start.
     Behind {
         separator: u8,
         count: u8,
@@ -42,16 +43,16 @@ enum Hashed {
 }
 
 impl ForeignFormat {
-    /// The longest token that is ever looked at, in bytes.
+    /// Maximum length of a token, in bytes. Longer tokens never match.
     pub const MAX_LEN: usize = 1_024;
-    /// The longest prefix, in bytes.
+    /// Maximum length of a prefix, in bytes.
     pub const MAX_PREFIX_LEN: usize = 64;
-    /// How far the public part may reach, in bytes: prefix, public part and separators together.
+    /// Maximum length of prefix, public part and separators together, in bytes.
     pub const MAX_PUBLIC_LEN: usize = 128;
-    /// How long tokens are unless [`lengths`](Self::lengths) says otherwise.
+    /// The lengths of tokens in bytes unless [`lengths`](Self::lengths) sets others.
     pub const DEFAULT_LENGTHS: RangeInclusive<usize> = 20..=256;
 
-    /// Tokens of which the other system digested the whole text.
+    /// Creates a format of tokens whose whole text was digested.
     pub fn whole_token(hash: ForeignHash) -> Self {
         Self {
             hash,
@@ -62,86 +63,81 @@ impl ForeignFormat {
         }
     }
 
-    /// Tokens of which the other system digested what stands behind the `count`-th `separator`,
-    /// counted from the front, without that separator.
+    /// Creates a format of tokens of which the part after the `count`-th `separator`, counted from the
+    /// start, was digested. The separator itself was not digested.
     ///
-    /// What stands before it is public and belongs to the token: the same secret behind another
-    /// public part is another token.
+    /// The part before the separator is public. It identifies the token as well: the same secret with
+    /// another public part is a different token.
     ///
     /// # Errors
     ///
-    /// [`ForeignFormatError::Separator`] unless the separator is a visible ASCII character, and
-    /// [`ForeignFormatError::NoSeparator`] if `count` is 0.
-    pub fn secret_part(
-        hash: ForeignHash,
-        separator: char,
-        count: u8,
-    ) -> Result<Self, ForeignFormatError> {
+    /// [`ConfigError::ForeignSeparator`] unless the separator is a visible ASCII character.
+    /// [`ConfigError::NoForeignSeparator`] if `count` is 0.
+    pub fn secret_part(hash: ForeignHash, separator: char, count: u8) -> Result<Self, ConfigError> {
         let byte = u8::try_from(separator).ok().filter(u8::is_ascii_graphic);
-        let separator = byte.ok_or(ForeignFormatError::Separator(separator))?;
+        let separator = byte.ok_or(ConfigError::ForeignSeparator(separator))?;
         if count == 0 {
-            return Err(ForeignFormatError::NoSeparator);
+            return Err(ConfigError::NoForeignSeparator);
         }
         let hashed = Hashed::Behind { separator, count };
         Ok(Self { hashed, ..Self::whole_token(hash) })
     }
 
-    /// The tokens of the crate `prefixed-api-key` with its default lengths: `company_short_long`,
-    /// of which it keeps `short`, and SHA-256 of `long` in hexadecimal digits. For other lengths
-    /// use [`lengths`](Self::lengths).
+    /// Creates the format of the crate `prefixed-api-key` with its default lengths. Its tokens are
+    /// `company_short_long`. It stores `short`, and the SHA-256 of `long` in hexadecimal digits. For other
+    /// lengths use [`lengths`](Self::lengths).
     ///
     /// # Errors
     ///
-    /// [`ForeignFormatError::Prefix`] unless `company` is 1 to 63 visible ASCII characters without
-    /// `_`.
-    pub fn prefixed_api_key(company: &str) -> Result<Self, ForeignFormatError> {
+    /// [`ConfigError::ForeignPrefix`] unless `company` is 1 to 63 visible ASCII characters without `_`.
+    pub fn prefixed_api_key(company: &str) -> Result<Self, ConfigError> {
         if company.is_empty() || company.contains('_') {
-            return Err(ForeignFormatError::Prefix(company.into()));
+            return Err(ConfigError::ForeignPrefix(company.into()));
         }
-        // 8 and 24 bytes in base58, which makes 8 to 11 and 24 to 33 characters of them.
+        // 8 and 24 bytes in base58, which are 8 to 11 and 24 to 33 characters.
         let rest = company.len() + "__".len();
         Self::secret_part(ForeignHash::Sha256, '_', 2)?
             .prefix(&alloc::format!("{company}_"))?
             .lengths(rest + 8 + 24..=rest + 11 + 33)
     }
 
-    /// What every token begins with, byte for byte.
+    /// Sets the prefix of every token, byte for byte.
     ///
     /// # Errors
     ///
-    /// [`ForeignFormatError::Prefix`] unless it is 1 to 64 visible ASCII characters.
-    pub fn prefix(mut self, prefix: &str) -> Result<Self, ForeignFormatError> {
+    /// [`ConfigError::ForeignPrefix`] unless it is 1 to 64 visible ASCII characters.
+    pub fn prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let is_visible = prefix.bytes().all(|byte| byte.is_ascii_graphic());
         if prefix.is_empty() || prefix.len() > Self::MAX_PREFIX_LEN || !is_visible {
-            return Err(ForeignFormatError::Prefix(prefix.into()));
+            return Err(ConfigError::ForeignPrefix(prefix.into()));
         }
         self.prefix = prefix.into();
         Ok(self)
     }
 
-    /// How long tokens are in bytes, prefix and all. The narrower this is, the fewer made-up tokens
+    /// Sets the lengths of tokens in bytes, including the prefix. A narrower range lets fewer made-up tokens
     /// reach the store.
     ///
     /// # Errors
     ///
-    /// [`ForeignFormatError::Lengths`] unless they are a range within 1 to 1,024.
-    pub fn lengths(mut self, lengths: RangeInclusive<usize>) -> Result<Self, ForeignFormatError> {
+    /// [`ConfigError::ForeignLengths`] unless this is a range within 1 to 1,024.
+    pub fn lengths(mut self, lengths: RangeInclusive<usize>) -> Result<Self, ConfigError> {
         if lengths.is_empty() || *lengths.start() == 0 || *lengths.end() > Self::MAX_LEN {
-            return Err(ForeignFormatError::Lengths(*lengths.start(), *lengths.end()));
+            return Err(ConfigError::ForeignLengths(*lengths.start(), *lengths.end()));
         }
         self.lengths = lengths;
         Ok(self)
     }
 
-    /// The digests are HMACs (RFC 2104) under `key`, the other system's own pepper. It is wiped
-    /// when the format is dropped.
+    /// Declares that the digests are HMACs (RFC 2104) with `key`, the other system's own pepper. The key is
+    /// wiped when the format is dropped.
     ///
     /// # Errors
     ///
-    /// [`ForeignFormatError::Key`] if it is empty.
-    pub fn keyed(mut self, key: &[u8]) -> Result<Self, ForeignFormatError> {
+    /// [`ConfigError::ForeignKey`] if the key is empty.
+    pub fn keyed(mut self, key: &[u8]) -> Result<Self, ConfigError> {
         if key.is_empty() {
-            return Err(ForeignFormatError::Key);
+            return Err(ConfigError::ForeignKey);
         }
         let block_len = match self.hash {
             ForeignHash::Sha256 => 64,
@@ -157,26 +153,29 @@ impl ForeignFormat {
         Ok(self)
     }
 
-    /// The hash.
+    /// Returns the hash.
     pub fn hash(&self) -> ForeignHash {
         self.hash
+    }
+
+    pub(super) fn prefix_text(&self) -> &str {
+        &self.prefix
     }
 
     pub(super) fn begins_with(&self, prefix: &str) -> bool {
         self.prefix.starts_with(prefix)
     }
 
-    /// What the other system would have kept of `presented`, if it can be one of its tokens.
+    /// Returns the data that the other system would have stored for `presented`, if `presented` fits the
+    /// format.
     ///
-    /// No step before the hash depends on the bytes that it covers, but for those of a fixed
-    /// prefix.
+    /// No step before the hash depends on the bytes that are hashed, except for those of a fixed prefix.
     pub(super) fn identify(&self, presented: &[u8]) -> Option<ForeignIdentity> {
         let (front, hashed) = self.split(presented)?;
         Some(self.identity(front.into(), self.digest_of(hashed)))
     }
 
-    /// Whether `text` holds more of a token than its public half, going by its prefix.
-    #[cfg(feature = "std")]
+    /// Returns whether `text` contains more of a token than its public part, judged by its prefix.
     pub(super) fn is_evident_in(&self, text: &[u8]) -> bool {
         let has_prefix = !self.prefix.is_empty() && text.starts_with(self.prefix.as_bytes());
         has_prefix
@@ -186,28 +185,28 @@ impl ForeignFormat {
             }
     }
 
-    /// What is known of a token whose digest is `digest`.
+    /// Returns the identity of a token with the digest `digest`.
     pub(crate) fn identity_of(
         &self,
         public: Option<&str>,
         digest: ForeignDigest,
-    ) -> Result<ForeignIdentity, PublicPartError> {
+    ) -> Result<ForeignIdentity, ImportError> {
         let front = match self.hashed {
             Hashed::Behind { separator, count } => self.front(separator, count, public)?,
-            Hashed::Whole if public.is_some() => return Err(PublicPartError::NotNeeded),
+            Hashed::Whole if public.is_some() => return Err(ImportError::PublicNotNeeded),
             Hashed::Whole => Vec::new(),
         };
         Ok(self.identity(front, digest))
     }
 
-    /// The masked form of a token of which only what is public is known.
-    pub(crate) fn hint(&self, identity: &ForeignIdentity) -> String {
+    /// Returns the masked form of a token whose secret is not known.
+    pub(crate) fn masked(&self, identity: &ForeignIdentity) -> String {
         let front = str::from_utf8(&identity.front).unwrap_or_default();
         let front = if front.is_empty() { &*self.prefix } else { front };
         alloc::format!("{front}…")
     }
 
-    /// Whether a token of this format can have `identity`.
+    /// Returns whether a token of this format can have `identity`.
     pub(crate) fn makes(&self, identity: &ForeignIdentity) -> bool {
         let has_prefix = match self.hashed {
             Hashed::Whole => true,
@@ -219,7 +218,7 @@ impl ForeignFormat {
         self.tag() == identity.tag && has_prefix
     }
 
-    /// Public and hashed part.
+    /// Splits a token into the public part and the hashed part.
     fn split<'t>(&self, presented: &'t [u8]) -> Option<(&'t [u8], &'t [u8])> {
         if !self.lengths.contains(&presented.len())
             || !presented.starts_with(self.prefix.as_bytes())
@@ -233,7 +232,7 @@ impl ForeignFormat {
         presented.split_at_checked(front).filter(|(_, hashed)| !hashed.is_empty())
     }
 
-    /// Where the last separator ends. Nothing behind it is looked at.
+    /// Returns the end of the last separator of the public part. Nothing after it is read.
     fn front_len(&self, presented: &[u8]) -> Option<usize> {
         let Hashed::Behind { separator, count } = self.hashed else { return None };
         let public = presented.iter().take(Self::MAX_PUBLIC_LEN).enumerate();
@@ -246,19 +245,19 @@ impl ForeignFormat {
         separator: u8,
         count: u8,
         public: Option<&str>,
-    ) -> Result<Vec<u8>, PublicPartError> {
+    ) -> Result<Vec<u8>, ImportError> {
         let separators = |text: &[u8]| text.split(|byte| *byte == separator).count() - 1;
         let missing = usize::from(count).saturating_sub(separators(self.prefix.as_bytes()));
         if missing == 0 {
             let len = self.front_len(self.prefix.as_bytes()).filter(|_| public.is_none());
             let front = len.and_then(|len| self.prefix.as_bytes().get(..len));
-            return front.map(Into::into).ok_or(PublicPartError::NotNeeded);
+            return front.map(Into::into).ok_or(ImportError::PublicNotNeeded);
         }
-        let public = public.ok_or(PublicPartError::Missing)?.as_bytes();
+        let public = public.ok_or(ImportError::PublicMissing)?.as_bytes();
         let front = [self.prefix.as_bytes(), public, &[separator]].concat();
         let is_visible = public.iter().all(u8::is_ascii_graphic);
         if !is_visible || separators(public) + 1 != missing || front.len() > Self::MAX_PUBLIC_LEN {
-            return Err(PublicPartError::Malformed);
+            return Err(ImportError::PublicMalformed);
         }
         Ok(front)
     }
@@ -267,8 +266,8 @@ impl ForeignFormat {
         ForeignIdentity { tag: self.tag(), front, digest }
     }
 
-    /// How a digest was made, so that one that was made in another way leads to another key. The
-    /// lengths are not part of it: they may be corrected later.
+    /// Returns how digests of this format are made. It is part of the identity, so a digest that was made in
+    /// another way leads to another key. The lengths are not included, so that they can be corrected later.
     fn tag(&self) -> [u8; 4] {
         let hash = match self.hash {
             ForeignHash::Sha256 => 1,
@@ -281,7 +280,7 @@ impl ForeignFormat {
         [hash, self.key.is_some().into(), separator, count]
     }
 
-    fn digest_of(&self, message: &[u8]) -> ForeignDigest {
+    pub(super) fn digest_of(&self, message: &[u8]) -> ForeignDigest {
         let Some(key) = &self.key else { return self.hash_of(message) };
         match self.hash {
             ForeignHash::Sha256 => ForeignDigest::sha256(|into| {
@@ -315,11 +314,11 @@ impl fmt::Debug for ForeignFormat {
     }
 }
 
-/// All that tells a foreign token from others, after it was digested.
+/// The data that distinguishes a foreign token from others, after it was digested.
 #[derive(Clone, Debug)]
 pub(crate) struct ForeignIdentity {
     pub(super) tag: [u8; 4],
-    /// What stands before what was digested, which is public.
+    /// The part of the token before the digested part. It is public.
     pub(super) front: Vec<u8>,
     pub(super) digest: ForeignDigest,
 }
@@ -328,49 +327,4 @@ impl ForeignIdentity {
     pub(crate) fn hash(&self) -> ForeignHash {
         self.digest.hash()
     }
-}
-
-/// Tokens cannot look like this.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ForeignFormatError {
-    /// The prefix.
-    #[error("`{}` is not a prefix of tokens: it has 1 to 64 visible ASCII characters", .0.escape_debug())]
-    Prefix(String),
-    /// The separator.
-    #[error("U+{:04X} is not a separator: it is a visible ASCII character", u32::from(*.0))]
-    Separator(char),
-    /// The digest is of what stands behind no separator, which is the whole token.
-    #[error("a secret part stands behind at least one separator")]
-    NoSeparator,
-    /// The lengths.
-    #[error("tokens of {0} to {1} bytes are not a range within 1 to 1024")]
-    Lengths(usize, usize),
-    /// The key of the HMAC.
-    #[error("the key of an HMAC is not empty")]
-    Key,
-    /// All tokens of the format would be taken for keyway's own.
-    #[error("`{}` begins like keyway's own tokens, which are never foreign", .0.escape_debug())]
-    OwnPrefix(String),
-}
-
-impl ForeignFormatError {
-    pub(super) fn own_prefix(format: &ForeignFormat) -> Self {
-        Self::OwnPrefix((&*format.prefix).into())
-    }
-}
-
-/// What is public of a token does not fit its format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublicPartError {
-    /// A part of the token stands before its secret, and was not given.
-    #[error("the format has a public part between its prefix and its secret, and it is missing")]
-    Missing,
-    /// There is none in the format.
-    #[error("the format has no public part behind its prefix")]
-    NotNeeded,
-    /// It has other characters or more separators than the format allows, or is too long.
-    #[error("the public part does not fit between the format's prefix and its secret")]
-    Malformed,
 }

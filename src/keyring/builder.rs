@@ -1,4 +1,4 @@
-//! Putting a keyring together.
+//! Builder of a keyring.
 
 use alloc::{string::String, sync::Arc};
 use core::{fmt, time::Duration};
@@ -10,18 +10,19 @@ use rand_core::TryCryptoRng;
 use super::{Inner, Keyring, randomness::Randomness};
 use crate::{
     audit::AuditSink,
+    config::ConfigError,
     import::ForeignFormat,
     pepper::Peppers,
     policy::Policy,
     store::{AnyStore, KeyLookup, KeyStore},
     time::Clock,
-    verifier::{BuildError, Verifier, VerifierBuilder},
+    verifier::{Verifier, VerifierBuilder},
 };
 
 /// Builds a [`Keyring`].
 ///
-/// An [`environment`](Self::environment) and a [`store`](Self::store) are needed; the rest has
-/// defaults, which are those of a [`VerifierBuilder`].
+/// An [`environment`](Self::environment) and a [`store`](Self::store) are required. Everything else has the
+/// defaults of [`VerifierBuilder`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct KeyringBuilder {
     verifier: VerifierBuilder,
@@ -38,38 +39,38 @@ impl KeyringBuilder {
         }
     }
 
-    /// The environment that tokens name, such as `live` or `test`.
+    /// Sets the environment that is part of every token, such as `live` or `test`.
     pub fn environment(mut self, environment: impl Into<String>) -> Self {
         self.verifier = self.verifier.environment(environment);
         self
     }
 
-    /// Where keys are kept.
+    /// Sets the store.
     pub fn store(mut self, store: impl KeyStore) -> Self {
         self.store = Some(AnyStore::new(store));
         self
     }
 
-    /// Where verifications read keys, if not in the store: a replica of it, which is at most `max_lag`
-    /// behind.
+    /// Sets a replica of the store, from which verifications read keys. It lags at most `max_lag` behind the
+    /// store.
     ///
-    /// A key that the replica does not know yet is refused, and for one second more to who presents it
-    /// meanwhile. The staleness bound grows by `max_lag`, except for what this node changes itself or hears of
-    /// through a [feed](crate::verifier::Verifier::follow): for so long, that is read from the store.
-    /// So is all that [`Freshness::Now`](crate::verifier::Freshness::Now) asks for, and whatever is
-    /// read to be changed.
+    /// A key that has not reached the replica yet is rejected. Presenting it in that time extends the
+    /// rejection by one second. `max_lag` is added to the staleness bound. Changes made by this node, or
+    /// received through a [feed](crate::verifier::Verifier::follow), are exempt: for `max_lag` after such a
+    /// change the affected data is read from the store. [`Freshness::Now`](crate::verifier::Freshness::Now)
+    /// and every read that precedes a change use the store as well.
     pub fn replica(mut self, lookup: impl KeyLookup, max_lag: Duration) -> Self {
         self.verifier = self.verifier.replica(lookup, max_lag);
         self
     }
 
-    /// Where the time comes from, instead of the system's clocks.
+    /// Sets the clock. The default is the system's clocks.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.verifier = self.verifier.clock(clock);
         self
     }
 
-    /// Where randomness comes from, instead of the operating system.
+    /// Sets the source of randomness. The default is the operating system.
     pub fn rng<R>(mut self, rng: R) -> Self
     where
         R: TryCryptoRng + Send + 'static,
@@ -79,44 +80,42 @@ impl KeyringBuilder {
         self
     }
 
-    /// Who is told of what happens.
+    /// Sets the audit sink.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.verifier = self.verifier.audit(sink);
         self
     }
 
-    /// Accepts the tokens of keys that were imported from another system, too; see
+    /// Also accepts the tokens of keys that were imported from another system. See
     /// [`VerifierBuilder::accept_imported`].
     pub fn accept_imported(mut self, format: ForeignFormat) -> Self {
         self.verifier = self.verifier.accept_imported(format);
         self
     }
 
-    /// The most keys that the cache holds; see [`VerifierBuilder::cache_capacity`].
+    /// Sets the maximum number of keys in the cache. See [`VerifierBuilder::cache_capacity`].
     pub fn cache_capacity(mut self, keys: usize) -> Self {
         self.verifier = self.verifier.cache_capacity(keys);
         self
     }
 
-    /// The staleness bound; see [`VerifierBuilder::max_staleness`].
+    /// Sets the staleness bound. See [`VerifierBuilder::max_staleness`].
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.verifier = self.verifier.max_staleness(bound);
         self
     }
 
-    /// The keyring.
+    /// Builds the keyring.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names what is missing or cannot be.
-    pub fn build(self) -> Result<Keyring, BuildError> {
-        let store = self.store.ok_or(BuildError::NoStore)?;
+    /// [`ConfigError`] names the setting that is missing or invalid.
+    pub fn build(self) -> Result<Keyring, ConfigError> {
+        let store = self.store.ok_or(ConfigError::NoStore)?;
+        let verifier = self.verifier.store(&store).build()?;
+        store.announce_with(verifier.engine().authority.notices());
         Ok(Keyring {
-            inner: Arc::new(Inner {
-                verifier: self.verifier.store(&store).build()?,
-                store,
-                randomness: Mutex::new(self.randomness),
-            }),
+            inner: Arc::new(Inner { verifier, store, randomness: Mutex::new(self.randomness) }),
             actor: "".into(),
         })
     }

@@ -1,25 +1,30 @@
-//! What the holder of a key does with its token, and those who found one.
+//! Operations for the holder of a token, and for a caller that found one.
 
-use super::{Keyring, KeyringError, MAX_RACES};
+use super::{Keyring, KeyringError, Races};
 use crate::{
-    audit::AuditKind,
+    audit::{AuditKind, ChangeKind, Noise},
     authority::LeakResponse,
     decision::KeyState,
     record::{KeyRecord, TenantId},
-    store::{KeyLookup, KeyStore, StoredKey},
-    token::KeyId,
+    store::{KeyStore, StoredKey},
+    time::Timestamp,
+    token::{KeyId, Rejection},
 };
 
-/// What a key says of itself.
+/// A key's record and its state at present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Description {
-    /// The record.
+    /// The key's record.
     pub key: KeyRecord,
-    /// What it is now; in JSON one word, as in [`KeyState::as_str`].
+    /// The state now. In JSON it is one word, as in [`KeyState::as_str`].
     #[cfg_attr(feature = "serde", serde(serialize_with = "state_as_word"))]
     pub state: KeyState,
+    /// The time from which the key is no longer valid. It is the earlier of its own expiry and the end of
+    /// the longest lifetime that its tier allows. `None` if neither applies.
+    #[cfg_attr(feature = "serde", serde(rename = "effective_expires_at"))]
+    pub effective_expiry: Option<Timestamp>,
 }
 
 impl Keyring {
@@ -27,64 +32,135 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Rejected`] unless the token is that of a key, or that the seal of the key or its
-    /// tenant is broken.
+    /// [`KeyringError::Rejected`] if the token is not the token of a key, or [`KeyringError::Refused`] if
+    /// the seal of the key or of its tenant is broken.
     pub async fn describe(&self, presented: impl AsRef<[u8]>) -> Result<Description, KeyringError> {
-        let StoredKey { key, tenant } = self.possessed(presented.as_ref()).await?;
-        self.check_tenant(&tenant)?;
-        let state = KeyState::of(&key, &tenant, self.now());
-        Ok(Description { key, state })
+        let possessed = self.possessed(presented.as_ref(), true, &mut None).await;
+        if let Err(KeyringError::Unavailable(_)) = &possessed {
+            self.engine().record_noise(Noise::Unavailable);
+        }
+        let stored = possessed?;
+        self.check_tenant(&stored.tenant)?;
+        self.check_pair(&stored)?;
+        let StoredKey { key, tenant } = stored;
+        let state = KeyState::of(&key, &tenant, self.policy(), self.now());
+        let tier = self.policy().tier(&tenant.tier);
+        let effective_expiry = key.effective_expiry_on(tier);
+        Ok(Description { key, state, effective_expiry })
     }
 
-    /// Deletes the key of the token `presented`, for good and whatever its state: whoever holds a
-    /// secret may end it.
+    /// Deletes the key of the token `presented` permanently, whatever its state. Holding a secret is
+    /// sufficient to end its key.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Rejected`] unless the token is that of a key.
+    /// [`KeyringError::Rejected`] if the token is not the token of a key. [`KeyringError::Conflict`] if
+    /// concurrent changes of the key did not stop.
     pub async fn revoke(&self, presented: impl AsRef<[u8]>) -> Result<(), KeyringError> {
-        let StoredKey { key, .. } = self.possessed(presented.as_ref()).await?;
-        match self.delete_key(&key.tenant, key.id).await {
-            Err(KeyringError::NoKey) => Err(KeyringError::Rejected),
-            deleted => {
-                deleted.map(|()| self.record(&key.tenant, Some(key.id), AuditKind::KeyRevoked))
+        let mut of = None;
+        let presented = presented.as_ref();
+        let revoked = self.try_revoke(presented, &mut of).await;
+        if of.is_none()
+            && matches!(revoked, Err(KeyringError::Unavailable(_)))
+            && self.authority().check(presented).is_err()
+        {
+            // Anyone can make up any number of foreign tokens, so these events are sampled.
+            self.engine().record_noise(Noise::Unavailable);
+            return revoked;
+        }
+        self.report_of_holder(ChangeKind::RevokeKey, presented, of.as_ref(), revoked)
+    }
+
+    /// Reports a change to the key `of` the token `presented`. A rejected token changes nothing and is not
+    /// reported.
+    fn report_of_holder<T>(
+        &self,
+        change: ChangeKind,
+        presented: &[u8],
+        of: Option<&(TenantId, KeyId)>,
+        done: Result<T, KeyringError>,
+    ) -> Result<T, KeyringError> {
+        if matches!(done, Err(KeyringError::Rejected)) {
+            return done;
+        }
+        let tenant = of.map(|(tenant, _)| tenant.as_str());
+        // If the store did not respond, the id is taken from the token, provided that this keyring minted
+        // it.
+        let claimed = || self.authority().check(presented).ok().map(|checked| checked.id());
+        self.audited(change, tenant, of.map(|(_, key)| *key).or_else(claimed), done)
+    }
+
+    async fn try_revoke(
+        &self,
+        presented: &[u8],
+        of: &mut Option<(TenantId, KeyId)>,
+    ) -> Result<(), KeyringError> {
+        let mut races = Races::default();
+        loop {
+            let StoredKey { key, .. } = self.possessed(presented, true, of).await?;
+            match self.delete_key(&key.tenant, key.id, Some(key.version)).await {
+                // The key has been changed since it was read. Check the token again: if the change ended
+                // this secret, its holder may no longer end the key.
+                Err(KeyringError::Conflict) => races.lost()?,
+                Err(KeyringError::NoKey) => return Err(KeyringError::Rejected),
+                deleted => {
+                    deleted?;
+                    self.record(&key.tenant, Some(key.id), AuditKind::KeyRevoked);
+                    return Ok(());
+                }
             }
         }
     }
 
-    /// Does what `response` says about the key of the token `presented`, because that was found where
-    /// it should not be, and gives the key as it is then.
+    /// Reports that the token `presented` was found where it should not be. Applies `response` to its key
+    /// and returns the key as it is afterwards.
     ///
-    /// Whoever reports must have the full token, so nobody can do this to a key by its id. The secret
-    /// before the last rotation counts as long as it is accepted, and the key may be in any state.
-    /// Nothing is ever given back to it, and a report that comes again finds everything done, as long as
-    /// nobody has undone it: then it is done again. So a leaked key that goes on needs a new secret
-    /// first, with [`Overlap::None`](crate::authority::Overlap::None); from then on a report of the old
-    /// one is [`Rejected`](KeyringError::Rejected).
+    /// The report requires the full token, so the key's id alone is not sufficient. A previous secret counts
+    /// as long as it is in its grace period. The key may be in any state.
     ///
-    /// `reason` is told to the audit sink, and is that of a suspension, which the tenant may read.
+    /// A report never restores permissions. Reporting the same token again changes nothing, unless the first
+    /// response was reverted in between. In that case the response is applied again. Therefore rotate a
+    /// leaked key with [`GracePeriod::None`](crate::authority::GracePeriod::None) before it is used again.
+    /// Reports of the old token then return [`Rejected`](KeyringError::Rejected).
+    ///
+    /// `reason` is passed to the audit sink. It is also the reason of a suspension, which the tenant may
+    /// read.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Rejected`] unless the token is that of a key; [`KeyringError::Refused`] for a
-    /// reason that cannot be kept, or if the seal of the key is broken; [`KeyringError::Conflict`] if
-    /// others kept changing the key at the same time.
+    /// [`KeyringError::Rejected`] if the token is not the token of a key. [`KeyringError::Refused`] if the
+    /// reason is invalid, or if the seal of the key is broken. [`KeyringError::Conflict`] if concurrent
+    /// changes of the key did not stop.
     pub async fn report_leak(
         &self,
         presented: impl AsRef<[u8]>,
         reason: &str,
         response: LeakResponse,
     ) -> Result<KeyRecord, KeyringError> {
-        for _ in 0..MAX_RACES {
-            let StoredKey { key, .. } = self.possessed(presented.as_ref()).await?;
+        let mut of = None;
+        let presented = presented.as_ref();
+        let reported = self.try_report_leak(presented, reason, response, &mut of).await;
+        self.report_of_holder(ChangeKind::ReportLeak, presented, of.as_ref(), reported)
+    }
+
+    async fn try_report_leak(
+        &self,
+        presented: &[u8],
+        reason: &str,
+        response: LeakResponse,
+        of: &mut Option<(TenantId, KeyId)>,
+    ) -> Result<KeyRecord, KeyringError> {
+        let mut races = Races::default();
+        loop {
+            let StoredKey { key, .. } = self.possessed(presented, false, of).await?;
             let changed = self.authority().respond_to_leak(&key, reason, response)?;
             let done = match &changed {
                 Some(changed) => self.update_key(changed, key.version).await,
                 None => Ok(()),
             };
             match done {
-                // Somebody else changed or deleted the key. A report is not lost over that.
-                Err(KeyringError::Conflict | KeyringError::NoKey) => {}
+                // Another caller changed or deleted the key. Try again, so that the report is not lost.
+                Err(KeyringError::Conflict | KeyringError::NoKey) => races.lost()?,
                 done => {
                     done?;
                     let key = changed.unwrap_or(key);
@@ -94,40 +170,67 @@ impl Keyring {
                 }
             }
         }
-        Err(KeyringError::Conflict)
     }
 
     pub(super) async fn delete_key(
         &self,
         tenant: &TenantId,
         id: KeyId,
+        replaces: Option<u64>,
     ) -> Result<(), KeyringError> {
-        let _invalidate = self.shared().invalidate_key_on_drop(id);
-        self.store().delete_key(tenant, id).await.map_err(KeyringError::of_key)
+        let _invalidate = self.engine().invalidate_key_on_drop(id);
+        self.store().delete_key(tenant, id, replaces).await.map_err(KeyringError::of_key)
     }
 
-    /// The key of this token, read from the store.
-    async fn possessed(&self, presented: &[u8]) -> Result<StoredKey, KeyringError> {
-        let stored = self.holding(presented).await?.ok_or(KeyringError::Rejected)?;
+    /// Returns the key of this token, read from the store. Sets `of` to its tenant and id, even if its seal
+    /// is broken. With `tells`, a token that belongs to no key is reported to the audit sink.
+    async fn possessed(
+        &self,
+        presented: &[u8],
+        tells: bool,
+        of: &mut Option<(TenantId, KeyId)>,
+    ) -> Result<StoredKey, KeyringError> {
+        let stored = self.held_by(presented).await?.map_err(|rejection| {
+            if tells {
+                self.engine().record_rejected(presented, rejection);
+            }
+            KeyringError::Rejected
+        })?;
+        *of = Some((stored.key.tenant.clone(), stored.key.id));
         self.check_key(&stored.key)?;
         Ok(stored)
     }
 
-    /// The key of this token, whosever it is, as the store gives it. Its seal is not checked.
+    /// Returns the key of this token, of any tenant, as stored. Its seal is not checked.
     pub(super) async fn holding(
         &self,
         presented: &[u8],
     ) -> Result<Option<StoredKey>, KeyringError> {
-        let claims = self.authority().claims(presented).unwrap_or_default();
-        for claim in claims {
-            let stored = self.store().lookup(claim.id()).await.map_err(KeyringError::of)?;
-            let stored = stored.filter(|stored| stored.key.id == claim.id());
-            let now = self.now();
-            if let Some(stored) = stored.filter(|stored| stored.key.holds(&claim, now)) {
-                return Ok(Some(stored));
+        Ok(self.held_by(presented).await?.ok())
+    }
+
+    /// Returns the key of this token, or the reason why there is none. Its seal is not checked.
+    async fn held_by(
+        &self,
+        presented: &[u8],
+    ) -> Result<Result<StoredKey, Rejection>, KeyringError> {
+        let claims = match self.authority().claims(presented) {
+            Ok(claims) => claims,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let mut rejection = Rejection::Unknown;
+        for checked in claims {
+            let stored =
+                self.engine().lookup_stored(checked.id()).await.map_err(KeyringError::of)?;
+            let Some(stored) = stored.filter(|stored| stored.key.id == checked.id()) else {
+                continue;
+            };
+            if stored.key.holds(&checked, self.now()) {
+                return Ok(Ok(stored));
             }
+            rejection = Rejection::WrongSecret;
         }
-        Ok(None)
+        Ok(Err(rejection))
     }
 }
 

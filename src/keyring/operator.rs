@@ -1,56 +1,48 @@
-//! What an operator of the service does.
+//! Operations for the operator of a service.
 
 use core::num::NonZeroUsize;
 
 use super::{IssuedKey, Keyring, KeyringError, Page, TenantKeys};
 use crate::{
-    audit::AuditKind,
+    audit::{AuditKind, ChangeKind},
     authority::{ChangeError, NewKey},
-    record::{KeyRecord, Suspension, TenantId, TenantRecord},
+    record::{KeyRecord, RecordError, Suspension, TenantId, TenantRecord},
     store::{KeyLookup, KeyStore, StoredKey},
     token::KeyId,
 };
 
-/// What moving a tenant to another tier has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TierChange {
-    /// The tenant as it is now.
-    pub tenant: TenantRecord,
-    /// How many keys it holds.
-    pub held: u32,
-    /// How many keys the tier allows.
-    pub allowed: u32,
-}
-
-impl TierChange {
-    /// By how many keys the tenant is over its quota. It keeps them, and gets no new ones until it is
-    /// under again.
-    pub fn over(&self) -> u32 {
-        self.held.saturating_sub(self.allowed)
-    }
-}
-
-/// How many keys a tenant holds of those that its tier allows.
+/// The number of keys that a tenant holds, and the number that its tier allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuotaUse {
     /// The tenant.
     pub tenant: TenantRecord,
-    /// How many keys it holds, whatever their state.
+    /// The number of keys that it holds in any state, counted up to [`MAX_COUNTED`](Self::MAX_COUNTED).
     pub held: u32,
-    /// How many keys its tier allows: none if the policy no longer has that tier.
+    /// The number of keys that its tier allows. 0 if the policy no longer has that tier.
     pub allowed: u32,
 }
 
+impl QuotaUse {
+    /// Maximum of [`held`](Self::held). A tenant that holds more keys is shown with this number. Quotas
+    /// themselves may be larger and are enforced exactly.
+    pub const MAX_COUNTED: u32 = 100_000;
+
+    /// Returns the number of keys above the quota. The tenant keeps them, and gets no new keys until it is
+    /// below its quota again.
+    pub fn over(&self) -> u32 {
+        self.held.saturating_sub(self.allowed)
+    }
+}
+
 impl Keyring {
-    /// Creates a tenant on a tier, and with it, in one step, its first key: named `default`, without
-    /// any scope until somebody grants it one.
+    /// Creates a tenant on a tier, together with its first key, in one step. The key is named `default` and
+    /// has no scopes.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::TenantExists`], [`KeyringError::QuotaExceeded`] if the tier allows no key, or
-    /// [`KeyringError::Refused`] for a bad id or unknown tier.
+    /// [`KeyringError::TenantExists`], [`KeyringError::QuotaExceeded`] if the tier allows no keys, or
+    /// [`KeyringError::Refused`] for an invalid id or an unknown tier.
     pub async fn create_tenant(
         &self,
         id: &str,
@@ -59,19 +51,54 @@ impl Keyring {
         self.create_tenant_with(id, tier, NewKey::named("default")).await
     }
 
-    /// Creates a tenant on a tier, and with it, in one step, this first key.
+    /// Creates a tenant on a tier, together with this first key, in one step.
+    ///
+    /// With an [idempotency key](NewKey::idempotency_key) the call can be repeated safely: all calls with
+    /// the same id and idempotency key create one tenant with one key, even if they are concurrent. The
+    /// first call returns the token. Every other call returns [`KeyringError::AlreadyIssued`] with the id of
+    /// the first key. If the token was lost, [`rotate`](TenantKeys::rotate) the key to get a new one.
+    ///
+    /// A tenant that was created with another idempotency key, or with none, is left unchanged, and the call
+    /// returns [`TenantExists`](KeyringError::TenantExists). The call also returns `TenantExists` if the
+    /// first key has been deleted, because nothing then shows that the tenant was created by the same
+    /// request.
     ///
     /// # Errors
     ///
-    /// As [`create_tenant`](Self::create_tenant), and [`KeyringError::Refused`] if the key cannot be
-    /// granted.
+    /// Like [`create_tenant`](Self::create_tenant), [`KeyringError::AlreadyIssued`] for a repetition, and
+    /// [`KeyringError::Refused`] if the key cannot be granted.
     pub async fn create_tenant_with(
         &self,
         id: &str,
         tier: &str,
         first_key: NewKey,
     ) -> Result<(TenantKeys, IssuedKey), KeyringError> {
+        let created = self.try_create_tenant_with(id, tier, first_key).await;
+        self.told_of_creation(id, created)
+    }
+
+    /// Reports a tenant that was not created to the audit sink. A string that is not a valid id is left out:
+    /// it may contain line breaks, with which a caller could forge lines of the audit log.
+    fn told_of_creation<T>(
+        &self,
+        id: &str,
+        done: Result<T, KeyringError>,
+    ) -> Result<T, KeyringError> {
+        let tenant = TenantId::stored(id).ok();
+        self.audited(ChangeKind::CreateTenant, tenant.as_ref().map(TenantId::as_str), None, done)
+    }
+
+    async fn try_create_tenant_with(
+        &self,
+        id: &str,
+        tier: &str,
+        first_key: NewKey,
+    ) -> Result<(TenantKeys, IssuedKey), KeyringError> {
         let tenant = self.new_tenant(id, tier)?;
+        let keys = self.tenant(tenant.id.clone());
+        let first_key = first_key.for_first_key();
+        let ids = self.authority().idempotent_ids(&tenant.id, &first_key);
+        keys.check_not_issued(&ids).await?;
         let allowed = self.quota(&tenant)?;
         if allowed == 0 {
             return Err(KeyringError::QuotaExceeded {
@@ -81,19 +108,42 @@ impl Keyring {
                 held: 0,
             });
         }
-        let keys = self.tenant(tenant.id.clone());
-        let issued = keys.make(&tenant, first_key.without_idempotency_key())?;
-        self.insert_tenant(tenant, Some(issued.key.clone())).await?;
-        keys.record_issued(&issued.key);
-        Ok((keys, issued))
+        let issued = keys.make(&tenant, first_key, &ids)?;
+        match self.insert_tenant(tenant, Some(issued.key.clone())).await {
+            Ok(()) => {
+                keys.record_issued(&issued.key);
+                Ok((keys, issued))
+            }
+            // The store returns the same error for an existing tenant and for an id of a key that is or was
+            // in use.
+            Err(KeyringError::TenantExists(id)) if !ids.is_empty() => {
+                keys.check_not_issued(&ids).await?;
+                match self.find_tenant(&id).await {
+                    Err(KeyringError::NoTenant(_)) => {
+                        Err(KeyringError::AlreadyIssued(issued.key.id))
+                    }
+                    _ => Err(KeyringError::TenantExists(id)),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Creates a tenant on a tier, without any key.
+    /// Creates a tenant on a tier, without keys.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::TenantExists`], or [`KeyringError::Refused`] for a bad id or unknown tier.
+    /// [`KeyringError::TenantExists`], or [`KeyringError::Refused`] for an invalid id or an unknown tier.
     pub async fn create_empty_tenant(
+        &self,
+        id: &str,
+        tier: &str,
+    ) -> Result<TenantKeys, KeyringError> {
+        let created = self.try_create_empty_tenant(id, tier).await;
+        self.told_of_creation(id, created)
+    }
+
+    async fn try_create_empty_tenant(
         &self,
         id: &str,
         tier: &str,
@@ -104,11 +154,11 @@ impl Keyring {
         Ok(keys)
     }
 
-    /// The record of a tenant.
+    /// Returns the record of a tenant.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::NoTenant`], or that its seal is broken.
+    /// [`KeyringError::NoTenant`], or [`KeyringError::Refused`] if its seal is broken.
     pub async fn find_tenant(&self, id: &TenantId) -> Result<TenantRecord, KeyringError> {
         let tenant = self.store().tenant(id).await.map_err(KeyringError::of)?;
         let tenant = tenant
@@ -118,46 +168,59 @@ impl Keyring {
         Ok(tenant)
     }
 
-    /// One page of all tenants, in the order of their ids, behind `after`. At most 1,000.
+    /// Returns one page of all tenants, in the order of their ids, starting after `after`. `limit` is
+    /// brought into the range 1 to 1,000. Rows that cannot be shown are in [`Page::broken`].
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Unavailable`], or that the seal of one of them is broken.
+    /// [`KeyringError::Unavailable`].
     pub async fn tenants(
         &self,
         after: Option<&TenantId>,
         limit: usize,
     ) -> Result<Page<TenantRecord, TenantId>, KeyringError> {
-        let limit = limit.clamp(1, 1_000);
-        let one_more = NonZeroUsize::MIN.saturating_add(limit);
-        let tenants = self.store().tenants(after, one_more).await.map_err(KeyringError::of)?;
-        for tenant in &tenants {
-            self.check_tenant(tenant)?;
-        }
-        Ok(Page::of(tenants, limit, |tenant| tenant.id.clone()))
+        let limit = NonZeroUsize::MIN.saturating_add(limit.clamp(1, 1_000) - 1);
+        Ok(self.report(self.read_tenants(after, limit).await?))
     }
 
     /// Moves a tenant to another tier.
     ///
-    /// A lower tier takes effect at once: what the tenant's keys may do narrows with their next use.
-    /// Keys above its quota stay, and no new one is issued until there are fewer.
+    /// A lower tier takes effect immediately: the next use of each key is limited to it. Keys above the
+    /// quota stay. No new key is issued until the tenant is below its quota.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::NoTenant`], [`KeyringError::Conflict`], or [`KeyringError::Refused`] for an
-    /// unknown tier.
-    pub async fn set_tier(&self, id: &TenantId, tier: &str) -> Result<TierChange, KeyringError> {
-        let tenant = self.find_tenant(id).await?;
-        let changed = self.authority().set_tier(&tenant, tier)?;
-        let allowed = self.quota(&changed)?;
-        self.update_tenant(&changed, tenant.version).await?;
-        let kind = AuditKind::TierChanged { from: &tenant.tier, to: tier };
-        self.record(id, None, kind);
-        let held = self.store().count_keys(id).await.map_err(KeyringError::of)?;
-        Ok(TierChange { tenant: changed, held, allowed })
+    /// [`KeyringError::NoTenant`], [`KeyringError::Conflict`], or [`KeyringError::Refused`] for an unknown
+    /// tier.
+    pub async fn set_tier(&self, id: &TenantId, tier: &str) -> Result<QuotaUse, KeyringError> {
+        let found = self.find_tenant(id).await;
+        let tenant = self.audited(ChangeKind::SetTier, Some(id.as_str()), None, found)?;
+        self.move_tenant(&tenant, tier).await
     }
 
-    /// Suspends a tenant: none of its keys can be used.
+    /// Moves `tenant` to another tier, if it is unchanged since it was read.
+    pub(crate) async fn move_tenant(
+        &self,
+        tenant: &TenantRecord,
+        tier: &str,
+    ) -> Result<QuotaUse, KeyringError> {
+        let moved = self.try_move_tenant(tenant, tier).await;
+        self.audited(ChangeKind::SetTier, Some(tenant.id.as_str()), None, moved)
+    }
+
+    async fn try_move_tenant(
+        &self,
+        tenant: &TenantRecord,
+        tier: &str,
+    ) -> Result<QuotaUse, KeyringError> {
+        let changed = self.authority().set_tier(tenant, tier)?;
+        self.update_tenant(&changed, tenant.version).await?;
+        let kind = AuditKind::TierChanged { from: &tenant.tier, to: tier };
+        self.record(&tenant.id, None, kind);
+        self.quota_use(changed).await
+    }
+
+    /// Suspends a tenant. None of its keys can be used.
     ///
     /// # Errors
     ///
@@ -167,10 +230,9 @@ impl Keyring {
         id: &TenantId,
         suspension: Suspension,
     ) -> Result<TenantRecord, KeyringError> {
-        let tenant = self.change_suspension(id, Some(suspension.clone())).await?;
-        let kind = AuditKind::TenantSuspended { reason: suspension.reason() };
-        self.record(id, None, kind);
-        Ok(tenant)
+        let found = self.find_tenant(id).await;
+        let tenant = self.audited(ChangeKind::SuspendTenant, Some(id.as_str()), None, found)?;
+        self.set_tenant_suspension(&tenant, Some(suspension)).await
     }
 
     /// Lifts a tenant's suspension.
@@ -179,25 +241,62 @@ impl Keyring {
     ///
     /// [`KeyringError::NoTenant`] or [`KeyringError::Conflict`].
     pub async fn resume_tenant(&self, id: &TenantId) -> Result<TenantRecord, KeyringError> {
-        let tenant = self.change_suspension(id, None).await?;
-        self.record(id, None, AuditKind::TenantResumed);
-        Ok(tenant)
+        let found = self.find_tenant(id).await;
+        let tenant = self.audited(ChangeKind::ResumeTenant, Some(id.as_str()), None, found)?;
+        self.set_tenant_suspension(&tenant, None).await
     }
 
-    /// Deletes a tenant and all of its keys, for good.
+    /// Deletes a tenant and all of its keys permanently.
+    ///
+    /// The first write already makes the tenant and its keys unusable. The keys are then erased in portions,
+    /// which takes a few seconds for 100,000 keys. If an error or a restart interrupts this, call it again
+    /// to erase the rest. A tenant of the same id may be created at any time and gets none of the old keys.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::NoTenant`].
+    /// [`KeyringError::NoTenant`] if there is no such tenant and nothing is left of a deleted one.
     pub async fn delete_tenant(&self, id: &TenantId) -> Result<(), KeyringError> {
-        let _invalidate = self.shared().invalidate_tenant_on_drop(id.clone());
+        let _invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
         let deleted = self.store().delete_tenant(id).await;
-        deleted.map_err(|error| KeyringError::of_tenant(error, id))?;
+        let deleted = deleted.map_err(|error| KeyringError::of_tenant(error, id));
+        self.audited(ChangeKind::DeleteTenant, Some(id.as_str()), None, deleted)?;
         self.record(id, None, AuditKind::TenantDeleted);
         Ok(())
     }
 
-    /// Suspends a key, whoever holds it. Its tenant cannot lift that.
+    /// Returns the key `id` and the tenant that holds it. Use it with an id from a log, a leak report or an
+    /// audit event.
+    ///
+    /// ```
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+    /// # pollster::block_on(async {
+    /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
+    /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+    /// #     .environment("live").store(MemoryStore::new()).build()?;
+    /// # let (_, issued) = keyring.create_tenant("acme", "lite").await?;
+    /// # let id = issued.key.id();
+    /// let found = keyring.find_key(id).await?;
+    /// assert_eq!(found.tenant.id().as_str(), "acme");
+    /// // An operator manages a tenant's keys through the same handle as the tenant.
+    /// keyring.tenant(found.tenant.id().clone()).disable(id).await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoKey`], or [`KeyringError::Refused`] if the seal of the key or of its tenant is
+    /// broken.
+    pub async fn find_key(&self, id: KeyId) -> Result<StoredKey, KeyringError> {
+        let stored = self.store().lookup(id).await.map_err(KeyringError::of)?;
+        let stored = stored.filter(|stored| stored.key.id == id).ok_or(KeyringError::NoKey)?;
+        self.check_key(&stored.key)?;
+        self.check_tenant(&stored.tenant)?;
+        self.check_pair(&stored)?;
+        Ok(stored)
+    }
+
+    /// Suspends a key of any tenant. The tenant cannot lift the suspension.
     ///
     /// # Errors
     ///
@@ -207,11 +306,9 @@ impl Keyring {
         id: KeyId,
         suspension: Suspension,
     ) -> Result<KeyRecord, KeyringError> {
-        let stored = self.find_key(id).await?;
-        let key = self.set_key_suspension(stored, Some(suspension.clone())).await?;
-        let kind = AuditKind::KeySuspended { reason: suspension.reason() };
-        self.record(&key.tenant, Some(id), kind);
-        Ok(key)
+        let found = self.find_key(id).await;
+        let stored = self.audited(ChangeKind::SuspendKey, None, Some(id), found)?;
+        self.set_key_suspension(&stored.key, Some(suspension)).await
     }
 
     /// Lifts a key's suspension.
@@ -220,49 +317,60 @@ impl Keyring {
     ///
     /// [`KeyringError::NoKey`] or [`KeyringError::Conflict`].
     pub async fn resume_key(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
-        let stored = self.find_key(id).await?;
-        let key = self.set_key_suspension(stored, None).await?;
-        self.record(&key.tenant, Some(id), AuditKind::KeyResumed);
-        Ok(key)
+        let found = self.find_key(id).await;
+        let stored = self.audited(ChangeKind::ResumeKey, None, Some(id), found)?;
+        self.set_key_suspension(&stored.key, None).await
     }
 }
 
 impl Keyring {
-    /// How many keys the tenant's tier allows.
+    /// Returns the number of keys that the tenant's tier allows, or an error if the policy has no such tier.
     pub(super) fn quota(&self, tenant: &TenantRecord) -> Result<u32, KeyringError> {
         let tier = self.policy().tier(&tenant.tier);
         let tier = tier.ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
         Ok(tier.keys)
     }
 
-    /// With how many keys `tenant` holds.
+    /// Adds the number of keys that `tenant` holds and may hold.
     pub(crate) async fn quota_use(&self, tenant: TenantRecord) -> Result<QuotaUse, KeyringError> {
-        let held = self.store().count_keys(&tenant.id).await.map_err(KeyringError::of)?;
+        let held = self.held(&tenant.id).await?;
         Ok(QuotaUse { allowed: self.allowed(&tenant), tenant, held })
     }
 
-    /// How many keys the tenant may hold: none if the policy no longer has its tier.
+    /// Counts the keys that `tenant` holds, up to [`QuotaUse::MAX_COUNTED`].
+    pub(super) async fn held(&self, tenant: &TenantId) -> Result<u32, KeyringError> {
+        let held = self.store().count_keys(tenant, QuotaUse::MAX_COUNTED).await;
+        held.map_err(KeyringError::of)
+    }
+
+    /// Returns the number of keys that the tenant may hold. 0 if the policy no longer has its tier.
     pub(crate) fn allowed(&self, tenant: &TenantRecord) -> u32 {
         self.policy().tier(&tenant.tier).map_or(0, |tier| tier.keys)
     }
 
-    async fn set_key_suspension(
+    /// Suspends `key` or lifts its suspension, if the key is unchanged since it was read.
+    pub(crate) async fn set_key_suspension(
         &self,
-        stored: StoredKey,
+        key: &KeyRecord,
         suspension: Option<Suspension>,
     ) -> Result<KeyRecord, KeyringError> {
-        let changed = self.authority().suspend_key(&stored.key, suspension)?;
-        self.update_key(&changed, stored.key.version).await?;
+        let change = match &suspension {
+            Some(_) => ChangeKind::SuspendKey,
+            None => ChangeKind::ResumeKey,
+        };
+        let changed = async {
+            let changed = self.authority().suspend_key(key, suspension)?;
+            self.update_key(&changed, key.version).await?;
+            Ok(changed)
+        };
+        let changed =
+            self.audited(change, Some(key.tenant.as_str()), Some(key.id), changed.await)?;
+        let kind = match changed.suspension() {
+            Some(suspension) => AuditKind::KeySuspended { reason: suspension.reason() },
+            None => AuditKind::KeyResumed,
+        };
+        self.record(&key.tenant, Some(key.id), kind);
         Ok(changed)
-    }
-
-    /// A key of any tenant, with its seals checked.
-    async fn find_key(&self, id: KeyId) -> Result<StoredKey, KeyringError> {
-        let stored = self.store().lookup(id).await.map_err(KeyringError::of)?;
-        let stored = stored.filter(|stored| stored.key.id == id).ok_or(KeyringError::NoKey)?;
-        self.check_key(&stored.key)?;
-        self.check_tenant(&stored.tenant)?;
-        Ok(stored)
     }
 
     pub(super) fn check_key(&self, key: &KeyRecord) -> Result<(), KeyringError> {
@@ -272,6 +380,16 @@ impl Keyring {
         })
     }
 
+    /// Checks that the store returned a key together with its own tenant. Both seals may be valid even if
+    /// the key belongs to another tenant.
+    pub(super) fn check_pair(&self, stored: &StoredKey) -> Result<(), KeyringError> {
+        if stored.key.tenant == stored.tenant.id {
+            return Ok(());
+        }
+        self.record(&stored.key.tenant, Some(stored.key.id), AuditKind::Tampered);
+        Err(ChangeError::Record(RecordError::Misplaced).into())
+    }
+
     pub(super) fn check_tenant(&self, tenant: &TenantRecord) -> Result<(), KeyringError> {
         self.authority().seals().check_tenant(tenant).map_err(|tampered| {
             self.record(&tenant.id, None, AuditKind::Tampered);
@@ -279,13 +397,13 @@ impl Keyring {
         })
     }
 
-    /// Writes a changed key. From then on no verification goes by the old one.
+    /// Writes a changed key. After this returns, no verification on this node uses the old record.
     pub(super) async fn update_key(
         &self,
         key: &KeyRecord,
         replaces: u64,
     ) -> Result<(), KeyringError> {
-        let _invalidate = self.shared().invalidate_key_on_drop(key.id);
+        let _invalidate = self.engine().invalidate_key_on_drop(key.id);
         self.store().update_key(key.clone(), replaces).await.map_err(KeyringError::of_key)
     }
 
@@ -300,8 +418,8 @@ impl Keyring {
         first_key: Option<KeyRecord>,
     ) -> Result<(), KeyringError> {
         let (id, tier) = (tenant.id.clone(), tenant.tier.clone());
-        // A tenant of this id may have been deleted a moment ago.
-        let _invalidate = self.shared().invalidate_tenant_on_drop(id.clone());
+        // A tenant of this id may have been deleted just before. Nothing that was cached of it may be used.
+        let _invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
         let inserted = self.store().insert_tenant(tenant, first_key).await;
         inserted.map_err(|error| KeyringError::of_tenant(error, &id))?;
         self.record(&id, None, AuditKind::TenantCreated { tier: &tier });
@@ -313,19 +431,32 @@ impl Keyring {
         tenant: &TenantRecord,
         replaces: u64,
     ) -> Result<(), KeyringError> {
-        let _invalidate = self.shared().invalidate_tenant_on_drop(tenant.id.clone());
+        let _invalidate = self.engine().invalidate_tenant_on_drop(tenant.id.clone());
         let updated = self.store().update_tenant(tenant.clone(), replaces).await;
         updated.map_err(|error| KeyringError::of_tenant(error, &tenant.id))
     }
 
-    async fn change_suspension(
+    /// Suspends `tenant` or lifts its suspension, if the tenant is unchanged since it was read.
+    pub(crate) async fn set_tenant_suspension(
         &self,
-        id: &TenantId,
+        tenant: &TenantRecord,
         suspension: Option<Suspension>,
     ) -> Result<TenantRecord, KeyringError> {
-        let tenant = self.find_tenant(id).await?;
-        let changed = self.authority().suspend_tenant(&tenant, suspension)?;
-        self.update_tenant(&changed, tenant.version).await?;
+        let change = match &suspension {
+            Some(_) => ChangeKind::SuspendTenant,
+            None => ChangeKind::ResumeTenant,
+        };
+        let changed = async {
+            let changed = self.authority().suspend_tenant(tenant, suspension)?;
+            self.update_tenant(&changed, tenant.version).await?;
+            Ok(changed)
+        };
+        let changed = self.audited(change, Some(tenant.id.as_str()), None, changed.await)?;
+        let kind = match changed.suspension() {
+            Some(suspension) => AuditKind::TenantSuspended { reason: suspension.reason() },
+            None => AuditKind::TenantResumed,
+        };
+        self.record(&tenant.id, None, kind);
         Ok(changed)
     }
 }

@@ -1,11 +1,12 @@
-//! A source of randomness of any type.
+//! A type-erased source of randomness.
 
 use alloc::boxed::Box;
 use core::{error::Error, fmt};
 
 use rand_core::{TryCryptoRng, TryRng};
 
-/// The host's source. It is held once and never cloned: two clones would make the same tokens.
+/// The application's source. It is held once and never cloned, because two clones would mint the same
+/// tokens.
 pub(super) struct Randomness(Box<dyn Source>);
 
 impl Randomness {
@@ -54,7 +55,7 @@ impl TryRng for Randomness {
 
 impl TryCryptoRng for Randomness {}
 
-/// The source's own error.
+/// The error of the source.
 #[derive(Debug)]
 pub(super) struct RandomnessError(Box<dyn Error + Send + Sync>);
 

@@ -1,45 +1,48 @@
-//! Walks over all tenants that keep a store in order while the service goes on.
+//! Maintenance walks over all tenants. The service continues to work meanwhile.
 
 use alloc::vec::Vec;
 use core::{num::NonZeroUsize, time::Duration};
 
 use super::{Keyring, KeyringError};
 use crate::{
-    audit::AuditKind,
     record::{KeyRecord, TenantId, TenantRecord},
-    store::{KeyCursor, KeyQuery, KeyStore},
+    store::{BrokenRow, KeyQuery},
     token::KeyId,
 };
 
-/// How many tenants are read at a time.
+/// Number of tenants that are read at a time.
 const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 
-/// How far a walk over all tenants has come.
+/// The progress of a walk over all tenants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Upkeep {
-    /// How many tenants have been seen to.
+    /// Number of tenants that have been processed.
     pub tenants: u64,
-    /// How many records were changed or deleted.
+    /// Number of records that were changed or deleted.
     pub changed: u64,
-    /// Tenants whose seal is broken. They were left as they are.
+    /// Tenants whose seal is broken, or whose row cannot be read. Their rows are left unchanged.
     pub tampered_tenants: Vec<TenantId>,
-    /// Keys whose seal is broken. They were left as they are.
+    /// Keys whose seal is broken, whose row cannot be read, or that the store returned in the place of other
+    /// keys. Their rows are left unchanged.
     pub tampered_keys: Vec<KeyId>,
-    /// The last tenant that was seen to. A walk that begins behind it goes on from there.
+    /// Number of rows that cannot be read and have no readable id. They are left unchanged.
+    pub unnamed: u64,
+    /// The last tenant that was processed. Pass it as `after` to continue the walk.
     pub last: Option<TenantId>,
 }
 
 impl Keyring {
-    /// Seals all rows of tenants behind `after` anew, as far as they carry the seal of an older
-    /// pepper. No token is needed, and the service goes on meanwhile: a row that is changed at the
-    /// same time is sealed by that change.
+    /// Reseals all rows of the tenants after `after` that carry the seal of an older pepper. No token is
+    /// needed. The service continues meanwhile: a concurrent change of a row seals that row.
     ///
-    /// Now and then `on_progress` is told how far it is. To go on after an error or a restart, begin
-    /// behind the [`last`](Upkeep::last) that it was told.
+    /// A broken row is named in the result and reported to the audit sink. It does not end the walk.
+    ///
+    /// `on_progress` is called from time to time. To continue after an error or a restart, pass the
+    /// [`last`](Upkeep::last) of its latest call as `after`.
     ///
     /// ```
-    /// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
     /// # pollster::block_on(async {
     /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
     /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
@@ -54,7 +57,7 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Unavailable`]. What was sealed stays so.
+    /// [`KeyringError::Unavailable`]. Rows that were already resealed remain so.
     pub async fn reseal(
         &self,
         after: Option<&TenantId>,
@@ -63,14 +66,17 @@ impl Keyring {
         self.walk(after, Task::Reseal, on_progress).await
     }
 
-    /// Deletes the keys of tenants behind `after` that expired more than `age` ago, for good.
+    /// Permanently deletes the keys of the tenants after `after` whose own expiry was more than `age` ago. A
+    /// key that was ended only by the longest lifetime of its tenant's tier stays, because on another tier
+    /// it is valid again.
     ///
-    /// It reads all keys, and tells `on_progress` as [`reseal`](Self::reseal) does. A key whose seal is
-    /// broken stays, since its expiry may be somebody's invention.
+    /// Reads all keys, and calls `on_progress` like [`reseal`](Self::reseal). A key that is changed between
+    /// its reading and its deletion stays, because it may have been renewed. A key whose seal is broken
+    /// stays, because its expiry may be forged.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Unavailable`]. What was deleted stays so.
+    /// [`KeyringError::Unavailable`]. Keys that were already deleted remain so.
     pub async fn purge_expired(
         &self,
         age: Duration,
@@ -88,35 +94,49 @@ impl Keyring {
     ) -> Result<Upkeep, KeyringError> {
         let mut so_far = Upkeep { last: after.cloned(), ..Upkeep::default() };
         loop {
-            let tenants = self.store().tenants(so_far.last.as_ref(), BATCH).await;
-            let tenants = tenants.map_err(KeyringError::of)?;
-            if tenants.is_empty() {
-                return Ok(so_far);
-            }
-            for tenant in tenants {
-                self.see_to_tenant(&tenant, task, &mut so_far).await?;
-                self.see_to_keys(&tenant.id, task, &mut so_far).await?;
-                so_far.tenants += 1;
-                so_far.last = Some(tenant.id);
+            let page = self.read_tenants(so_far.last.as_ref(), BATCH).await?;
+            for row in page.rows {
+                let id = match &row {
+                    Ok(tenant) => Some(tenant.id.clone()),
+                    Err(broken) => broken.tenant().cloned(),
+                };
+                match row {
+                    Ok(tenant) => self.see_to_tenant(tenant, task, &mut so_far).await?,
+                    Err(broken) => self.note(&broken, &mut so_far),
+                }
+                // The keys of a tenant are processed even if the tenant's own row is broken.
+                if let Some(id) = id {
+                    self.see_to_keys(&id, task, &mut so_far).await?;
+                    so_far.tenants += 1;
+                    so_far.last = so_far.last.max(Some(id));
+                }
             }
             on_progress(&so_far);
+            if page.next.is_none() {
+                return Ok(so_far);
+            }
+        }
+    }
+
+    fn note(&self, broken: &BrokenRow, so_far: &mut Upkeep) {
+        self.record_broken(broken);
+        match (broken.is_key(), broken.key(), broken.tenant()) {
+            (true, Some(key), _) => so_far.tampered_keys.push(key),
+            (false, _, Some(tenant)) => so_far.tampered_tenants.push(tenant.clone()),
+            (true, None, _) | (false, _, None) => so_far.unnamed += 1,
         }
     }
 
     async fn see_to_tenant(
         &self,
-        tenant: &TenantRecord,
+        mut tenant: TenantRecord,
         task: Task,
         so_far: &mut Upkeep,
     ) -> Result<(), KeyringError> {
         let seals = self.authority().seals();
-        if seals.check_tenant(tenant).is_err() {
-            self.record(&tenant.id, None, AuditKind::Tampered);
-            so_far.tampered_tenants.push(tenant.id.clone());
-        } else if task == Task::Reseal && !seals.is_current(tenant.seal()) {
-            let mut changed = tenant.clone();
-            let replaces = seals.next_tenant(&mut changed);
-            count(self.update_tenant(&changed, replaces).await, so_far)?;
+        if task == Task::Reseal && !seals.is_current(tenant.seal()) {
+            let replaces = seals.next_tenant(&mut tenant);
+            count(self.update_tenant(&tenant, replaces).await, so_far)?;
         }
         Ok(())
     }
@@ -129,13 +149,16 @@ impl Keyring {
     ) -> Result<(), KeyringError> {
         let mut query = KeyQuery::all().limit(KeyQuery::MAX_LIMIT);
         loop {
-            let keys = self.store().keys(tenant, &query).await.map_err(KeyringError::of)?;
-            let Some(last) = keys.last() else {
-                return Ok(());
-            };
-            query = query.after(KeyCursor::of(last));
-            for key in keys {
-                self.see_to_key(key, task, so_far).await?;
+            let page = self.read_keys(tenant, &query).await?;
+            for row in page.rows {
+                match row {
+                    Ok(key) => self.see_to_key(key, task, so_far).await?,
+                    Err(broken) => self.note(&broken, so_far),
+                }
+            }
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => return Ok(()),
             }
         }
     }
@@ -147,11 +170,6 @@ impl Keyring {
         so_far: &mut Upkeep,
     ) -> Result<(), KeyringError> {
         let seals = self.authority().seals();
-        if seals.check_key(&key).is_err() {
-            self.record(&key.tenant, Some(key.id), AuditKind::Tampered);
-            so_far.tampered_keys.push(key.id);
-            return Ok(());
-        }
         match task {
             Task::Reseal if !seals.is_current(key.seal()) => {
                 let replaces = seals.next_key(&mut key);
@@ -160,7 +178,8 @@ impl Keyring {
             Task::PurgeExpired(age)
                 if key.expires_at.is_some_and(|end| self.now().saturating_since(end) > age) =>
             {
-                let deleted = self.tenant(key.tenant).delete(key.id).await;
+                // Only the version that was read is deleted: the key may have been renewed since.
+                let deleted = self.tenant(key.tenant).delete_version(key.id, key.version).await;
                 count(deleted, so_far)
             }
             Task::Reseal | Task::PurgeExpired(_) => Ok(()),
@@ -168,14 +187,14 @@ impl Keyring {
     }
 }
 
-/// What a walk does to each record.
+/// The operation of a walk on each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     Reseal,
     PurgeExpired(Duration),
 }
 
-/// A record that somebody else changed or deleted at the same time needs nothing any more.
+/// Counts a change. A record that was changed or deleted concurrently needs no further change.
 fn count(result: Result<(), KeyringError>, so_far: &mut Upkeep) -> Result<(), KeyringError> {
     match result {
         Ok(()) => {

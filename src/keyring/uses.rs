@@ -1,4 +1,4 @@
-//! Writing down when keys were last used, aside from verification.
+//! Writes the last uses of keys to the store, outside of verification.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{future::Future, time::Duration};
@@ -8,48 +8,62 @@ use crate::{
     audit::AuditKind,
     cache::Uses,
     store::{KeyStore, KeyUse},
+    time::Timestamp,
 };
 
-/// How many uses are written in one call of the store.
+/// Maximum time that a stored last use may be in the future. A later one was written by a node whose clock
+/// was wrong, and is replaced. Otherwise it would stay until the present reaches it.
+const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// Maximum number of uses in one call of the store.
 const BATCH: usize = 10_000;
 
 impl Keyring {
-    /// Writes the last uses of keys that the store has not been told of, in batches, and gives their
-    /// number. Call it every minute or so ([`flush_uses_every`](Self::flush_uses_every) does), and
-    /// before the service stops.
+    /// Writes the last uses that have not been written yet to the store, in batches. Returns the number of
+    /// keys. Call it about every minute ([`flush_uses_every`](Self::flush_uses_every) does), and before the
+    /// service stops.
     ///
-    /// Verification never waits for it; a second call waits for the first, so that all that was used
-    /// before it is written when it returns. What a crash leaves unwritten is lost.
+    /// Verification never waits for a flush. A concurrent second call waits for the first, so all uses
+    /// before a call are written when it returns. A crash loses the uses that were not written yet.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Unavailable`]. What was not written is kept for the next call.
+    /// [`KeyringError::Unavailable`]. Unwritten uses are kept for the next call.
     pub async fn flush_uses(&self) -> Result<usize, KeyringError> {
-        let shared = self.shared();
-        let _flushing = shared.uses.flushing().await;
-        let lost = shared.uses.take_lost();
+        let engine = self.engine();
+        engine.flush_noise();
+        let uses = engine.cache.uses();
+        let _flushing = uses.flushing().await;
+        let lost = uses.take_lost();
         if lost > 0 {
-            shared.record(self.now(), "", None, None, AuditKind::UsesLost(lost));
+            engine.record(self.now(), "", None, None, AuditKind::UsesLost(lost));
         }
         let mut written = 0;
         loop {
-            let mut unwritten = Unwritten { batch: shared.uses.take(BATCH), uses: &shared.uses };
+            let mut unwritten = Unwritten { batch: uses.take(BATCH), uses };
             if unwritten.batch.is_empty() {
                 return Ok(written);
             }
-            self.store().record_uses(&unwritten.batch).await.map_err(KeyringError::of)?;
+            let now = self.now();
+            for noted in &mut unwritten.batch {
+                // The clock of this node may have been set back since the use was recorded.
+                noted.at = noted.at.min(now);
+            }
+            let latest = now.checked_add(TOLERANCE).unwrap_or(Timestamp::MAX);
+            let recorded = self.store().record_uses(&unwritten.batch, latest).await;
+            recorded.map_err(KeyringError::of)?;
             written += unwritten.batch.len();
             unwritten.batch.clear();
         }
     }
 
-    /// [Flushes](Self::flush_uses) at every end of `interval`, until the last clone of this keyring is
-    /// gone. `sleep` is the sleep of the host's runtime. A flush that fails is told to the audit sink
-    /// as [`AuditKind::Unavailable`], and is made up for by the next one.
+    /// [Flushes](Self::flush_uses) after every `interval`, until the last clone of this keyring is dropped.
+    /// `sleep` is the sleep function of the application's runtime. A failed flush is reported to the audit
+    /// sink as [`AuditKind::Unavailable`], and the next flush writes its uses.
     ///
     /// ```no_run
     /// # #[cfg(feature = "postgres")]
-    /// # fn start(keyring: keyway::keyring::Keyring) {
+    /// # fn start(keyring: keyway::Keyring) {
     /// use std::time::Duration;
     ///
     /// tokio::spawn(keyring.flush_uses_every(Duration::from_secs(60), tokio::time::sleep));
@@ -72,14 +86,14 @@ impl Keyring {
                 let keyring = Self { inner, actor: Arc::clone(&actor) };
                 if keyring.flush_uses().await.is_err() {
                     let now = keyring.now();
-                    keyring.shared().record(now, "", None, None, AuditKind::Unavailable);
+                    keyring.engine().record(now, "", None, None, AuditKind::Unavailable);
                 }
             }
         }
     }
 }
 
-/// Uses that go back to where they were taken from, also when the flush is given up half-way.
+/// Uses that are put back when dropped, also when the future of the flush is dropped before it completes.
 struct Unwritten<'u> {
     batch: Vec<KeyUse>,
     uses: &'u Uses,
@@ -87,8 +101,6 @@ struct Unwritten<'u> {
 
 impl Drop for Unwritten<'_> {
     fn drop(&mut self) {
-        for unwritten in self.batch.drain(..) {
-            self.uses.record(unwritten);
-        }
+        self.uses.put_back(self.batch.drain(..));
     }
 }

@@ -1,8 +1,11 @@
-//! SHA-256 and SHA-512 (FIPS 180-4), and HMAC (RFC 2104) with them, which leave nothing behind.
+//! SHA-256 and SHA-512 (FIPS 180-4), and HMAC (RFC 2104) with them, which leave no secrets behind.
 //!
-//! A hasher that is moved leaves in its old place what it has taken in. These are made before there is
-//! anything secret in them, stay where they are, write their result where it belongs, and are wiped. The
-//! compression itself is that of the `sha2` crate, and the tests hold this file against it and `hmac`.
+//! A hasher that is moved leaves its input behind in the old place. These hashers are created before they
+//! hold a secret and are never moved. They write the result directly to its destination, and are wiped when
+//! dropped. The `hmac` crate moves its state and does not wipe its key blocks. With it, row 13 of the assurance
+//! table found 12,923 windows of derived keys on the stack unless the stack was overwritten afterwards, and
+//! with these hashers none. The compression function is that of the `sha2` crate. The tests compare this file
+//! with `sha2` and `hmac`.
 
 use sha2::block_api::{compress256, compress512};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -19,7 +22,7 @@ pub(super) const INITIAL_256: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// SHA-512's (5.3.5).
+/// SHA-512's initial state (FIPS 180-4, 5.3.5).
 const INITIAL_512: [u64; 8] = [
     0x6a09_e667_f3bc_c908,
     0xbb67_ae85_84ca_a73b,
@@ -36,9 +39,9 @@ macro_rules! hasher {
         pub(crate) struct $name {
             state: [$word; 8],
             block: [u8; $block_len],
-            /// How much of the block is taken.
+            /// The number of bytes in the block.
             filled: usize,
-            /// How many bytes there were in all.
+            /// The number of bytes hashed in all.
             len: u64,
         }
 
@@ -54,8 +57,8 @@ macro_rules! hasher {
                 hasher.finish(into);
             }
 
-            /// Writes the HMAC of the concatenation of `parts` under a key of one whole block, which is
-            /// what RFC 2104 makes of every shorter key by appending zeros.
+            /// Writes the HMAC of the concatenation of `parts`. The key is one whole block: RFC 2104 pads
+            /// every shorter key with zeros to this length.
             pub(crate) fn hmac(
                 key: &[u8; $block_len],
                 parts: &[&[u8]],
@@ -74,7 +77,7 @@ macro_rules! hasher {
                 clear_stack();
             }
 
-            /// Takes in a whole block first: `key` with all its bytes changed by `pad`.
+            /// Hashes a whole block first: the XOR of each byte of `key` and `pad`.
             fn begin_with(&mut self, key: &[u8; $block_len], pad: u8) {
                 for (place, byte) in self.block.iter_mut().zip(key) {
                     *place = byte ^ pad;
@@ -100,9 +103,9 @@ macro_rules! hasher {
                 self.len += bytes.len() as u64;
             }
 
-            /// Pads (FIPS 180-4, 5.1) and writes the digest.
+            /// Pads the message (FIPS 180-4, 5.1), and writes the digest.
             fn finish(&mut self, into: &mut [u8; $digest_len]) {
-                // The length takes two words, of which the last 8 bytes are enough.
+                // The length takes two words, of which the last 8 bytes suffice.
                 const LENGTH: usize = 2 * size_of::<$word>();
                 let bits = self.len * 8;
                 self.update(&[0x80]);
@@ -134,17 +137,17 @@ macro_rules! hasher {
     };
 }
 
-/// Writes zeros where the calls before had their variables. Optimized for size, the compression keeps the
-/// state that it began with there, which for HMAC is as good as the key.
+/// Writes zeros over the variables of the calls before. When optimized for size, the compression keeps the
+/// state that it began with there. For HMAC this state is as good as the key.
 #[inline(never)]
 fn clear_stack() {
-    // Twice what those calls take up.
+    // Twice the stack that those calls use.
     core::hint::black_box(&mut [0_u8; 1024]);
 }
 
 impl Sha256 {
-    /// Hashes nothing, so that the registers of the processor no longer hold the last result, which
-    /// whoever saves them would write to the stack.
+    /// Hashes an empty message, so that the processor's registers no longer hold the last result. Code that
+    /// saves registers would otherwise write it to the stack.
     pub(crate) fn clear_registers() {
         Self::digest(core::hint::black_box(&[]), &mut [0; 32]);
     }
@@ -174,7 +177,7 @@ mod tests {
         (sha2::Sha256::digest(message).into(), sha2::Sha512::digest(message).into())
     }
 
-    /// Of every length around one and two blocks, where the padding takes another block or does not.
+    /// Compares every length around one and two blocks, with and without another block of padding.
     #[test]
     fn digests_of_all_lengths_agree_with_the_sha2_crate() {
         let message: Vec<u8> = (0..=255).cycle().take(600).collect();

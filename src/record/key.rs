@@ -2,26 +2,29 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{DecodeError, Labels, Seal, Suspension, TenantId, tenant::Sealed};
+use super::{Labels, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
 use crate::{
+    codec::{Reader, Writer},
     scope::Scope,
-    text::{self, Reader, Writer},
+    text,
+    tier::Tier,
     time::Timestamp,
     token::{Digest, KeyId},
 };
 
-/// Leads the bytes of a key record.
+/// The first bytes of an encoded key record.
 const MAGIC: &[u8; 4] = b"KWK\x01";
 
-/// A key, as a store keeps it: everything but the secret.
+/// A key as it is stored: everything except the secret.
 #[derive(Clone, Debug)]
 pub struct KeyRecord {
     pub(crate) id: KeyId,
     pub(crate) tenant: TenantId,
     pub(crate) name: String,
     pub(crate) digest: Digest,
-    pub(crate) previous: Option<Previous>,
-    /// Sorted.
+    /// The newest is first. At most [`OlderSecret::MAX`].
+    pub(crate) older: Vec<OlderSecret>,
+    /// Sorted by name.
     pub(crate) scopes: Vec<Scope>,
     pub(crate) labels: Labels,
     pub(crate) enabled: bool,
@@ -31,180 +34,217 @@ pub struct KeyRecord {
     pub(crate) created_at: Timestamp,
     pub(crate) created_by: String,
     pub(crate) rotated_at: Option<Timestamp>,
+    pub(crate) lifetime_from: Timestamp,
     pub(crate) version: u64,
-    pub(crate) hint: String,
+    pub(crate) masked: String,
     pub(crate) imported: bool,
     last_used: Option<Timestamp>,
     seal: Sealed,
 }
 
-/// The secret before the last rotation, which is still accepted for a while.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Previous {
+/// A secret from before a rotation that is still accepted.
+///
+/// INVARIANT: the rotation that replaces a secret sets its deadline, and no later rotation changes it.
+/// Otherwise repeated rotations would keep an old secret alive without limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct OlderSecret {
     pub(crate) digest: Digest,
-    /// When it ends at the latest.
+    /// The time at which the secret ends at the latest.
     pub(crate) until: Timestamp,
-    /// It ends before that, with the first use of its successor.
+    /// Whether the first use of a newer secret ends it earlier.
     pub(crate) until_first_use: bool,
 }
 
-/// What the core gives a new key.
-pub(crate) struct Draft {
-    pub(crate) id: KeyId,
-    pub(crate) tenant: TenantId,
-    pub(crate) digest: Digest,
-    pub(crate) imported: bool,
-    pub(crate) hint: String,
-    pub(crate) name: String,
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) labels: Labels,
-    pub(crate) not_before: Option<Timestamp>,
-    pub(crate) expires_at: Option<Timestamp>,
-    pub(crate) created_at: Timestamp,
-    pub(crate) created_by: String,
+impl OlderSecret {
+    /// Maximum number of older secrets of a key.
+    pub(crate) const MAX: usize = 2;
+
+    /// Returns whether the secret is accepted at `now`.
+    pub(crate) fn is_accepted(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
 }
 
 impl KeyRecord {
-    /// The longest name, in characters.
+    /// Maximum length of a name, in characters.
     pub const MAX_NAME_LEN: usize = 100;
 
-    pub(crate) fn new(draft: Draft) -> Self {
+    /// Creates the record of an enabled key that has no name and no scopes yet, and no seal.
+    pub(crate) fn new(id: KeyId, tenant: TenantId, digest: Digest, created_at: Timestamp) -> Self {
         Self {
-            id: draft.id,
-            tenant: draft.tenant,
-            name: draft.name,
-            digest: draft.digest,
-            previous: None,
-            scopes: draft.scopes,
-            labels: draft.labels,
+            id,
+            tenant,
+            name: String::new(),
+            digest,
+            older: Vec::new(),
+            scopes: Vec::new(),
+            labels: Labels::NONE,
             enabled: true,
             suspension: None,
-            not_before: draft.not_before,
-            expires_at: draft.expires_at,
-            created_at: draft.created_at,
-            created_by: draft.created_by,
+            not_before: None,
+            expires_at: None,
+            created_at,
+            created_by: String::new(),
             rotated_at: None,
+            lifetime_from: created_at,
             version: 1,
-            hint: draft.hint,
-            imported: draft.imported,
+            masked: String::new(),
+            imported: false,
             last_used: None,
             seal: Sealed(Seal::NONE),
         }
     }
 
-    /// The id, which is public.
+    /// Returns the id, which is public.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The tenant that holds the key.
+    /// Returns the tenant that holds the key.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// The name that the tenant gave it.
+    /// Returns the name that the tenant gave the key.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The names of the scopes that it was granted, sorted: the maximal ones, and names that the
-    /// catalogue no longer has, which grant nothing.
+    /// Returns the names of the granted scopes, sorted. These are the maximal scopes, and names that the
+    /// catalog no longer declares, which grant nothing.
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }
 
-    /// The tenant's notes.
+    /// Returns the tenant's notes.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
 
-    /// Whether the tenant has it switched on.
+    /// Returns whether the tenant has enabled the key.
     pub fn enabled(&self) -> bool {
         self.enabled
     }
 
-    /// The operator's ban, whether or not it still holds.
+    /// Returns the operator's suspension, even if it has ended.
     pub fn suspension(&self) -> Option<&Suspension> {
         self.suspension.as_ref()
     }
 
-    /// The key is not valid before this time.
+    /// Returns the time from which the key is valid. `None` means from its creation.
     pub fn not_before(&self) -> Option<Timestamp> {
         self.not_before
     }
 
-    /// The key is not valid from this time on.
+    /// Returns the time from which the key is no longer valid. Its tier may end it earlier. See
+    /// [`effective_expiry`](Self::effective_expiry).
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// When it was issued.
+    /// Returns the time at which the key was issued.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// Who issued it, in the host's words; may be empty.
+    /// Returns the actor that issued the key, in the application's own words. It may be empty.
     pub fn created_by(&self) -> &str {
         &self.created_by
     }
 
-    /// When its secret was last changed.
+    /// Returns the time of the last rotation.
     pub fn rotated_at(&self) -> Option<Timestamp> {
         self.rotated_at
     }
 
-    /// The latest time at which the secret before the last rotation is still accepted, if it is.
-    pub fn overlap_until(&self) -> Option<Timestamp> {
-        self.previous.map(|previous| previous.until)
+    /// Returns the time from which the longest lifetime of a [tier](Tier::max_lifetime) counts. This is the
+    /// creation, or the last rotation before an edit that moved the expiry later.
+    pub fn lifetime_from(&self) -> Timestamp {
+        self.lifetime_from
     }
 
-    /// The number of this version: 1 at first, and one more with each change.
+    /// Returns the time from which the key is no longer valid while its tenant is on `tier`. This is the
+    /// earlier of [`expires_at`](Self::expires_at) and the end of the tier's longest lifetime, counted from
+    /// [`lifetime_from`](Self::lifetime_from). `None` if neither ends the key.
+    pub fn effective_expiry(&self, tier: &Tier) -> Option<Timestamp> {
+        let lifetime = tier.max_lifetime;
+        // A lifetime that ends after `Timestamp::MAX` is no limit.
+        let limit = lifetime.and_then(|lifetime| self.lifetime_from.checked_add(lifetime));
+        match (self.expires_at, limit) {
+            (Some(end), Some(limit)) => Some(end.min(limit)),
+            (end, limit) => end.or(limit),
+        }
+    }
+
+    /// Returns the effective expiry. If the policy no longer has the tenant's tier, only the stored expiry
+    /// is known.
+    pub(crate) fn effective_expiry_on(&self, tier: Option<&Tier>) -> Option<Timestamp> {
+        tier.map_or(self.expires_at, |tier| self.effective_expiry(tier))
+    }
+
+    /// Returns the latest time at which a secret from before the last rotation is accepted, if there is one.
+    /// Up to two older secrets are accepted at once. Each may end earlier than this.
+    pub fn grace_until(&self) -> Option<Timestamp> {
+        self.older.iter().map(|older| older.until).max()
+    }
+
+    /// Returns the version of the record. It starts at 1 and increases by 1 with each change.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether its present secret was made by another system, and taken over by its digest. The next
+    /// Returns whether the present secret was made by another system and imported by its digest. The next
     /// rotation ends that.
     pub fn imported(&self) -> bool {
         self.imported
     }
 
-    /// The masked token, such as `mm_live_7Kf3…r8Mu`: enough to recognize it, useless for anything
-    /// else. Of an imported key, what is known of its token.
-    pub fn hint(&self) -> &str {
-        &self.hint
+    /// Returns the masked token, such as `mm_live_7Kf3…r8Mu`. It is sufficient to recognize the token and
+    /// useless for anything else. For an imported key it contains what is known of the token.
+    pub fn masked(&self) -> &str {
+        &self.masked
     }
 
-    /// When it was last used, to the minute. It may lag by the time between two flushes.
+    /// Returns the time of the last use, to the minute. It may lag by the interval between two flushes.
     pub fn last_used(&self) -> Option<Timestamp> {
         self.last_used
     }
 
-    /// The record with this last use, which a store keeps beside it.
+    /// Returns the record with this last use, which a store keeps in a separate column.
     #[must_use]
     pub fn with_last_used(mut self, last_used: Option<Timestamp>) -> Self {
         self.last_used = last_used;
         self
     }
 
-    /// Whether `claim` is of its secret, or of the one before it as long as that is accepted.
-    #[cfg(feature = "std")]
-    pub(crate) fn holds(&self, claim: &crate::token::Claim, now: Timestamp) -> bool {
-        let previous = self
-            .previous
-            .is_some_and(|previous| previous.digest.same(claim.digest()) && now < previous.until);
-        self.digest.same(claim.digest()) || previous
+    /// Returns whether `checked` has the present secret, or an older one that is accepted at `now`.
+    pub(crate) fn holds(&self, checked: &crate::token::CheckedToken, now: Timestamp) -> bool {
+        let digest = checked.digest();
+        // All digests are compared, so the time does not show which one matches.
+        self.older.iter().fold(self.digest.same(digest), |held, older| {
+            held | (older.digest.same(digest) & older.is_accepted(now))
+        })
     }
 
-    /// Ends the secret before the last rotation, if it was to end with the use that `claim` proves.
-    #[cfg(feature = "std")]
-    pub(crate) fn end_overlap(&mut self, claim: &crate::token::Claim) -> bool {
-        let ends = self.previous.is_some_and(|previous| previous.until_first_use)
-            && self.digest.same(claim.digest());
-        if ends {
-            self.previous = None;
-        }
-        ends
+    /// Ends the secrets whose grace period ends with the use that `checked` proves. These are secrets that
+    /// are older than the one in `checked`. Returns whether there were any.
+    pub(crate) fn end_grace_period(&mut self, checked: &crate::token::CheckedToken) -> bool {
+        let digest = checked.digest();
+        let used = if self.digest.same(digest) {
+            0
+        } else if let Some(at) = self.older.iter().position(|older| older.digest.same(digest)) {
+            at.saturating_add(1)
+        } else {
+            return false;
+        };
+        let before = self.older.len();
+        let mut index = 0_usize;
+        self.older.retain(|older| {
+            let is_older = index >= used;
+            index = index.saturating_add(1);
+            !(is_older && older.until_first_use)
+        });
+        self.older.len() < before
     }
 
     pub(crate) fn seal(&self) -> Seal {
@@ -215,14 +255,14 @@ impl KeyRecord {
         self.seal.0 = seal;
     }
 
-    /// All that the seal covers: everything but the seal and the last use.
+    /// Returns the bytes that the seal covers: everything except the seal and the last use.
     pub(crate) fn sealed_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::for_record();
         self.write(&mut writer);
         writer.into_bytes()
     }
 
-    /// The record as bytes, for a store to keep. The last use is not among them.
+    /// Encodes the record, for a store to keep. The last use is not included.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::for_record();
         self.write(&mut writer);
@@ -230,14 +270,13 @@ impl KeyRecord {
         writer.into_bytes()
     }
 
-    /// The record that [`encode`](Self::encode) wrote.
+    /// Decodes a record that [`encode`](Self::encode) wrote.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the bytes are anything else. That they are unchanged is checked later, by
-    /// their seal.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::read(bytes).ok_or(DecodeError::new("key"))
+    /// [`RecordError`] if the bytes have another format. The seal is not checked here.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::read(bytes).ok_or(RecordError::UnreadableKey(None))
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -246,11 +285,12 @@ impl KeyRecord {
         writer.str(self.tenant.as_str());
         writer.str(&self.name);
         writer.raw(&self.digest.to_bytes());
-        writer.option(self.previous, |writer, previous| {
-            writer.raw(&previous.digest.to_bytes());
-            writer.time(previous.until);
-            writer.bool(previous.until_first_use);
-        });
+        writer.len(self.older.len());
+        for older in &self.older {
+            writer.raw(&older.digest.to_bytes());
+            writer.time(older.until);
+            writer.bool(older.until_first_use);
+        }
         writer.len(self.scopes.len());
         for scope in &self.scopes {
             writer.str(scope.as_str());
@@ -269,8 +309,9 @@ impl KeyRecord {
         writer.time(self.created_at);
         writer.str(&self.created_by);
         writer.option(self.rotated_at, Writer::time);
+        writer.time(self.lifetime_from);
         writer.u64(self.version);
-        writer.str(&self.hint);
+        writer.str(&self.masked);
         writer.bool(self.imported);
     }
 
@@ -281,22 +322,27 @@ impl KeyRecord {
         }
         let record = Self {
             id: KeyId::from_bytes(*reader.raw()?)?,
-            tenant: reader.str()?.try_into().ok()?,
-            name: reader.string().filter(|name| Self::check_name(name).is_ok())?,
+            tenant: TenantId::stored(reader.str()?).ok()?,
+            name: reader
+                .string()
+                .filter(|name| text::check_stored_filled(name, Self::MAX_NAME_LEN).is_ok())?,
             digest: Digest::from_bytes(reader.raw()?),
-            previous: reader.option(|reader| {
-                Some(Previous {
-                    digest: Digest::from_bytes(reader.raw()?),
-                    until: reader.time()?,
-                    until_first_use: reader.bool()?,
+            older: reader
+                .list(|reader| {
+                    Some(OlderSecret {
+                        digest: Digest::from_bytes(reader.raw()?),
+                        until: reader.time()?,
+                        until_first_use: reader.bool()?,
+                    })
                 })
-            })?,
+                .filter(|older| older.len() <= OlderSecret::MAX)?,
             scopes: reader.list(|reader| reader.str()?.try_into().ok())?,
             labels: reader
                 .list(|reader| Some((reader.string()?, reader.string()?)))
-                // In the order in which they are written, so that no other bytes are this record's.
+                // Labels must be in the order in which they are written, so that a record has only one
+                // encoding.
                 .filter(|labels| labels.is_sorted_by(|(left, _), (right, _)| left < right))
-                .and_then(|labels| Labels::new(labels).ok())?,
+                .and_then(|labels| Labels::stored(labels).ok())?,
             enabled: reader.bool()?,
             suspension: reader.option(Suspension::read)?,
             not_before: reader.option(Reader::time)?,
@@ -304,8 +350,9 @@ impl KeyRecord {
             created_at: reader.time()?,
             created_by: reader.string()?,
             rotated_at: reader.option(Reader::time)?,
+            lifetime_from: reader.time()?,
             version: reader.u64()?,
-            hint: reader.string()?,
+            masked: reader.string()?,
             imported: reader.bool()?,
             last_used: None,
             seal: Sealed(Seal::read(&mut reader)?),
@@ -314,14 +361,15 @@ impl KeyRecord {
         Some(record)
     }
 
-    /// Succeeds for a name that a key may have.
+    /// Checks the name of a key.
     pub(crate) fn check_name(name: &str) -> Result<(), super::InvalidField> {
         text::check_filled(name, Self::MAX_NAME_LEN)
-            .map_err(|problem| super::InvalidField::new("the name of the key", problem))
+            .map_err(|problem| super::InvalidField::new(super::Field::KeyName, problem))
     }
 }
 
-/// Two records are equal if they and their last use are: what a store gives back is what it was given.
+/// Compares all fields, including the last use and the seal. A store returns a record equal to the stored
+/// one.
 impl PartialEq for KeyRecord {
     fn eq(&self, other: &Self) -> bool {
         self.last_used == other.last_used && self.encode() == other.encode()
@@ -330,7 +378,7 @@ impl PartialEq for KeyRecord {
 
 impl Eq for KeyRecord {}
 
-/// The public description of the key: no digest and no seal.
+/// Serializes the public description of the key, without digest and seal.
 #[cfg(all(feature = "serde", feature = "std"))]
 impl serde::Serialize for KeyRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -340,7 +388,7 @@ impl serde::Serialize for KeyRecord {
         key.serialize_field("id", &self.id)?;
         key.serialize_field("tenant", &self.tenant)?;
         key.serialize_field("name", &self.name)?;
-        key.serialize_field("hint", &self.hint)?;
+        key.serialize_field("masked", &self.masked)?;
         key.serialize_field("imported", &self.imported)?;
         key.serialize_field("scopes", &self.scopes)?;
         key.serialize_field("labels", &self.labels)?;

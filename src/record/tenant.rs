@@ -2,16 +2,16 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{DecodeError, Seal, Suspension, TenantId};
+use super::{RecordError, Seal, Suspension, TenantId};
 use crate::{
-    text::{Reader, Writer},
+    codec::{Reader, Writer},
     time::Timestamp,
 };
 
-/// Leads the bytes of a tenant record.
+/// The first bytes of an encoded tenant record.
 const MAGIC: &[u8; 4] = b"KWT\x01";
 
-/// A tenant, as a store keeps it.
+/// A tenant as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantRecord {
     pub(crate) id: TenantId,
@@ -27,27 +27,27 @@ impl TenantRecord {
         Self { id, tier, suspension: None, created_at, version: 1, seal: Sealed(Seal::NONE) }
     }
 
-    /// The id.
+    /// Returns the id.
     pub fn id(&self) -> &TenantId {
         &self.id
     }
 
-    /// The name of the tier.
+    /// Returns the name of the tier.
     pub fn tier(&self) -> &str {
         &self.tier
     }
 
-    /// The operator's ban, whether or not it still holds.
+    /// Returns the operator's suspension, even if it has ended.
     pub fn suspension(&self) -> Option<&Suspension> {
         self.suspension.as_ref()
     }
 
-    /// When the tenant was created.
+    /// Returns the time at which the tenant was created.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// The number of this version: 1 at first, and one more with each change.
+    /// Returns the version of the record. It starts at 1 and increases by 1 with each change.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -60,14 +60,14 @@ impl TenantRecord {
         self.seal.0 = seal;
     }
 
-    /// All that the seal covers: everything but the seal.
+    /// Returns the bytes that the seal covers: everything except the seal.
     pub(crate) fn sealed_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::for_record();
         self.write(&mut writer);
         writer.into_bytes()
     }
 
-    /// The record as bytes, for a store to keep.
+    /// Encodes the record, for a store to keep.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::for_record();
         self.write(&mut writer);
@@ -75,14 +75,13 @@ impl TenantRecord {
         writer.into_bytes()
     }
 
-    /// The record that [`encode`](Self::encode) wrote.
+    /// Decodes a record that [`encode`](Self::encode) wrote.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the bytes are anything else. That they are unchanged is checked later, by
-    /// their seal.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::read(bytes).ok_or(DecodeError::new("tenant"))
+    /// [`RecordError`] if the bytes have another format. The seal is not checked here.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::read(bytes).ok_or(RecordError::UnreadableTenant)
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -102,7 +101,7 @@ impl TenantRecord {
             return None;
         }
         let record = Self {
-            id: reader.str()?.try_into().ok()?,
+            id: TenantId::stored(reader.str()?).ok()?,
             tier: reader.string()?,
             suspension: reader.option(Suspension::read)?,
             created_at: reader.time()?,
@@ -114,7 +113,7 @@ impl TenantRecord {
     }
 }
 
-/// A seal that stays out of the derived `Debug`.
+/// A seal whose `Debug` output shows only the slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sealed(pub(super) Seal);
 

@@ -1,23 +1,29 @@
 //! The declared scopes and their order.
 
-use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString as _},
+    sync::Arc,
+    vec::Vec,
+};
 use core::fmt;
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    InvalidScope, Requirement, Scope, ScopeSet,
+    Requirement, Scope, ScopeSet,
     requirement::Mode,
     set::{Bits, contains, holds_all, insert},
 };
+use crate::{config::ConfigError, text};
 
-/// One scope as its service declares it.
+/// The declaration of one scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ScopeDeclaration {
     /// The name, checked by [`ScopeCatalog::new`].
     pub name: String,
-    /// What it allows, in words for those who grant it.
+    /// The text that describes the permission to people who grant it.
     pub description: String,
     /// The scopes that its holder also holds, besides those below it by its dots.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -25,12 +31,12 @@ pub struct ScopeDeclaration {
 }
 
 impl ScopeDeclaration {
-    /// The scope `name`, which implies nothing but the names that it prefixes at a dot.
+    /// Creates the scope `name`. It implies no names other than those that it prefixes at a dot.
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
         Self { name: name.into(), description: description.into(), implies: Vec::new() }
     }
 
-    /// Adds `names` to what it implies.
+    /// Adds `names` to the scopes that this one implies.
     #[must_use]
     pub fn implies<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.implies.extend(names.into_iter().map(Into::into));
@@ -38,54 +44,60 @@ impl ScopeDeclaration {
     }
 }
 
-/// Every scope of a service, and which implies which.
+/// The scopes of a service, and which of them imply which.
 ///
-/// A name is above every declared name that it prefixes at a dot (`operator` ≥ `operator.read`) and
-/// above every name that it was declared to imply, and so on down. Clones share one catalogue.
+/// A name is above every declared name that it prefixes at a dot (`operator` ≥ `operator.read`). It is also
+/// above every name that it was declared to imply, and above all names below those. Clones share one catalog.
 #[derive(Clone)]
 pub struct ScopeCatalog(Arc<Inner>);
 
 struct Inner {
-    /// Sorted by name.
+    /// The scopes, sorted by name.
     entries: Box<[Entry]>,
-    /// Names the order, so that sets of another one are told apart.
+    /// A hash of the names and their order, which distinguishes sets of different catalogs.
     fingerprint: u64,
 }
 
 struct Entry {
     scope: Scope,
     description: Box<str>,
-    /// The scope itself and all below it.
+    /// The scope itself and all scopes below it.
     below: Bits,
 }
 
 impl ScopeCatalog {
-    /// The most scopes that a catalogue can hold.
+    /// The most scopes that a catalog can hold.
     pub const MAX_SCOPES: usize = 256;
 
-    /// The catalogue of `declarations`, in time cubic in their number.
+    /// Creates a catalog of `declarations`, in time cubic in their number.
     ///
     /// # Errors
     ///
-    /// [`CatalogError`] names the declaration at fault: too many, a bad or repeated name, an implied
-    /// name that is not declared, or two scopes that imply each other.
+    /// [`ConfigError`] names the invalid declaration. There are too many, a name is invalid or repeated, a
+    /// description is invalid, an implied name is not declared, or two scopes imply each other.
     pub fn new(
         declarations: impl IntoIterator<Item = ScopeDeclaration>,
-    ) -> Result<Self, CatalogError> {
+    ) -> Result<Self, ConfigError> {
         let mut declared = Vec::new();
         for declaration in declarations {
-            let scope = Scope::try_from(&*declaration.name).map_err(|source| {
-                CatalogError::InvalidName { name: declaration.name.clone(), source }
-            })?;
+            let scope =
+                Scope::try_from(&*declaration.name).map_err(|invalid| ConfigError::ScopeName {
+                    name: declaration.name.clone(),
+                    problem: invalid.problem(),
+                })?;
+            let hidden = |line| text::check(line, usize::MAX).err();
+            if let Some(problem) = declaration.description.lines().find_map(hidden) {
+                return Err(ConfigError::ScopeDescription { scope: scope.to_string(), problem });
+            }
             declared.push((scope, declaration));
         }
         if declared.len() > Self::MAX_SCOPES {
-            return Err(CatalogError::TooMany(declared.len()));
+            return Err(ConfigError::TooManyScopes(declared.len()));
         }
         declared.sort_by(|(left, _), (right, _)| left.cmp(right));
         for ((left, _), (right, _)) in declared.iter().zip(declared.iter().skip(1)) {
             if left == right {
-                return Err(CatalogError::Duplicate(left.clone()));
+                return Err(ConfigError::DuplicateScope(left.to_string()));
             }
         }
 
@@ -103,34 +115,42 @@ impl ScopeCatalog {
         Ok(Self(Arc::new(Inner { entries, fingerprint })))
     }
 
-    /// The scopes with their descriptions, sorted by name.
+    /// Returns the scopes with their descriptions, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Scope, &str)> {
         self.0.entries.iter().map(|entry| (&entry.scope, &*entry.description))
     }
 
-    /// The least set with every scope of `names`: those and all that they imply.
+    /// Returns the smallest set with every scope of `names`: these and all scopes that they imply.
     ///
     /// # Errors
     ///
-    /// [`CatalogError::Unknown`] names a scope that is not declared.
+    /// [`ConfigError::UnknownScope`] names a scope that is not declared.
     pub fn set<S: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = S>,
-    ) -> Result<ScopeSet, CatalogError> {
+    ) -> Result<ScopeSet, ConfigError> {
+        self.set_or_unknown(names).map_err(|name| ConfigError::UnknownScope(name.as_ref().into()))
+    }
+
+    /// Returns the set of `names`, or the first name that is not declared.
+    pub(crate) fn set_or_unknown<S: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Result<ScopeSet, S> {
         let mut set = self.none();
         for name in names {
-            let (_, entry) = self.find(name.as_ref())?;
+            let Some((_, entry)) = self.find(name.as_ref()) else { return Err(name) };
             set = set.join(self.wrap(entry.below));
         }
         Ok(set)
     }
 
-    /// The empty set, which allows nothing.
+    /// Returns the empty set, which permits nothing.
     pub fn none(&self) -> ScopeSet {
         self.wrap([0; 4])
     }
 
-    /// Every scope there is.
+    /// Returns the set of all declared scopes.
     pub fn all(&self) -> ScopeSet {
         let mut bits = [0; 4];
         for index in 0..self.0.entries.len() {
@@ -139,8 +159,8 @@ impl ScopeCatalog {
         self.wrap(bits)
     }
 
-    /// The canonical names of `set`: its maximal scopes, sorted. They stand for the whole set, since
-    /// the rest is implied. Nothing for a set of another catalogue.
+    /// Returns the canonical names of `set`: its maximal scopes, sorted. They represent the whole set, since
+    /// they imply the rest. Returns no names for a set of another catalog.
     pub fn names(&self, set: ScopeSet) -> Vec<Scope> {
         let bits = self.unwrap(set);
         let held = || self.0.entries.iter().enumerate().filter(|(index, _)| contains(bits, *index));
@@ -152,48 +172,50 @@ impl ScopeCatalog {
             .collect()
     }
 
-    /// The canonical text of `set`: its [`names`](Self::names) with single spaces between, as RFC
-    /// 6749, section 3.3, writes them.
+    /// Returns the canonical text of `set`: its [`names`](Self::names) separated by single spaces, as in RFC
+    /// 6749, section 3.3.
     pub fn text(&self, set: ScopeSet) -> String {
         let names = self.names(set);
         names.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// The set that a text names, as [`text`](Self::text) writes it. Any order, repetition and
-    /// implied names are read too; the empty text is the empty set.
+    /// Parses a text as [`text`](Self::text) writes it. Names may be in any order, repeated, or implied by
+    /// others. The empty text is the empty set.
     ///
     /// # Errors
     ///
-    /// [`CatalogError::Unknown`] names a scope that is not declared.
-    pub fn parse(&self, text: &str) -> Result<ScopeSet, CatalogError> {
+    /// [`ConfigError::UnknownScope`] names a scope that is not declared.
+    pub fn parse(&self, text: &str) -> Result<ScopeSet, ConfigError> {
         self.set(text.split(' ').filter(|name| !name.is_empty()))
     }
 
-    /// The requirement that a caller holds every one of `names`.
+    /// Returns the requirement that a caller holds every one of `names`.
     ///
     /// # Errors
     ///
-    /// [`CatalogError::Unknown`], or [`CatalogError::EmptyRequirement`] without any name.
+    /// [`ConfigError::UnknownScope`] if a name is not declared, or [`ConfigError::EmptyRequirement`] if there
+    /// are no names.
     pub fn require_all<S: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = S>,
-    ) -> Result<Requirement, CatalogError> {
+    ) -> Result<Requirement, ConfigError> {
         self.require(names, Mode::All)
     }
 
-    /// The requirement that a caller holds at least one of `names`.
+    /// Returns the requirement that a caller holds at least one of `names`.
     ///
     /// # Errors
     ///
-    /// [`CatalogError::Unknown`], or [`CatalogError::EmptyRequirement`] without any name.
+    /// [`ConfigError::UnknownScope`] if a name is not declared, or [`ConfigError::EmptyRequirement`] if there
+    /// are no names.
     pub fn require_any<S: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = S>,
-    ) -> Result<Requirement, CatalogError> {
+    ) -> Result<Requirement, ConfigError> {
         self.require(names, Mode::Any)
     }
 
-    /// The requirement of a route that any verified caller may use, whatever its scopes.
+    /// Returns the requirement of a route that any verified caller may use, whatever its scopes.
     pub fn require_none(&self) -> Requirement {
         Requirement::new(self.clone(), [0; 4], Mode::All)
     }
@@ -202,18 +224,20 @@ impl ScopeCatalog {
         &self,
         names: impl IntoIterator<Item = S>,
         mode: Mode,
-    ) -> Result<Requirement, CatalogError> {
+    ) -> Result<Requirement, ConfigError> {
         let mut need = [0; 4];
         for name in names {
-            insert(&mut need, self.find(name.as_ref())?.0);
+            let found = self.find(name.as_ref());
+            let unknown = || ConfigError::UnknownScope(name.as_ref().into());
+            insert(&mut need, found.ok_or_else(unknown)?.0);
         }
         if need == [0; 4] {
-            return Err(CatalogError::EmptyRequirement);
+            return Err(ConfigError::EmptyRequirement);
         }
         Ok(Requirement::new(self.clone(), need, mode))
     }
 
-    /// The set of those `names` that are declared, and the others.
+    /// Returns the set of those `names` that are declared, and the names that are not.
     pub(crate) fn set_of_known<'a>(
         &self,
         names: impl IntoIterator<Item = &'a Scope>,
@@ -222,14 +246,24 @@ impl ScopeCatalog {
         let mut unknown = Vec::new();
         for name in names {
             match self.find(name.as_str()) {
-                Ok((_, entry)) => set = set.join(self.wrap(entry.below)),
-                Err(_) => unknown.push(name.clone()),
+                Some((_, entry)) => set = set.join(self.wrap(entry.below)),
+                None => unknown.push(name.clone()),
             }
         }
         (set, unknown)
     }
 
-    /// The scopes of `set` that `ceiling` lacks, as maximal names.
+    /// Returns those of a record's `names` that `bound` does not cover, sorted. They include the names that
+    /// are not declared here: another node may know them, and no set of this catalog represents them.
+    pub(crate) fn names_not_covered(&self, names: &[Scope], bound: ScopeSet) -> Vec<Scope> {
+        let (known, mut above) = self.set_of_known(names);
+        above.extend(self.names_above(known, bound));
+        above.sort();
+        above.dedup();
+        above
+    }
+
+    /// Returns the scopes of `set` that `ceiling` lacks, as maximal names.
     pub(crate) fn names_above(&self, set: ScopeSet, ceiling: ScopeSet) -> Vec<Scope> {
         self.names(set)
             .into_iter()
@@ -237,7 +271,7 @@ impl ScopeCatalog {
             .collect()
     }
 
-    /// A number that differs between catalogues with different names or order.
+    /// Returns a number that differs between catalogs with different names or order.
     pub(crate) fn fingerprint(&self) -> u64 {
         self.0.fingerprint
     }
@@ -250,13 +284,10 @@ impl ScopeCatalog {
         self.none().join(set).bits()
     }
 
-    fn find(&self, name: &str) -> Result<(usize, &Entry), CatalogError> {
+    fn find(&self, name: &str) -> Option<(usize, &Entry)> {
         let entries = &self.0.entries;
-        entries
-            .binary_search_by(|entry| entry.scope.as_str().cmp(name))
-            .ok()
-            .and_then(|index| Some((index, entries.get(index)?)))
-            .ok_or_else(|| CatalogError::Unknown(name.into()))
+        let index = entries.binary_search_by(|entry| entry.scope.as_str().cmp(name)).ok()?;
+        Some((index, entries.get(index)?))
     }
 }
 
@@ -266,8 +297,8 @@ impl fmt::Debug for ScopeCatalog {
     }
 }
 
-/// For each scope, the scopes at or below it.
-fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, CatalogError> {
+/// Returns, for each scope, the scopes at or below it.
+fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, ConfigError> {
     let mut below = Vec::with_capacity(declared.len());
     for (index, (scope, declaration)) in declared.iter().enumerate() {
         let mut bits = [0; 4];
@@ -279,9 +310,9 @@ fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, CatalogErr
         }
         for implied in &declaration.implies {
             let known = declared.iter().position(|(name, _)| name.as_str() == implied);
-            let other = known.ok_or_else(|| CatalogError::UnknownImplied {
-                scope: scope.clone(),
-                implied: implied.clone(),
+            let other = known.ok_or_else(|| {
+                ConfigError::UnknownScope(implied.clone())
+                    .within(alloc::format!("the scopes that `{scope}` implies"))
             })?;
             insert(&mut bits, other);
         }
@@ -298,7 +329,7 @@ fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, CatalogErr
             }
         }
     }
-    // An order is antisymmetric: two scopes may not be at or below each other.
+    // An order is antisymmetric: two different scopes may not be below each other.
     for (upper, upper_bits) in below.iter().enumerate() {
         for (lower, lower_bits) in below.iter().enumerate().skip(upper.saturating_add(1)) {
             if holds_all(*upper_bits, *lower_bits)
@@ -306,15 +337,15 @@ fn order(declared: &[(Scope, ScopeDeclaration)]) -> Result<Vec<Bits>, CatalogErr
                 && let (Some((upper, _)), Some((lower, _))) =
                     (declared.get(upper), declared.get(lower))
             {
-                return Err(CatalogError::Cycle(upper.clone(), lower.clone()));
+                return Err(ConfigError::ScopeCycle(upper.to_string(), lower.to_string()));
             }
         }
     }
     Ok(below)
 }
 
-/// The first bytes of a digest over the names and their order: equal catalogues agree in every
-/// process, different ones do not.
+/// Returns the first bytes of a digest over the names and their order. Equal catalogs have the same
+/// fingerprint in every process, and different ones do not.
 fn fingerprint(declared: &[(Scope, ScopeDeclaration)], below: &[Bits]) -> u64 {
     let mut hash = Sha256::new();
     for ((scope, _), bits) in declared.iter().zip(below) {
@@ -325,41 +356,4 @@ fn fingerprint(declared: &[(Scope, ScopeDeclaration)], below: &[Bits]) -> u64 {
         }
     }
     hash.finalize().first_chunk().copied().map_or(0, u64::from_be_bytes)
-}
-
-/// A catalogue is inconsistent, or does not know a name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CatalogError {
-    /// More scopes than a catalogue holds.
-    #[error("{0} scopes are declared, and a catalogue holds at most 256")]
-    TooMany(usize),
-    /// A name has characters that a scope cannot have.
-    #[error("`{}` cannot be declared as a scope", name.escape_debug())]
-    InvalidName {
-        /// The name.
-        name: String,
-        /// The rule that it breaks.
-        source: InvalidScope,
-    },
-    /// A name is declared more than once.
-    #[error("scope `{0}` is declared twice")]
-    Duplicate(Scope),
-    /// A scope implies a name that is not declared.
-    #[error("scope `{scope}` implies `{}`, which is not declared", implied.escape_debug())]
-    UnknownImplied {
-        /// The scope.
-        scope: Scope,
-        /// What it implies.
-        implied: String,
-    },
-    /// Each of two scopes implies the other.
-    #[error("scopes `{0}` and `{1}` imply each other")]
-    Cycle(Scope, Scope),
-    /// A name is not declared.
-    #[error("scope `{}` is not declared", .0.escape_debug())]
-    Unknown(String),
-    /// A requirement without a scope would let every caller pass.
-    #[error("a requirement names at least one scope; `require_none` is for routes without any")]
-    EmptyRequirement,
 }

@@ -1,4 +1,4 @@
-//! What a route asks of a caller.
+//! The scopes that a route requires of a caller.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,9 +10,8 @@ use super::{
 
 /// The scopes that a route requires, resolved once, when the service starts.
 ///
-/// It is made by [`ScopeCatalog::require_all`], [`ScopeCatalog::require_any`] and
-/// [`ScopeCatalog::require_none`], where an unknown scope is an error: it stops the start of a
-/// service and never a request.
+/// [`ScopeCatalog::require_all`], [`ScopeCatalog::require_any`] and [`ScopeCatalog::require_none`] create it.
+/// An unknown scope is an error there: the service does not start, and no request ever fails for it.
 #[derive(Clone)]
 pub struct Requirement {
     catalog: ScopeCatalog,
@@ -32,11 +31,11 @@ impl Requirement {
         Self { fingerprint: catalog.fingerprint(), catalog, need, mode }
     }
 
-    /// Succeeds if `have` meets the requirement. A set of another catalogue never does.
+    /// Checks that `have` meets the requirement. A set of another catalog never does.
     ///
     /// # Errors
     ///
-    /// [`MissingScope`] names what is missing.
+    /// [`MissingScope`] names the missing scopes.
     #[inline]
     pub fn check(&self, have: ScopeSet) -> Result<(), MissingScope> {
         let met = self.fingerprint == have.catalog()
@@ -47,12 +46,12 @@ impl Requirement {
         if met { Ok(()) } else { Err(self.missing(have)) }
     }
 
-    /// The scopes that it names, sorted.
+    /// Returns the scopes that the requirement names, sorted.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.entries().map(|(_, scope)| scope)
     }
 
-    /// Whether any one of [`scopes`](Self::scopes) is enough.
+    /// Returns whether any one of [`scopes`](Self::scopes) suffices.
     pub fn is_any(&self) -> bool {
         self.mode == Mode::Any
     }
@@ -65,7 +64,20 @@ impl Requirement {
             .filter(|(index, _)| !(ours && contains(have.bits(), *index)))
             .map(|(_, scope)| scope.clone())
             .collect();
-        MissingScope { scopes, any: self.is_any() }
+        MissingScope { scopes, withheld: Vec::new(), any: self.is_any() }
+    }
+
+    /// Adds to `missing` the scopes that the key was `granted` and its tenant's tier withholds.
+    #[cold]
+    pub(crate) fn with_withheld(&self, missing: MissingScope, granted: ScopeSet) -> MissingScope {
+        if granted.catalog() != self.fingerprint {
+            return missing;
+        }
+        let is_withheld = |(index, scope): &(usize, &Scope)| {
+            contains(granted.bits(), *index) && missing.scopes.contains(scope)
+        };
+        let withheld = self.entries().filter(is_withheld).map(|(_, scope)| scope.clone()).collect();
+        MissingScope { withheld, ..missing }
     }
 
     fn entries(&self) -> impl Iterator<Item = (usize, &Scope)> {
@@ -84,20 +96,27 @@ impl fmt::Debug for Requirement {
     }
 }
 
-/// A caller lacks a scope that a route requires.
+/// The error of a caller that lacks a scope which a route requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingScope {
     scopes: Vec<Scope>,
+    withheld: Vec<Scope>,
     any: bool,
 }
 
 impl MissingScope {
-    /// The missing scopes. All of them are needed, unless [`is_any`](Self::is_any).
+    /// Returns the missing scopes. All of them are needed, unless [`is_any`](Self::is_any).
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }
 
-    /// Whether one of [`scopes`](Self::scopes) would be enough.
+    /// Returns those of [`scopes`](Self::scopes) that the key was granted but the tier of its tenant
+    /// withholds. Another tier gives them back. Granting them again does not.
+    pub fn withheld(&self) -> &[Scope] {
+        &self.withheld
+    }
+
+    /// Returns whether one of [`scopes`](Self::scopes) suffices.
     pub fn is_any(&self) -> bool {
         self.any
     }
@@ -106,15 +125,19 @@ impl MissingScope {
 impl fmt::Display for MissingScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &*self.scopes {
-            [] => return f.write_str("the caller's scopes are of another catalogue"),
+            [] => return f.write_str("the caller's scopes are of another catalog"),
             [_, _, ..] if self.any => "missing one of ",
             _ => "missing ",
         })?;
-        fmt::Display::fmt(&List(&self.scopes), f)
+        fmt::Display::fmt(&List(&self.scopes), f)?;
+        match &*self.withheld {
+            [] => Ok(()),
+            withheld => write!(f, "; the tier of the tenant withholds {}", List(withheld)),
+        }
     }
 }
 
-/// Scopes as they stand in a sentence.
+/// A list of scopes as it appears in a sentence.
 pub(crate) struct List<'s>(pub(crate) &'s [Scope]);
 
 impl fmt::Display for List<'_> {

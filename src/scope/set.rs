@@ -4,16 +4,16 @@ use core::fmt;
 
 /// A set of scopes of one [`ScopeCatalog`](super::ScopeCatalog), downward closed in its order.
 ///
-/// It is built only by a catalogue. Every operation is a handful of instructions, whatever the size
-/// of the set. Sets of different catalogues have nothing in common: neither [covers](Self::covers)
-/// the other, and their [`join`](Self::join) and [`meet`](Self::meet) are empty.
+/// Only a catalog creates sets. Every operation takes a few instructions, whatever the size of the set. Sets
+/// of different catalogs have nothing in common: neither [covers](Self::covers) the other, and their
+/// [`join`](Self::join) and [`meet`](Self::meet) are empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ScopeSet {
     bits: Bits,
     catalog: u64,
 }
 
-/// One bit per declared scope, in the order of the catalogue.
+/// One bit per declared scope, in the order of the catalog.
 pub(super) type Bits = [u64; 4];
 
 impl ScopeSet {
@@ -29,29 +29,29 @@ impl ScopeSet {
         self.catalog
     }
 
-    /// The number of scopes in the set, implied ones included.
+    /// Returns the number of scopes in the set, including implied ones.
     pub fn len(self) -> usize {
         self.bits.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether the set holds nothing. Nothing is allowed by it.
+    /// Returns whether the set has no scopes. An empty set permits nothing.
     pub fn is_empty(self) -> bool {
         self.bits == [0; 4]
     }
 
-    /// Whether every scope of `other` is in this set (≥ in the lattice).
+    /// Returns whether every scope of `other` is in this set (≥ in the lattice).
     #[inline]
     pub fn covers(self, other: Self) -> bool {
         self.catalog == other.catalog && holds_all(self.bits, other.bits)
     }
 
-    /// The scopes in either set (∪).
+    /// Returns the scopes in either set (∪).
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         self.combine(other, |left, right| left | right)
     }
 
-    /// The scopes in both sets (∩).
+    /// Returns the scopes in both sets (∩).
     #[must_use]
     pub fn meet(self, other: Self) -> Self {
         self.combine(other, |left, right| left & right)
@@ -70,7 +70,7 @@ impl ScopeSet {
 
 impl fmt::Debug for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScopeSet({} scopes of catalogue {:016x})", self.len(), self.catalog)
+        write!(f, "ScopeSet({} scopes of catalog {:016x})", self.len(), self.catalog)
     }
 }
 

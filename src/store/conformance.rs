@@ -1,26 +1,25 @@
 //! The [contract](super) of stores as a test suite, one function per clause.
 //!
-//! A store author writes one line, in a test of their own:
+//! The author of a store writes one line in a test:
 //!
 //! ```
-//! use keyway::store::MemoryStore;
+//! use keyway::MemoryStore;
 //!
 //! keyway::store_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
 //! # fn main() {}
 //! ```
 //!
-//! and gets one test for each clause, each on a fresh store:
+//! This creates one test for each clause, each on a fresh store:
 //!
 //! | module | runs |
 //! |---|---|
-//! | `bare` | every clause of the contract on the store itself |
-//! | `erased` | the same through [`AnyStore`] |
-//! | `cached` | the clauses of [`cached`], on keyrings with the store behind their caches |
+//! | `contract` | every clause of the contract |
+//! | `cached` | the promises of a keyring that has the store, as an [`AnyStore`], behind its cache |
 //!
-//! A clause panics with a message that says what was expected and what the store did. The test's name
-//! is the name of the clause, which is the name of the function here. [`clauses`] gives the same list
-//! to a harness of the host's own. No executor is needed: concurrency is that of futures that are
-//! polled in turn, so it is as fine as the store's own awaits.
+//! A clause panics with a message that contains the expected behavior and the store's behavior. The test, the
+//! clause and its function in the sources have the same name, and the comment on the function states the
+//! clause in words. [`clauses`] gives the same list to an application's own test harness. No executor is
+//! needed. Concurrency means that futures are polled in turn, so it is as fine as the store's own awaits.
 //!
 //! The feature `conformance` is outside semantic versioning: any release may add clauses.
 
@@ -30,28 +29,28 @@
     reason = "a clause panics where the store does not keep it"
 )]
 
-pub mod absence;
-pub mod cached;
-pub mod cancellation;
-pub mod deletion;
-pub mod identity;
-pub mod last_use;
-pub mod lists;
-pub mod pages;
-pub mod quota;
-pub mod round_trip;
-pub mod search;
-pub mod uniqueness;
-pub mod versions;
-pub mod visibility;
-
+mod absence;
+mod cached;
+mod cancellation;
+mod deletion;
 mod expect;
 mod give_up;
+mod identity;
 mod issuer;
+mod last_use;
 #[macro_use]
 mod list;
+mod lists;
+mod marker;
+mod pages;
+mod quota;
+mod round_trip;
 mod schedule;
+mod search;
 mod stage;
+mod uniqueness;
+mod versions;
+mod visibility;
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
@@ -60,10 +59,10 @@ use super::{AnyStore, KeyStore};
 
 type Run<S> = for<'s> fn(&'s S) -> Pin<Box<dyn Future<Output = ()> + 's>>;
 
-/// One clause, for a harness of one's own.
+/// One clause, for your own test harness.
 ///
 /// ```
-/// use keyway::store::{MemoryStore, conformance};
+/// use keyway::{MemoryStore, store::conformance};
 ///
 /// for clause in conformance::clauses::<MemoryStore>() {
 ///     pollster::block_on(clause.run(&MemoryStore::new()));
@@ -75,16 +74,16 @@ pub struct Clause<S> {
 }
 
 impl<S> Clause<S> {
-    /// The name: that of the function and of the test.
+    /// Returns the name of the clause, which is the name of the test.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Holds `store`, which must be fresh, against the clause.
+    /// Runs the clause against `store`, which must be fresh.
     ///
     /// # Panics
     ///
-    /// If the store does not keep it. The message says what it did instead.
+    /// If the store violates the clause. The message contains what the store did.
     pub async fn run(&self, store: &S) {
         (self.run)(store).await;
     }
@@ -96,28 +95,39 @@ impl<S> fmt::Debug for Clause<S> {
     }
 }
 
-/// Every clause of the contract.
-pub fn clauses<S: KeyStore>() -> Vec<Clause<S>> {
-    macro_rules! list {
-        ({} $($module:ident::$clause:ident)*) => {
-            [$(Clause {
-                name: stringify!($clause),
-                run: |store: &S| Box::pin($module::$clause(store)),
-            }),*]
-        };
-    }
-    __store_clauses!([list]).into()
+/// Lists the clauses as [`Clause`]s of one store.
+macro_rules! list {
+    ({ $store:ty } $($module:ident::$clause:ident)*) => {
+        [$(Clause {
+            name: stringify!($clause),
+            run: |store: &$store| Box::pin($module::$clause(store)),
+        }),*]
+    };
 }
 
-/// The clauses of [`cached`]: what a keyring promises that has the store behind its cache.
+/// Returns every clause of the contract.
+pub fn clauses<S: KeyStore>() -> Vec<Clause<S>> {
+    __store_clauses!([list] S).into()
+}
+
+/// Returns the clauses of a keyring that has the store behind its cache.
 pub fn cached_clauses() -> Vec<Clause<AnyStore>> {
-    macro_rules! list {
-        ({} $($module:ident::$clause:ident)*) => {
-            [$(Clause {
-                name: stringify!($clause),
-                run: |store: &AnyStore| Box::pin($module::$clause(store)),
-            }),*]
-        };
-    }
-    __cached_clauses!([list]).into()
+    __cached_clauses!([list] AnyStore).into()
+}
+
+/// Runs one of [`clauses`] on a fresh store.
+#[doc(hidden)]
+pub async fn __run_clause<S: KeyStore>(store: S, name: &str) {
+    run(&clauses(), &store, name).await;
+}
+
+/// Runs one of [`cached_clauses`] on a fresh store.
+#[doc(hidden)]
+pub async fn __run_cached_clause(store: impl KeyStore, name: &str) {
+    run(&cached_clauses(), &AnyStore::new(store), name).await;
+}
+
+async fn run<S>(clauses: &[Clause<S>], store: &S, name: &str) {
+    let clause = clauses.iter().find(|clause| clause.name == name);
+    expect::made(clause.ok_or("no clause has this name")).run(store).await;
 }

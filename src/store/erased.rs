@@ -1,21 +1,22 @@
-//! One handle for every store, so that nothing above has a type parameter.
+//! Handles that hide the type of a store, so that code above the store needs no type parameter.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin};
 
-use super::{KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey};
+use super::{KeyLookup, KeyQuery, KeyStore, KeyUse, Notices, Rows, StoreError, StoredKey};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
+    time::Timestamp,
     token::KeyId,
 };
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// A [`KeyLookup`] of any type. Clones share it.
+/// A [`KeyLookup`] of any type. Clones share one lookup.
 #[derive(Clone)]
 pub struct AnyLookup(Arc<dyn DynLookup>);
 
-/// A [`KeyStore`] of any type. Clones share it.
+/// A [`KeyStore`] of any type. Clones share one store.
 #[derive(Clone)]
 pub struct AnyStore(Arc<dyn DynStore>);
 
@@ -32,7 +33,7 @@ impl AnyStore {
         Self(Arc::new(store))
     }
 
-    /// The part of it that a verifying node needs.
+    /// Returns the store as a lookup, which is all that a verifying node needs.
     pub fn to_lookup(&self) -> AnyLookup {
         AnyLookup(Arc::clone(&self.0) as _)
     }
@@ -50,14 +51,19 @@ impl fmt::Debug for AnyStore {
     }
 }
 
-/// [`KeyLookup`] with its future in a box.
+/// The object-safe form of [`KeyLookup`], with boxed futures.
 trait DynLookup: Send + Sync {
     fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>>;
+    fn marker(&self) -> Answer<'_, Option<Vec<u8>>>;
 }
 
 impl<S: KeyLookup> DynLookup for S {
     fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>> {
         Box::pin(KeyLookup::lookup(self, id))
+    }
+
+    fn marker(&self) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(KeyLookup::marker(self))
     }
 }
 
@@ -65,26 +71,39 @@ impl KeyLookup for AnyLookup {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         DynLookup::lookup(&*self.0, id).await
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        DynLookup::marker(&*self.0).await
+    }
 }
 
 impl KeyLookup for AnyStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         DynLookup::lookup(&*self.0, id).await
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        DynLookup::marker(&*self.0).await
+    }
 }
 
-/// Writes [`KeyStore`] with its futures in boxes, and [`AnyStore`] as one of those. The type of a
-/// borrowed argument stands with its lifetime and without.
+/// Generates `DynStore`, the object-safe form of [`KeyStore`] with boxed futures, and implements [`KeyStore`]
+/// for [`AnyStore`] with it. Each argument lists its type twice: without and with the explicit lifetime.
 #[allow(clippy::needless_lifetimes, reason = "the macro names a lifetime for those that borrow")]
 macro_rules! erase {
     ($(fn $name:ident($($argument:ident: $plain:ty = $boxed:ty),*) -> $output:ty;)*) => {
         #[allow(clippy::elidable_lifetime_names, reason = "only some of the methods borrow")]
         trait DynStore: DynLookup {
+            fn announce_with(&self, notices: &Notices);
             $(fn $name<'a>(&'a self $(, $argument: $boxed)*) -> Answer<'a, $output>;)*
         }
 
         #[allow(clippy::elidable_lifetime_names, reason = "only some of the methods borrow")]
         impl<S: KeyStore> DynStore for S {
+            fn announce_with(&self, notices: &Notices) {
+                KeyStore::announce_with(self, notices);
+            }
+
             $(fn $name<'a>(&'a self $(, $argument: $boxed)*) -> Answer<'a, $output> {
                 Box::pin(KeyStore::$name(self $(, $argument)*))
             })*
@@ -92,6 +111,10 @@ macro_rules! erase {
 
         #[deny(clippy::missing_trait_methods)]
         impl KeyStore for AnyStore {
+            fn announce_with(&self, notices: &Notices) {
+                DynStore::announce_with(&*self.0, notices);
+            }
+
             $(async fn $name(&self $(, $argument: $plain)*) -> Result<$output, StoreError> {
                 DynStore::$name(&*self.0 $(, $argument)*).await
             })*
@@ -108,18 +131,23 @@ erase! {
     fn tenants(
         after: Option<&TenantId> = Option<&'a TenantId>,
         limit: NonZeroUsize = NonZeroUsize
-    ) -> Vec<TenantRecord>;
+    ) -> Rows<TenantRecord>;
     fn update_tenant(tenant: TenantRecord = TenantRecord, replaces: u64 = u64) -> ();
     fn delete_tenant(id: &TenantId = &'a TenantId) -> ();
     fn insert_key(
         key: KeyRecord = KeyRecord,
         tenant_version: u64 = u64,
-        max_keys: u32 = u32
+        max_keys: Option<u32> = Option<u32>
     ) -> ();
     fn key(tenant: &TenantId = &'a TenantId, id: KeyId = KeyId) -> Option<KeyRecord>;
-    fn keys(tenant: &TenantId = &'a TenantId, query: &KeyQuery = &'a KeyQuery) -> Vec<KeyRecord>;
-    fn count_keys(tenant: &TenantId = &'a TenantId) -> u32;
+    fn keys(tenant: &TenantId = &'a TenantId, query: &KeyQuery = &'a KeyQuery) -> Rows<KeyRecord>;
+    fn count_keys(tenant: &TenantId = &'a TenantId, up_to: u32 = u32) -> u32;
     fn update_key(key: KeyRecord = KeyRecord, replaces: u64 = u64) -> ();
-    fn delete_key(tenant: &TenantId = &'a TenantId, id: KeyId = KeyId) -> ();
-    fn record_uses(uses: &[KeyUse] = &'a [KeyUse]) -> ();
+    fn delete_key(
+        tenant: &TenantId = &'a TenantId,
+        id: KeyId = KeyId,
+        replaces: Option<u64> = Option<u64>
+    ) -> ();
+    fn record_uses(uses: &[KeyUse] = &'a [KeyUse], latest: Timestamp = Timestamp) -> ();
+    fn set_marker(marker: &[u8] = &'a [u8], replaces: Option<&[u8]> = Option<&'a [u8]>) -> ();
 }

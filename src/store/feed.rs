@@ -1,28 +1,31 @@
-//! News of what other nodes have changed.
+//! Feeds of the changes that other nodes make.
 
+use alloc::boxed::Box;
 use core::future::Future;
 
 use crate::{record::TenantId, token::KeyId};
 
-/// Tells a node what others have changed, so that its cache hears of it before the staleness bound.
+/// Reports changes made by other nodes, so that a cache learns of them before the staleness bound.
 ///
-/// It is a convenience and not a guarantee: what a feed loses or delays is bounded by the
-/// [staleness bound](crate::verifier::VerifierBuilder::max_staleness), which holds with a feed and
-/// without. [`Verifier::follow`](crate::verifier::Verifier::follow) drives one.
+/// A feed is a convenience and not a guarantee. The staleness bound holds with and without a feed, and limits
+/// the effect of changes that a feed loses or delays. `Verifier::follow` drives a feed.
 pub trait ChangeFeed: Send + 'static {
-    /// Waits for the next change. A feed that is cut connects again by itself, and says
-    /// [`Change::Gap`] once it has; until then the staleness bound is all that there is. `None` ends
-    /// it for good.
+    /// Waits for the next change. After a broken connection the feed reconnects automatically and returns
+    /// [`Change::Gap`]. Until then only the staleness bound limits the age of cached data. `None` ends the
+    /// feed permanently.
     fn next(&mut self) -> impl Future<Output = Option<Change>> + Send;
 }
 
-/// What has changed.
+/// A change that a feed reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A key was changed or deleted.
     Key(KeyId),
-    /// A tenant was changed or deleted, and with it what its keys may do.
+    /// A tenant was changed or deleted. This also changes what its keys may do.
     Tenant(TenantId),
-    /// Anything may have changed: the feed was cut for a while.
+    /// A text that a node with the same pepper may have announced through [`Notices`](super::Notices). Any
+    /// other text is ignored, since others can write to a database's channels.
+    Notice(Box<str>),
+    /// Anything may have changed, because the feed was disconnected for a while.
     Gap,
 }

@@ -1,4 +1,4 @@
-//! The reference: the smallest store that keeps the whole contract.
+//! The reference store: the smallest one that keeps the whole contract.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -13,16 +13,17 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::{KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey};
+use super::{KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Rows, StoreError, StoredKey};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
+    time::Timestamp,
     token::KeyId,
 };
 
-/// Keeps everything in memory, and loses it with the process. Clones share one store.
+/// Keeps everything in memory and loses it when the process ends. Clones share one store.
 ///
-/// For tests, for trying things out, and as the model for stores of your own. One lock makes every
-/// method atomic.
+/// Use it for tests and experiments, and as the model for your own stores. One lock makes every method
+/// atomic.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Tables>>);
 
@@ -30,25 +31,26 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 struct Tables {
     tenants: BTreeMap<TenantId, Tenant>,
     keys: HashMap<KeyId, KeyRecord, RandomState>,
-    /// The ids of deleted keys, so that none is used again.
+    /// The ids of deleted keys. They must never be accepted again.
     deleted: HashSet<KeyId, RandomState>,
+    marker: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct Tenant {
     record: TenantRecord,
-    /// Its keys in the order of lists.
+    /// The tenant's keys, in list order.
     keys: BTreeSet<KeyCursor>,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        // No method panics between two changes, so a poisoned lock guards whole tables.
+        // No method panics between two changes, so the tables are consistent even if the lock is poisoned.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,9 +72,16 @@ impl KeyLookup for MemoryStore {
             Some(StoredKey { key: key.clone(), tenant })
         }))
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.tables().marker.clone())
+    }
 }
 
 impl KeyStore for MemoryStore {
+    /// Does nothing: this store has no feed, so no node could receive an announcement.
+    fn announce_with(&self, _: &super::Notices) {}
+
     async fn insert_tenant(
         &self,
         tenant: TenantRecord,
@@ -101,11 +110,11 @@ impl KeyStore for MemoryStore {
         &self,
         after: Option<&TenantId>,
         limit: NonZeroUsize,
-    ) -> Result<Vec<TenantRecord>, StoreError> {
+    ) -> Result<Rows<TenantRecord>, StoreError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let tables = self.tables();
         let behind = tables.tenants.range::<TenantId, _>((start, Bound::Unbounded));
-        Ok(behind.map(|(_, tenant)| tenant.record.clone()).take(limit.get()).collect())
+        Ok(behind.map(|(_, tenant)| Ok(tenant.record.clone())).take(limit.get()).collect())
     }
 
     async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
@@ -132,18 +141,19 @@ impl KeyStore for MemoryStore {
         &self,
         key: KeyRecord,
         tenant_version: u64,
-        max_keys: u32,
+        max_keys: Option<u32>,
     ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let tenant = tables.tenants.get(&key.tenant).ok_or(StoreError::NotFound)?;
         if tenant.record.version != tenant_version {
             return Err(StoreError::Conflict);
         }
-        let held = count(&tenant.keys);
-        if held >= max_keys {
-            return Err(StoreError::QuotaFull { held });
-        }
+        // The id is checked before the quota. A repeated insert then returns `Exists`, even if the first one
+        // used the last free place.
         tables.check_new(key.id)?;
+        if max_keys.is_some_and(|max| count(&tenant.keys) >= max) {
+            return Err(StoreError::QuotaFull);
+        }
         if let Some(tenant) = tables.tenants.get_mut(&key.tenant) {
             tenant.keys.insert(KeyCursor::of(&key));
         }
@@ -159,16 +169,16 @@ impl KeyStore for MemoryStore {
         &self,
         tenant: &TenantId,
         query: &KeyQuery,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
+    ) -> Result<Rows<KeyRecord>, StoreError> {
         let tables = self.tables();
         let cursors = tables.tenants.get(tenant).map(|tenant| tenant.keys.iter());
         let keys = cursors.into_iter().flatten().filter_map(|cursor| tables.keys.get(&cursor.id));
         let matching = keys.filter(|key| query.matches(key));
-        Ok(matching.take(query.max().get()).cloned().collect())
+        Ok(matching.take(query.max().get()).cloned().map(Ok).collect())
     }
 
-    async fn count_keys(&self, tenant: &TenantId) -> Result<u32, StoreError> {
-        Ok(self.tables().tenants.get(tenant).map_or(0, |tenant| count(&tenant.keys)))
+    async fn count_keys(&self, tenant: &TenantId, up_to: u32) -> Result<u32, StoreError> {
+        Ok(self.tables().tenants.get(tenant).map_or(0, |tenant| count(&tenant.keys)).min(up_to))
     }
 
     async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
@@ -186,10 +196,19 @@ impl KeyStore for MemoryStore {
         Ok(())
     }
 
-    async fn delete_key(&self, tenant: &TenantId, id: KeyId) -> Result<(), StoreError> {
+    async fn delete_key(
+        &self,
+        tenant: &TenantId,
+        id: KeyId,
+        replaces: Option<u64>,
+    ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let key = tables.keys.get(&id).filter(|key| key.tenant == *tenant);
-        let cursor = KeyCursor::of(key.ok_or(StoreError::NotFound)?);
+        let key = key.ok_or(StoreError::NotFound)?;
+        if replaces.is_some_and(|version| version != key.version) {
+            return Err(StoreError::Conflict);
+        }
+        let cursor = KeyCursor::of(key);
         if let Some(tenant) = tables.tenants.get_mut(tenant) {
             tenant.keys.remove(&cursor);
         }
@@ -198,15 +217,31 @@ impl KeyStore for MemoryStore {
         Ok(())
     }
 
-    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+    async fn record_uses(&self, uses: &[KeyUse], latest: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables();
+        let mut batch = BTreeMap::new();
         for KeyUse { id, at } in uses {
-            if let Some(key) = tables.keys.get_mut(id)
-                && key.last_used() < Some(*at)
+            batch
+                .entry(*id)
+                .and_modify(|known: &mut Timestamp| *known = (*at).max(*known))
+                .or_insert(*at);
+        }
+        for (id, at) in batch {
+            if let Some(key) = tables.keys.get_mut(&id)
+                && key.last_used().is_none_or(|stored| stored < at || stored > latest)
             {
-                *key = key.clone().with_last_used(Some(*at));
+                *key = key.clone().with_last_used(Some(at));
             }
         }
+        Ok(())
+    }
+
+    async fn set_marker(&self, marker: &[u8], replaces: Option<&[u8]>) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        if tables.marker.as_deref() != replaces {
+            return Err(StoreError::Conflict);
+        }
+        tables.marker = Some(marker.to_vec());
         Ok(())
     }
 }

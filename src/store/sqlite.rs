@@ -1,46 +1,58 @@
-//! Keys in one SQLite file: durable, without a server, for any number of processes on one machine.
+//! A store in one SQLite file: durable, without a server, for any number of processes on one machine.
 
+pub(super) mod audit;
 mod builder;
 mod connections;
+mod files;
+mod origin;
 mod schema;
 mod statements;
+mod watch;
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 use std::{path::Path, time::Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, types::ValueRef};
+use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig, types::ValueRef};
 
 pub use self::builder::{SqliteBuilder, SqliteError};
 use self::{
     connections::Connections,
+    files::DatabaseFile,
+    origin::Renewal,
     statements::{
-        check_version, execute, key_records, key_row, tenant_records, tenant_row, unavailable,
-        value,
+        bytes, check_version, execute, for_each, key_row, tenant_row, unavailable, value,
     },
+    watch::Watch,
 };
 use super::{
-    KeyLookup, KeyQuery, KeyStore, KeyUse, StoreError, StoredKey,
-    sql::{self, Shared},
+    KeyLookup, KeyQuery, KeyStore, KeyUse, Rows, StoreError, StoredKey,
+    sql::{self, CommonStatements, Page},
 };
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
+    time::Timestamp,
     token::KeyId,
 };
 
-/// Keeps keys in a SQLite database. Clones share its connections.
+/// Keeps keys in a SQLite database. Clones share the connections.
 ///
-/// What is acknowledged outlasts a crash and a loss of power: the database is in WAL mode, and every
-/// commit waits for the disk. Any number of processes on one machine may open one file, which must
-/// not be on a network file system. Each method is one transaction on a connection's own thread, so
-/// it is done as a whole whatever becomes of its future, and needs no runtime. The connections close
-/// shortly after the last clone is dropped.
+/// Acknowledged writes survive a crash and a loss of power: the database is in WAL mode, and every commit
+/// waits for the disk. Any number of processes on one machine may open one file. The file must not be on a
+/// network file system. Each method takes effect in one transaction on a connection's own thread. It is
+/// therefore done as a whole or not at all, even if its future is dropped, and needs no async runtime. The
+/// connections close shortly after the last clone is dropped.
 ///
-/// A node hears of another process's changes within the
+/// The files are the database file and the `-wal` and `-shm` files beside it. If one of them is removed,
+/// moved or replaced while it is open, every operation returns [`StoreError::Unavailable`] from then on. The
+/// source of the error is [`SqliteError::Replaced`]. The same happens if another database is copied over the
+/// database file. Once the original file is back, the store works again.
+///
+/// A node sees another process's changes within the
 /// [staleness bound](crate::verifier::VerifierBuilder::max_staleness).
 ///
 /// ```
-/// use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::SqliteStore};
+/// use keyway::{Keyring, Pepper, Policy, SqliteStore};
 ///
 /// # pollster::block_on(async {
 /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
@@ -50,7 +62,8 @@ use crate::{
 /// let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
 ///     .environment("live")
 ///     .store(SqliteStore::open(path).await?)
-///     .build()?;
+///     .open()
+///     .await?;
 /// # drop(keyring);
 /// # std::fs::remove_dir_all(folder)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -62,64 +75,165 @@ pub struct SqliteStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connections: Connections,
-    shared: Shared,
+    shared: CommonStatements,
     /// How long a write may wait for another process.
     busy_timeout: Duration,
+    /// `None` if the database is in memory.
+    file: Option<DatabaseFile>,
+    watch: Arc<Watch>,
+    renewal: Renewal,
+}
+
+impl Inner {
+    /// Fills `copy` from `file`, if `file` is still the file that was opened.
+    fn copy_to(&self, copy: &DatabaseFile, file: &DatabaseFile) -> Result<(), SqliteError> {
+        self.watch.check_places()?;
+        let connection = builder::connect(file)?;
+        // If another database is at the path by now, this is the only connection to it. Without this setting,
+        // closing the connection would change that database's file.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        self.watch.check(&connection)?;
+        copy.fill_from(&connection)?;
+        self.watch.check(&connection)
+    }
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, and creates it if it is missing. It takes a little more room in
-    /// the same folder, in files whose names end in `-wal` and `-shm`.
+    /// Opens the database at `path`, and creates it if it is missing. SQLite keeps two more files in the same
+    /// folder, whose names end in `-wal` and `-shm`.
+    ///
+    /// `path` is always a file path, never a URI. A relative path is resolved at once, so a later change of
+    /// the working directory has no effect. On Unix a new file gets mode 0600, whatever the umask is. An
+    /// existing file keeps its mode. The two other files get the mode of the database file.
     ///
     /// # Errors
     ///
-    /// [`SqliteError`] says why not.
+    /// [`SqliteError`] describes why the database cannot be opened.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, SqliteError> {
         Self::builder(path).open().await
     }
 
-    /// An empty database in memory, which ends with the last clone of the store.
+    /// Creates an empty database in memory, which is dropped with the last clone of the store.
     ///
     /// # Errors
     ///
-    /// [`SqliteError`] if there is no memory or thread for it.
+    /// [`SqliteError`] if there is not enough memory or no thread can be started.
     pub async fn in_memory() -> Result<Self, SqliteError> {
         SqliteBuilder::new(None).open().await
     }
 
-    /// Opens the database at `path` otherwise than by default.
+    /// Creates a builder, to open the database at `path` with options.
     pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
         SqliteBuilder::new(Some(path.as_ref()))
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&Connection, &Shared) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    /// Writes a copy of the whole database, as of one point in time, to a new file at `path`. The store
+    /// continues to serve requests meanwhile. When this returns, the copy is on the disk, with mode 0600 on
+    /// Unix.
+    ///
+    /// To restore a backup, stop all processes that use the database, remove the `-wal` and `-shm` files, and
+    /// replace the database with the copy. If the two files are still there, [`open`](Self::open) returns
+    /// [`SqliteError::ForeignWal`].
+    ///
+    /// A restored backup makes keys valid again that were revoked after it was made.
+    ///
+    /// # Errors
+    ///
+    /// [`SqliteError::Path`] if a file exists at `path`; another [`SqliteError`]
+    /// if the copy cannot be written. In that case no file is left behind.
+    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<(), SqliteError> {
+        let copy = DatabaseFile::new_at(path.as_ref())?;
+        let path = copy.path().to_path_buf();
         let inner = Arc::clone(&self.0);
-        self.0.connections.read(move |connection| job(connection, &inner.shared)).await
+        let done = match self.0.file.clone() {
+            None => {
+                match self.0.connections.write(move |memory| Ok(copy.fill_from(memory))).await {
+                    Ok(done) => done.map_err(SqliteError::from),
+                    Err(error) => Err(std::io::Error::other(error).into()),
+                }
+            }
+            // The backup has its own connection, so that nothing else waits for it.
+            Some(file) => {
+                let job = move || {
+                    let done = inner.copy_to(&copy, &file);
+                    if done.is_err() {
+                        copy.remove();
+                    }
+                    done
+                };
+                builder::on_thread(job).await
+            }
+        };
+        done.map_err(|error| error.at(&path))
     }
 
-    /// In one transaction, which has the right to write from its beginning, so that what it reads
-    /// still holds when it writes.
-    async fn write<T: Send + 'static>(
+    async fn read<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Transaction<'_>, &Shared) -> Result<T, StoreError> + Send + 'static,
+        job: impl FnOnce(&Connection, &CommonStatements) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
+        self.0
+            .connections
+            .read(move |connection| {
+                let done = job(connection, &inner.shared);
+                inner.watch.check(connection)?;
+                done
+            })
+            .await
+    }
+
+    /// Returns the work of the writing connection that runs `job` in one transaction. The transaction has the
+    /// write lock from its beginning, so that data read by `job` is still current when `job` writes.
+    fn transaction<T, J>(
+        &self,
+        job: J,
+    ) -> impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static + use<T, J>
+    where
+        T: Send + 'static,
+        J: FnOnce(&Transaction<'_>, &CommonStatements) -> Result<T, StoreError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
         let asked = Instant::now();
-        let job = move |connection: &mut Connection| {
-            // Whatever waited in front of it has waited for the same process.
+        let transact = move |connection: &mut Connection, inner: &Inner| {
+            // Time in the queue counts toward the busy timeout, because the job waited there for the same
+            // other process.
             let left = inner.busy_timeout.saturating_sub(asked.elapsed());
             connection.busy_timeout(left).map_err(unavailable)?;
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(unavailable)?;
             let done = job(&transaction, &inner.shared)?;
+            if inner.file.is_some() {
+                origin::touch(&transaction).map_err(unavailable)?;
+            }
+            inner.watch.check(&transaction)?;
             transaction.commit().map_err(unavailable)?;
             Ok(done)
         };
-        self.0.connections.write(job).await
+        move |connection| {
+            let done = transact(connection, &inner);
+            // Checked before the commit is acknowledged, because a write to a removed file is lost.
+            inner.watch.check(connection)?;
+            done
+        }
+    }
+
+    /// Runs `job` in one [`transaction`](Self::transaction).
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>, &CommonStatements) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let done = self.0.connections.write(self.transaction(job)).await;
+        if self.0.file.is_some() && self.0.renewal.is_due() {
+            let inner = Arc::clone(&self.0);
+            self.0.connections.write_later(move |connection| {
+                if inner.watch.check(connection).is_ok() {
+                    let _ = origin::renew(connection);
+                }
+            });
+        }
+        done
     }
 }
 
@@ -131,14 +245,247 @@ impl KeyLookup for SqliteStore {
             let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
             let has_tenant = row.get_ref(6).map_err(unavailable)? != ValueRef::Null;
             let tenant = has_tenant.then(|| tenant_row(row, 6)).transpose().map_err(unavailable)?;
-            sql::stored(&key_row(row).map_err(unavailable)?, tenant.as_ref()).map(Some)
+            sql::stored(&key_row(row).map_err(unavailable)?, tenant.as_ref())
+        })
+        .await
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|connection, _| bytes(connection, MARKER, [])).await
+    }
+}
+
+const MARKER: &str = "SELECT marker FROM keyway_marker WHERE id = 1";
+
+/// Selects the version of a key, unless its tenant is deleted and the key is still to be erased.
+const KEY_VERSION: &str = "SELECT version FROM keyway_keys WHERE id = ?1 AND tenant = ?2 AND EXISTS \
+     (SELECT 1 FROM keyway_tenants t WHERE t.id = ?2 AND t.record IS NOT NULL)";
+
+/// Also finds deleted keys, whose ids are kept.
+const KEY_EXISTS: &str = "SELECT 1 FROM keyway_keys WHERE id = ?1";
+
+const TENANT_VERSION: &str =
+    "SELECT version FROM keyway_tenants WHERE id = ?1 AND record IS NOT NULL";
+
+impl KeyStore for SqliteStore {
+    /// Does nothing: this store has no feed, so no node could receive an announcement.
+    fn announce_with(&self, _: &super::Notices) {}
+
+    async fn insert_tenant(
+        &self,
+        tenant: TenantRecord,
+        first_key: Option<KeyRecord>,
+    ) -> Result<(), StoreError> {
+        match self.insert_tenant_row(tenant.clone(), first_key.clone()).await {
+            // The remaining keys of a deleted tenant with this id would be found as keys of the new tenant,
+            // so they are erased first.
+            Err(StoreError::Exists) if self.erase_keys(&tenant.id).await? => {
+                self.insert_tenant_row(tenant, first_key).await
+            }
+            inserted => inserted,
+        }
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
+        let id = blob(id);
+        self.read(move |connection, shared| {
+            let mut tenant = None;
+            for_each(connection, &shared.tenant, [id], |row| {
+                tenant = Some(tenant_row(row, 0).map_err(unavailable)?.decode()?);
+                Ok(false)
+            })?;
+            Ok(tenant)
+        })
+        .await
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: NonZeroUsize,
+    ) -> Result<Rows<TenantRecord>, StoreError> {
+        let start = sql::tenants_start(after).to_vec();
+        self.read(move |connection, shared| {
+            let mut page = Page::new(limit.get());
+            for_each(connection, &shared.tenants, (start, NO_LIMIT), |row| {
+                page.push_tenant(&tenant_row(row, 0).map_err(unavailable)?);
+                Ok(!page.is_full())
+            })?;
+            Ok(page.into_rows())
+        })
+        .await
+    }
+
+    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+        self.write(move |transaction, _| {
+            check_version(transaction, TENANT_VERSION, [tenant.id.as_str().as_bytes()], replaces)?;
+            execute(
+                transaction,
+                "UPDATE keyway_tenants SET version = ?2, record = ?3 WHERE id = ?1",
+                (tenant.id.as_str().as_bytes(), tenant.version.cast_signed(), tenant.encode()),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
+        let tenant = blob(id);
+        let is_begun = self
+            .write(move |transaction, _| {
+                // Once this is committed, nothing finds the tenant or its keys.
+                let begun = execute(
+                    transaction,
+                    "UPDATE keyway_tenants SET version = 0, record = NULL \
+                     WHERE id = ?1 AND record IS NOT NULL",
+                    [&tenant],
+                )?;
+                Ok(begun > 0)
+            })
+            .await?;
+        let goes_on = self.erase_keys(id).await?;
+        if is_begun || goes_on { Ok(()) } else { Err(StoreError::NotFound) }
+    }
+
+    async fn insert_key(
+        &self,
+        key: KeyRecord,
+        tenant_version: u64,
+        max_keys: Option<u32>,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction, shared| {
+            let tenant = key.tenant.as_str().as_bytes();
+            check_version(transaction, TENANT_VERSION, [tenant], tenant_version)?;
+            if let Some(max) = max_keys {
+                let held = value(transaction, &shared.count, (tenant, max))?.map_or(0, sql::count);
+                if held >= max {
+                    // A repeated insert returns `Exists`, even if the first one used the last free place.
+                    let known = value(transaction, KEY_EXISTS, [key.id.as_bytes()])?.is_some();
+                    return Err(if known { StoreError::Exists } else { StoreError::QuotaFull });
+                }
+            }
+            insert(transaction, &key)
+        })
+        .await
+    }
+
+    async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let tenant = blob(tenant);
+        self.read(move |connection, shared| {
+            let mut key = None;
+            for_each(connection, &shared.key, (*id.as_bytes(), tenant), |row| {
+                key = Some(key_row(row).map_err(unavailable)?.decode()?);
+                Ok(false)
+            })?;
+            Ok(key)
+        })
+        .await
+    }
+
+    async fn keys(
+        &self,
+        tenant: &TenantId,
+        query: &KeyQuery,
+    ) -> Result<Rows<KeyRecord>, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection, shared| {
+            let (created_at, id) = sql::start(&query);
+            let mut page = Page::new(query.max().get());
+            let arguments = (tenant.as_str().as_bytes(), created_at, id, NO_LIMIT);
+            for_each(connection, &shared.keys, arguments, |row| {
+                page.push_key(&key_row(row).map_err(unavailable)?, &tenant, &query);
+                Ok(!page.is_full())
+            })?;
+            Ok(page.into_rows())
+        })
+        .await
+    }
+
+    async fn count_keys(&self, tenant: &TenantId, up_to: u32) -> Result<u32, StoreError> {
+        let tenant = blob(tenant);
+        self.read(move |connection, shared| {
+            Ok(value(connection, &shared.count, (tenant, up_to))?.map_or(0, sql::count))
+        })
+        .await
+    }
+
+    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+        self.write(move |transaction, _| {
+            let place = (key.id.as_bytes(), key.tenant.as_str().as_bytes());
+            check_version(transaction, KEY_VERSION, place, replaces)?;
+            execute(
+                transaction,
+                "UPDATE keyway_keys SET version = ?2, record = ?3 WHERE id = ?1",
+                (key.id.as_bytes(), key.version.cast_signed(), key.encode()),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete_key(
+        &self,
+        tenant: &TenantId,
+        id: KeyId,
+        replaces: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let tenant = blob(tenant);
+        self.write(move |transaction, shared| {
+            let place = (id.as_bytes(), &tenant);
+            if let Some(version) = replaces {
+                check_version(transaction, KEY_VERSION, place, version)?;
+            }
+            match execute(transaction, &shared.delete_key, place)? {
+                0 => Err(StoreError::NotFound),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn record_uses(&self, uses: &[KeyUse], latest: Timestamp) -> Result<(), StoreError> {
+        let uses = sql::latest(uses);
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.write(move |transaction, _| {
+            let mut statement = transaction
+                .prepare_cached(
+                    "UPDATE keyway_keys SET last_used = ?2 WHERE id = ?1 AND tenant IS NOT NULL \
+                     AND (last_used IS NULL OR last_used < ?2 OR last_used > ?3)",
+                )
+                .map_err(unavailable)?;
+            for (id, at) in &uses {
+                statement.execute((id.as_bytes(), at, latest.as_millis())).map_err(unavailable)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_marker(&self, marker: &[u8], replaces: Option<&[u8]>) -> Result<(), StoreError> {
+        let (marker, replaces) = (marker.to_vec(), replaces.map(<[u8]>::to_vec));
+        self.write(move |transaction, _| {
+            if bytes(transaction, MARKER, [])? != replaces {
+                return Err(StoreError::Conflict);
+            }
+            execute(
+                transaction,
+                "INSERT INTO keyway_marker (id, marker) VALUES (1, ?1) \
+                 ON CONFLICT (id) DO UPDATE SET marker = excluded.marker",
+                [marker],
+            )?;
+            Ok(())
         })
         .await
     }
 }
 
-impl KeyStore for SqliteStore {
-    async fn insert_tenant(
+/// SQLite's value for no limit. Rows are read one by one until the page is full.
+const NO_LIMIT: i64 = -1;
+
+impl SqliteStore {
+    async fn insert_tenant_row(
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
@@ -154,169 +501,35 @@ impl KeyStore for SqliteStore {
         .await
     }
 
-    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
-        let id = bytes(id);
-        self.read(move |connection, shared| {
-            Ok(tenant_records(connection, &shared.tenant, [id])?.pop())
-        })
-        .await
-    }
-
-    async fn tenants(
-        &self,
-        after: Option<&TenantId>,
-        limit: NonZeroUsize,
-    ) -> Result<Vec<TenantRecord>, StoreError> {
-        let start = sql::tenants_start(after).to_vec();
-        self.read(move |connection, shared| {
-            tenant_records(connection, &shared.tenants, (start, sql::limit(limit.get())))
-        })
-        .await
-    }
-
-    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
-        self.write(move |transaction, _| {
-            check_version(
-                transaction,
-                "SELECT version FROM keyway_tenants WHERE id = ?1",
-                [tenant.id.as_str().as_bytes()],
-                replaces,
-            )?;
-            execute(
-                transaction,
-                "UPDATE keyway_tenants SET version = ?2, record = ?3 WHERE id = ?1",
-                (tenant.id.as_str().as_bytes(), tenant.version.cast_signed(), tenant.encode()),
-            )?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
-        let id = bytes(id);
-        self.write(move |transaction, shared| {
-            if execute(transaction, "DELETE FROM keyway_tenants WHERE id = ?1", [&id])? == 0 {
-                return Err(StoreError::NotFound);
-            }
-            execute(transaction, &shared.delete_keys, [&id]).map(|_| ())
-        })
-        .await
-    }
-
-    async fn insert_key(
-        &self,
-        key: KeyRecord,
-        tenant_version: u64,
-        max_keys: u32,
-    ) -> Result<(), StoreError> {
-        self.write(move |transaction, shared| {
-            let tenant = key.tenant.as_str().as_bytes();
-            check_version(
-                transaction,
-                "SELECT version FROM keyway_tenants WHERE id = ?1",
-                [tenant],
-                tenant_version,
-            )?;
-            let held = value(transaction, &shared.count, [tenant])?.map_or(0, sql::count);
-            if held >= max_keys {
-                return Err(StoreError::QuotaFull { held });
-            }
-            insert(transaction, &key)
-        })
-        .await
-    }
-
-    async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        let tenant = bytes(tenant);
-        self.read(move |connection, shared| {
-            let mut keys = Vec::new();
-            key_records(connection, &shared.key, (*id.as_bytes(), tenant), |_, key| {
-                keys.push(key);
-            })?;
-            Ok(keys.pop())
-        })
-        .await
-    }
-
-    async fn keys(
-        &self,
-        tenant: &TenantId,
-        query: &KeyQuery,
-    ) -> Result<Vec<KeyRecord>, StoreError> {
-        let (tenant, query) = (bytes(tenant), query.clone());
-        self.read(move |connection, shared| {
-            let (created_at, id) = sql::start(&query);
-            let max = query.max().get();
-            // With a text to look for, all of the tenant's keys are read until enough are found.
-            let limit = if query.text().is_none() { sql::limit(max) } else { -1 };
-            let mut found = Vec::new();
-            let arguments = (tenant, created_at, id, limit);
-            key_records(connection, &shared.keys, arguments, |stop, key| {
-                if query.matches(&key) {
-                    found.push(key);
+    /// Erases the keys of a deleted tenant in portions, and then the tenant's row, which marks the deletion.
+    /// Returns whether there was such a tenant.
+    async fn erase_keys(&self, id: &TenantId) -> Result<bool, StoreError> {
+        let mut was_there = false;
+        loop {
+            let tenant = blob(id);
+            let erase = move |transaction: &Transaction<'_>, shared: &CommonStatements| {
+                // A tenant that was created again keeps its keys.
+                let is_deleted = value(
+                    transaction,
+                    "SELECT 1 FROM keyway_tenants WHERE id = ?1 AND record IS NULL",
+                    [&tenant],
+                )?;
+                if is_deleted.is_none() {
+                    return Ok(None);
                 }
-                *stop = found.len() >= max;
-            })?;
-            Ok(found)
-        })
-        .await
-    }
-
-    async fn count_keys(&self, tenant: &TenantId) -> Result<u32, StoreError> {
-        let tenant = bytes(tenant);
-        self.read(move |connection, shared| {
-            Ok(value(connection, &shared.count, [tenant])?.map_or(0, sql::count))
-        })
-        .await
-    }
-
-    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
-        self.write(move |transaction, _| {
-            check_version(
-                transaction,
-                "SELECT version FROM keyway_keys WHERE id = ?1 AND tenant = ?2",
-                (key.id.as_bytes(), key.tenant.as_str().as_bytes()),
-                replaces,
-            )?;
-            execute(
-                transaction,
-                "UPDATE keyway_keys SET version = ?2, record = ?3 WHERE id = ?1",
-                (key.id.as_bytes(), key.version.cast_signed(), key.encode()),
-            )?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn delete_key(&self, tenant: &TenantId, id: KeyId) -> Result<(), StoreError> {
-        let tenant = bytes(tenant);
-        self.write(move |transaction, shared| {
-            match execute(transaction, &shared.delete_key, (id.as_bytes(), tenant))? {
-                0 => Err(StoreError::NotFound),
-                _ => Ok(()),
+                let portion = (&tenant, sql::limit(sql::PORTION));
+                let erased = execute(transaction, &shared.erase_keys, portion)?;
+                if erased < sql::PORTION {
+                    execute(transaction, "DELETE FROM keyway_tenants WHERE id = ?1", [&tenant])?;
+                }
+                Ok(Some(erased))
+            };
+            match self.write(erase).await? {
+                None => return Ok(was_there),
+                Some(erased) if erased < sql::PORTION => return Ok(true),
+                Some(_) => was_there = true,
             }
-        })
-        .await
-    }
-
-    async fn record_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
-        let latest = sql::latest(uses);
-        if latest.is_empty() {
-            return Ok(());
         }
-        self.write(move |transaction, _| {
-            let mut statement = transaction
-                .prepare_cached(
-                    "UPDATE keyway_keys SET last_used = ?2 WHERE id = ?1 AND tenant IS NOT NULL \
-                     AND (last_used IS NULL OR last_used < ?2)",
-                )
-                .map_err(unavailable)?;
-            for (id, at) in &latest {
-                statement.execute((id.as_bytes(), at)).map_err(unavailable)?;
-            }
-            Ok(())
-        })
-        .await
     }
 }
 
@@ -331,12 +544,12 @@ fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
             key.created_at.as_millis(),
             key.version.cast_signed(),
             key.encode(),
-            key.last_used().map(crate::time::Timestamp::as_millis),
+            key.last_used().map(Timestamp::as_millis),
         ),
     )?;
     Ok(())
 }
 
-fn bytes(id: &TenantId) -> Vec<u8> {
+fn blob(id: &TenantId) -> Vec<u8> {
     id.as_str().as_bytes().to_vec()
 }

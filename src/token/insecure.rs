@@ -5,12 +5,13 @@ use core::convert::Infallible;
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
-/// A source whose output follows from its seed, so that a test makes the same tokens every time.
+/// A random number generator whose output follows from its seed, so that a test makes the same tokens every
+/// time.
 ///
-/// Whoever knows the seed knows every token. It is for tests alone.
+/// Anyone who knows the seed knows every token. It is only for tests.
 ///
 /// ```
-/// use keyway::{pepper::Pepper, token::{InsecureSeededRng, TokenFormat}};
+/// use keyway::{Pepper, lowlevel::{InsecureSeededRng, TokenFormat}};
 ///
 /// let format = TokenFormat::new("mm", "test", &Pepper::public().into())?;
 /// let first = format.mint(&mut InsecureSeededRng::new(1))?;
@@ -25,7 +26,7 @@ pub struct InsecureSeededRng {
 }
 
 impl InsecureSeededRng {
-    /// A source that begins at `seed`.
+    /// Creates a generator that begins at `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed, blocks: 0 }
     }
@@ -61,5 +62,6 @@ impl TryRng for InsecureSeededRng {
     }
 }
 
-/// It claims to be what the word says, so that it can stand in for a source that is.
+/// The trait claims that the output is unpredictable, which is false. It lets tests pass this generator where
+/// the API requires a secure one.
 impl TryCryptoRng for InsecureSeededRng {}

@@ -3,22 +3,23 @@
 use core::{fmt, str::FromStr};
 
 use super::alphabet;
+use crate::field::{Field, InvalidField};
 
 /// The id of a key: 16 alphanumeric characters, the first of which names its pepper's slot.
 ///
-/// It is public: it stands in logs and URLs, and nobody can do anything with it alone.
+/// The id is public. It appears in logs and URLs, and is of no use alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
-    /// The id that these characters spell, if each is alphanumeric.
+    /// Returns the id with these characters, if each is alphanumeric.
     #[inline]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         alphabet::is_alphanumeric(&bytes).then_some(Self(bytes))
     }
 
-    /// The id in `slot` whose other characters follow from `random`, two bytes for each. No branch
-    /// or index depends on any of them.
+    /// Returns the id in `slot` whose other characters follow from `random`, two bytes for each. No branch or
+    /// index depends on any of these bytes.
     ///
     /// No character is more likely than another by more than one part in a thousand.
     pub(crate) fn derived(slot: u8, random: &[u8; 30]) -> Self {
@@ -34,33 +35,33 @@ impl KeyId {
         }
         let mut id = [0; 16];
         for (characters, bits) in id.chunks_exact_mut(alphabet::WIDTH).zip(bits) {
-            characters.copy_from_slice(&alphabet::write(bits));
+            let [_, _, bytes @ ..] = bits.to_be_bytes();
+            alphabet::write(&bytes, characters);
         }
         Self(id)
     }
 
-    /// A number that spreads ids over counters. They are random, so their characters serve as a hash.
-    /// An attacker who chose them would only have his own keys read more often.
-    #[cfg(feature = "std")]
+    /// Returns a number that spreads ids over counters. Ids are random, so their characters serve as a hash.
+    /// An attacker who could choose ids would only cause the attacker's own keys to be read more often.
     #[inline]
     pub(crate) fn spread(self) -> usize {
         let [.., a, b] = self.0;
         usize::from(a) << 6 ^ usize::from(b)
     }
 
-    /// The characters.
+    /// Returns the characters as bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// The characters.
+    /// Returns the characters as a string.
     pub fn as_str(&self) -> &str {
-        // INVARIANT: only alphanumeric ASCII gets in, so this is always text.
+        // INVARIANT: all characters are alphanumeric ASCII, so this is always valid UTF-8.
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The slot of the pepper under which its secrets are minted, 0 to 61.
+    /// Returns the slot of the pepper under which the key's secrets are minted, 0 to 61.
     pub fn slot(self) -> u8 {
         let [first, ..] = self.0;
         slot_of(first).unwrap_or_default()
@@ -80,18 +81,13 @@ impl fmt::Debug for KeyId {
 }
 
 impl FromStr for KeyId {
-    type Err = InvalidKeyId;
+    type Err = InvalidField;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = text.as_bytes().try_into().map_err(|_| InvalidKeyId(()))?;
-        Self::from_bytes(bytes).ok_or(InvalidKeyId(()))
+        let id = text.as_bytes().try_into().ok().and_then(Self::from_bytes);
+        id.ok_or(InvalidField::malformed(Field::KeyId, "16 letters and digits"))
     }
 }
-
-/// A text is not the id of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a key has 16 letters and digits")]
-pub struct InvalidKeyId(());
 
 #[cfg(feature = "serde")]
 impl serde::Serialize for KeyId {
@@ -100,7 +96,7 @@ impl serde::Serialize for KeyId {
     }
 }
 
-/// The slot that an id's first character names: its value in base64 (RFC 4648, table 2).
+/// Returns the slot that an id's first character names: its value in base64 (RFC 4648, table 2).
 #[inline]
 pub(super) fn slot_of(character: u8) -> Option<u8> {
     match character {
@@ -111,7 +107,7 @@ pub(super) fn slot_of(character: u8) -> Option<u8> {
     }
 }
 
-/// The first character of the ids of a slot.
+/// Returns the first character of the ids of a slot.
 pub(super) fn character_of(slot: u8) -> u8 {
     match slot {
         0..26 => b'A' + slot,
@@ -143,12 +139,11 @@ mod tests {
             let id = KeyId::derived(slot, &random);
             assert_eq!(id.slot(), slot);
             assert_eq!(id.as_str().parse(), Ok(id));
-            // The characters stand in the order of the bytes.
+            // The characters are in the order of the bytes.
             let expected = character_of(u8::try_from((u32::from(pair) * 62) >> 16).unwrap());
             assert_eq!((id.0[1], id.0[2], id.0[15]), (expected, b'9', expected));
         }
     }
-    #[cfg(feature = "std")]
     #[test]
     fn ids_are_spread_over_counters() {
         let mut counters = [0; 4_096];

@@ -1,4 +1,4 @@
-//! New tokens, from randomness.
+//! Minting of tokens from randomness.
 
 use alloc::{boxed::Box, format, string::String};
 use core::{error::Error, fmt};
@@ -9,16 +9,16 @@ use zeroize::Zeroizing;
 use super::{
     BODY_LEN, Digest, KeyId, MESSAGE_LEN, OneTimeToken, TokenFormat, alphabet, key_id, tag_of,
 };
-use crate::mac::Midstate;
+use crate::{mac::Midstate, swar};
 
-/// What minting gives.
+/// A newly minted token.
 pub struct Minted {
-    /// The id of the new key, or of the key whose new secret this is.
+    /// The id of the new key, or of the existing key that gets a new secret.
     pub id: KeyId,
-    /// The text for the key's holder.
+    /// The token for the key's holder.
     pub token: OneTimeToken,
     pub(crate) digest: Digest,
-    /// The end of the tag, which tells one secret of a key from the next.
+    /// The end of the tag, which distinguishes one secret of a key from the next.
     end: [u8; 4],
 }
 
@@ -33,7 +33,7 @@ impl TokenFormat {
     ///
     /// # Errors
     ///
-    /// [`MintError`] if `rng` fails or is evidently not random. No token is made then.
+    /// [`MintError`] if `rng` fails or is evidently not random. No token is made in this case.
     pub fn mint<R: TryCryptoRng>(&self, rng: &mut R) -> Result<Minted, MintError>
     where
         R::Error: Send + Sync + 'static,
@@ -46,15 +46,15 @@ impl TokenFormat {
             *first = key_id::character_of(self.current_slot);
         }
         let id = KeyId::from_bytes(id).ok_or(MintError::Stuck)?;
-        self.finish(id, key, characters)
+        self.finish(id, key, &mut characters)
     }
 
     /// Mints another token of an existing key: a new secret under the same id.
     ///
     /// # Errors
     ///
-    /// [`MintError`] if `rng` fails or is evidently not random, or if the host no longer has the
-    /// pepper of the key's slot. No token is made then.
+    /// [`MintError`] if `rng` fails or is evidently not random, or if the application no longer has the
+    /// pepper of the key's slot. No token is made in this case.
     pub fn mint_successor<R: TryCryptoRng>(
         &self,
         id: KeyId,
@@ -64,14 +64,15 @@ impl TokenFormat {
         R::Error: Send + Sync + 'static,
     {
         let key = self.key(id.slot()).ok_or(MintError::NoPepper)?;
-        self.finish(id, key, Characters::new(rng))
+        self.finish(id, key, &mut Characters::new(rng))
     }
 
     fn finish<R: TryCryptoRng>(
         &self,
         id: KeyId,
         key: &Midstate,
-        mut characters: Characters<'_, R>,
+        // INVARIANT: by reference, since a move leaves a copy behind that nothing wipes.
+        characters: &mut Characters<'_, R>,
     ) -> Result<Minted, MintError>
     where
         R::Error: Send + Sync + 'static,
@@ -79,13 +80,15 @@ impl TokenFormat {
         let mut message = Zeroizing::new([0; MESSAGE_LEN]);
         let (head, _) = message.split_at_mut(16);
         head.copy_from_slice(id.as_bytes());
-        // Three in four tags are alphanumeric. The others take a new secret as a whole, so that every
+        // Three in four tags are alphanumeric. For the others the whole secret is drawn again, so that every
         // secret stays as likely as any other.
         for _ in 0..MAX_DRAWS {
             let (_, secret) = message.split_at_mut(16);
             characters.fill(secret)?;
             let mac = key.mac(&message);
-            let tag = alphabet::write(tag_of(&mac));
+            let [_, _, bits @ ..] = tag_of(&mac).to_be_bytes();
+            let mut tag = [0; 8];
+            alphabet::write(&bits, &mut tag);
             if alphabet::is_alphanumeric(&tag) {
                 return Ok(self.assemble(id, &message, tag, Digest::of(&mac)));
             }
@@ -100,9 +103,9 @@ impl TokenFormat {
         tag: [u8; 8],
         digest: Digest,
     ) -> Minted {
-        // Reserved at once: growing would leave a copy behind.
+        // Reserved at once: a `String` that grows leaves a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(self.prefix.len() + BODY_LEN));
-        // INVARIANT: all of it is alphanumeric ASCII, so it is text.
+        // INVARIANT: all bytes are alphanumeric ASCII, so this is valid UTF-8.
         let ascii = |bytes| str::from_utf8(bytes).unwrap_or_default();
         text.push_str(&self.prefix);
         text.push_str(ascii(message));
@@ -111,22 +114,24 @@ impl TokenFormat {
         Minted { id, token: OneTimeToken::new(text), digest, end: [a, b, c, d] }
     }
 
-    /// The masked form of what was minted.
-    pub(crate) fn hint(&self, minted: &Minted) -> String {
+    /// Returns the masked form of a minted token.
+    pub(crate) fn masked(&self, minted: &Minted) -> String {
         let start = minted.id.as_str().get(..4).unwrap_or_default();
         let end = str::from_utf8(&minted.end).unwrap_or_default();
         format!("{}{start}…{end}", self.prefix)
     }
 }
 
-/// More draws than an honest source ever takes: the chance is below 2⁻¹²⁸.
+/// The most draws of a secret, and the most refills within one. A random source needs more with a probability
+/// below 2⁻¹²⁸.
 const MAX_DRAWS: usize = 64;
 
-/// Random bytes, in sixes, taken from the source at first: three in four tokens need no more.
+/// The number of random bytes that are first taken from the source, a multiple of three. Three in four tokens
+/// need no more.
 const FIRST_BATCH: usize = 48;
 
-/// Random bytes taken when those are used up: enough for a secret, and what the system gives at the
-/// price of one block.
+/// The number of random bytes that are taken when those are used up. They are enough for a secret, and the
+/// system makes them at the price of one block.
 const NEXT_BATCH: usize = 30;
 
 /// Random alphanumeric characters, each as likely as any other.
@@ -135,7 +140,7 @@ struct Characters<'r, R> {
     batch: usize,
     groups: Zeroizing<[[u8; 4]; FIRST_BATCH / 3]>,
     used: usize,
-    /// How many groups the last batch gave.
+    /// The number of groups in the last batch.
     len: usize,
 }
 
@@ -167,7 +172,7 @@ where
                 }
             }
         }
-        // A source that repeats itself gives equal groups. By chance this is less likely than 2⁻⁷¹.
+        // A source that repeats itself gives equal groups. The chance of that is otherwise below 2⁻⁷¹.
         let mut groups = into.chunks_exact(4);
         let repeats = groups.next().is_some_and(|first| groups.all(|group| group == first));
         if repeats { Err(MintError::Stuck) } else { Ok(()) }
@@ -177,30 +182,23 @@ where
         let mut bytes = Zeroizing::new([0; FIRST_BATCH]);
         let (batch, _) = bytes.split_at_mut(self.batch);
         self.rng.try_fill_bytes(batch).map_err(|source| MintError::Randomness(Box::new(source)))?;
-        let (batch, _) = batch.as_chunks::<6>();
-        for (groups, bytes) in self.groups.as_chunks_mut::<2>().0.iter_mut().zip(batch) {
-            let [a, b, c, d, e, f] = *bytes;
-            let text = alphabet::write(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
-            groups.as_flattened_mut().copy_from_slice(&text);
-        }
-        self.len = batch.len() * 2;
+        alphabet::write(batch, self.groups.as_flattened_mut());
+        self.len = batch.len() / 3;
         self.used = 0;
         self.batch = NEXT_BATCH;
         Ok(())
     }
 }
 
-/// Whether none of four characters of base64url is `-` or `_`.
+/// Returns whether none of four characters of base64url is `-` or `_`.
 #[inline]
 fn is_alphanumeric(group: [u8; 4]) -> bool {
-    const ONES: u32 = 0x0101_0101;
-    let group = u32::from_le_bytes(group);
-    // The high bit of each byte that is zero (Warren, Hacker's Delight, 6-1).
-    let zeros = |word: u32| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    zeros(group ^ (ONES * u32::from(b'-'))) | zeros(group ^ (ONES * u32::from(b'_'))) == 0
+    // The upper four bytes stay zero, which is neither of the two characters.
+    let group = u64::from(u32::from_le_bytes(group));
+    swar::zeros(group ^ swar::splat(b'-')) | swar::zeros(group ^ swar::splat(b'_')) == 0
 }
 
-/// No token was made.
+/// The error of minting. No token was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MintError {
@@ -210,7 +208,7 @@ pub enum MintError {
     /// The source of randomness repeats itself.
     #[error("the source of randomness repeats itself")]
     Stuck,
-    /// The host has no pepper in the slot.
+    /// The application has no pepper in the slot.
     #[error("there is no pepper in the key's slot")]
     NoPepper,
 }

@@ -5,11 +5,11 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-/// A new token's text: the only place where it exists.
+/// The text of a new token. It exists only in this value.
 ///
-/// [`reveal`](Self::reveal) gives the text and consumes this value, so there is no second time. It
-/// cannot be cloned, compared, printed or serialized, and it is wiped when it is dropped. Dropping it
-/// unrevealed makes the key useless, which the compiler points out.
+/// [`reveal`](Self::reveal) returns the text and consumes this value, so it cannot be called twice. The value
+/// cannot be cloned, compared, printed or serialized, and is wiped when it is dropped. Dropping it unrevealed
+/// makes the key useless, so the compiler warns about it.
 #[must_use = "a token that is not revealed is lost, and its key is useless"]
 pub struct OneTimeToken(Zeroizing<String>);
 
@@ -18,9 +18,9 @@ impl OneTimeToken {
         Self(text)
     }
 
-    /// The text, which is wiped when the returned value is dropped.
+    /// Returns the text, which is wiped when the returned value is dropped.
     ///
-    /// What is made of the text (a copy, a response, a line on a terminal) is out of keyway's hands.
+    /// keyway cannot wipe copies of the text, such as a response or a line on a terminal.
     pub fn reveal(self) -> Zeroizing<String> {
         self.0
     }

@@ -1,26 +1,27 @@
-//! Putting a verifier together.
+//! Building a verifier.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
-use super::{Shared, Verifier, sources::Sources};
+use super::{Engine, Verifier, grace::EndingKeys, sources::Sources};
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
 use crate::{
-    audit::AuditSink,
+    audit::{AuditSink, Sampler},
     authority::Authority,
-    cache::{Cache, Flights, Uses},
-    import::{ForeignFormat, ForeignFormatError},
+    cache::{Cache, SingleFlight},
+    config::ConfigError,
+    import::ForeignFormat,
     pepper::Peppers,
     policy::Policy,
+    seal::Marker,
     store::{AnyLookup, AnyStore, KeyLookup},
     time::{Clock, SystemClock},
-    token::FormatError,
 };
 
 /// Builds a [`Verifier`].
 ///
-/// An [`environment`](Self::environment) and a [`lookup`](Self::lookup) are needed; the rest has
+/// An [`environment`](Self::environment) and a [`lookup`](Self::lookup) are required. The other settings have
 /// defaults.
 #[must_use = "a builder does nothing until `build`"]
 pub struct VerifierBuilder {
@@ -38,9 +39,9 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// The number of keys that the cache holds unless it is told otherwise.
+    /// The default number of keys that the cache holds.
     pub const DEFAULT_CAPACITY: usize = 100_000;
-    /// The staleness bound unless it is told otherwise.
+    /// The default staleness bound.
     pub const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(5);
     /// The largest staleness bound.
     pub const LONGEST_MAX_STALENESS: Duration = Duration::from_secs(24 * 3_600);
@@ -61,13 +62,13 @@ impl VerifierBuilder {
         }
     }
 
-    /// The environment that tokens name, such as `live` or `test`.
+    /// Sets the environment that tokens name, such as `live` or `test`.
     pub fn environment(mut self, environment: impl Into<String>) -> Self {
         self.environment = Some(environment.into());
         self
     }
 
-    /// Where keys are read from.
+    /// Sets the source that keys are read from.
     pub fn lookup(mut self, lookup: impl KeyLookup) -> Self {
         self.lookup = Some(AnyLookup::new(lookup));
         self
@@ -84,65 +85,66 @@ impl VerifierBuilder {
         self.lookup(lookup)
     }
 
-    /// Where the time comes from, instead of the system's clocks.
+    /// Sets the source of time, which is by default the system's clocks.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Who is told of what happens.
+    /// Sets the sink that receives audit events.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.audit = Some(Arc::new(sink));
         self
     }
 
-    /// Accepts the tokens of keys that were imported from another system, too; see
-    /// [`import`](crate::import). Of several formats, each is one more that a made-up token may fit.
+    /// Also accepts the tokens of keys that were imported from another system; see [`import`](crate::import).
+    /// Each further format is one more that a made-up token may match.
     pub fn accept_imported(mut self, format: ForeignFormat) -> Self {
         self.foreign.push(format);
         self
     }
 
-    /// The most keys that the cache holds, rounded up to a multiple of 64, each in less than 200
-    /// bytes. 0 is without a cache.
+    /// Sets the most keys that the cache holds, rounded up to a multiple of 64. Each takes less than 200
+    /// bytes. 0 turns the cache off.
     pub fn cache_capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;
         self
     }
 
-    /// The staleness bound: what another node has changed holds here at most this much later. It is
-    /// kept to a tenth of a second, on the early side; less than that is without a cache.
+    /// Sets the staleness bound: a change by another node takes effect here at most this much later. The
+    /// bound is rounded down to a tenth of a second. A bound below a tenth of a second turns the cache off.
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.max_staleness = bound;
         self
     }
 
-    /// The verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names what is missing or cannot be.
-    pub fn build(self) -> Result<Verifier, BuildError> {
-        let environment = self.environment.ok_or(BuildError::NoEnvironment)?;
-        let lookup = self.lookup.ok_or(BuildError::NoStore)?;
+    /// [`ConfigError`] names a setting that is missing or invalid.
+    pub fn build(self) -> Result<Verifier, ConfigError> {
+        let environment = self.environment.ok_or(ConfigError::NoEnvironment)?;
+        let lookup = self.lookup.ok_or(ConfigError::NoStore)?;
         if self.max_staleness > Self::LONGEST_MAX_STALENESS {
-            return Err(BuildError::MaxStaleness(self.max_staleness));
+            return Err(ConfigError::MaxStaleness(self.max_staleness));
         }
         let mut authority = Authority::new(self.policy, &environment, &self.peppers)?;
         for format in self.foreign {
             authority = authority.accept_imported(format)?;
         }
-        Ok(Verifier(Arc::new(Shared {
+        Ok(Verifier(Arc::new(Engine {
+            marker: Marker::new(authority.policy().issuer(), &environment, &self.peppers),
             #[cfg(feature = "rate-limit")]
             rates: Rates::new(authority.policy(), &self.clock),
             authority,
             clock: self.clock,
-            cache: Cache::new(self.capacity, self.max_staleness),
-            uses: Uses::default(),
+            cache: Cache::new(self.capacity, self.max_staleness, self.store.is_some()),
             sources: Sources::new(lookup, self.store, self.max_lag),
-            flights: Flights::new(),
-            disputes: Flights::new(),
+            loads: SingleFlight::new(),
+            ending: EndingKeys::default(),
             audit: self.audit,
+            noise: Sampler::default(),
         })))
     }
 }
@@ -157,25 +159,4 @@ impl fmt::Debug for VerifierBuilder {
             .field("max_staleness", &self.max_staleness)
             .finish_non_exhaustive()
     }
-}
-
-/// A verifier or keyring cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// Nobody said which environment the tokens are of.
-    #[error("no environment was given, such as `live`")]
-    NoEnvironment,
-    /// Nobody said where keys are kept.
-    #[error("no store was given")]
-    NoStore,
-    /// No token can be of this issuer and environment.
-    #[error(transparent)]
-    Format(#[from] FormatError),
-    /// A foreign format cannot be told from keyway's own tokens.
-    #[error(transparent)]
-    Foreign(#[from] ForeignFormatError),
-    /// The staleness bound is longer than a day.
-    #[error("the staleness bound is {0:?}, and at most a day is allowed")]
-    MaxStaleness(Duration),
 }

@@ -1,15 +1,16 @@
-//! Why a caller was not verified.
+//! The error of a verification.
 
 use alloc::sync::Arc;
 use core::{error::Error, fmt, time::Duration};
 
-use crate::{authorization::BearerError, decision::KeyState, scope::MissingScope};
+use super::breaker::Paused;
+use crate::{bearer::CredentialError, decision::KeyState, scope::MissingScope};
 
-/// Why a caller was not verified, or may not do what it asked for.
+/// The reason why a caller was not verified, or may not do what it asked for.
 ///
-/// It never says more to somebody than they have proven to hold: a malformed, foreign, forged and
-/// unknown token and a wrong secret are all [`Rejected`](Self::Rejected), and only the audit sink is
-/// told which.
+/// The error reveals no more than the caller has proven to hold. A malformed, foreign, forged or unknown
+/// token and a wrong secret are all [`Rejected`](Self::Rejected). Only the audit sink receives the
+/// distinction.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -25,13 +26,17 @@ pub enum VerifyError {
     Forbidden(MissingScope),
     /// The caller is verified and has used up the rate of its tier. HTTP: 429.
     Limited {
-        /// How long it should wait.
+        /// How long the caller should wait.
         retry_after: Duration,
     },
-    /// The caller holds the key, whose record somebody has changed without the host's pepper. HTTP:
-    /// 401, and reason for alarm.
+    /// The caller holds the key, but the key's record was changed by someone without the application's
+    /// pepper. HTTP: 401. This is a reason for alarm.
     Tampered,
-    /// Nobody can tell: the store did not answer, or the policy lacks the tenant's tier. HTTP: 503.
+    /// The verification has no result. The store did not reply, a record cannot be read, or the policy lacks
+    /// the tenant's tier. HTTP: 503.
+    ///
+    /// After a store has failed, requests that need it fail at once for a moment, and do not reach it. See
+    /// [`Verifier`](crate::verifier::Verifier#when-the-store-is-away).
     Unavailable(Arc<dyn Error + Send + Sync>),
 }
 
@@ -40,12 +45,22 @@ impl VerifyError {
         Self::Unavailable(cause)
     }
 
-    /// Whether the caller is refused, as opposed to nobody being able to tell.
+    /// Returns whether the caller is denied. `false` means that the verification has no result.
     pub fn is_denied(&self) -> bool {
         !self.is_unavailable()
     }
 
-    /// Whether nobody can tell at present, and a later try may succeed.
+    /// Returns how long the caller should wait before it tries again, if that is known. It is the time until
+    /// the rate allows another request, or until a store that has failed is tried again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Limited { retry_after } => Some(*retry_after),
+            Self::Unavailable(cause) => cause.downcast_ref().copied().map(Paused::retry_after),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the verification has no result at present, and a later try may succeed.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
@@ -77,11 +92,11 @@ impl Error for VerifyError {
     }
 }
 
-impl From<BearerError> for VerifyError {
-    fn from(error: BearerError) -> Self {
+impl From<CredentialError> for VerifyError {
+    fn from(error: CredentialError) -> Self {
         match error {
-            BearerError::Missing => Self::Missing,
-            BearerError::Unreadable => Self::BadRequest,
+            CredentialError::Missing => Self::Missing,
+            _ => Self::BadRequest,
         }
     }
 }

@@ -1,23 +1,27 @@
-//! Verifying tokens that another system made.
+//! Verification of tokens that another system made.
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Freshness, Shared, Unfinished, VerifyError};
+use super::{
+    Engine, Freshness, Progress, VerifyError,
+    engine::{Denied, Unfinished},
+    load::LoadCause,
+};
 use crate::{
-    decision::{Denial, Principal, decide},
+    decision::{Denial, Principal, ResolvedKey, decide},
     time::Moment,
-    token::{Claim, Rejection},
+    token::{CheckedToken, Rejection},
 };
 
-/// The keys that a foreign token may be of, none of which the cache could prove.
+/// The keys that a foreign token may belong to, none of which the cache could prove.
 pub(crate) struct Candidates {
-    claims: Vec<Claim>,
+    tokens: Vec<CheckedToken>,
     moment: Moment,
 }
 
-impl Shared {
-    /// What can be said without waiting of a token that is not keyway's own, for the reason
-    /// `rejection`.
+impl Engine {
+    /// Returns the outcome if it is known without waiting, for a token that is not keyway's own. `rejection`
+    /// says why it is not.
     #[cold]
     #[inline(never)]
     pub(super) fn verify_imported_at_once(
@@ -25,27 +29,31 @@ impl Shared {
         presented: &[u8],
         rejection: Rejection,
         freshness: Freshness,
-    ) -> Result<Result<Principal, VerifyError>, Unfinished> {
-        let claims = self.authority.foreign_claims(presented, rejection);
-        if claims.is_empty() {
-            return Ok(Err(self.reject_unproven(rejection)));
+    ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
+        let tokens = self.authority.foreign_claims(presented, rejection);
+        if tokens.is_empty() {
+            return Progress::Done(Err(self.reject_unproven(rejection)));
         }
         let moment = self.clock.moment();
         if freshness == Freshness::Cached {
-            for claim in &claims {
-                match self.decide_cached(claim, moment) {
-                    // Whatever was rotated has a secret of keyway's own by now, so that this one
-                    // cannot be the first use of a new one.
-                    Some(Ok(principal)) => return Ok(Ok(principal)),
-                    None | Some(Err(Denial::Rejected(_))) => {}
+            for checked in &tokens {
+                match self.decide_cached(checked, moment) {
+                    // A rotated key has a secret of keyway's own by now. So this use is not the first one of
+                    // a new secret, and ends no grace period.
+                    Some(Ok(principal)) => return Progress::Done(Ok(principal)),
+                    None | Some(Err(Denied { denial: Denial::Rejected(_), .. })) => {}
                     inactive => {
-                        let claim = claim.clone();
-                        return Err(Unfinished::Claimed { claim, moment, cached: inactive });
+                        let checked = checked.clone();
+                        return Progress::Pending(Unfinished::Own {
+                            checked,
+                            moment,
+                            cached: inactive,
+                        });
                     }
                 }
             }
         }
-        Err(Unfinished::Imported(Candidates { claims, moment }))
+        Progress::Pending(Unfinished::Imported(Candidates { tokens, moment }))
     }
 
     /// Reads the candidates one after the other, until one is proven.
@@ -54,33 +62,43 @@ impl Shared {
         self: &Arc<Self>,
         candidates: Candidates,
         freshness: Freshness,
+        inactive: &mut Option<Arc<ResolvedKey>>,
     ) -> Result<Principal, VerifyError> {
-        let Candidates { claims, moment } = candidates;
+        let Candidates { tokens, moment } = candidates;
         let now = moment.now;
         let mut superseded = None;
-        for claim in claims {
-            // A cached secret that does not match may have been changed by another node a moment
-            // ago.
-            let is_cached = self.cache.with(claim.id(), moment, |_| ()).is_some();
-            let freshness = if is_cached { Freshness::Now } else { freshness };
-            let key = match self.load_noting(claim.id(), freshness, moment, is_cached).await {
+        for checked in tokens {
+            let is_cached = self.cache.with(checked.id(), moment, |_| ()).is_some();
+            if freshness == Freshness::Cached && self.cache.rejection(&checked, moment).is_some() {
+                superseded = Some(checked);
+                continue;
+            }
+            // Another node may have changed a cached secret that does not match.
+            let before = self.cache.before_rejection(&checked);
+            let cause = LoadCause::of(is_cached, freshness);
+            let key = match self.load(&checked, cause, moment).await {
                 Ok(Some(key)) => key,
+                // Not remembered, since anyone can have made the token up.
                 Ok(None) => continue,
-                Err(error) => return Err(self.fail(&error, &claim, now)),
+                Err(error) => return Err(self.fail(&error, &checked, now)),
             };
-            match decide(&claim, &key, now) {
-                // Nobody else's token leads to this id: the key has been given another secret.
-                Err(Denial::Rejected(_)) => superseded = Some(claim),
+            match decide(&checked, &key, now) {
+                // No other key's token leads to this id, so the key has been given another secret.
+                Err(Denial::Rejected(reason)) => {
+                    self.cache.note_rejection(&checked, reason, moment, before);
+                    superseded = Some(checked);
+                }
                 decision => {
                     if decision.is_ok() {
                         self.note_use(&key, moment);
                     }
-                    return self.settle(decision, &claim, now).await;
+                    let decision = decision.map_err(|denial| Denied::of(denial, &key));
+                    return self.conclude(decision, &checked, now, inactive).await;
                 }
             }
         }
         Err(match superseded {
-            Some(claim) => self.reject(Rejection::WrongSecret, &claim, now),
+            Some(checked) => self.reject(Rejection::WrongSecret, &checked, now),
             None => self.reject_unproven(Rejection::Unknown),
         })
     }

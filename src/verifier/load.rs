@@ -1,20 +1,24 @@
-//! Reading a key from the store into the cache.
+//! Loading of a key from the store into the cache.
 
 use alloc::{string::String, sync::Arc};
 use core::hash::{Hash, Hasher};
 
-use super::{Freshness, OnDrop, Shared};
+use super::{
+    Engine, Freshness,
+    breaker::{Paused, Waiting},
+    sources::Which,
+};
 use crate::{
     audit::AuditKind,
     cache::Ticket,
-    decision::{Principal, ResolveError, ResolvedKey},
-    record::KeyRecord,
-    store::{AnyLookup, KeyLookup, KeyStore, StoreError},
+    decision::ResolvedKey,
+    record::{KeyRecord, RecordError},
+    store::{KeyLookup, KeyStore, StoreError, StoredKey},
     time::Moment,
-    token::{Claim, Digest, KeyId},
+    token::{CheckedToken, Digest, KeyId},
 };
 
-/// What a load gives, to everybody who waits for it.
+/// The result of a load, for all callers that wait for it.
 pub(super) type Loaded = Result<Option<Arc<ResolvedKey>>, LoadError>;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,93 +29,107 @@ pub(super) enum LoadError {
     UnknownTier { record: Arc<KeyRecord>, tier: String },
     #[error("the seal of the record is broken")]
     Tampered(Arc<KeyRecord>),
+    #[error(transparent)]
+    Paused(#[from] Paused),
 }
 
-/// A key, and a secret of it that is not the cached one.
+/// The reason for a load. It decides which source is read, and which callers share the read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoadCause {
+    /// The key is not cached. A replica may be read, and all callers share the read.
+    NotCached,
+    /// The cached secret differs from the presented one. Callers with the same secret share the read. A
+    /// different secret may be newer than the running read.
+    OtherSecret,
+    /// The caller needs data from after its call, and shares no read.
+    Fresh,
+}
+
+impl LoadCause {
+    /// Returns the cause for a key that is cached with another secret, or is not cached.
+    pub(super) fn of(is_cached: bool, freshness: Freshness) -> Self {
+        match freshness {
+            Freshness::Now => Self::Fresh,
+            Freshness::Cached if is_cached => Self::OtherSecret,
+            Freshness::Cached => Self::NotCached,
+        }
+    }
+}
+
+/// The subject of a load that callers share: a key, and the secret that only some of them present.
 ///
-/// It is found by the id, which is public: the secrets are compared in constant time, as any.
-#[derive(Clone, Copy)]
-pub(super) struct Dispute {
+/// The key's id is public, so it is hashed. The secrets are compared in constant time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct LoadSubject {
     id: KeyId,
-    digest: Digest,
+    secret: Option<Digest>,
 }
 
-impl Hash for Dispute {
+impl Hash for LoadSubject {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id.hash(state);
     }
 }
 
-impl PartialEq for Dispute {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id && self.digest.same(other.digest)
-    }
-}
-
-impl Eq for Dispute {}
-
-impl Shared {
-    /// The key `id`, read after this call began, or by a load under way that nothing has fenced
-    /// off.
+impl Engine {
+    /// Loads the key of `checked`. The read begins after this call, or is one under way that no invalidation
+    /// has fenced off.
     pub(super) async fn load(
         self: &Arc<Self>,
-        id: KeyId,
-        freshness: Freshness,
+        checked: &CheckedToken,
+        cause: LoadCause,
         moment: Moment,
     ) -> Loaded {
-        self.load_noting(id, freshness, moment, true).await
-    }
-
-    /// As [`load`](Self::load). That the key does not exist is noted in the cache only if it
-    /// `may_be_cached`: everybody can make up a foreign token, and each note costs some other
-    /// cached key its place.
-    pub(super) async fn load_noting(
-        self: &Arc<Self>,
-        id: KeyId,
-        freshness: Freshness,
-        moment: Moment,
-        may_be_cached: bool,
-    ) -> Loaded {
+        let id = checked.id();
+        let which = self.sources.choose(id, moment, cause != LoadCause::NotCached);
+        let waiting = self.enter(which, moment)?;
         let ticket = self.cache.ticket(id, moment);
-        let shared = Arc::clone(self);
-        let lookup = self.sources.lookup(id, moment, freshness == Freshness::Now);
-        let begin = move || async move { shared.read(&lookup, id, ticket, may_be_cached).await };
-        match freshness {
-            Freshness::Now => begin().await,
-            Freshness::Cached => {
-                let is_current = |ticket| self.cache.is_current(id, ticket, moment);
-                self.flights.join(id, ticket, is_current, begin).await
-            }
+        let engine = Arc::clone(self);
+        let begin = move || async move { engine.read(which, id, ticket).await };
+        let secret = match cause {
+            LoadCause::NotCached => None,
+            LoadCause::OtherSecret => Some(checked.digest()),
+            LoadCause::Fresh => return begin().await,
+        };
+        if waiting.is_probe() {
+            return begin().await;
         }
-    }
-
-    /// The key of `claim`, whose secret is not the cached one. Who presents the same secret meanwhile
-    /// waits for the same read; who presents another one does not, since it may be newer than that.
-    pub(super) async fn load_disputed(self: &Arc<Self>, claim: &Claim, moment: Moment) -> Loaded {
-        let id = claim.id();
-        let ticket = self.cache.ticket(id, moment);
-        let shared = Arc::clone(self);
-        let lookup = self.sources.lookup(id, moment, true);
-        let begin = move || async move { shared.read(&lookup, id, ticket, true).await };
         let is_current = |ticket| self.cache.is_current(id, ticket, moment);
-        let dispute = Dispute { id, digest: claim.digest() };
-        self.disputes.join(dispute, ticket, is_current, begin).await
+        self.loads.join(LoadSubject { id, secret }, ticket, is_current, begin).await
     }
 
-    async fn read(
-        &self,
-        lookup: &AnyLookup,
-        id: KeyId,
-        ticket: Ticket,
-        may_be_cached: bool,
-    ) -> Loaded {
-        let stored = match lookup.lookup(id).await {
+    /// Reads the key `id` from the store itself. The result is not cached.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`KeyLookup::lookup`], and [`StoreError::Unavailable`] at once if the store failed a
+    /// moment ago.
+    pub(crate) async fn lookup_stored(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        let moment = self.clock.moment();
+        let _waiting = self.enter(Which::Store, moment).map_err(StoreError::unavailable)?;
+        self.ask(Which::Store, id).await
+    }
+
+    /// Lets a request through to a source, unless the source's breaker is open.
+    fn enter(&self, which: Which, moment: Moment) -> Result<Waiting<'_>, Paused> {
+        self.sources.get(which).breaker.enter(moment.uptime)
+    }
+
+    /// Reads from a source, and notes whether it replied.
+    async fn ask(&self, which: Which, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        let source = self.sources.get(which);
+        let load = source.breaker.load(&*self.clock);
+        let found = source.lookup.lookup(id).await;
+        // A record that cannot be read counts as a reply, since other keys may be readable.
+        load.end(!matches!(found, Err(StoreError::Unavailable(_))));
+        found
+    }
+
+    async fn read(&self, which: Which, id: KeyId, ticket: Ticket) -> Loaded {
+        let stored = match self.ask(which, id).await {
             Ok(Some(stored)) if stored.key.id() == id => stored,
             Ok(_) => {
-                // Whatever was loaded of it before is out of date.
-                if may_be_cached {
-                    self.cache.invalidate_key(id);
-                }
+                self.cache.forget_missing(id);
                 return Ok(None);
             }
             Err(error) => return Err(LoadError::Store(Arc::new(error))),
@@ -119,8 +137,8 @@ impl Shared {
         let resolved = self.authority.resolve(&stored.key, &stored.tenant);
         let record = || Arc::new(stored.key.clone());
         let key = resolved.map_err(|error| match error {
-            ResolveError::UnknownTier(tier) => LoadError::UnknownTier { record: record(), tier },
-            ResolveError::Tampered(_) | ResolveError::OtherTenant => LoadError::Tampered(record()),
+            RecordError::UnknownTier(tier) => LoadError::UnknownTier { record: record(), tier },
+            _ => LoadError::Tampered(record()),
         })?;
         let unknown = ResolvedKey::unknown_scopes(&stored.key, self.authority.policy());
         if !unknown.is_empty() {
@@ -131,25 +149,23 @@ impl Shared {
         Ok(Some(self.cache.insert(key, ticket)))
     }
 
-    /// Ends the secret before the last rotation, since its successor has been used. What fails here
-    /// is tried again at the next use, and the deadline holds in any case. One caller at a time
-    /// waits for it, however long the store takes.
-    pub(super) async fn end_overlap(&self, principal: &Principal, claim: &Claim) {
-        let _release = OnDrop(|| principal.release_overlap());
+    /// Ends the grace period of the older secret, since its successor has been used. A failure is not
+    /// reported: the next use tries again, and the deadline holds in any case. One caller at a time waits for
+    /// this, however long the store takes.
+    pub(super) async fn end_grace_period(&self, checked: &CheckedToken) {
         let Some(store) = self.sources.store() else { return };
-        let Ok(Some(mut stored)) = store.lookup(claim.id()).await else {
-            return;
-        };
+        let Some(_claim) = self.ending.claim(checked.id()) else { return };
+        let Ok(Some(mut stored)) = self.lookup_stored(checked.id()).await else { return };
         let seals = self.authority.seals();
-        if seals.check_key(&stored.key).is_err() || !stored.key.end_overlap(claim) {
+        if seals.check_key(&stored.key).is_err() || !stored.key.end_grace_period(checked) {
             return;
         }
         let replaces = seals.next_key(&mut stored.key);
-        let _invalidate = self.invalidate_key_on_drop(claim.id());
+        let _invalidate = self.invalidate_key_on_drop(checked.id());
         if store.update_key(stored.key, replaces).await.is_ok() {
             let now = self.clock.moment().now;
             let tenant = Some(stored.tenant.id().as_str());
-            self.record(now, "", tenant, Some(claim.id()), AuditKind::OverlapEnded);
+            self.record(now, "", tenant, Some(checked.id()), AuditKind::GracePeriodEnded);
         }
     }
 }

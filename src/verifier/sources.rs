@@ -1,4 +1,4 @@
-//! Where keys are read from: the store, or a replica of it that may be behind.
+//! The sources that keys are read from: the store, or a replica of it that may lag behind.
 
 use alloc::boxed::Box;
 use core::{
@@ -6,6 +6,7 @@ use core::{
     time::Duration,
 };
 
+use super::breaker::Breaker;
 use crate::{
     cache::{TICK, tick},
     store::{AnyLookup, AnyStore},
@@ -14,53 +15,85 @@ use crate::{
 };
 
 pub(crate) struct Sources {
-    /// Where loads read.
-    lookup: AnyLookup,
-    /// Where the first use of a rotated secret is written, on a node that writes.
+    /// The source of loads.
+    lookup: Source,
+    /// The store that the first use of a rotated secret is written to, on a node that writes.
     store: Option<AnyStore>,
-    /// What was changed a moment ago, if `lookup` is behind the store.
-    recent: Option<Recent>,
+    /// The recent changes, and the source that changed keys are read from, if `lookup` may lag behind the
+    /// store.
+    behind: Option<(Recent, Source)>,
+}
+
+/// A source of keys. Each has its own breaker, so that an outage of one does not block requests to another.
+pub(super) struct Source {
+    pub(super) lookup: AnyLookup,
+    pub(super) breaker: Breaker,
+}
+
+/// The source that a load reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// The source of loads, which may be a replica.
+    Lookup,
+    /// The store itself.
+    Store,
+}
+
+impl Source {
+    fn new(lookup: AnyLookup) -> Self {
+        Self { lookup, breaker: Breaker::default() }
+    }
 }
 
 impl Sources {
-    /// `max_lag` is by how much `lookup` may be behind `store`; without it they are the same.
+    /// Creates the sources. `max_lag` is the most by which `lookup` may lag behind `store`. Without it, they
+    /// are the same.
     pub(super) fn new(
         lookup: AnyLookup,
         store: Option<AnyStore>,
         max_lag: Option<Duration>,
     ) -> Self {
-        Self { lookup, store, recent: max_lag.map(Recent::new) }
+        let primary = max_lag.zip(store.as_ref());
+        let behind = primary.map(|(lag, store)| (Recent::new(lag), Source::new(store.to_lookup())));
+        Self { lookup: Source::new(lookup), store, behind }
     }
 
     pub(super) fn store(&self) -> Option<&AnyStore> {
         self.store.as_ref()
     }
 
-    /// Where to read the key `id` at `moment`. What was changed within the lag of a replica, as far as
-    /// it was heard of here, is read from the store, and so is what must be `fresh`.
-    pub(super) fn lookup(&self, id: KeyId, moment: Moment, fresh: bool) -> AnyLookup {
-        let is_behind =
-            self.recent.as_ref().is_some_and(|recent| fresh || recent.contains(id, moment));
-        match &self.store {
-            Some(store) if is_behind => store.to_lookup(),
-            _ => self.lookup.clone(),
+    /// Returns the source to read the key `id` from at `moment`. If there is a replica, it is the store for a
+    /// read that must be `fresh`, and for a key that this node knows to have changed within the replica's
+    /// lag.
+    pub(super) fn choose(&self, id: KeyId, moment: Moment, fresh: bool) -> Which {
+        match &self.behind {
+            Some((recent, _)) if fresh || recent.contains(id, moment) => Which::Store,
+            _ => Which::Lookup,
         }
     }
 
-    /// The key `id` was changed, or with `None` any number of them.
+    pub(super) fn get(&self, which: Which) -> &Source {
+        match (which, &self.behind) {
+            (Which::Store, Some((_, primary))) => primary,
+            // Without a replica there is only one source.
+            _ => &self.lookup,
+        }
+    }
+
+    /// Notes a change of the key `id`, or of any number of keys if it is `None`.
     pub(super) fn note_change(&self, id: Option<KeyId>, moment: impl FnOnce() -> Moment) {
-        if let Some(recent) = &self.recent {
+        if let Some((recent, _)) = &self.behind {
             recent.note(id, moment());
         }
     }
 }
 
-/// When keys were last changed. They share counters, and who shares one with a changed key is read
-/// from the store as well.
+/// The times of the last changes of keys. Keys share counters, so a key that shares one with a changed key is
+/// read from the store as well.
 struct Recent {
     keys: Box<[AtomicU32]>,
     all: AtomicU32,
-    /// In ticks.
+    /// The length of time for which a change is recent, in ticks.
     window: u32,
 }
 

@@ -1,5 +1,5 @@
-# Sums up what a run of tests reached, from the tracefile of llvm-cov (lcov). Unit tests stand at the bottom
-# of their file and are not counted: they end what is read of it.
+# Sums up the coverage of a test run, from the tracefile of llvm-cov (lcov). Unit tests are at the bottom of
+# their file and are not counted.
 #
 #   -v output=totals   lines found and hit, branches found and hit
 #   -v output=missing  the lines that were not reached, and those with a branch that was not

@@ -1,4 +1,4 @@
-//! A console in a world, and somebody who asks it.
+//! A console in a test world, and a client that sends requests to it.
 
 use std::sync::{
     Arc,
@@ -12,21 +12,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyway::{
+    Keyring, ScopeCatalog,
     console::{Admin, Console, RecentEvents},
-    keyring::Keyring,
-    scope::ScopeCatalog,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::common::{World, block_on, overheard::known, policy};
+use crate::{
+    schema::{self, resolve},
+    support::{World, block_on, overheard::known, policy},
+};
 
 pub const MOUNT: &str = "/settings/api-keys";
 
-/// Who asks, for [`who`] to read.
+/// The header with the name of the caller, which [`who`] reads.
 const WHO: &str = "x-test-who";
 
-/// `acme` is an administrator of that tenant, `acme reporting` one who holds but that scope.
+/// Identifies the caller. `acme` is an administrator of that tenant, `acme reporting` one with that scope
+/// only.
 #[allow(clippy::result_large_err, reason = "that is how a host answers")]
 pub fn who(request: &Parts, catalog: &ScopeCatalog) -> Result<Admin, Response> {
     let signed_out = || (StatusCode::UNAUTHORIZED, "sign in").into_response();
@@ -70,7 +73,7 @@ impl Place {
         Self { client: Client::of(mount(console)), world }
     }
 
-    /// With the tenants `acme` on Advanced and `globex` on Lite, without keys.
+    /// Creates a place with the tenants `acme` on Advanced and `globex` on Lite, without keys.
     pub fn with_tenants() -> Self {
         let place = Self::new();
         for (id, tier) in [("acme", "advanced"), ("globex", "lite")] {
@@ -80,7 +83,7 @@ impl Place {
     }
 }
 
-/// Asks a router. Every answer of the API is held against the document that describes it.
+/// Sends requests to a router. Checks every response of the API against the OpenAPI document.
 #[derive(Clone)]
 pub struct Client {
     pub router: Router,
@@ -95,7 +98,7 @@ impl Client {
         Self { document: Arc::new(document.json()), ..bare }
     }
 
-    /// A request of `who`; of nobody if that is empty.
+    /// Returns a request of the caller `who`. If `who` is empty, the request is not authenticated.
     pub fn ask(&self, who: &str, method: &str, path: &str) -> Ask {
         let mut fields = HeaderMap::new();
         if !who.is_empty() {
@@ -117,7 +120,7 @@ impl Client {
         self.ask(who, "POST", "/api/keys").field("idempotency-key", &key).json(&body).send()
     }
 
-    /// Creates a key which may read reports, and gives its id and token.
+    /// Creates a key with the scope `reporting`, and returns its id and token.
     pub fn key(&self, who: &str, name: &str) -> (String, String) {
         let answer = self.create(who, json!({ "name": name, "scopes": ["reporting"] }));
         assert_eq!(answer.status, 201, "{}", answer.text);
@@ -135,7 +138,7 @@ impl Client {
         let ask = self.ask(who, "POST", &format!("/api/keys/{id}/rotate"));
         ask.field("if-match", &format!("\"{version}\""))
             .field("idempotency-key", key)
-            .json(&json!({ "overlap": "none" }))
+            .json(&json!({ "grace_period": "none" }))
             .send()
     }
 }
@@ -172,7 +175,7 @@ impl Ask {
         let (head, body) = response.into_parts();
         let body = block_on(axum::body::to_bytes(body, usize::MAX)).unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        // The one answer with a token in it.
+        // Only the response to a create or a rotation has a token.
         let body = serde_json::from_str::<Value>(&text).unwrap_or_default();
         if let Some(token) = body["token"].as_str() {
             known(token);
@@ -199,7 +202,7 @@ impl Answer {
         self.fields.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Status, kind and field of a problem.
+    /// Returns the status, the name of the type, and the field of a problem.
     pub fn problem(&self) -> (u16, String, String) {
         assert_eq!(self.field("content-type"), "application/problem+json", "{self:?}");
         let body = self.json();
@@ -207,7 +210,7 @@ impl Answer {
         let text = |member: &str| body[member].as_str().unwrap_or_default().to_owned();
         assert!(!text("title").is_empty() && !text("detail").is_empty(), "{self:?}");
         let link = text("type");
-        let kind = link.split_once('#').unwrap().1.to_owned();
+        let kind = link.rsplit_once(['#', '/']).unwrap().1.to_owned();
         (self.status, kind, text("field"))
     }
 
@@ -216,7 +219,7 @@ impl Answer {
         assert_eq!(self.problem(), (status, kind.into(), field.into()), "{}", self.text);
     }
 
-    /// Whether the document has this answer.
+    /// Checks that the OpenAPI document describes this response.
     fn check(&self, document: &Value, method: &Method, path: &str) {
         let path = path.split('?').next().unwrap();
         if document.is_null() || self.status == 405 || !path.starts_with("/api/") {
@@ -233,11 +236,22 @@ impl Answer {
         let mut fitting: Vec<_> = paths.iter().filter(|(template, _)| fits(template)).collect();
         fitting.sort_by_key(|(template, _)| template.matches('{').count());
         let Some((_, item)) = fitting.first() else { return };
-        let operation = &item[method.as_str().to_lowercase()];
-        let described = &operation["responses"][self.status.to_string()];
+        // `HEAD` has the responses of `GET`.
+        let name = if method == Method::HEAD { "get" } else { &*method.as_str().to_lowercase() };
+        let operation = &item[name];
+        // The gate wraps the routes, so it also refuses methods that do not exist.
+        if operation.is_null() && self.status == 403 {
+            return;
+        }
+        let described = resolve(document, &operation["responses"][self.status.to_string()]);
         assert!(described.is_object(), "{method} {path} answers {}", self.status);
         if let Some(content) = described["content"].as_object() {
-            assert!(content.contains_key(self.field("content-type")), "{method} {path}: {self:?}");
+            let content = content.get(self.field("content-type"));
+            let content = content.unwrap_or_else(|| panic!("{method} {path}: {self:?}"));
+            if method != Method::HEAD {
+                let fits = schema::check(document, &content["schema"], &self.json());
+                assert_eq!(fits, Ok(()), "{method} {path} {}", self.status);
+            }
         }
     }
 }

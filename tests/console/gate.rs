@@ -1,21 +1,20 @@
-//! Who is let in, from where, and what every answer carries.
+//! The gate: callers, origins, and the headers of every response.
 
 use axum::{Router, body::Body, http::Request};
 use keyway::{
+    Guard, Keyring,
     console::{Admin, Console},
-    http::Guard,
-    keyring::Keyring,
 };
 use serde_json::json;
 use tower::ServiceExt;
 
 use crate::{
     client::{Answer, Client, MOUNT, Place, console, mount},
-    common::{World, block_on},
     routes::{PAGE, routes},
+    support::{World, block_on},
 };
 
-/// `Sec-Fetch-Site`, `Origin`, `Host`, and whether that may pass.
+/// `Sec-Fetch-Site`, `Origin`, `Host`, and whether such a request is admitted.
 const SITES: [(&str, &str, &str, bool); 14] = [
     ("", "", "", true),
     ("", "", "keys.example", true),
@@ -34,7 +33,7 @@ const SITES: [(&str, &str, &str, bool); 14] = [
 ];
 
 #[test]
-fn requests_of_other_sites_are_refused() {
+fn cross_site_requests_are_refused() {
     let Place { client, .. } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     for (site, origin, host, passes) in SITES {
@@ -62,16 +61,52 @@ fn requests_of_other_sites_are_refused() {
     }
 }
 
+/// The check holds for every method. The handler of `GET` also runs for `HEAD`, and the length in the
+/// response to `HEAD` would disclose something about the body.
 #[test]
-fn a_page_of_another_tenant_learns_that_somebody_else_has_signed_in() {
+fn every_method_of_another_site_is_refused() {
+    let Place { client, .. } = Place::with_tenants();
+    let (id, _) = client.key("acme", "a");
+    let mut heads = 0;
+    for route in routes() {
+        let who = if route.role == "operator" { "operator" } else { "acme" };
+        let path = route.path.replace("{id}", &id).replace("{tenant}", "acme");
+        let path = path.replace("{tier}", "lite");
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
+        {
+            let ask = |name, value| {
+                let answer = client.ask(who, method, &path).field(name, value).send();
+                assert!(method != "HEAD" || answer.text.is_empty(), "{path}: {}", answer.text);
+                answer.status
+            };
+            let is_known = method == route.method || (method, route.method) == ("HEAD", "GET");
+            for (name, value) in
+                [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")]
+            {
+                let status = ask(name, value);
+                // A method that does not exist may be refused with 405 instead.
+                assert!(status == 403 || (!is_known && status == 405), "{method} {path}: {status}");
+            }
+            // The control: a `HEAD` of the console's own page is admitted.
+            if (method, route.method) == ("HEAD", "GET") {
+                assert_eq!(ask("sec-fetch-site", "same-origin"), 200, "{path}");
+                heads += 1;
+            }
+        }
+    }
+    assert_eq!(heads, 8);
+}
+
+#[test]
+fn page_of_another_tenant_is_refused_as_signed_out() {
     let Place { world, client } = Place::with_tenants();
-    block_on(world.keyring.create_empty_tenant("a/b&c", "lite")).unwrap();
+    block_on(world.keyring.create_empty_tenant("a:b&c", "lite")).unwrap();
     let status = |who: &str, named: &[&str]| {
         let ask = client.ask(who, "GET", "/api/session");
         named.iter().fold(ask, |ask, name| ask.field("keyway-tenant", name)).send()
     };
     for (who, named) in
-        [("acme", &[][..]), ("acme", &["acme"]), ("operator", &[]), ("a/b&c", &["a%2Fb%26c"])]
+        [("acme", &[][..]), ("acme", &["acme"]), ("operator", &[]), ("a:b&c", &["a%3Ab%26c"])]
     {
         assert_eq!(status(who, named).status, 200, "{who} {named:?}");
     }
@@ -83,7 +118,7 @@ fn a_page_of_another_tenant_learns_that_somebody_else_has_signed_in() {
     ] {
         status(who, named).is(409, "signed-out", "");
     }
-    // Nothing is done.
+    // The refused request has no effect.
     let ask = client.ask("globex", "POST", "/api/keys").field("idempotency-key", "k");
     let ask = ask.field("keyway-tenant", "acme").json(&json!({ "name": "a", "scopes": [] }));
     ask.send().is(409, "signed-out", "");
@@ -91,7 +126,7 @@ fn a_page_of_another_tenant_learns_that_somebody_else_has_signed_in() {
 }
 
 #[test]
-fn a_link_from_elsewhere_leads_to_the_page() {
+fn cross_site_link_opens_the_page() {
     let Place { client, .. } = Place::with_tenants();
     for path in PAGE {
         let ask = client.ask("acme", "GET", path).field("sec-fetch-site", "cross-site");
@@ -100,7 +135,7 @@ fn a_link_from_elsewhere_leads_to_the_page() {
 }
 
 #[test]
-fn who_the_host_does_not_know_gets_the_answer_of_the_host() {
+fn unauthenticated_request_gets_the_application_response() {
     let Place { client, .. } = Place::with_tenants();
     let mut asked = vec![client.get("", "/"), client.get("", "/openapi.json")];
     for route in routes() {
@@ -111,7 +146,7 @@ fn who_the_host_does_not_know_gets_the_answer_of_the_host() {
         assert_eq!((answer.status, &*answer.text), (401, "sign in"));
         assert_eq!(answer.field("content-security-policy"), "");
     }
-    // What is the same for everybody is for everybody.
+    // Static files are the same for all users and need no authentication.
     for path in &PAGE[2..] {
         assert_eq!(client.get("", path).status, 200, "{path}");
     }
@@ -147,7 +182,7 @@ fn is_secured(answer: &Answer, place: &str) {
 }
 
 #[test]
-fn every_answer_keeps_to_its_place() {
+fn every_response_has_security_headers() {
     let Place { world, client } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     let mut statuses = Vec::new();
@@ -167,7 +202,7 @@ fn every_answer_keeps_to_its_place() {
             }
         }
     }
-    // The control: it was not one and the same answer.
+    // The control: the responses had different statuses.
     for status in [200, 201, 204, 404, 503] {
         assert!(statuses.contains(&status), "{status}");
     }
@@ -182,7 +217,7 @@ fn with_key(client: &Client, value: &str, path: &str) -> Answer {
 }
 
 #[test]
-fn an_api_key_manages_no_keys() {
+fn request_with_api_key_is_refused_by_default() {
     let Place { world, client } = Place::with_tenants();
     let (id, token) = client.key("acme", "a");
     let refused = |value: &str| {
@@ -194,10 +229,10 @@ fn an_api_key_manages_no_keys() {
         let space = if scheme.ends_with(':') { "" } else { " " };
         refused(&format!("{scheme}{space}{token}"));
     }
-    // In whatever state.
+    // The state of the key does not matter.
     client.change("acme", &id, 1, &json!({ "enabled": false }));
     refused(&format!("Bearer {token}"));
-    client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send();
+    client.ask("acme", "DELETE", &format!("/api/keys/{id}")).field("if-match", "*").send();
     refused(&format!("Bearer {token}"));
     let two = client.ask("acme", "GET", "/api/session").field("authorization", "Basic YTpi");
     two.field("authorization", &format!("Bearer {token}")).send().is(
@@ -205,7 +240,7 @@ fn an_api_key_manages_no_keys() {
         "api-key-not-allowed",
         "",
     );
-    // The session of a host may be a bearer token, too, and nobody looks it up.
+    // The application's session may be a bearer token as well, which is not looked up in the store.
     let calls = world.store.calls("lookup");
     for other in ["Basic YTpi", "Bearer eyJhbGciOi", "Bearer", "Bearer mm_live_0"] {
         assert_eq!(with_key(&client, other, "/api/session").status, 200, "{other}");
@@ -213,7 +248,7 @@ fn an_api_key_manages_no_keys() {
     assert_eq!(world.store.calls("lookup"), calls);
 }
 
-/// The key of a request behind a guard is no longer in it, and the caller is.
+/// Sends a request through a guard around the console. The guard removes the token and inserts the principal.
 fn behind_a_guard(keyring: &Keyring, console: Console, value: &str) -> (u16, String) {
     let app = Router::new()
         .nest_service(MOUNT, console.router::<()>())
@@ -230,7 +265,7 @@ fn behind_a_guard(keyring: &Keyring, console: Console, value: &str) -> (u16, Str
 }
 
 #[test]
-fn a_caller_behind_a_guard_manages_no_keys() {
+fn principal_of_an_outer_guard_is_refused_by_default() {
     let Place { world, client } = Place::with_tenants();
     let (_, token) = client.key("acme", "a");
     let keyring = &world.keyring;
@@ -241,22 +276,22 @@ fn a_caller_behind_a_guard_manages_no_keys() {
 }
 
 #[test]
-fn the_caller_of_another_keyring_is_nobody_here() {
+fn principal_of_another_keyring_is_refused() {
     let Place { world, client } = Place::with_tenants();
     let (_, token) = client.key("acme", "a");
     let value = format!("Bearer {token}");
-    // The same service once more: its guards are not those of the console.
+    // Another node of the same service. Its keyring, and so its guard, is not the console's.
     let other = world.another_node().keyring;
     let (status, body) = behind_a_guard(&other, for_api_keys(&world.keyring), &value);
     assert_eq!(status, 403);
     assert!(body.contains("#api-key-not-allowed"), "{body}");
 }
 
-/// A host that takes API keys, and nobody else.
+/// A console of an application that accepts API keys and no other callers.
 fn for_api_keys(keyring: &Keyring) -> Console {
     let console = Console::new(keyring, async |request: axum::http::request::Parts| {
         assert!(!request.headers.contains_key("authorization"));
-        let caller = request.extensions.get::<keyway::decision::Principal>();
+        let caller = request.extensions.get::<keyway::Principal>();
         caller.map(Admin::of_caller).ok_or_else(|| {
             axum::response::IntoResponse::into_response(axum::http::StatusCode::UNAUTHORIZED)
         })
@@ -265,7 +300,7 @@ fn for_api_keys(keyring: &Keyring) -> Console {
 }
 
 #[test]
-fn a_host_may_allow_api_keys_which_pass_on_at_most_what_they_hold() {
+fn allowed_api_key_grants_at_most_its_own_scopes() {
     let Place { world, client } = Place::with_tenants();
     let (id, token) = client.key("acme", "a");
     let value = format!("Bearer {token}");
@@ -284,7 +319,7 @@ fn a_host_may_allow_api_keys_which_pass_on_at_most_what_they_hold() {
     assert_eq!(create("reporting").status, 201);
     assert_eq!(create("reporting").json()["key"]["created_by"], format!("API key {id}"));
     create("operator").is(422, "above-granter", "scopes");
-    // Who holds none is nobody, and a disabled key is refused as everywhere.
+    // A request without a key is not authenticated, and a disabled key is refused as by any guard.
     assert_eq!(client.get("", "/api/session").status, 401);
     block_on(world.keyring.tenant("acme".parse().unwrap()).disable(id.parse().unwrap())).unwrap();
     let refused = client.ask("", "GET", "/api/session").field("authorization", &value).send();
@@ -293,15 +328,15 @@ fn a_host_may_allow_api_keys_which_pass_on_at_most_what_they_hold() {
 }
 
 #[test]
-fn an_imported_key_is_an_api_key() {
+fn imported_key_is_refused_by_default() {
     use keyway::{
-        authority::{ImportedKey, NewKey},
+        ImportedKey, NewKey,
         import::{ForeignDigest, ForeignFormat, ForeignHash},
     };
     use sha2::Digest;
 
     let format = || ForeignFormat::whole_token(ForeignHash::Sha256);
-    let world = World::with(crate::common::policy(), |builder| builder.accept_imported(format()));
+    let world = World::with(crate::support::policy(), |builder| builder.accept_imported(format()));
     let keys = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
     let digest = sha2::Sha256::digest(b"0123456789abcdef0123456789abcdef");
     let digest = ForeignDigest::from_bytes(&digest).unwrap();

@@ -1,18 +1,15 @@
-//! A retry never makes a second key, and says what became of the first.
+//! A retry never issues a second key, and returns the first one.
 
 use std::{sync::Barrier, thread};
 
 use keyway::{
-    authority::NewKey,
-    keyring::{Keyring, KeyringError},
-    pepper::{Pepper, Peppers},
-    store::{KeyStore, MemoryStore, SqliteStore},
+    Keyring, KeyringError, MemoryStore, NewKey, Pepper, Peppers, SqliteStore, store::KeyStore,
 };
 use serde_json::{Value, json};
 
 use crate::{
     client::{Answer, Client, Place, console, mount},
-    common::{World, block_on, pepper, policy},
+    support::{World, block_on, pepper, policy},
 };
 
 fn create(client: &Client, who: &str, key: &str, body: &Value) -> Answer {
@@ -24,7 +21,7 @@ fn reporting() -> Value {
 }
 
 #[test]
-fn a_repetition_is_told_the_same_key_without_its_token() {
+fn retried_create_returns_the_same_key_without_token() {
     let Place { client, .. } = Place::with_tenants();
     let first = create(&client, "acme", "k1", &reporting());
     assert_eq!(first.status, 201);
@@ -35,11 +32,11 @@ fn a_repetition_is_told_the_same_key_without_its_token() {
     assert_eq!(body["key"], first.json()["key"]);
     assert_eq!(again.field("location"), first.field("location"));
 
-    // Another idempotency key is another key, and so is that of another tenant.
+    // Another idempotency key issues another key, and so does the same one for another tenant.
     assert_eq!(create(&client, "acme", "k2", &reporting()).status, 201);
     assert_eq!(create(&client, "globex", "k1", &reporting()).status, 201);
 
-    // The same, written in another way.
+    // The same request in another spelling.
     let mut same = reporting();
     same["scopes"] = json!(["reporting", "reporting"]);
     same["expires_at"] = json!("2026-06-01T02:00:00+02:00");
@@ -48,7 +45,7 @@ fn a_repetition_is_told_the_same_key_without_its_token() {
 }
 
 #[test]
-fn an_idempotency_key_is_for_one_request() {
+fn idempotency_key_with_another_body_is_refused() {
     let Place { client, .. } = Place::with_tenants();
     assert_eq!(create(&client, "acme", "k1", &reporting()).status, 201);
     for (member, value) in [
@@ -64,18 +61,18 @@ fn an_idempotency_key_is_for_one_request() {
         other[member] = value;
         create(&client, "acme", "k1", &other).is(422, "idempotency-key-reused", "");
     }
-    // After a change, the record no longer tells what was asked for.
+    // After a change, the record no longer shows the original request, so it is not compared.
     let id = create(&client, "acme", "k1", &reporting()).json()["key"]["id"].clone();
     let id = id.as_str().unwrap();
     assert_eq!(client.change("acme", id, 1, &json!({ "name": "b" })).status, 200);
     assert_eq!(create(&client, "acme", "k1", &reporting()).json()["key"]["name"], "b");
 
-    client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send();
+    client.ask("acme", "DELETE", &format!("/api/keys/{id}")).field("if-match", "*").send();
     create(&client, "acme", "k1", &reporting()).is(410, "already-issued", "");
 }
 
 #[test]
-fn what_is_no_idempotency_key_is_refused() {
+fn invalid_idempotency_key_is_refused() {
     let Place { client, .. } = Place::with_tenants();
     let long = "x".repeat(256);
     for bad in ["", "a b", "é", &long] {
@@ -90,9 +87,9 @@ fn what_is_no_idempotency_key_is_refused() {
     assert_eq!(create(&client, "acme", &"x".repeat(255), &reporting()).status, 201);
 }
 
-/// A full quota does not hide that the key is there.
+/// A full quota does not hide that the key exists.
 #[test]
-fn a_repetition_is_told_although_the_tier_allows_no_more() {
+fn retried_create_succeeds_with_a_full_quota() {
     let Place { client, .. } = Place::with_tenants();
     assert_eq!(create(&client, "globex", "k1", &reporting()).status, 201);
     assert_eq!(create(&client, "globex", "k1", &reporting()).status, 200);
@@ -100,7 +97,7 @@ fn a_repetition_is_told_although_the_tier_allows_no_more() {
 }
 
 #[test]
-fn a_repetition_is_told_after_a_restart_and_under_a_new_pepper() {
+fn retried_create_succeeds_after_restart_and_new_pepper() {
     let memory = MemoryStore::new();
     let keyring = |peppers: Peppers| {
         let builder = Keyring::builder(policy(), peppers).environment("live");
@@ -125,7 +122,7 @@ fn a_repetition_is_told_after_a_restart_and_under_a_new_pepper() {
 }
 
 #[test]
-fn a_lost_answer_is_made_up_for() {
+fn retried_create_after_a_lost_response_finds_the_key() {
     let Place { world, client } = Place::with_tenants();
     let body = json!({ "name": "a" });
     world.store.hold("insert_key");
@@ -138,13 +135,13 @@ fn a_lost_answer_is_made_up_for() {
     });
     world.store.set_losing_answers(false);
     lost.is(503, "unavailable", "");
-    assert_eq!(block_on(world.store.memory().count_keys(&"acme".parse().unwrap())).unwrap(), 1);
+    assert_eq!(block_on(world.store.memory().count_keys(&"acme".parse().unwrap(), 9)).unwrap(), 1);
     let again = create(&client, "acme", "k1", &body);
     assert_eq!((again.status, &again.json()["token"]), (200, &Value::Null));
 }
 
 #[test]
-fn a_rotation_is_done_once() {
+fn retried_rotation_is_done_once() {
     let Place { world, client } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     let first = client.rotate("acme", &id, 1, "r1");
@@ -156,20 +153,21 @@ fn a_rotation_is_done_once() {
     assert_eq!(body["key"]["version"], 2);
     let token = first.json()["token"].as_str().unwrap().to_owned();
     assert!(block_on(world.keyring.verify(&token)).is_ok());
-    // With another overlap it is another request; with another key, one of a version that is gone.
+    // With another grace period it is another request. With another idempotency key it is a new rotation, and
+    // the version in `If-Match` is stale.
     let ask = client.ask("acme", "POST", &format!("/api/keys/{id}/rotate"));
     let ask = ask.field("if-match", "\"1\"").field("idempotency-key", "r1");
-    let other = ask.json(&json!({ "overlap": "until_first_use" })).send();
+    let other = ask.json(&json!({ "grace_period": "until_first_use" })).send();
     other.is(422, "idempotency-key-reused", "");
     client.rotate("acme", &id, 1, "r2").is(412, "changed", "");
-    // Another process does not remember, and does not rotate either.
+    // Another process does not remember the rotation, and does not rotate again either.
     let elsewhere = Client::of(mount(console(&world.another_node().keyring)));
     elsewhere.rotate("acme", &id, 1, "r1").is(412, "changed", "");
     assert!(block_on(world.keyring.verify(&token)).is_ok());
 }
 
 #[test]
-fn of_two_rotations_with_one_key_at_once_both_are_told_that_it_is_done() {
+fn concurrent_equal_rotations_both_succeed_with_one_token() {
     let Place { client, .. } = Place::with_tenants();
     for round in 0..20 {
         let (id, _) = client.key("acme", "a");
@@ -185,12 +183,19 @@ fn of_two_rotations_with_one_key_at_once_both_are_told_that_it_is_done() {
         let tokens = answers.iter().filter(|answer| answer.json()["token"].is_string()).count();
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!((&*statuses, tokens), (&[200, 200][..], 1), "round {round}");
-        assert_eq!(client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send().status, 204);
+        assert_eq!(
+            client
+                .ask("acme", "DELETE", &format!("/api/keys/{id}"))
+                .field("if-match", "*")
+                .send()
+                .status,
+            204
+        );
     }
 }
 
 #[test]
-fn a_rotation_that_was_tried_and_not_done_can_be_tried_again() {
+fn failed_rotation_can_be_retried() {
     let Place { world, client } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     world.store.fail("update_key");
@@ -200,7 +205,7 @@ fn a_rotation_that_was_tried_and_not_done_can_be_tried_again() {
     assert_eq!((again.status, &again.json()["replayed"]), (200, &json!(false)));
 }
 
-/// At once, through several processes of one service.
+/// Sends 200 equal requests concurrently, through several processes of one service.
 fn create_at_once(stores: &[Keyring], tier: &str) -> Vec<Answer> {
     const CALLS: usize = 200;
     block_on(stores[0].create_empty_tenant("acme", tier)).unwrap();
@@ -233,7 +238,7 @@ fn keyring(store: impl KeyStore) -> Keyring {
 }
 
 #[test]
-fn two_hundred_at_once_make_one_key_in_memory() {
+fn concurrent_equal_creates_issue_one_key_in_memory() {
     for tier in ["lite", "advanced"] {
         let store = MemoryStore::new();
         let nodes: Vec<_> = (0..4).map(|_| keyring(store.clone())).collect();
@@ -242,7 +247,7 @@ fn two_hundred_at_once_make_one_key_in_memory() {
 }
 
 #[test]
-fn two_hundred_at_once_make_one_key_in_sqlite() {
+fn concurrent_equal_creates_issue_one_key_in_sqlite() {
     for tier in ["lite", "advanced"] {
         let folder = tempfile::tempdir().unwrap();
         let open = || block_on(SqliteStore::open(folder.path().join("keys.db"))).unwrap();
@@ -251,9 +256,9 @@ fn two_hundred_at_once_make_one_key_in_sqlite() {
     }
 }
 
-/// The control of the two before: without a common idempotency key, each is a key of its own.
+/// The control for the two tests before: with different idempotency keys, each request issues a key.
 #[test]
-fn without_it_there_are_as_many_keys_as_requests() {
+fn different_idempotency_keys_issue_different_keys() {
     let world = World::new();
     let acme = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
     for number in 0..5 {
@@ -264,7 +269,7 @@ fn without_it_there_are_as_many_keys_as_requests() {
 }
 
 #[test]
-fn a_tenant_learns_which_key_it_was() {
+fn already_issued_error_names_the_key() {
     let world = World::new();
     let acme = block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
     let request = || NewKey::named("a").idempotency_key("k1").unwrap();
@@ -276,7 +281,7 @@ fn a_tenant_learns_which_key_it_was() {
     assert!(matches!(again, Err(KeyringError::AlreadyIssued(id)) if id == issued.key.id()));
     let debug = format!("{:?}", request());
     assert!(debug.contains("idempotency_key: Some([redacted])"), "{debug}");
-    // The first key of a tenant is none of them.
+    // The first key of a tenant is not found by a later request with the same idempotency key.
     let (globex, _) =
         block_on(world.keyring.create_tenant_with("globex", "advanced", request())).unwrap();
     assert!(block_on(globex.issue(request())).is_ok());

@@ -1,4 +1,4 @@
-//! Another tenant's keys are not there, and neither are the routes of others.
+//! Another tenant's keys and the other role's routes are reported as missing.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::{
     routes::{Route, routes},
 };
 
-/// Asks for `route` of the key `id` and the tenant `tenant` with a body that could be taken.
+/// Sends a request for `route` with the key `id`, the tenant `tenant`, and a valid body.
 fn ask(client: &Client, who: &str, route: &Route, tenant: &str, id: &str) -> crate::client::Answer {
     let path = route.path.replace("{id}", id).replace("{tenant}", tenant).replace("{tier}", "lite");
     let ask = client.ask(who, route.method, &path);
@@ -19,14 +19,14 @@ fn ask(client: &Client, who: &str, route: &Route, tenant: &str, id: &str) -> cra
 }
 
 #[test]
-fn another_tenants_key_does_not_exist() {
+fn key_of_another_tenant_is_not_found() {
     let Place { client, .. } = Place::with_tenants();
     let (id, token) = client.key("globex", "theirs");
     let of_keys = || routes().into_iter().filter(|route| route.path.starts_with("/api/keys/{id}"));
     assert_eq!(of_keys().count(), 5);
     for route in of_keys() {
         ask(&client, "acme", &route, "", &id).is(404, "not-found", "");
-        // What cannot be an id does not exist either.
+        // Text that is not an id gets 404 as well.
         for bad in
             ["A000000000000000", "short", "A00000000000000%C3%BC", "%FF", "%00", "..", "x%2Fy"]
         {
@@ -41,13 +41,13 @@ fn another_tenants_key_does_not_exist() {
         assert_eq!((search("acme", text), search("globex", text)), (0, 1), "{text}");
     }
     assert_eq!(client.get("acme", "/api/keys").json()["items"], json!([]));
-    // Nothing has happened to it.
+    // The key has not been changed.
     let key = client.get("globex", &format!("/api/keys/{id}")).json();
     assert_eq!((&key["version"], &key["name"]), (&json!(1), &json!("theirs")));
 }
 
 #[test]
-fn a_cursor_of_another_tenant_shows_nothing_of_it() {
+fn cursor_of_another_tenant_shows_own_keys_only() {
     let Place { client, .. } = Place::with_tenants();
     client.key("globex", "theirs");
     for name in ["a", "b"] {
@@ -60,7 +60,7 @@ fn a_cursor_of_another_tenant_shows_nothing_of_it() {
 }
 
 #[test]
-fn an_operator_names_the_tenant_of_a_key() {
+fn operator_route_with_the_wrong_tenant_is_not_found() {
     let Place { client, .. } = Place::with_tenants();
     let (id, _) = client.key("globex", "theirs");
     let of_keys = routes().into_iter().filter(|route| route.path.contains("{tenant}/keys/{id}"));
@@ -75,7 +75,7 @@ fn an_operator_names_the_tenant_of_a_key() {
 }
 
 #[test]
-fn each_role_has_routes_of_its_own() {
+fn routes_of_the_other_role_are_not_found() {
     let Place { client, .. } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     for route in routes() {
@@ -86,7 +86,7 @@ fn each_role_has_routes_of_its_own() {
             "operator" => tenant.is(404, "not-found", ""),
             _ => assert_eq!((tenant.status, operator.status), (200, 200)),
         }
-        // The control: for the other one it is there. The key may be gone by then.
+        // The control: the route exists for the right role. Its key may have been deleted by then.
         let own = if route.role == "operator" { operator } else { tenant };
         let is_there = own.status < 300 || route.path.contains("{id}");
         assert!(is_there, "{} {}: {}", route.method, route.path, own.text);
@@ -94,7 +94,7 @@ fn each_role_has_routes_of_its_own() {
 }
 
 #[test]
-fn a_grant_is_at_most_what_the_granter_and_the_tier_have() {
+fn scopes_above_granter_or_tier_are_refused() {
     let Place { client, .. } = Place::with_tenants();
     let create =
         |who: &str, scopes: Value| client.create(who, json!({ "name": "a", "scopes": scopes }));
@@ -108,7 +108,7 @@ fn a_grant_is_at_most_what_the_granter_and_the_tier_have() {
     unknown.is(422, "invalid-field", "scopes");
     assert!(!unknown.text.contains("script"));
 
-    // Neither by editing nor by rotating.
+    // Editing and rotating are limited in the same way.
     let strong = create("acme", json!(["operator"])).json()["key"]["id"].clone();
     let strong = strong.as_str().unwrap();
     let weak = create("acme reporting", json!(["reporting"]));
@@ -120,7 +120,7 @@ fn a_grant_is_at_most_what_the_granter_and_the_tier_have() {
     let name = json!({ "name": "b" });
     client.change("acme reporting", strong, 1, &name).is(422, "above-granter", "scopes");
     client.rotate("acme reporting", strong, 1, "r").is(422, "above-granter", "scopes");
-    // Anybody may switch off.
+    // Any administrator of the tenant may disable a key.
     let off = client.change("acme reporting", strong, 1, &json!({ "enabled": false }));
     assert_eq!(off.status, 200);
     let on = json!({ "enabled": true });

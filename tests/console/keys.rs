@@ -1,14 +1,14 @@
-//! What a tenant's administrator does with keys, from the first to the last.
+//! The routes of a tenant's administrator: create, read, list, search, change, rotate, delete.
 
 use serde_json::{Value, json};
 
 use crate::{
     client::{Answer, Place},
-    common::{DAY, HOUR, block_on},
+    support::{DAY, HOUR, block_on},
 };
 
 #[test]
-fn a_key_lives() {
+fn key_life_cycle_from_create_to_delete() {
     let Place { world, client } = Place::with_tenants();
     let session = client.get("acme", "/api/session").json();
     assert_eq!(session["role"], "tenant");
@@ -30,11 +30,12 @@ fn a_key_lives() {
     assert_eq!(created.field("etag"), "\"1\"");
     assert_eq!(body["replayed"], false);
     let expected = json!({
-        "id": id, "tenant": "acme", "name": "ERP nightly sync", "hint": key["hint"],
+        "id": id, "tenant": "acme", "name": "ERP nightly sync", "masked": key["masked"],
         "imported": false, "scopes": ["operator"], "labels": { "team": "erp" }, "enabled": true,
         "state": "active", "suspension": null, "not_before": null,
         "expires_at": "2027-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z",
-        "created_by": "anna", "rotated_at": null, "overlap_until": null, "last_used": null,
+        "created_by": "anna", "rotated_at": null, "grace_until": null, "last_used": null,
+        "effective_expires_at": "2027-01-01T00:00:00Z",
         "version": 1,
     });
     assert_eq!(key, &expected);
@@ -60,7 +61,7 @@ fn a_key_lives() {
     assert_eq!(changed["scopes"], json!([]));
     world.clock.advance(DAY);
     assert_eq!(client.get("acme", &path).json()["state"], "active");
-    // Nothing is to be changed, and nothing is.
+    // An empty change does not change the version.
     let same = client.change("acme", id, 3, &json!({}));
     assert_eq!((same.status, same.field("etag")), (200, "\"3\""));
 
@@ -74,28 +75,28 @@ fn a_key_lives() {
     let deleted = client.ask("acme", "DELETE", &path).field("if-match", "\"4\"").send();
     assert_eq!((deleted.status, &*deleted.text), (204, ""));
     client.get("acme", &path).is(404, "not-found", "");
-    client.ask("acme", "DELETE", &path).send().is(404, "not-found", "");
+    client.ask("acme", "DELETE", &path).field("if-match", "*").send().is(404, "not-found", "");
 }
 
 #[test]
-fn an_overlap_is_as_it_was_asked_for() {
+fn rotation_applies_the_requested_grace_period() {
     let Place { client, .. } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
-    let rotate = |version: u64, overlap: Value| -> Answer {
+    let rotate = |version: u64, grace_period: Value| -> Answer {
         client
             .ask("acme", "POST", &format!("/api/keys/{id}/rotate"))
             .field("if-match", &format!("\"{version}\""))
             .field("idempotency-key", &format!("r{version}"))
-            .json(&json!({ "overlap": overlap }))
+            .json(&json!({ "grace_period": grace_period }))
             .send()
     };
-    let until = |answer: Answer| answer.json()["key"]["overlap_until"].clone();
+    let until = |answer: Answer| answer.json()["key"]["grace_until"].clone();
     assert_eq!(until(rotate(1, json!(3_600.0))), "2026-01-01T01:00:00Z");
     assert_eq!(until(rotate(2, json!("none"))), Value::Null);
     assert_eq!(until(rotate(3, json!("until_first_use"))), "2026-01-02T00:00:00Z");
     assert_eq!(until(rotate(4, json!(2_592_000))), "2026-01-31T00:00:00Z");
     for bad in [json!(2_592_001), json!("soon"), json!(-1), json!(1.5), json!(null), json!([])] {
-        rotate(5, bad).is(422, "invalid-field", "overlap");
+        rotate(5, bad).is(422, "invalid-field", "grace_period");
     }
 }
 
@@ -106,7 +107,7 @@ fn names(answer: &Answer) -> Vec<String> {
 }
 
 #[test]
-fn a_list_has_pages_and_a_filter() {
+fn list_supports_pages_and_a_state_filter() {
     let Place { world, client } = Place::with_tenants();
     let mut ids = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
@@ -157,7 +158,7 @@ fn a_list_has_pages_and_a_filter() {
 }
 
 #[test]
-fn a_search_finds_by_any_part_or_a_whole_token() {
+fn search_finds_by_any_part_or_a_whole_token() {
     let Place { world, client } = Place::with_tenants();
     let (id, token) = client.key("acme", "ERP nightly sync");
     let (_, other) = client.key("acme", "Weekly report");
@@ -172,7 +173,7 @@ fn a_search_finds_by_any_part_or_a_whole_token() {
     assert_eq!(search(&other), ["Weekly report"]);
     assert_eq!(search("absent"), [""; 0]);
     assert_eq!(search("").len(), 2);
-    // No token came to the store.
+    // No token was passed to the store.
     assert!(world.store.searched().iter().all(|text| !text.contains(&token)));
     let long = json!({ "text": "x".repeat(2_001) });
     let ask = client.ask("acme", "POST", "/api/keys/search");
@@ -180,7 +181,7 @@ fn a_search_finds_by_any_part_or_a_whole_token() {
 }
 
 #[test]
-fn the_session_says_what_can_be_granted() {
+fn session_lists_grantable_scopes_and_settings() {
     let Place { world, client } = Place::with_tenants();
     let grantable = |who: &str| {
         let session = client.get(who, "/api/session").json();
@@ -189,7 +190,7 @@ fn the_session_says_what_can_be_granted() {
         names.map(|scope| scope["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(grantable("acme"), "erp reporting manager operator operator.jobs operator.read");
-    // The tier of globex has no `manager`.
+    // The tier of `globex` does not allow `manager`.
     assert_eq!(grantable("globex"), "erp reporting operator operator.jobs operator.read");
     assert_eq!(grantable("acme operator.read reporting"), "reporting operator.read");
     assert_eq!(grantable("operator"), "");
@@ -207,7 +208,7 @@ fn the_session_says_what_can_be_granted() {
     assert_eq!(reporting["parent"], "erp");
 
     client.get("nobody", "/api/session").is(404, "not-found", "");
-    let ban = keyway::record::Suspension::for_good("fraud").unwrap();
+    let ban = keyway::record::Suspension::permanent("fraud").unwrap();
     block_on(world.keyring.suspend_tenant(&"acme".parse().unwrap(), ban)).unwrap();
     let tenant = client.get("acme", "/api/session").json()["tenant"].clone();
     assert_eq!(tenant["state"], "suspended");

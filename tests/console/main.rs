@@ -1,37 +1,26 @@
-//! The console's API and page, as a browser and a program ask it.
+//! The console's API and page, as a browser and a program see them.
 
-#![allow(
-    unreachable_pub,
-    clippy::indexing_slicing,
-    clippy::needless_pass_by_value,
-    clippy::panic,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    reason = "tests, and helpers of tests"
-)]
-
-#[path = "../common/mod.rs"]
-mod common;
-
+mod audit;
+mod audit_table;
 mod client;
 mod document;
 mod dropped;
-#[path = "../support/figures.rs"]
-mod figures;
+mod expiries;
 mod gate;
 mod idempotency;
 mod isolation;
 mod keys;
+mod offers;
 mod operator;
 mod outage;
 mod page;
+mod preconditions;
 mod problems;
 mod races;
+mod rotations;
 mod routes;
+mod schema;
 mod secrets;
-#[cfg(feature = "postgres")]
-#[path = "../support/postgres.rs"]
-mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod trail;

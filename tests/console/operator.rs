@@ -1,14 +1,14 @@
-//! What an operator does with tenants.
+//! The routes of an operator: tenants, tiers, suspensions, leak reports.
 
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Place},
-    common::block_on,
+    support::block_on,
 };
 
 fn put(client: &Client, path: &str, body: &Value) -> crate::client::Answer {
-    client.ask("operator", "PUT", path).json(body).send()
+    client.ask("operator", "PUT", path).field("if-match", "*").json(body).send()
 }
 
 #[test]
@@ -23,11 +23,11 @@ fn tenants_are_listed_in_pages() {
     };
     let (acme, globex) = (tenant("acme", "advanced", 0, 5), tenant("globex", "lite", 1, 1));
     let all = client.get("operator", "/api/tenants").json();
-    assert_eq!(all, json!({ "items": [acme, globex], "next": null }));
+    assert_eq!(all, json!({ "items": [acme, globex], "next": null, "broken": [] }));
     let first = client.get("operator", "/api/tenants?limit=1").json();
-    assert_eq!(first, json!({ "items": [acme], "next": "acme" }));
+    assert_eq!(first, json!({ "items": [acme], "next": "acme", "broken": [] }));
     let second = client.get("operator", "/api/tenants?limit=1&after=acme").json();
-    assert_eq!(second, json!({ "items": [globex], "next": null }));
+    assert_eq!(second, json!({ "items": [globex], "next": null, "broken": [] }));
     assert_eq!(client.get("operator", "/api/tenants/globex").json(), globex);
     client.get("operator", "/api/tenants/nobody").is(404, "not-found", "");
     client.get("operator", "/api/tenants?after=").is(422, "invalid-field", "after");
@@ -38,26 +38,32 @@ fn tenants_are_listed_in_pages() {
 }
 
 #[test]
-fn a_change_of_tier_says_what_it_does_before_and_after() {
+fn tier_change_reports_its_effect_before_and_after() {
     let Place { world, client } = Place::with_tenants();
     let (plain, _) = client.key("acme", "plain");
     let mixed = json!({ "name": "mixed", "scopes": ["manager", "operator"] });
     let mixed = client.create("acme", mixed).json()["key"]["id"].clone();
     let expected = json!({
         "tenant": "acme", "from": "advanced", "to": "lite", "held": 2, "allowed": 1, "over": 1,
-        "narrowed": [{ "id": mixed, "name": "mixed", "loses": ["manager"] }], "complete": true,
+        "narrowed": [{ "id": mixed, "name": "mixed", "loses": ["manager"] }], "ended": [],
+        "complete": true,
+        "version": 1,
     });
     let preview = client.get("operator", "/api/tenants/acme/tiers/lite").json();
     assert_eq!(preview, expected);
     assert_eq!(client.get("operator", "/api/tenants/acme").json()["tier"], "advanced");
 
     let path = "/api/tenants/acme/tier";
-    assert_eq!(put(&client, path, &json!({ "tier": "lite" })).json(), expected);
+    let moved = put(&client, path, &json!({ "tier": "lite" }));
+    assert_eq!(moved.field("etag"), "\"2\"");
+    let mut after = expected;
+    after["version"] = json!(2);
+    assert_eq!(moved.json(), after);
     let tenant = client.get("operator", "/api/tenants/acme").json();
     assert_eq!((&tenant["tier"], &tenant["version"]), (&json!("lite"), &json!(2)));
     assert_eq!((&tenant["held"], &tenant["allowed"]), (&json!(2), &json!(1)));
     client.create("acme", json!({ "name": "c" })).is(409, "quota-exceeded", "");
-    // The same again changes nothing.
+    // A second move to the same tier changes nothing.
     assert_eq!(put(&client, path, &json!({ "tier": "lite" })).json()["narrowed"], json!([]));
     assert_eq!(client.get("operator", "/api/tenants/acme").json()["version"], 2);
     let back = client.get("operator", "/api/tenants/acme/tiers/advanced").json();
@@ -71,7 +77,7 @@ fn a_change_of_tier_says_what_it_does_before_and_after() {
 }
 
 #[test]
-fn a_suspended_tenant_and_key_are_not_for_the_tenant_to_resume() {
+fn tenant_cannot_lift_an_operator_suspension() {
     let Place { world, client } = Place::with_tenants();
     let (id, token) = client.key("acme", "a");
     let works = || block_on(world.keyring.verify(&token)).is_ok();
@@ -92,16 +98,17 @@ fn a_suspended_tenant_and_key_are_not_for_the_tenant_to_resume() {
         (&json!("suspended"), &json!("unpaid"))
     );
     assert_eq!(client.get("acme", &format!("/api/keys/{id}")).json()["state"], "tenant_suspended");
-    // The tenant may look, and may delete.
+    // A suspended tenant can still read its keys.
     assert_eq!(client.get("acme", "/api/keys").status, 200);
 
     for _ in 0..2 {
-        let tenant = client.ask("operator", "DELETE", of_tenant).send().json();
+        let tenant =
+            client.ask("operator", "DELETE", of_tenant).field("if-match", "*").send().json();
         assert_eq!((&tenant["state"], &tenant["suspension"]), (&json!("active"), &Value::Null));
         assert_eq!(tenant["version"], 3);
     }
     for _ in 0..2 {
-        let key = client.ask("operator", "DELETE", &of_key).send().json();
+        let key = client.ask("operator", "DELETE", &of_key).field("if-match", "*").send().json();
         assert_eq!((&key["state"], &key["suspension"]), (&json!("active"), &Value::Null));
         assert_eq!(key["version"], 4);
     }
@@ -121,7 +128,7 @@ fn a_suspended_tenant_and_key_are_not_for_the_tenant_to_resume() {
 }
 
 #[test]
-fn a_leaked_token_is_reported_by_whoever_has_it() {
+fn leak_report_of_a_known_token_suspends_its_key() {
     let Place { world, client } = Place::with_tenants();
     let (id, token) = client.key("acme", "a");
     let report = |token: &str, response: &str| {
@@ -150,13 +157,13 @@ fn a_leaked_token_is_reported_by_whoever_has_it() {
     ask.send().is(422, "invalid-field", "reason");
 }
 
-/// The policy may lose a tier that tenants are on.
+/// A new policy may lack a tier that tenants are on.
 #[test]
-fn a_tenant_of_a_tier_that_is_gone_is_still_told() {
+fn tenant_on_a_removed_tier_is_still_listed() {
     let Place { world, client } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
-    let tiers = [keyway::tier::Tier::new("lite", 1)];
-    let policy = keyway::policy::Policy::new("mm", crate::common::catalog(), tiers).unwrap();
+    let tiers = [keyway::Tier::new("lite", 1)];
+    let policy = keyway::Policy::new("mm", crate::support::catalog(), tiers).unwrap();
     let node = world.another_node_with(policy, |builder| builder);
     let client = Client::of(crate::client::mount(crate::client::console(&node.keyring)));
     let tenant = client.get("operator", "/api/tenants/acme").json();
@@ -165,7 +172,7 @@ fn a_tenant_of_a_tier_that_is_gone_is_still_told() {
     assert_eq!(client.get("acme", "/api/keys").json()["allowed"], 0);
     assert_eq!(client.get("acme", &format!("/api/keys/{id}")).status, 200);
     client.create("acme", json!({ "name": "b" })).is(500, "fault", "");
-    // The operator moves it, and all is well.
+    // After a move to an existing tier, the quota applies again.
     let moved = put(&client, "/api/tenants/acme/tier", &json!({ "tier": "lite" })).json();
     assert_eq!((&moved["from"], &moved["allowed"]), (&json!("advanced"), &json!(1)));
     client.create("acme", json!({ "name": "b" })).is(409, "quota-exceeded", "");

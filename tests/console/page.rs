@@ -1,12 +1,13 @@
-//! The page and what belongs to it, wherever it is mounted.
+//! The page and its files, under any mount.
 
 use axum::{Router, body::Body, http::Request};
-use keyway::console::ConsoleError;
+use keyway::ConfigError;
 use tower::ServiceExt;
+use url::Url;
 
 use crate::{
     client::{Place, console},
-    common::{World, block_on},
+    support::{World, block_on},
 };
 
 fn get(app: &Router, path: &str) -> (u16, String) {
@@ -17,7 +18,7 @@ fn get(app: &Router, path: &str) -> (u16, String) {
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// The path that the page at `path` loads its script from.
+/// Returns the path from which the page at `path` loads its script.
 fn script(app: &Router, path: &str) -> String {
     let (status, page) = get(app, path);
     assert_eq!(status, 200, "{path}");
@@ -26,11 +27,16 @@ fn script(app: &Router, path: &str) -> String {
     let start = page[..end].rfind('"').unwrap() + 1;
     let relative = page[start..end].strip_prefix("./").unwrap_or(&page[start..end]);
     let folder = path.rsplit_once('/').unwrap().0;
-    format!("{folder}/{relative}app.js")
+    let script = format!("{folder}/{relative}app.js");
+    if get(app, &script).0 != 307 {
+        return script;
+    }
+    // Follows the redirect to `../app.js`.
+    format!("{}/app.js", script.rsplitn(3, '/').nth(2).unwrap())
 }
 
 #[test]
-fn the_page_finds_its_files_wherever_it_is_mounted() {
+fn page_finds_its_files_under_any_mount() {
     let world = World::new();
     block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
     let console = || console(&world.keyring);
@@ -56,12 +62,119 @@ fn the_page_finds_its_files_wherever_it_is_mounted() {
         assert!(document.contains(&format!(r#""servers":[{{"url":"{server}"}}]"#)), "{document}");
         assert_eq!(get(app, &format!("{mount}/api/keys/A000000000000000")).0, 404);
     }
-    // That path is the host's: `nest` does not give it to the console.
+    // `nest` does not pass the path with a slash to the console.
     assert_eq!(get(&nested, "/settings/api-keys/").0, 404);
 }
 
+/// Checks that a browser at `address` gets the page and its files, although the service sees other paths.
+/// `seen` converts the browser's path to the path that the service sees.
+fn finds_its_files(app: &Router, address: &str, prefix: &str, seen: impl Fn(&str) -> String) {
+    let ask = |path: &str| {
+        let mut request = Request::get(seen(path)).header("x-test-who", "acme");
+        if !prefix.is_empty() {
+            request = request.header("x-forwarded-prefix", prefix);
+        }
+        block_on(app.clone().oneshot(request.body(Body::empty()).unwrap())).unwrap()
+    };
+    let response = ask(address);
+    assert_eq!(response.status(), 200, "{address}");
+    let body = block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
+    let page = String::from_utf8(body.to_vec()).unwrap();
+    let origin = Url::parse("https://service.example").unwrap();
+    let page_url = origin.join(address).unwrap();
+    for file in ["app.js", "app.css", "theme.css"] {
+        let end = page.find(file).unwrap();
+        let start = page[..end].rfind('"').unwrap() + 1;
+        let mut url = page_url.join(&format!("{}{file}", &page[start..end])).unwrap();
+        let mut response = ask(url.path());
+        if response.status() == 307 {
+            url = url.join(response.headers()["location"].to_str().unwrap()).unwrap();
+            response = ask(url.path());
+        }
+        assert_eq!(response.status(), 200, "{address}: {url}");
+        if file == "app.js" {
+            let session = url.join("api/session").unwrap();
+            assert_eq!(ask(session.path()).status(), 200, "{address}: {session}");
+        }
+    }
+}
+
 #[test]
-fn files_are_asked_for_again_and_sent_once() {
+fn page_finds_its_files_behind_layers_and_proxies() {
+    let world = World::new();
+    block_on(world.keyring.create_empty_tenant("acme", "lite")).unwrap();
+    let console = || console(&world.keyring).router::<()>();
+    let service = Router::new().nest_service("/settings/api-keys", console());
+    let nested = Router::new().nest("/settings/api-keys", console());
+    let root: Router = console();
+    let same = str::to_owned;
+    for address in ["/settings/api-keys", "/settings/api-keys/"] {
+        finds_its_files(&service, address, "", same);
+        // A layer that trims slashes, such as tower-http's `NormalizePath`.
+        let trimmed = |path: &str| path.trim_end_matches('/').to_owned();
+        finds_its_files(&service, address, "", trimmed);
+        finds_its_files(&nested, address, "", trimmed);
+        // A proxy that adds a slash.
+        let with_slash = |path: &str| {
+            if path == "/settings/api-keys" { format!("{path}/") } else { path.into() }
+        };
+        finds_its_files(&service, address, "", with_slash);
+        // A layer that appends slashes to every path.
+        let appended = |path: &str| format!("{}/", path.trim_end_matches('/'));
+        finds_its_files(&service, address, "", appended);
+        // A proxy that removes the beginning of the path, or adds one.
+        let below = format!("/app{address}");
+        finds_its_files(&service, &below, "", |path| path.strip_prefix("/app").unwrap().into());
+        let below = address.strip_prefix("/settings").unwrap();
+        finds_its_files(&service, below, "", |path| format!("/settings{path}"));
+        finds_its_files(&nested, below, "", |path| trimmed(&format!("/settings{path}")));
+    }
+    // A proxy that removes the whole path must send `X-Forwarded-Prefix`, unless the address ends with a
+    // slash.
+    let removed = |path: &str| match path.strip_prefix("/keys").unwrap() {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    };
+    finds_its_files(&root, "/keys", "/keys", removed);
+    finds_its_files(&root, "/keys", "/keys/", removed);
+    finds_its_files(&root, "/keys/", "/keys", removed);
+    finds_its_files(&root, "/keys/", "", removed);
+    // A proxy that serves the console at its root.
+    finds_its_files(&service, "/", "", |path| format!("/settings/api-keys{path}"));
+    finds_its_files(&nested, "/", "", |path| {
+        format!("/settings/api-keys{path}").trim_end_matches('/').into()
+    });
+}
+
+/// The redirect leads to files of the page only, and never out of the console.
+#[test]
+fn redirect_leads_to_files_of_the_page_only() {
+    let Place { client, .. } = Place::new();
+    let answer = client.ask("", "GET", "/x/app.js").send();
+    assert_eq!((answer.status, answer.field("location")), (307, "../app.js"));
+    for path in ["/x/secret.js", "/x/y/app.js", "/x/app.js//", "/x/index.html", "/x/..%2Fapp.js"] {
+        client.get("acme", path).is(404, "not-found", "");
+    }
+    client.ask("acme", "POST", "/x/app.js").send().is(404, "not-found", "");
+    client.get("acme", "/api/app.js").is(404, "not-found", "");
+}
+
+/// If no script runs, the document itself shows a message.
+#[test]
+fn page_without_scripts_shows_a_message() {
+    let Place { client, .. } = Place::new();
+    let page = client.get("operator", "/").text;
+    let failed = page.find("<p id=\"failed\">This page could not start.");
+    assert!(failed.is_some() && !page.contains("hidden"), "{page}");
+    assert!(page.contains("<noscript><p>This page needs JavaScript.</p></noscript>"), "{page}");
+    let words = r#"{ "page.failed": "Kaputt & \"aus\"", "page.scripts": "Skripte" }"#;
+    let Place { client, .. } = Place::with(|console| console.text("de", words).unwrap());
+    let page = client.get("operator", "/").text;
+    assert!(page.contains("<p id=\"failed\">Kaputt &amp; &quot;aus&quot;</p>"), "{page}");
+}
+
+#[test]
+fn unchanged_file_is_revalidated_with_304() {
     let Place { client, .. } = Place::new();
     for (path, kind) in [
         ("/app.js", "text/javascript; charset=utf-8"),
@@ -84,7 +197,7 @@ fn files_are_asked_for_again_and_sent_once() {
 }
 
 #[test]
-fn the_host_decides_how_it_looks() {
+fn settings_change_the_look_of_the_page() {
     let Place { client, .. } = Place::with(|console| {
         console
             .service_name("Machines & \"<script>\"")
@@ -105,7 +218,7 @@ fn the_host_decides_how_it_looks() {
     let service = client.get("operator", "/api/session").json()["service"].clone();
     assert_eq!(service["name"], "Machines & \"<script>\"");
     assert_eq!(service["logo"], true);
-    // Whoever opens it as a document runs nothing of it.
+    // Scripts in the logo do not run if it is opened as a document.
     let logo = client.get("", "/logo");
     assert_eq!((&*logo.text, logo.field("content-type")), ("<svg/>", "image/svg+xml"));
     assert!(logo.field("content-security-policy").ends_with("; sandbox"));
@@ -115,7 +228,7 @@ fn the_host_decides_how_it_looks() {
 }
 
 #[test]
-fn texts_are_replaced_by_their_keys() {
+fn replaced_texts_are_served() {
     let text = Place::new().client.get("", "/text.json").json();
     let (key, value) = text.as_object().unwrap().iter().next().unwrap();
     assert!(value.is_string());
@@ -132,32 +245,36 @@ fn texts_are_replaced_by_their_keys() {
 }
 
 #[test]
-fn what_a_host_cannot_have_meant_is_refused() {
+fn invalid_settings_are_refused() {
     let world = World::new();
     let console = || console(&world.keyring);
-    let error = |result: Result<_, ConsoleError>| result.err().unwrap().to_string();
+    let error = |result: Result<_, ConfigError>| result.err().unwrap().to_string();
     assert_eq!(
         error(console().logo("text/html", "")),
         "a logo is of a type such as `image/png`, not `text/html`"
     );
     error(console().logo("image/png\r\nx: y", ""));
-    assert_eq!(error(console().accent("red")), "a colour is written as `#rrggbb`, not `red`");
+    assert_eq!(error(console().accent("red")), "a color is written as `#rrggbb`, not `red`");
     for line in ["curl", "{token} {token}", "a\n{token}"] {
         error(console().curl(line));
     }
     error(console().text("", "{}"));
     error(console().text("de\"", "{}"));
-    // `Intl` of browsers refuses these, and with them the whole page.
+    // The browser's `Intl` throws on these, and the whole page would fail.
     for language in ["x", "abcd", "en-a", "de-1", "de-DE-x"] {
         error(console().text(language, "{}"));
     }
     for language in ["de", "de-CH", "zh-Hant", "zh-Hant-TW", "es-419", "gsw"] {
         assert!(console().text(language, "{}").is_ok(), "{language}");
     }
+    // Other languages have plural forms that English does not have.
+    assert!(console().text("pl", r#"{ "quota.few": "", "quota.many": "" }"#).is_ok());
+    error(console().text("pl", r#"{ "lead.few": "" }"#));
+    error(console().text("pl", r#"{ "quota.some": "" }"#));
     assert_eq!(
         error(console().text("de", r#"{ "no such text": "" }"#)),
         "the page has no text `no such text`"
     );
     let error = error(console().text("de", "[]"));
-    assert_eq!(error, "the texts are not a JSON object of strings");
+    assert!(error.starts_with("the JSON object of texts cannot be read: "), "{error}");
 }

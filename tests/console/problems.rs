@@ -1,4 +1,4 @@
-//! Every kind of problem with a body, and the member at fault.
+//! Every kind of problem with a request body, and the field that it names.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn post(client: &Client, kind: &str, body: impl Into<Vec<u8>>) -> Answer {
 }
 
 #[test]
-fn bodies_are_json() {
+fn body_that_is_not_json_is_refused() {
     let Place { client, .. } = Place::with_tenants();
     for kind in ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded"] {
         post(&client, kind, r#"{ "name": "a" }"#).is(415, "unsupported-media-type", "");
@@ -29,7 +29,7 @@ fn bodies_are_json() {
 }
 
 #[test]
-fn bodies_have_a_largest_size() {
+fn body_above_64_kib_is_refused() {
     let Place { client, .. } = Place::with_tenants();
     let body = |len: usize| {
         let frame = r#"{"name":""}"#.len();
@@ -40,7 +40,7 @@ fn bodies_have_a_largest_size() {
 }
 
 #[test]
-fn a_member_at_fault_is_named_and_no_value_is_repeated() {
+fn unreadable_body_names_the_field_and_repeats_no_value() {
     let Place { client, .. } = Place::with_tenants();
     let unreadable = |body: Value| {
         let answer = post(&client, "application/json", body.to_string());
@@ -70,7 +70,7 @@ fn a_member_at_fault_is_named_and_no_value_is_repeated() {
 }
 
 #[test]
-fn a_value_at_fault_is_named() {
+fn invalid_value_names_its_field() {
     let Place { client, .. } = Place::with_tenants();
     let many: serde_json::Map<_, _> = (0..17).map(|n| (n.to_string(), json!("x"))).collect();
     for (member, value) in [
@@ -98,7 +98,7 @@ fn a_value_at_fault_is_named() {
             let (id, _) = client.key("acme", "b");
             let change = json!({ member: body[member] });
             client.change("acme", &id, 1, &change).is(422, "invalid-field", member);
-            client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send();
+            client.ask("acme", "DELETE", &format!("/api/keys/{id}")).field("if-match", "*").send();
         }
     }
     let ends = json!({
@@ -110,7 +110,7 @@ fn a_value_at_fault_is_named() {
 }
 
 #[test]
-fn a_name_may_be_anything_that_can_be_shown() {
+fn key_name_accepts_any_printable_text() {
     let Place { client, .. } = Place::with_tenants();
     for name in ["<script>alert(1)</script>", "مفتاح", "\"'&<>`", "👩‍💻 key", "{{base}}"]
     {
@@ -122,7 +122,7 @@ fn a_name_may_be_anything_that_can_be_shown() {
 }
 
 #[test]
-fn a_full_quota_says_how_full() {
+fn full_quota_reports_held_allowed_and_tier() {
     let Place { client, .. } = Place::with_tenants();
     client.key("globex", "a");
     let answer = client.create("globex", json!({ "name": "b" }));
@@ -135,14 +135,42 @@ fn a_full_quota_says_how_full() {
 }
 
 #[test]
-fn an_expired_key_gets_no_new_secret() {
+fn expired_key_cannot_be_rotated() {
     let Place { world, client } = Place::with_tenants();
     let body = json!({ "name": "a", "expires_at": "2026-01-01T01:00:00Z" });
     let created = client.create("acme", body).json();
     let id = created["key"]["id"].as_str().unwrap();
-    world.clock.advance(crate::common::HOUR);
+    world.clock.advance(crate::support::HOUR);
     client.rotate("acme", id, 1, "r").is(409, "key-expired", "");
     let later = json!({ "expires_at": "2026-01-02T00:00:00Z" });
     assert_eq!(client.change("acme", id, 1, &later).status, 200);
     assert_eq!(client.rotate("acme", id, 2, "r").status, 200);
+}
+
+/// Problems of every layer of the console, and of the guard that verifies API keys.
+#[test]
+fn problem_types_link_to_the_configured_base() {
+    let base = "https://errors.example.com/keys/";
+    let types = || keyway::http::problem::ProblemTypes::new(base).unwrap();
+    let Place { client, .. } = Place::with(|console| console.problem_types(types()));
+    let ask = |method, path| client.ask("acme", method, path);
+    let answers = [
+        (ask("GET", "/api/unknown"), "not-found"),
+        (ask("GET", "/unknown"), "not-found"),
+        (ask("TRACE", "/api/keys"), "method-not-allowed"),
+        (ask("GET", "/api/keys").field("sec-fetch-site", "cross-site"), "cross-site"),
+        (ask("GET", "/api/keys?limit=0"), "invalid-field"),
+        (ask("GET", "/api/session"), "not-found"),
+        (ask("POST", "/api/keys").body("x"), "unsupported-media-type"),
+    ];
+    for (ask, kind) in answers {
+        let answer = ask.send();
+        assert_eq!(answer.json()["type"], format!("{base}{kind}"));
+        assert_eq!(answer.problem().1, kind);
+        assert_eq!(answer.field("cache-control"), "no-store");
+    }
+    // The control: by default, the links lead to the documentation of keyway.
+    let Place { client, .. } = Place::new();
+    let link = client.get("acme", "/api/unknown").json()["type"].clone();
+    assert_eq!(link, "https://docs.rs/keyway/latest/keyway/http/problem/index.html#not-found");
 }

@@ -1,4 +1,4 @@
-//! Of two changes of one version, one is done.
+//! Only one of two changes to the same version succeeds.
 
 use std::{sync::Barrier, thread};
 
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::{
     client::{Client, Place, console, mount},
-    common::World,
+    support::World,
 };
 
 #[test]
-fn a_change_names_the_version_that_it_replaces() {
+fn change_requires_the_present_version_in_if_match() {
     let Place { client, .. } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     let path = format!("/api/keys/{id}");
@@ -31,7 +31,7 @@ fn a_change_names_the_version_that_it_replaces() {
 
     let rotate = |fields: &[&str]| {
         let ask = client.ask("acme", "POST", &format!("{path}/rotate"));
-        let ask = ask.json(&json!({ "overlap": "none" })).field("idempotency-key", "r");
+        let ask = ask.json(&json!({ "grace_period": "none" })).field("idempotency-key", "r");
         fields.iter().fold(ask, |ask, value| ask.field("if-match", value)).send()
     };
     rotate(&[]).is(428, "precondition-required", "");
@@ -43,7 +43,7 @@ fn a_change_names_the_version_that_it_replaces() {
 }
 
 #[test]
-fn of_two_at_once_one_is_told_that_it_lost() {
+fn one_of_two_concurrent_changes_gets_412() {
     let Place { world, client } = Place::with_tenants();
     let node = world.another_node();
     let nodes = [client.clone(), Client::of(mount(console(&node.keyring)))];
@@ -62,15 +62,15 @@ fn of_two_at_once_one_is_told_that_it_lost() {
         assert_eq!(statuses, [200, 412], "round {round}");
         let key = client.get("acme", &format!("/api/keys/{id}")).json();
         assert_eq!(key["version"], 2);
-        client.ask("acme", "DELETE", &format!("/api/keys/{id}")).send();
+        client.ask("acme", "DELETE", &format!("/api/keys/{id}")).field("if-match", "*").send();
     }
 }
 
 #[test]
-fn what_changes_between_reading_and_writing_is_not_lost() {
+fn change_between_read_and_write_is_not_overwritten() {
     let Place { world, client } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
-    // Somebody else gets between the check of the version and the write.
+    // Another process writes between this one's version check and its write.
     world.store.hold("update_key");
     let (first, second) = thread::scope(|scope| {
         let calls = world.store.calls("update_key");

@@ -1,4 +1,4 @@
-//! The table of all routes of the API, which other tests walk.
+//! The table of all API routes, over which other tests iterate.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub fn routes() -> Vec<Route> {
         route("GET", "/api/keys/{id}", "tenant", ""),
         route("GET", "/api/keys/{id}/events", "tenant", ""),
         route("PATCH", "/api/keys/{id}", "tenant", r#"{ "name": "b" }"#),
-        route("POST", "/api/keys/{id}/rotate", "tenant", r#"{ "overlap": "none" }"#),
+        route("POST", "/api/keys/{id}/rotate", "tenant", r#"{ "grace_period": "none" }"#),
         route("GET", "/api/tenants", "operator", ""),
         route("GET", "/api/tenants/{tenant}", "operator", ""),
         route("GET", "/api/tenants/{tenant}/keys", "operator", ""),
@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Route> {
 pub const PAGE: [&str; 6] = ["", "/", "/app.js", "/app.css", "/theme.css", "/text.json"];
 
 #[test]
-fn the_table_is_that_of_the_document() {
+fn route_table_equals_the_document() {
     let document = Place::new().client.document;
     let mut documented = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -55,7 +55,7 @@ fn the_table_is_that_of_the_document() {
 }
 
 #[test]
-fn every_other_method_is_405_with_those_that_there_are() {
+fn other_method_is_405_with_the_allowed_methods() {
     let client = Place::with_tenants().client;
     let paths: BTreeSet<_> = routes().iter().map(|route| route.path).collect();
     for path in paths {

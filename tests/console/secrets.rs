@@ -1,17 +1,17 @@
-//! A token is in one answer and nowhere else.
+//! A token is in one response and nowhere else.
 
 use serde_json::json;
 
 use crate::{client::Place, routes::routes};
 
-/// Whether any 8 characters of the secret half of `token` stand in `text`.
+/// Checks whether `text` contains any 8 consecutive characters of the secret half of `token`.
 fn gives_away(text: &str, token: &str) -> bool {
     let secret = &token.as_bytes()[24..];
     secret.windows(8).any(|part| text.contains(std::str::from_utf8(part).unwrap()))
 }
 
 #[test]
-fn no_other_answer_event_or_debug_text_has_any_part_of_a_token() {
+fn no_other_response_or_debug_text_contains_a_token_part() {
     let Place { world, client } = Place::with_tenants();
     let ask = client.ask("acme", "POST", "/api/keys").field("idempotency-key", "k");
     let created = ask.json(&json!({ "name": "a" })).send();
@@ -25,11 +25,11 @@ fn no_other_answer_event_or_debug_text_has_any_part_of_a_token() {
         for route in routes().into_iter().filter(|route| route.method != "DELETE") {
             let path = route.path.replace("{id}", &id).replace("{tenant}", "acme");
             let path = path.replace("{tier}", "lite");
-            // The token wherever it does not belong, and where it does.
+            // The token in fields where it does not belong, and in those where it does.
             let bodies = [
                 json!({ "name": token }),
                 json!({ "text": token }),
-                json!({ "overlap": token }),
+                json!({ "grace_period": token }),
                 json!({ "tier": token }),
                 json!({ "reason": 5, "token": token, "response": "suspend" }),
                 json!({ "token": token, "reason": "found", "response": "report_only" }),
@@ -41,7 +41,7 @@ fn no_other_answer_event_or_debug_text_has_any_part_of_a_token() {
             for body in bodies {
                 for who in ["acme", "operator"] {
                     let ask = client.ask(who, route.method, &path).json(&body);
-                    // A name is what somebody made of it.
+                    // A key's name may be any text and is returned, so a token in it would be found.
                     if body.get("name").is_some() && matches!(route.method, "POST" | "PATCH") {
                         continue;
                     }

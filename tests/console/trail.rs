@@ -1,11 +1,11 @@
-//! What happened to a key.
+//! The history of a key.
 
 use keyway::console::RecentEvents;
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Place, console, mount},
-    common::block_on,
+    support::block_on,
 };
 
 fn kinds(page: &Value) -> Vec<String> {
@@ -14,13 +14,17 @@ fn kinds(page: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_happened_to_a_key_is_told_newest_first() {
+fn history_lists_events_newest_first() {
     let Place { world, client } = Place::with_tenants();
     let (id, token) = client.key("acme", "a");
     client.change("acme", &id, 1, &json!({ "enabled": false }));
     assert!(block_on(world.keyring.verify(&token)).is_err());
     let path = format!("/api/tenants/acme/keys/{id}/suspension");
-    client.ask("operator", "PUT", &path).json(&json!({ "reason": "abuse" })).send();
+    client
+        .ask("operator", "PUT", &path)
+        .field("if-match", "*")
+        .json(&json!({ "reason": "abuse" }))
+        .send();
 
     let page = client.get("acme", &format!("/api/keys/{id}/events")).json();
     assert_eq!(kinds(&page), ["key_suspended", "inactive", "key_edited", "key_issued"]);
@@ -45,15 +49,47 @@ fn what_happened_to_a_key_is_told_newest_first() {
 }
 
 #[test]
-fn without_a_trail_nothing_is_known() {
+fn history_without_a_trail_is_empty() {
     let Place { world, client } = Place::with_tenants();
     let (id, _) = client.key("acme", "a");
     let nothing = json!({ "items": [], "complete": false });
     let router = mount(console(&world.keyring));
     let without = Client { router, document: client.document.clone() };
     assert_eq!(without.get("acme", &format!("/api/keys/{id}/events")).json(), nothing);
-    // Nor of what happened before the process began.
+    // `RecentEvents` has no events from before the process started.
     let router = mount(console(&world.keyring).audit_trail(RecentEvents::new(10)));
     let restarted = Client { router, document: client.document };
     assert_eq!(restarted.get("acme", &format!("/api/keys/{id}/events")).json(), nothing);
+}
+
+/// A tenant that names another tenant's key gets 404, and leaves no event in the key's history.
+#[test]
+fn other_tenants_cannot_change_a_history() {
+    let Place { client, .. } = Place::with_tenants();
+    let (id, _) = client.key("acme", "a");
+    let path = format!("/api/keys/{id}");
+    for _ in 0..RecentEvents::MAX_OF_KEY {
+        client.ask("globex", "DELETE", &path).field("if-match", "*").send();
+    }
+    client.change("acme", &id, 1, &json!({ "name": "b" }));
+    let page = client.get("acme", &format!("{path}/events")).json();
+    assert_eq!(
+        (kinds(&page), &page["complete"]),
+        (vec!["key_edited".into(), "key_issued".into()], &json!(true))
+    );
+}
+
+/// Changes by another process are not in the events of this one, and the history is reported as incomplete.
+#[test]
+fn history_without_changes_of_another_process_is_incomplete() {
+    let Place { world, client } = Place::with_tenants();
+    let (id, _) = client.key("acme", "a");
+    let complete =
+        || client.get("acme", &format!("/api/keys/{id}/events")).json()["complete"].clone();
+    assert_eq!(complete(), true);
+    let elsewhere = Client::of(mount(console(&world.another_node().keyring)));
+    assert_eq!(elsewhere.rotate("acme", &id, 1, "r").status, 200);
+    assert_eq!(complete(), false);
+    client.change("acme", &id, 2, &json!({ "name": "b" }));
+    assert_eq!(complete(), false);
 }

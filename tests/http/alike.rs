@@ -1,5 +1,6 @@
-//! Whoever does not hold a key learns nothing of it: one answer for all, and the store is asked only for
-//! tokens that were minted here.
+//! A caller that does not hold a key learns nothing about it.
+//!
+//! All such callers get the same response, and the store is read only for tokens that were minted here.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::{
     service::Service,
 };
 
-/// Not minted here, as is known without asking anybody.
+/// Tokens that were not minted here. Their tags show this without a lookup.
 const NOT_MINTED: [&str; 19] = [
     "short",
     "long",
@@ -34,10 +35,10 @@ const NOT_MINTED: [&str; 19] = [
     "hex-length-of-inner",
     "flipped-middle",
 ];
-/// Minted here, and of no use.
+/// Tokens that were minted here but are not valid.
 const USELESS: [&str; 3] = ["unknown", "deleted", "rotated-out"];
 
-/// The answer as it came, without its date.
+/// Returns the response as received, without its date.
 fn raw_answer(server: &Running, token: &str) -> (u16, Vec<(String, String)>, Vec<u8>) {
     let value = server.service.tokens.fill(format!("Bearer {{{token}}}").as_bytes());
     let bytes = last_request("GET", "/any", &[("authorization", value)], b"");
@@ -49,7 +50,7 @@ fn raw_answer(server: &Running, token: &str) -> (u16, Vec<(String, String)>, Vec
 }
 
 #[test]
-fn one_answer_for_all_that_is_not_valid() {
+fn all_invalid_keys_get_one_response() {
     for server in Server::ALL {
         let running = server.start(Service::new());
         let answers: Vec<_> = NOT_MINTED
@@ -62,13 +63,13 @@ fn one_answer_for_all_that_is_not_valid() {
         }
         assert_eq!(answers[0].1.0, 401);
         assert_eq!(running.service.runs(), 0);
-        // The state of a key that somebody proves to hold is another matter.
+        // The state of a key is shown to callers that prove to hold the key.
         assert_ne!(raw_answer(&running, "disabled"), answers[0].1);
     }
 }
 
 #[test]
-fn only_what_was_minted_here_comes_to_the_store() {
+fn only_tokens_minted_here_reach_the_store() {
     for server in Server::ALL {
         let running = server.start(Service::new());
         for send in [drive::over_http1, drive::over_http2] {
@@ -83,7 +84,7 @@ fn only_what_was_minted_here_comes_to_the_store() {
             for useless in ["{unknown}", "{deleted}", "{rotated-out}"] {
                 let value = ["Bearer ", useless].concat().leak().as_bytes();
                 let row = get("useless", "/any").auth(value).is(Rejected);
-                // The store's word on one that it refused holds for a second.
+                // The store's result for a refused token is cached for a second.
                 running.service.world.clock.advance(Duration::from_secs(2));
                 assert_eq!(send(&running, &row).reads, 1, "{server:?}, {useless}");
                 assert_eq!(send(&running, &row).reads, 0, "{server:?}, {useless}");

@@ -1,60 +1,66 @@
-//! What the rows of the table expect, to the byte.
+//! The responses that the rows of the table expect, byte for byte.
 
-/// What has to be answered.
+/// The expected response to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// No credential was presented.
     Missing,
-    /// More than one was.
+    /// More than one credential was presented.
     Several,
-    /// It cannot be read.
+    /// The credential cannot be read.
     Unreadable,
-    /// It is longer than any.
+    /// The credential is longer than any token.
     TooLong,
-    /// It is not valid, which is known without asking cache or store.
+    /// The token is not valid. The guard knows this without asking cache or store.
     Malformed,
-    /// It is not valid, in the same words.
+    /// The token is not valid. The response is the same as for [`Malformed`](Self::Malformed).
     Rejected,
-    /// The key cannot be used now: its state, and what is said of it.
+    /// The key cannot be used now: its state, and the text for that state.
     Inactive(&'static str, &'static str),
     /// A scope is missing.
     Forbidden(&'static Lacks),
-    /// Nobody can tell at present.
+    /// The key cannot be verified at present.
     Unavailable,
-    /// The handler ran and said this.
+    /// The same from a guard that also takes keys from `x-api-key`, and whose response says so.
+    Keyed(&'static Self),
+    /// The same from a guard that takes keys from `x-api-key` only.
+    Only(&'static Self),
+    /// The same from a handler on a route with an optional guard.
+    Optional(&'static Self),
+    /// The handler ran and returned this text.
     Ran(&'static str),
-    /// The handler ran, and its answer has no body since the request was a `HEAD`.
+    /// The handler ran. The response has no body, because the request was a `HEAD`.
     RanForHead,
-    /// As [`Missing`](Self::Missing), without a body since the request was a `HEAD`.
+    /// Like [`Missing`](Self::Missing), but without a body, because the request was a `HEAD`.
     MissingForHead,
-    /// The handler ran and panicked: the connection ends without an answer.
+    /// The handler ran and panicked. The connection ends without a response.
     Panicked,
-    /// A handler without a guard needs a caller.
+    /// A handler needs a caller and its route has no guard.
     Unguarded,
-    /// There is no such path.
+    /// The path does not exist.
     NotFound,
-    /// The path is not for this method, but for those.
+    /// The path does not serve this method. It serves the listed ones.
     NotAllowed(&'static str),
-    /// The server answers this before any middleware is asked.
+    /// The server responds before any middleware runs.
     Server(u16),
-    /// As [`Server`](Self::Server), or the server hangs up while the client is still writing.
+    /// Like [`Server`](Self::Server), or the server closes the connection while the client is still writing.
     Cut(u16),
-    /// The server lets the client send its body, and then answers.
+    /// The server lets the client send its body, and then responds.
     Continue,
 }
 
-/// What a caller lacks.
+/// The scopes that a caller lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lacks {
-    /// What the route requires, as the challenge lists it.
+    /// The scopes that the route requires, as the challenge lists them.
     pub required: &'static str,
-    /// What of that is missing, as JSON.
+    /// The missing ones of them, as JSON.
     pub scopes: &'static str,
     pub r#match: &'static str,
     pub detail: &'static str,
 }
 
-/// An answer as the client sees it, of those fields that are not the server's own.
+/// A response as the client sees it, without the headers that servers add themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     pub status: u16,
@@ -66,13 +72,16 @@ pub struct Shown {
 const BASE: &str = "https://docs.rs/keyway/latest/keyway/http/problem/index.html#";
 
 impl Expected {
-    /// Whether a handler ran.
+    /// Returns whether a handler runs.
     pub fn runs(self) -> bool {
         matches!(self, Self::Ran(_) | Self::RanForHead | Self::Panicked)
     }
 
-    /// Whether cache and store must not be asked.
+    /// Returns whether cache and store must not be asked.
     pub fn asks_nothing(self) -> bool {
+        if let Self::Keyed(expected) | Self::Only(expected) | Self::Optional(expected) = self {
+            return expected.asks_nothing();
+        }
         matches!(
             self,
             Self::Missing
@@ -89,12 +98,12 @@ impl Expected {
         )
     }
 
-    /// Whether the answer is to a `HEAD`.
+    /// Returns whether the request is a `HEAD`.
     pub fn is_for_head(self) -> bool {
         matches!(self, Self::RanForHead | Self::MissingForHead)
     }
 
-    /// The status, if the server answers before any middleware is asked.
+    /// Returns the status if the server responds before any middleware runs.
     pub fn own_status(self) -> Option<u16> {
         match self {
             Self::Server(status) | Self::Cut(status) => Some(status),
@@ -102,7 +111,7 @@ impl Expected {
         }
     }
 
-    /// The whole answer, if it is not the server's own.
+    /// Returns the whole expected response, unless the server itself responds.
     pub fn shown(self) -> Option<Shown> {
         const REALM: &str = r#"Bearer realm="mm""#;
         let invalid = || format!(r#"{REALM}, error="invalid_token""#);
@@ -154,7 +163,26 @@ impl Expected {
                 let body = problem("unguarded-route", "The service is at fault", 500, detail);
                 refused(500, body, &[])
             }
-            Self::Ran(said) => shown(200, said, &[("content-type", "text/plain; charset=utf-8")]),
+            Self::Keyed(expected) => keyed(expected.shown()?),
+            Self::Only(expected) => only(expected.shown()?),
+            Self::Optional(expected) => {
+                let mut shown = expected.shown()?;
+                shown.fields.push(("vary".into(), "authorization".into()));
+                shown.fields.sort();
+                shown
+            }
+            Self::Ran(said) => {
+                let own = ("content-type", "text/plain; charset=utf-8");
+                // `Vary`, where a shared cache could not know that the response depends on the key.
+                let vary = match said {
+                    said if said.starts_with("/optional") => Some("authorization"),
+                    said if said.starts_with("/keyed ") => Some("authorization, x-api-key"),
+                    said if said.starts_with("/only ") => Some("x-api-key"),
+                    _ => None,
+                };
+                let fields: Vec<_> = vary.map(|names| ("vary", names)).into_iter().collect();
+                shown(200, said, &[&[own], &*fields].concat())
+            }
             Self::RanForHead => shown(200, "", &[("content-type", "text/plain; charset=utf-8")]),
             Self::NotFound => shown(404, "", &[]),
             Self::NotAllowed(allow) => shown(405, "", &[("allow", allow)]),
@@ -164,11 +192,32 @@ impl Expected {
     }
 }
 
+const BEARER_FORM: &str = "`Authorization: Bearer <API key>`";
+const BEARER: &str = r#"Bearer realm="mm""#;
+const OWN: &str = r#"ApiKey realm="mm", header="x-api-key""#;
+
+fn keyed(mut shown: Shown) -> Shown {
+    let both = format!("{BEARER_FORM} or `x-api-key: <API key>`");
+    shown.body = shown.body.replace(BEARER_FORM, &both);
+    let own = only(shown.clone()).fields;
+    shown.fields.extend(own.into_iter().filter(|(name, _)| name == "www-authenticate"));
+    shown.fields.sort();
+    shown
+}
+
+fn only(mut shown: Shown) -> Shown {
+    shown.body = shown.body.replace(BEARER_FORM, "`x-api-key: <API key>`");
+    for (_, value) in &mut shown.fields {
+        *value = value.replace(BEARER, OWN);
+    }
+    shown
+}
+
 fn problem(kind: &str, title: &str, status: u16, detail: &str) -> String {
     format!(r#"{{"type":"{BASE}{kind}","title":"{title}","status":{status},"detail":"{detail}"}}"#)
 }
 
-/// `object` with more members.
+/// Adds members to the JSON text `object`.
 fn with(object: &str, members: &str) -> String {
     format!("{},{members}}}", object.strip_suffix('}').unwrap())
 }

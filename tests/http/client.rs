@@ -1,4 +1,4 @@
-//! The client: bytes over a socket as they are, or HTTP/2 with prior knowledge.
+//! The client: exact bytes over a socket, or HTTP/2 with prior knowledge.
 
 mod http1;
 mod http2;
@@ -9,10 +9,10 @@ pub use self::{
 };
 use crate::answers::Shown;
 
-/// Fields that servers add on their own, differently. All others are compared to the byte.
+/// Headers that servers add themselves, with different values. All others are compared byte for byte.
 const OF_THE_SERVER: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
 
-/// An answer as it came.
+/// A response as received.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -22,7 +22,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// What of it is not the server's own.
+    /// Returns the response without the headers that servers add themselves.
     pub fn shown(&self) -> Shown {
         let mut fields = self.fields.clone();
         fields.retain(|(name, _)| !OF_THE_SERVER.contains(&&**name));

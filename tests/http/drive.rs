@@ -1,4 +1,4 @@
-//! Drives the table through one server.
+//! Sends the table's requests to one server.
 
 use crate::{
     answers::Expected,
@@ -7,16 +7,16 @@ use crate::{
     server::Running,
 };
 
-/// What came of a row.
+/// The observed result of a row.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The row's name and the protocol.
     pub name: String,
     pub replies: Vec<Reply>,
     pub expected: Vec<Expected>,
-    /// How many handlers ran.
+    /// The number of handlers that ran.
     pub runs: usize,
-    /// How often the store was asked.
+    /// The number of reads of the store.
     pub reads: usize,
 }
 
@@ -60,7 +60,7 @@ fn raw(server: &Running, row: &RawRow) -> Outcome {
     observed(server, row.name.into(), &row.replies, || exchange(server.address, &bytes, &heads))
 }
 
-/// All rows, one after the other, over one connection: the server finds where each ends.
+/// Sends all rows one after the other over one connection. The server must find where each ends.
 pub fn on_one_connection(server: &Running, rows: &[Row]) -> Outcome {
     let mut bytes = Vec::new();
     for row in rows {
@@ -74,7 +74,7 @@ pub fn on_one_connection(server: &Running, rows: &[Row]) -> Outcome {
     observed(server, "all at once".into(), &expected, || exchange(server.address, &bytes, &heads))
 }
 
-/// As [`on_one_connection`], over HTTP/2.
+/// Like [`on_one_connection`], over HTTP/2.
 pub fn on_one_http2_connection(server: &Running, rows: &[Row]) -> Outcome {
     let expected: Vec<_> = rows.iter().map(|row| row.over_http2.unwrap_or(row.expected)).collect();
     observed(server, "all on one HTTP/2 connection".into(), &expected, || {

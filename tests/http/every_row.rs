@@ -1,4 +1,4 @@
-//! Every server answers every row as the table says.
+//! Every server responds to every row as the table says.
 
 use crate::{
     answers::{Expected, Shown},
@@ -8,7 +8,7 @@ use crate::{
     service::Service,
 };
 
-/// What of `outcome` is not as the table says.
+/// Returns the differences between `outcome` and the table.
 pub fn faults(server: Server, outcome: &Outcome) -> Vec<String> {
     let Outcome { name, replies, expected, runs, reads } = outcome;
     let mut faults = Vec::new();
@@ -44,7 +44,7 @@ fn differences(shown: &Shown, right: Option<&Shown>) -> String {
 }
 
 #[test]
-fn every_server_answers_every_row_as_the_table_says() {
+fn every_server_responds_as_the_table_says() {
     let mut faulty = Vec::new();
     for server in Server::ALL {
         let running = server.start(Service::new());
@@ -55,7 +55,7 @@ fn every_server_answers_every_row_as_the_table_says() {
     assert!(faulty.is_empty(), "{}\n{} faults", faulty.join("\n"), faulty.len());
 }
 
-/// No refusal costs the connection, and none leaves anything of its request to be taken for another.
+/// Checks that no refusal closes the connection, and that no rest of a request is read as another one.
 #[test]
 fn one_connection_carries_all_rows() {
     let is_fit = |row: &Row| {

@@ -1,4 +1,4 @@
-//! Clients that hang up while their key is looked for: their handlers never run, and nothing is left.
+//! Clients that hang up while their key is verified: their handlers never run, and no state remains.
 
 use std::{thread, time::Duration};
 
@@ -18,7 +18,7 @@ fn key(server: &Running) -> [(&'static str, Vec<u8>); 1] {
     [("authorization", server.service.tokens.fill(ACTIVE))]
 }
 
-/// A server whose store answers no look-up until it is released, and how many tasks it has.
+/// Starts a server whose store holds lookups until it is released. Returns the number of its tasks too.
 fn start_holding(server: Server) -> (Running, usize) {
     let running = server.start(Service::new());
     let tasks = running.tasks();
@@ -32,7 +32,7 @@ fn send(server: &Running) -> Connection {
     connection
 }
 
-/// Waits until this many requests are under way, and the store was asked this often.
+/// Waits until this many requests are in progress and the store was read this many times.
 fn wait_for(server: &Running, under_way: usize, reads: usize) {
     let are = || (server.service.under_way(), server.service.reads());
     for _ in 0..10_000 {
@@ -44,7 +44,7 @@ fn wait_for(server: &Running, under_way: usize, reads: usize) {
     panic!("{:?} instead of {:?}", are(), (under_way, reads));
 }
 
-/// The same key is admitted, after this many reads.
+/// Checks that the same key is admitted, after this many reads.
 fn check_works(server: Server, running: &Running, reads: usize) {
     let row = get("after", "/any").auth(ACTIVE).is(Ran("/any for acme/reader (reporting)"));
     let outcome = drive::over_http1(running, &row);
@@ -60,7 +60,7 @@ fn a_client_that_hangs_up_leaves_nothing_behind() {
         wait_for(&running, 1, 1);
         connection.hang_up();
         running.await_rest(tasks);
-        // Whoever comes now asks for itself: there is no flight to join.
+        // A new request reads the store itself, because no lookup is in flight that it could join.
         let connection = send(&running);
         wait_for(&running, 1, 2);
         connection.hang_up();
@@ -83,7 +83,7 @@ fn a_stream_that_is_reset_leaves_nothing_behind() {
         wait_for(&running, 0, 1);
         running.service.world.store.release("lookup");
         assert_eq!((running.service.runs(), running.service.reads()), (0, 1), "{server:?}");
-        // The connection goes on.
+        // The connection stays usable.
         let reply = client.exchange("GET", "/any", &key(&running), b"").unwrap();
         assert_eq!((reply.status, running.service.reads()), (200, 2), "{server:?}");
         drop(client);
@@ -93,7 +93,7 @@ fn a_stream_that_is_reset_leaves_nothing_behind() {
 }
 
 #[test]
-fn whoever_waits_for_the_same_key_is_answered_although_the_first_one_left() {
+fn waiting_request_is_served_after_the_first_client_left() {
     for server in Server::ALL.into_iter().filter(|server| server.notices_hang_ups()) {
         let (running, tasks) = start_holding(server);
         let first = send(&running);
@@ -111,9 +111,9 @@ fn whoever_waits_for_the_same_key_is_answered_although_the_first_one_left() {
     }
 }
 
-/// The handler does run if nobody hangs up, so that the counts above mean something.
+/// The control: the handler runs if the client waits. Otherwise the counts above would prove nothing.
 #[test]
-fn a_client_that_waits_is_answered() {
+fn waiting_client_gets_its_response() {
     for server in Server::ALL {
         let (running, _) = start_holding(server);
         let connection = send(&running);
@@ -124,7 +124,7 @@ fn a_client_that_waits_is_answered() {
     }
 }
 
-/// Whether the server notices it or not: nothing is left once the store has answered.
+/// Checks that no state remains after the store has responded, whether the server notices the hang-up or not.
 #[test]
 fn a_client_that_hangs_up_does_no_harm() {
     for server in Server::ALL {

@@ -1,5 +1,5 @@
-//! All servers answer alike, to the byte, but for what [`Reply::shown`](crate::client::Reply::shown)
-//! leaves out.
+//! All servers send the same responses, byte for byte, except for what
+//! [`Reply::shown`](crate::client::Reply::shown) leaves out.
 
 use crate::{
     answers::Expected,
@@ -8,7 +8,7 @@ use crate::{
     service::Service,
 };
 
-/// The names of the rows to which two servers answer differently.
+/// Returns the names of the rows to which two servers respond differently.
 fn differences<'o>(one: &'o [Outcome], other: &[Outcome]) -> Vec<&'o str> {
     let same = |one: &Outcome, other: &Outcome| {
         let is_own = |expected: &Expected| expected.own_status().is_some();
@@ -28,7 +28,7 @@ fn outcomes(server: Server, service: Service) -> Vec<Outcome> {
 }
 
 #[test]
-fn all_servers_answer_alike() {
+fn all_servers_respond_alike() {
     let first = outcomes(Server::ALL[0], Service::new());
     for server in &Server::ALL[1..] {
         let others = outcomes(*server, Service::new());

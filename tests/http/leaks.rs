@@ -1,9 +1,8 @@
-//! No secret of a token is in anything that a server logs, answers or panics with.
+//! No server logs, returns or panics with any part of a token's secret.
 //!
-//! Each server says all that it can, at `TRACE`, of every crate in it; one log stands outside the guard
-//! and writes the method, the path and the status, another one stands inside and writes all header
-//! fields; a handler panics with all that it has. The texts are searched for any eight characters in a
-//! row of a secret, in every usual form.
+//! Each server logs at `TRACE`, for every crate in it. A log outside the guard writes the method, the path
+//! and the status. Another log inside the guard writes all headers. A handler panics with all data that it
+//! has. The texts are searched for any eight consecutive characters of a secret, in every usual encoding.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,13 +13,13 @@ use std::{
 
 use crate::{
     answers::Expected,
-    common::overheard::heard,
     drive::{self, Outcome},
     logs::Logs,
     row::{Row, get},
     server::{Running, Server},
     service::Service,
-    windows::windows,
+    support::overheard::heard,
+    support::windows::windows,
 };
 
 /// The messages of all panics of this process since the first [`hear_panics`].
@@ -42,7 +41,7 @@ fn loud(server: Server) -> (Running, Logs) {
     (server.start(Service::new().logging(logs.clone())), logs)
 }
 
-/// All texts of a server, by where they come from.
+/// Returns all texts of a server, by their source.
 fn texts(running: &Running, logs: &Logs, outcomes: &[Outcome]) -> BTreeMap<&'static str, String> {
     let answers: Vec<_> = outcomes
         .iter()
@@ -57,10 +56,10 @@ fn texts(running: &Running, logs: &Logs, outcomes: &[Outcome]) -> BTreeMap<&'sta
     ])
 }
 
-/// Every piece of a secret of `service` in `text`, with what stands before it in its line.
+/// Returns every part of a secret of `service` in `text`, each with the text before it on its line.
 fn leaks(service: &Service, text: &str) -> Vec<String> {
     let mut needles: BTreeMap<[u8; 3], BTreeSet<Vec<u8>>> = BTreeMap::new();
-    // Whether any needle begins with these three bytes, as fast as this can be said.
+    // Whether a needle begins with these three bytes, as a table for speed.
     let mut begins = vec![false; 1 << 24];
     let index = |bytes: &[u8]| {
         usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2])
@@ -82,13 +81,14 @@ fn leaks(service: &Service, text: &str) -> Vec<String> {
     found
 }
 
-/// Where the credential is meant to stay hidden: not in an address, and not where it is kept.
+/// Returns whether the credential must stay hidden in this row. In an address, or where it is kept, it is
+/// not.
 fn is_hidden(row: &Row) -> bool {
     !row.has_key_in_address && row.path != "/kept"
 }
 
 #[test]
-fn no_secret_is_in_anything_that_a_server_says() {
+fn no_secret_is_in_any_output_of_a_server() {
     hear_panics();
     for server in Server::ALL {
         let (running, logs) = loud(server);
@@ -100,7 +100,7 @@ fn no_secret_is_in_anything_that_a_server_says() {
             println!("{server:?}: {} bytes of {from}", text.len());
             assert!(found.is_empty(), "{server:?}, {from}: {} times {:?}", found.len(), found[0]);
         }
-        // All of them did speak, also of requests that came with a key.
+        // The control: every source has text, also for requests with a key.
         let said = |from: &str, text: &str| {
             assert!(texts[from].contains(text), "{server:?}: no `{text}` in {from}");
         };
@@ -115,9 +115,9 @@ fn no_secret_is_in_anything_that_a_server_says() {
     }
 }
 
-/// What the search above would say if the guard did not take the credential away.
+/// The control: the search finds the credential if the guard does not remove it.
 #[test]
-fn a_credential_that_is_kept_is_found_in_the_log_behind_the_guard() {
+fn kept_credential_is_found_in_the_log_inside_the_guard() {
     for server in Server::ALL {
         let (running, logs) = loud(server);
         let kept = get("kept", "/kept").auth(b"Bearer {active}").is(Expected::Ran(""));
@@ -129,7 +129,7 @@ fn a_credential_that_is_kept_is_found_in_the_log_behind_the_guard() {
     }
 }
 
-/// An address is no place for a key: whoever writes it down has it.
+/// Shows that a key in an address reaches every log of addresses.
 #[test]
 fn a_key_in_an_address_is_found_in_the_log_before_the_guard() {
     for server in Server::ALL {

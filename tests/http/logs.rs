@@ -1,5 +1,5 @@
-//! What hosts write to their logs: everything at `TRACE`, an access log outside the guard, and one
-//! with all header fields inside it.
+//! The logs that applications write: everything at `TRACE`, an access log outside the guard, and a log with
+//! all headers inside it.
 
 use std::{
     cell::RefCell,
@@ -32,7 +32,7 @@ use crate::service::Service;
 pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
 thread_local! {
-    /// Who listens to this thread.
+    /// The log that records this thread.
     static LISTENER: RefCell<Option<Logs>> = const { RefCell::new(None) };
 }
 
@@ -41,14 +41,16 @@ impl Logs {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 
-    /// Takes down all that this thread logs, of every crate and at every level.
+    /// Records everything that this thread logs, of every crate and at every level.
     pub fn listen_to_this_thread(&self) {
         LISTENER.set(Some(self.clone()));
     }
 }
 
-/// Prepares this process for listening. One subscriber for all threads, since a place in the code that
-/// logs remembers what the first subscriber to come by thought of it.
+/// Prepares this process for recording.
+///
+/// All threads share one subscriber, because each call site caches the interest of the first subscriber that
+/// it meets.
 pub fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -79,7 +81,7 @@ impl io::Write for Logs {
     }
 }
 
-/// The log of all that a handler's side sees: the address and every header field.
+/// Returns the log inside the guard, with the address and every header.
 pub fn all_fields() -> TraceLayer<SharedClassifier<ServerErrorsAsFailures>> {
     TraceLayer::new_for_http()
         .make_span_with(DefaultMakeSpan::new().level(Level::INFO).include_headers(true))
@@ -87,8 +89,8 @@ pub fn all_fields() -> TraceLayer<SharedClassifier<ServerErrorsAsFailures>> {
         .on_response(DefaultOnResponse::new().level(Level::INFO).include_headers(true))
 }
 
-/// The outermost layer: writes the method, the path and the status of each request, and counts those
-/// that are under way.
+/// The outermost layer. It writes the method, the path and the status of each request, and counts the
+/// requests in progress.
 #[derive(Clone)]
 pub struct AccessLog(pub Arc<Service>);
 

@@ -1,4 +1,4 @@
-//! The rest of the table: bytes that only HTTP/1 can carry, and more than one request on a connection.
+//! The rest of the table: bytes that only HTTP/1 can carry, and several requests on one connection.
 
 use crate::{
     answers::Expected::*,
@@ -11,7 +11,7 @@ pub fn rows() -> Vec<RawRow> {
     [heads(), connections(), bodies()].into_iter().flatten().collect()
 }
 
-/// One request, written in another way.
+/// Returns rows with one request in unusual syntax.
 fn heads() -> Vec<RawRow> {
     vec![
         raw("NUL in the token",
@@ -58,7 +58,7 @@ fn heads() -> Vec<RawRow> {
     ]
 }
 
-/// More than one request on one connection.
+/// Returns rows with several requests on one connection.
 fn connections() -> Vec<RawRow> {
     vec![
         raw("two at once, both admitted",
@@ -97,7 +97,7 @@ fn connections() -> Vec<RawRow> {
     ]
 }
 
-/// Requests with bodies, which a guard that refuses does not read.
+/// Returns rows with request bodies, which a guard that refuses does not read.
 fn bodies() -> Vec<RawRow> {
     vec![
         raw("a refused POST, and another request after its body",

@@ -1,4 +1,4 @@
-//! One request of the table, and what has to be answered.
+//! One request of the table, and the expected response.
 
 use crate::answers::Expected;
 
@@ -12,13 +12,13 @@ pub struct Row {
     pub fields: Vec<(&'static str, &'static [u8])>,
     pub body: &'static [u8],
     pub expected: Expected,
-    /// What is answered over HTTP/2, where that differs.
+    /// The expected response over HTTP/2, if it differs.
     pub over_http2: Option<Expected>,
-    /// Whether the request has a key where none belongs, so that what logs addresses shows it.
+    /// Whether the request has a key in its address, where logs of addresses show it.
     pub has_key_in_address: bool,
 }
 
-/// A `GET` of `path`.
+/// Creates a `GET` of `path`.
 pub fn get(name: &'static str, path: &'static str) -> Row {
     request(name, "GET", path)
 }
@@ -30,7 +30,11 @@ pub fn request(name: &'static str, method: &'static str, path: &'static str) -> 
         path,
         fields: Vec::new(),
         body: b"",
-        expected: Expected::Missing,
+        expected: match path {
+            path if path.starts_with("/keyed") => Expected::Keyed(&Expected::Missing),
+            "/only" => Expected::Only(&Expected::Missing),
+            _ => Expected::Missing,
+        },
         over_http2: None,
         has_key_in_address: false,
     }
@@ -42,7 +46,7 @@ impl Row {
         self
     }
 
-    /// With this value of `Authorization`.
+    /// Adds this value of `Authorization`.
     pub fn auth(self, value: &'static [u8]) -> Self {
         self.with("authorization", value)
     }
@@ -68,15 +72,15 @@ impl Row {
     }
 }
 
-/// One or more requests as the bytes that go over one HTTP/1 connection.
+/// One or more requests, as the bytes sent over one HTTP/1 connection.
 pub struct RawRow {
     pub name: &'static str,
-    /// With `{names}` of tokens.
+    /// Bytes with `{names}` of tokens.
     pub bytes: Vec<&'static [u8]>,
     pub replies: Vec<Expected>,
 }
 
-/// The client sends all of `bytes` at once, and the server answers with `replies`.
+/// Creates a row in which the client sends all of `bytes` at once and the server responds with `replies`.
 pub fn raw(name: &'static str, bytes: &[&'static [u8]], replies: &[Expected]) -> RawRow {
     RawRow { name, bytes: bytes.to_vec(), replies: replies.to_vec() }
 }

@@ -1,10 +1,11 @@
-//! The servers that the table is driven through.
+//! The servers that the table is sent to.
 //!
-//! Another one is a variant of [`Server`], a file beside `server/axum.rs` with a `serve` of the same
-//! kind, and an arm in [`Server::start`]. It ends when its future is dropped; if it has threads of its
-//! own, each of them calls [`Logs::listen_to_this_thread`](crate::logs::Logs::listen_to_this_thread), and
-//! its outermost layer [`Service::enter`]s. Where it answers before any middleware is asked, its arm in
-//! [`Server::own_answers`] says what.
+//! To add one, add a variant to [`Server`], a file like `server/axum.rs` with a `serve` function of the same
+//! signature, and an arm in [`Server::start`]. The server must end when its future is dropped. If it has
+//! threads of its own, each of them calls
+//! [`Logs::listen_to_this_thread`](crate::logs::Logs::listen_to_this_thread). Its outermost layer calls
+//! [`Service::enter`]. If it responds to some rows before any middleware runs, list those in its arm in
+//! [`Server::own_answers`].
 
 mod actix;
 mod axum;
@@ -26,18 +27,18 @@ use crate::{answers::Expected, logs, service::Service};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// hyper's server over a service that is guarded by the layer.
+    /// hyper's server with a service wrapped by the layer.
     Tower,
-    /// `axum::serve` over declared routes.
+    /// `axum::serve` with declared routes.
     Axum,
-    /// actix-web over declared routes.
+    /// actix-web with declared routes.
     Actix,
 }
 
 impl Server {
     pub const ALL: [Self; 3] = [Self::Tower, Self::Axum, Self::Actix];
 
-    /// Serves `service` until what this gives is dropped.
+    /// Serves `service` until the returned value is dropped.
     pub fn start(self, service: Service) -> Running {
         let service = Arc::new(service);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -46,7 +47,7 @@ impl Server {
         let (sender, receiver) = mpsc::channel();
         let serving = Arc::clone(&service);
         logs::prepare();
-        // One thread, so that whoever listens to it hears all that the server says.
+        // One thread, so that a recorder of this thread receives everything that the server logs.
         let thread = thread::spawn(move || {
             if let Some(logs) = &serving.logs {
                 logs.listen_to_this_thread();
@@ -73,29 +74,30 @@ impl Server {
         Running { kind: self, address, service, runtime, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Whether a handler of this server can name the caller as an argument.
+    /// Returns whether a handler of this server can take the caller as an argument.
     pub fn has_extractors(self) -> bool {
         self != Self::Tower
     }
 
-    /// Whether it refuses a long field over HTTP/2 before it has read all of it. actix-web reads 1 MB, and
-    /// takes seconds for it without optimisation.
+    /// Returns whether the server refuses a long header over HTTP/2 before it has read all of it. actix-web
+    /// reads 1 MB, which takes seconds without optimization.
     pub fn bounds_fields_of_http2(self) -> bool {
         self != Self::Actix
     }
 
-    /// Whether it gives up a request whose client hangs up while its key is looked for. actix-web goes on.
+    /// Returns whether the server drops a request whose client hangs up while its key is verified. actix-web
+    /// continues.
     pub fn notices_hang_ups(self) -> bool {
         self != Self::Actix
     }
 
-    /// Whether the answer to a `HEAD` is right although another request waits behind it. actix-web takes
-    /// that one's method for the `HEAD`'s, and sends a body.
+    /// Returns whether the response to a `HEAD` is right if another request follows on the connection.
+    /// actix-web uses the method of that request, and sends a body.
     pub fn tells_heads_in_a_row(self) -> bool {
         self != Self::Actix
     }
 
-    /// What this server answers to a row, if it is of its own mind before any middleware is asked.
+    /// Returns the expected responses of this server to a row, if they differ because no middleware runs.
     pub fn own_answers(self, row: &str) -> Option<&'static [Expected]> {
         let own = match self {
             Self::Tower | Self::Axum => &[],
@@ -105,7 +107,7 @@ impl Server {
     }
 }
 
-/// A server that serves.
+/// A running server.
 pub struct Running {
     pub kind: Server,
     pub address: SocketAddr,
@@ -116,12 +118,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// How many tasks the server's runtime has.
+    /// Returns the number of tasks of the server's runtime.
     pub fn tasks(&self) -> usize {
         self.runtime.metrics().num_alive_tasks()
     }
 
-    /// Returns when no connection and no request is left.
+    /// Returns when no connection and no request remains.
     pub fn await_rest(&self, tasks: usize) {
         for _ in 0..10_000 {
             if self.service.under_way() == 0 && self.tasks() <= tasks {

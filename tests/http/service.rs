@@ -1,6 +1,6 @@
-//! The small service that every server serves, and what it remembers.
+//! The small service that every server serves, and its counters.
 //!
-//! | path | method | what it asks |
+//! | path | method | required access |
 //! |---|---|---|
 //! | `/report` | `GET` | `reporting` |
 //! | `/report` | `POST` | `operator.jobs` |
@@ -10,8 +10,9 @@
 //! | `/optional` | `GET` | any key, or none |
 //! | `/public` | `GET` | nothing |
 //! | `/keyed` | `GET` | any key, also in `x-api-key` |
+//! | `/only` | `GET` | any key, only in `x-api-key` |
 //! | `/kept` | `GET` | any key, which stays in the request |
-//! | `/panic` | `GET` | any key; the handler panics and says all that it knows |
+//! | `/panic` | `GET` | any key; the handler panics with all data that it has |
 
 use std::{
     fmt::Write,
@@ -21,29 +22,29 @@ use std::{
     },
 };
 
-use keyway::{decision::Principal, http::Guard};
+use keyway::{Guard, Principal};
 
 use crate::{
-    common::World,
     logs::Logs,
+    support::World,
     tokens::{self, Tokens},
 };
 
-/// One world with its tokens, and what the servers of it need. Shared by all handlers of one server.
+/// A world with its tokens, and the state that its servers need. All handlers of one server share it.
 pub struct Service {
     pub world: World,
     pub tokens: Tokens,
-    /// What the whole thread of a server writes to its log, if anybody wants to know.
+    /// The log of the server's thread, if it is recorded.
     pub logs: Option<Logs>,
     /// The realm of its guards.
     realm: &'static str,
-    /// How often the store was asked before anybody was served.
+    /// The number of reads of the store before the first request.
     reads_before: usize,
     runs: AtomicUsize,
     under_way: AtomicUsize,
 }
 
-/// What a handler sees of its request.
+/// The parts of a request that a handler sees.
 pub struct Seen<'r> {
     pub caller: Option<&'r Principal>,
     pub has_authorization: bool,
@@ -59,50 +60,55 @@ impl Service {
         Self { world, tokens, logs: None, realm: "mm", reads_before, runs, under_way }
     }
 
-    /// This service, writing down all that its server says.
+    /// Returns this service, recording everything that its server logs.
     pub fn logging(mut self, logs: Logs) -> Self {
         self.logs = Some(logs);
         self
     }
 
-    /// This service in another realm.
+    /// Returns this service in another realm.
     pub fn of_realm(mut self, realm: &'static str) -> Self {
         self.realm = realm;
         self
     }
 
-    /// The guard of all routes but `/keyed` and `/kept`.
+    /// Returns the guard of all routes except `/keyed`, `/only` and `/kept`.
     pub fn guard(&self) -> Guard {
         Guard::new(&self.world.keyring).realm(self.realm).unwrap()
     }
 
-    /// The guard of `/keyed`.
+    /// Returns the guard of `/keyed`.
     pub fn key_guard(&self) -> Guard {
-        self.guard().key_field("X-API-Key").unwrap()
+        self.guard().key_header("X-API-Key").unwrap()
     }
 
-    /// How often any handler ran.
+    /// Returns the guard of `/only`.
+    pub fn only_guard(&self) -> Guard {
+        self.guard().key_header_only("X-API-Key").unwrap()
+    }
+
+    /// Returns the number of handlers that ran.
     pub fn runs(&self) -> usize {
         self.runs.load(SeqCst)
     }
 
-    /// How often the store was asked for a key.
+    /// Returns the number of reads of the store for a key.
     pub fn reads(&self) -> usize {
         self.world.store.calls("lookup") - self.reads_before
     }
 
-    /// How many requests are neither answered nor given up.
+    /// Returns the number of requests that have neither a response nor been dropped.
     pub fn under_way(&self) -> usize {
         self.under_way.load(SeqCst)
     }
 
-    /// Counts a request until what this gives is dropped.
+    /// Counts a request as in progress until the returned value is dropped.
     pub fn enter(self: &Arc<Self>) -> impl Drop + Send + use<> {
         self.under_way.fetch_add(1, SeqCst);
         UnderWay(Arc::clone(self))
     }
 
-    /// What the handler of `route` answers, as `text/plain; charset=utf-8`.
+    /// Returns the body of `route`'s response, which is `text/plain; charset=utf-8`.
     pub fn answer(&self, route: &str, seen: &Seen<'_>) -> String {
         self.runs.fetch_add(1, SeqCst);
         let Seen { caller, has_authorization, has_key_field, body } = seen;

@@ -1,4 +1,4 @@
-//! The table: requests that HTTP/1.1 and HTTP/2 carry alike, and what is answered to each.
+//! The table: requests that HTTP/1.1 and HTTP/2 carry alike, and the expected response to each.
 
 use crate::{
     answers::{Expected::*, Lacks},
@@ -9,6 +9,8 @@ const READER: &str = "/report for acme/reader (reporting)";
 const OPERATOR: &str = "/report for acme/operator (operator)";
 const ANY: &str = "/any for acme/reader (reporting)";
 const KEYED: &str = "/keyed for acme/reader (reporting)";
+const ONLY: &str = "/only for acme/reader (reporting)";
+const ONLY_FOREIGN: &str = "/only for acme/reader (reporting), sees authorization";
 const NOBODY: &str = "/optional for nobody";
 
 const NO_REPORTING: Lacks = Lacks {
@@ -31,11 +33,21 @@ const NEITHER: Lacks = Lacks {
 };
 
 pub fn rows() -> Vec<Row> {
-    [outcomes(), schemes(), tokens(), values(), several(), key_field(), elsewhere(), methods()]
-        .concat()
+    [
+        outcomes(),
+        schemes(),
+        tokens(),
+        values(),
+        several(),
+        key_header(),
+        key_header_only(),
+        elsewhere(),
+        methods(),
+    ]
+    .concat()
 }
 
-/// Each state of a key, each kind of route.
+/// Returns each state of a key with each kind of route.
 fn outcomes() -> Vec<Row> {
     vec![
         get("no credential", "/report"),
@@ -73,32 +85,33 @@ fn outcomes() -> Vec<Row> {
         get("nothing on a route of two scopes", "/either"),
         get("a disabled key", "/report")
             .auth(b"Bearer {disabled}")
-            .is(Inactive("disabled", "it is disabled")),
+            .is(Inactive("disabled", "disabled")),
         get("a suspended key", "/report")
             .auth(b"Bearer {suspended}")
-            .is(Inactive("suspended", "it is suspended")),
+            .is(Inactive("suspended", "suspended")),
         get("a key of a suspended tenant", "/report")
             .auth(b"Bearer {suspended-tenant}")
-            .is(Inactive("tenant_suspended", "its tenant is suspended")),
+            .is(Inactive("tenant_suspended", "tenant suspended")),
         get("an expired key", "/report")
             .auth(b"Bearer {expired}")
-            .is(Inactive("expired", "it has expired")),
+            .is(Inactive("expired", "expired")),
         get("a key that is not yet valid", "/report")
             .auth(b"Bearer {early}")
-            .is(Inactive("not_yet_valid", "it is not yet valid")),
-        // The state comes before the scope: who may not use a key is not told what it may do.
+            .is(Inactive("not_yet_valid", "not yet valid")),
+        // The state is checked before the scope: a caller that may not use a key does not learn its
+        // permissions.
         request("a disabled key without the scope", "POST", "/report")
             .auth(b"Bearer {disabled}")
-            .is(Inactive("disabled", "it is disabled")),
+            .is(Inactive("disabled", "disabled")),
         get("a deleted key", "/report").auth(b"Bearer {deleted}").is(Rejected),
         get("a secret that was rotated out", "/report").auth(b"Bearer {rotated-out}").is(Rejected),
         get("the secret that came after it", "/report")
             .auth(b"Bearer {successor}")
             .is(Ran("/report for beta/rotated (reporting)")),
-        get("a previous secret that overlaps", "/report")
+        get("a previous secret in its grace period", "/report")
             .auth(b"Bearer {previous}")
             .is(Ran("/report for beta/overlapping (reporting)")),
-        get("the secret that it overlaps with", "/report")
+        get("the current secret of the same key", "/report")
             .auth(b"Bearer {overlapping}")
             .is(Ran("/report for beta/overlapping (reporting)")),
         get("the previous secret once more", "/report")
@@ -113,7 +126,7 @@ fn outcomes() -> Vec<Row> {
             .is(Ran("/optional for acme/reader (reporting)")),
         get("optional, and a disabled key", "/optional")
             .auth(b"Bearer {disabled}")
-            .is(Inactive("disabled", "it is disabled")),
+            .is(Inactive("disabled", "disabled")),
         get("optional, and a forged key", "/optional").auth(b"Bearer {flipped-tag}").is(Malformed),
         get("optional, and an unknown key", "/optional").auth(b"Bearer {unknown}").is(Rejected),
         get("optional, and only the scheme", "/optional").auth(b"Bearer").is(Unreadable),
@@ -138,7 +151,7 @@ fn outcomes() -> Vec<Row> {
     ]
 }
 
-/// What stands before the token.
+/// Returns variants of the text before the token.
 fn schemes() -> Vec<Row> {
     vec![
         get("lower case", "/any").auth(b"bearer {active}").is(Ran(ANY)),
@@ -176,7 +189,7 @@ fn schemes() -> Vec<Row> {
     ]
 }
 
-/// What is wrong with a token that can be read. All are answered alike.
+/// Returns tokens that can be read but are not valid. All get the same response.
 fn tokens() -> Vec<Row> {
     vec![
         get("another issuer's", "/any").auth(b"Bearer {other-issuer}").is(Malformed),
@@ -194,14 +207,14 @@ fn tokens() -> Vec<Row> {
         get("the shortest", "/any").auth(b"Bearer x").is(Malformed),
         get("a JSON Web Token", "/any").auth(b"Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln").is(Malformed),
         get("only a prefix", "/any").auth(b"Bearer mm_live_").is(Malformed),
-        // Of the right length, so that nothing looks at it before the tag is checked.
+        // Tokens of the right length, which nothing examines before their tag is checked.
         get("as long as one, not ASCII", "/any").auth(b"Bearer {non-ascii-64}").is(Malformed),
         get("as long as one, with spaces", "/any").auth(b"Bearer {blank-64}").is(Malformed),
         get("as long as one, with a comma", "/any").auth(b"Bearer {comma-64}").is(Malformed),
     ]
 }
 
-/// Values that hold no token.
+/// Returns values without a token.
 fn values() -> Vec<Row> {
     vec![
         get("not ASCII", "/any").auth(b"Bearer {non-ascii-63}").is(Unreadable),
@@ -229,7 +242,7 @@ fn values() -> Vec<Row> {
     ]
 }
 
-/// More than one credential.
+/// Returns requests with more than one credential.
 fn several() -> Vec<Row> {
     vec![
         get("the same field twice", "/any")
@@ -265,8 +278,8 @@ fn several() -> Vec<Row> {
     ]
 }
 
-/// The key in a field of its own.
-fn key_field() -> Vec<Row> {
+/// Returns requests with the key in a header of its own.
+fn key_header() -> Vec<Row> {
     vec![
         get("in its field", "/keyed").with("x-api-key", b"{active}").is(Ran(KEYED)),
         get("in Authorization", "/keyed").auth(b"Bearer {active}").is(Ran(KEYED)),
@@ -274,15 +287,15 @@ fn key_field() -> Vec<Row> {
         get("in both", "/keyed")
             .auth(b"Bearer {active}")
             .with("x-api-key", b"{active}")
-            .is(Several),
+            .is(Keyed(&Several)),
         get("in both, one forged", "/keyed")
             .auth(b"Bearer {flipped-tag}")
             .with("x-api-key", b"{active}")
-            .is(Several),
+            .is(Keyed(&Several)),
         get("in its field, twice", "/keyed")
             .with("x-api-key", b"{active}")
             .with("x-api-key", b"{active}")
-            .is(Several),
+            .is(Keyed(&Several)),
         get("its field is empty", "/keyed").with("x-api-key", b""),
         get("its field is blank", "/keyed").with("x-api-key", b"  "),
         get("its field is empty, and a key", "/keyed")
@@ -300,23 +313,29 @@ fn key_field() -> Vec<Row> {
         get("its field, and only a scheme", "/keyed")
             .auth(b"Bearer")
             .with("x-api-key", b"{active}")
-            .is(Unreadable),
+            .is(Keyed(&Unreadable)),
         get("secret-token: in its field", "/keyed")
             .with("x-api-key", b"secret-token:{active}")
             .is(Ran(KEYED)),
         get("secret-token: and nothing in its field", "/keyed")
             .with("x-api-key", b"secret-token:")
-            .is(Unreadable),
-        get("a scheme in its field", "/keyed").with("x-api-key", b"Bearer {active}").is(Unreadable),
-        get("two in its field", "/keyed").with("x-api-key", b"{active}, {active}").is(Unreadable),
-        get("forged in its field", "/keyed").with("x-api-key", b"{flipped-tag}").is(Malformed),
-        get("unknown in its field", "/keyed").with("x-api-key", b"{unknown}").is(Rejected),
+            .is(Keyed(&Unreadable)),
+        get("a scheme in its field", "/keyed")
+            .with("x-api-key", b"Bearer {active}")
+            .is(Keyed(&Unreadable)),
+        get("two in its field", "/keyed")
+            .with("x-api-key", b"{active}, {active}")
+            .is(Keyed(&Unreadable)),
+        get("forged in its field", "/keyed")
+            .with("x-api-key", b"{flipped-tag}")
+            .is(Keyed(&Malformed)),
+        get("unknown in its field", "/keyed").with("x-api-key", b"{unknown}").is(Keyed(&Rejected)),
         get("disabled in its field", "/keyed")
             .with("x-api-key", b"{disabled}")
-            .is(Inactive("disabled", "it is disabled")),
-        get("2 kB in its field", "/keyed").with("x-api-key", b"{2kB}").is(TooLong),
+            .is(Keyed(&Inactive("disabled", "disabled"))),
+        get("2 kB in its field", "/keyed").with("x-api-key", b"{2kB}").is(Keyed(&TooLong)),
         get("a field that the route does not take", "/any").with("x-api-key", b"{active}"),
-        // It is no credential to this guard, which leaves it alone.
+        // The header is not a credential for this guard, which leaves it unchanged.
         get("a key, and such a field", "/any")
             .auth(b"Bearer {active}")
             .with("x-api-key", b"something")
@@ -326,7 +345,41 @@ fn key_field() -> Vec<Row> {
     ]
 }
 
-/// The key where none belongs.
+/// Returns requests to a guard that leaves `Authorization` to another party.
+fn key_header_only() -> Vec<Row> {
+    vec![
+        get("only: in its header", "/only").with("x-api-key", b"{active}").is(Ran(ONLY)),
+        get("only: beside another party's token", "/only")
+            .auth(b"Bearer eyJhbGciOiJub25lIn0.e30.another-party")
+            .with("x-api-key", b"{active}")
+            .is(Ran(ONLY_FOREIGN)),
+        get("only: beside two of another party's", "/only")
+            .auth(b"Bearer a")
+            .auth(b"Basic YTpi")
+            .with("x-api-key", b"{active}")
+            .is(Ran(ONLY_FOREIGN)),
+        get("only: beside what cannot be read", "/only")
+            .auth(b"Bearer")
+            .with("x-api-key", b"{active}")
+            .is(Ran(ONLY_FOREIGN)),
+        get("only: nothing", "/only"),
+        get("only: a key in Authorization", "/only").auth(b"Bearer {active}"),
+        get("only: an empty header", "/only").auth(b"Bearer {active}").with("x-api-key", b""),
+        get("only: twice", "/only")
+            .with("x-api-key", b"{active}")
+            .with("x-api-key", b"{active}")
+            .is(Only(&Several)),
+        get("only: a scheme in it", "/only")
+            .with("x-api-key", b"Bearer {active}")
+            .is(Only(&Unreadable)),
+        get("only: forged", "/only").with("x-api-key", b"{flipped-tag}").is(Only(&Malformed)),
+        get("only: disabled", "/only")
+            .with("x-api-key", b"{disabled}")
+            .is(Only(&Inactive("disabled", "disabled"))),
+    ]
+}
+
+/// Returns requests with the key in a place where a guard does not look.
 fn elsewhere() -> Vec<Row> {
     vec![
         get("in a cookie", "/any").with("cookie", b"access_token={active}"),
@@ -346,7 +399,7 @@ fn elsewhere() -> Vec<Row> {
     ]
 }
 
-/// Methods and paths.
+/// Returns variants of methods and paths.
 fn methods() -> Vec<Row> {
     vec![
         request("HEAD with a key", "HEAD", "/report").auth(b"Bearer {active}").is(RanForHead),

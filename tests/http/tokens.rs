@@ -1,20 +1,17 @@
-//! A world of keys in every state, and the tokens by which the rows of the table name them.
+//! A world of keys in every state, and the tokens that the rows of the table name.
 
 use std::collections::BTreeMap;
 
 use keyway::{
-    authority::{Authority, NewKey, Overlap},
-    keyring::TenantKeys,
-    pepper::Peppers,
-    policy::Policy,
-    record::{KeyRecord, Suspension},
+    GracePeriod, KeyRecord, NewKey, Peppers, Policy, TenantKeys, lowlevel::Authority,
+    record::Suspension,
 };
 
-use crate::common::{
+use crate::support::{
     DAY, HOUR, World, block_on, catalog, fresh_rng, overheard::RevealKnown as _, pepper, policy,
 };
 
-/// Texts by name. A row writes `{active}` where the active key's token is to stand.
+/// Texts by name. A row writes `{active}` for the token of the active key.
 #[derive(Clone)]
 pub struct Tokens {
     texts: BTreeMap<&'static str, Vec<u8>>,
@@ -22,7 +19,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Every `{name}` in `template` becomes the text of that name.
+    /// Replaces every `{name}` in `template` by the text of that name.
     pub fn fill(&self, template: &[u8]) -> Vec<u8> {
         let mut filled = Vec::new();
         let mut rest = template;
@@ -39,7 +36,7 @@ impl Tokens {
         filled
     }
 
-    /// The secrets of all tokens that were ever minted here.
+    /// Returns the secrets of all tokens that were minted here.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.minted.iter().map(|token| &token["mm_live_".len() + 16..][..32])
     }
@@ -49,7 +46,7 @@ impl Tokens {
         self.minted.push(token);
     }
 
-    /// One text that differs from `{active}` as `change` says.
+    /// Adds a text that differs from `{active}` by `change`.
     fn deform(&mut self, name: &'static str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut text = self.texts["active"].clone();
         change(&mut text);
@@ -57,7 +54,7 @@ impl Tokens {
     }
 }
 
-/// A world with these tokens in it, none of which was verified before.
+/// Creates a world with these tokens. None of them has been verified before.
 pub fn world() -> (World, Tokens) {
     let world = World::new();
     let mut tokens = Tokens { texts: BTreeMap::new(), minted: Vec::new() };
@@ -87,16 +84,16 @@ pub fn world() -> (World, Tokens) {
     issue(&delta, "suspended-tenant", reader("innocent"));
 
     block_on(acme.disable(disabled.id())).unwrap();
-    let reason = || Suspension::for_good("the reason is for operators").unwrap();
+    let reason = || Suspension::permanent("the reason is for operators").unwrap();
     block_on(world.keyring.suspend_key(suspended.id(), reason())).unwrap();
     block_on(world.keyring.suspend_tenant(delta.id(), reason())).unwrap();
     block_on(beta.delete(deleted.id())).unwrap();
-    for (tenant, name, key, overlap) in [
-        (&beta, "successor", rotated, Overlap::None),
-        (&beta, "overlapping", overlapping, Overlap::For(5 * DAY)),
-        (&gamma, "heir-new", heir, Overlap::UntilFirstUse),
+    for (tenant, name, key, grace_period) in [
+        (&beta, "successor", rotated, GracePeriod::None),
+        (&beta, "overlapping", overlapping, GracePeriod::For(5 * DAY)),
+        (&gamma, "heir-new", heir, GracePeriod::UntilFirstUse),
     ] {
-        let issued = block_on(tenant.rotate(key.id(), key.version(), overlap)).unwrap();
+        let issued = block_on(tenant.rotate(key.id(), key.version(), grace_period)).unwrap();
         tokens.mint(name, issued.token.reveal_known().to_string());
     }
     world.clock.advance(2 * HOUR);
@@ -142,7 +139,7 @@ fn deformed(tokens: &mut Tokens) {
     }
     let field = |number: usize| format!("x-{number}: y\r\n");
     tokens.texts.insert("101-fields", (0..101).map(field).collect::<String>().into_bytes());
-    // A request that must not be taken for one.
+    // A request in a value, which must not be parsed as a request.
     let inner =
         tokens.fill(b"GET /any HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {operator}\r\n\r\n");
     tokens.texts.insert("length-of-inner", inner.len().to_string().into_bytes());

@@ -1,4 +1,4 @@
-//! Every refusal is what RFC 9110, RFC 6750 and RFC 9457 say, and what the documentation says.
+//! Every refusal conforms to RFC 9110, RFC 6750, RFC 9457 and the documentation.
 
 use std::collections::BTreeSet;
 
@@ -6,25 +6,27 @@ use serde_json::Value;
 
 use crate::{
     client::Reply,
-    common::MAX_STALENESS,
     drive,
     row::{get, request},
     server::Server,
     service::Service,
+    support::MAX_STALENESS,
 };
 
 const BASE: &str = "https://docs.rs/keyway/latest/keyway/http/problem/index.html#";
 
-/// The fragments of the headings of the documentation, as rustdoc makes them.
+/// Returns the fragments of the headings of the documentation, as rustdoc makes them, without those of the
+/// console.
 fn documented() -> BTreeSet<String> {
     include_str!("../../src/http/problem.rs")
         .lines()
+        .take_while(|line| *line != "//! # Problems of the console")
         .filter_map(|line| line.strip_prefix("//! # "))
         .map(|heading| heading.to_lowercase().replace(' ', "-"))
         .collect()
 }
 
-/// The type of the problem in `reply`.
+/// Checks the problem in `reply`, and returns its type.
 fn check(name: &str, reply: &Reply) -> String {
     let body: Value = serde_json::from_slice(&reply.body)
         .unwrap_or_else(|error| panic!("{name}: {error} in {}", reply.body.escape_ascii()));
@@ -33,15 +35,15 @@ fn check(name: &str, reply: &Reply) -> String {
     assert_eq!(reply.field("content-length"), Some(&*reply.body.len().to_string()), "{name}");
     let kind = body["type"].as_str().unwrap().strip_prefix(BASE).unwrap();
     assert!(documented().contains(kind), "{name}: `{kind}` is not documented");
-    // Known members only.
-    let known = ["type", "title", "status", "detail", "state", "scopes", "match"];
+    // Only known members are allowed.
+    let known = ["type", "title", "status", "detail", "state", "scopes", "match", "withheld"];
     for member in body.as_object().unwrap().keys() {
         assert!(known.contains(&&**member), "{name}: `{member}`");
     }
     kind.into()
 }
 
-/// Scheme and parameters of a challenge, each a quoted string (RFC 9110, section 11.6.1).
+/// Checks the scheme and the parameters of a challenge, which are quoted strings (RFC 9110, section 11.6.1).
 fn check_challenge(name: &str, reply: &Reply) {
     let fields = reply.fields.iter().filter(|(name, _)| name == "www-authenticate");
     let challenges: Vec<_> = fields.map(|(_, value)| &**value).collect();
@@ -51,9 +53,20 @@ fn check_challenge(name: &str, reply: &Reply) {
     if ![400, 401, 403].contains(&reply.status) {
         return;
     }
-    let [challenge] = challenges[..] else { panic!("{name}: {challenges:?}") };
+    let (first, own) = match challenges[..] {
+        [first] => (first, None),
+        [first, own] => (first, Some(own)),
+        _ => panic!("{name}: {challenges:?}"),
+    };
+    let challenge = first;
+    // The challenge for the header of its own has the same parameters.
+    if let Some(own) = own {
+        let own = own.strip_prefix("ApiKey ").unwrap().replace(", header=\"x-api-key\"", "");
+        assert_eq!(first.strip_prefix("Bearer ").unwrap(), own, "{name}");
+    }
     let parameters: Vec<_> = challenge
         .strip_prefix("Bearer ")
+        .or_else(|| challenge.strip_prefix("ApiKey "))
         .unwrap()
         .split(", ")
         .map(|parameter| parameter.split_once('=').unwrap())
@@ -62,7 +75,8 @@ fn check_challenge(name: &str, reply: &Reply) {
         let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap();
         assert!(!inner.contains(['"', '\\']), "{name}: {challenge}");
     }
-    let names: Vec<_> = parameters.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> =
+        parameters.iter().map(|(name, _)| *name).filter(|name| *name != "header").collect();
     match reply.status {
         403 => assert_eq!(names, ["realm", "error", "scope"], "{name}"),
         400 => assert_eq!(names, ["realm", "error"], "{name}"),
@@ -87,7 +101,7 @@ fn every_refusal_is_a_problem_of_a_documented_type() {
             for reply in &outcome.replies {
                 if reply.field("content-type") == Some("application/problem+json") {
                     assert_eq!(reply.field("cache-control"), Some("no-store"));
-                    // The answers to the `HEAD`s of raw rows have none.
+                    // Responses to the `HEAD` requests of raw rows have no body.
                     if !reply.body.is_empty() {
                         kinds.insert(check(&outcome.name, reply));
                     }
@@ -97,7 +111,7 @@ fn every_refusal_is_a_problem_of_a_documented_type() {
         }
         let mut missing = documented();
         missing.retain(|kind| !kinds.contains(kind));
-        // No rate is counted in these worlds, and nobody takes reports.
+        // No tier in these worlds has a rate, and no route takes reports.
         missing.retain(|kind| kind != "rate-exceeded" && !kind.starts_with("leak-report-"));
         if !server.has_extractors() {
             missing.remove("unguarded-route");
@@ -107,10 +121,10 @@ fn every_refusal_is_a_problem_of_a_documented_type() {
 }
 
 #[test]
-fn head_is_answered_as_get_without_the_body() {
+fn head_response_equals_get_without_the_body() {
     for server in Server::ALL {
         let running = server.start(Service::new());
-        // Both of what is refused at once, and of what has to wait for the store.
+        // The first two values are refused at once. For the others the guard reads the store.
         for value in [&b""[..], b"Bearer {flipped-tag}", b"Bearer {unknown}", b"Bearer {disabled}"]
         {
             for send in [drive::over_http1, drive::over_http2] {

@@ -1,35 +1,33 @@
-//! What a test has measured, in lines that `tests/assurance.sh` judges.
-
-#![allow(dead_code, unreachable_pub, reason = "each test file uses some of these")]
+//! The measurements of a test, as lines that `tests/assurance.sh` judges.
 
 use std::{env, fmt::Display};
 
-/// What is claimed.
+/// Prints a measurement with its target.
 pub fn figure(value: impl Display, operator: &str, target: impl Display, name: &str) {
     tell("figure", &format!("{value} {operator} {target} {name}"));
 }
 
-/// That of something `name` there is nothing.
+/// Prints a measurement with the target zero.
 pub fn none(number: usize, name: &str) {
     figure(number, "=", 0, name);
 }
 
-/// What the same check finds where a fault was planted: something.
+/// Prints what the same check finds where a fault was planted: at least one finding.
 pub fn caught(number: usize, name: &str) {
     tell("control", &format!("{number} > 0 {name}"));
 }
 
-/// What is published without a target.
+/// Prints a measurement without a target.
 pub fn measured(value: impl Display, name: &str) {
     tell("measured", &format!("{value} {name}"));
 }
 
-/// The runner has begun a line.
+/// The test runner may have begun a line, so this starts a new one.
 fn tell(kind: &str, text: &str) {
     println!("\n{kind} {text}");
 }
 
-/// `short`, or `long` where the long forms are asked for.
+/// Returns `short`, or `long` if the long forms are requested.
 pub fn scale(short: usize, long: usize) -> usize {
     if env::var("KEYWAY_LONG").as_deref() == Ok("1") { long } else { short }
 }

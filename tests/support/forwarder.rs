@@ -1,6 +1,4 @@
-//! A way to a server that can be led elsewhere, held up and cut.
-
-#![allow(dead_code, unreachable_pub, reason = "each test file uses some of these")]
+//! A connection to a server that can be redirected, held up and cut.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Forwards connections to a port of this machine. Its own port is the same for good.
+/// Forwards connections to a port of this machine. Its own port never changes.
 #[derive(Debug)]
 pub struct Forwarder {
     port: u16,
@@ -42,7 +40,7 @@ impl Forwarder {
         let serving = Arc::clone(&way);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // Without a server the client sees its connection closed.
+                // If the server is not there, the client's connection is closed.
                 let _ = serving.connect(client);
             }
         });
@@ -53,7 +51,7 @@ impl Forwarder {
         self.port
     }
 
-    /// Leads all further connections to `backend`, and cuts those that there are.
+    /// Leads all further connections to `backend`, and cuts the existing ones.
     pub fn redirect(&self, backend: u16) {
         self.lead(backend);
         self.cut();
@@ -64,12 +62,12 @@ impl Forwarder {
         self.way.backend.store(backend, Ordering::SeqCst);
     }
 
-    /// Lets nothing through from now on, or all that was held up. No connection is closed.
+    /// Stops all data, or lets the delayed data through. No connection is closed.
     pub fn hold_up(&self, holds: bool) {
         self.way.is_held_up.store(holds, Ordering::SeqCst);
     }
 
-    /// Cuts all connections. What was under way is lost.
+    /// Cuts all connections. Data in transit is lost.
     pub fn cut(&self) {
         self.way.cuts.fetch_add(1, Ordering::SeqCst);
         for stream in self.way.streams.lock().unwrap().drain(..) {

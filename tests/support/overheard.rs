@@ -1,28 +1,21 @@
-//! What a search for secrets in text needs of a test: the secrets, and everything that was logged.
+//! Recording for the search for secrets in text: the secrets, and everything that was logged.
 //!
-//! Where `KEYWAY_OVERHEARD` names a folder, every token that a test reveals is written to the file
-//! `secrets` in it, and all that the process logs, of every crate and at every level, to a file of its
-//! own. Otherwise neither is. `tests/assurance/rows/14-secrets-in-text.sh` searches.
-
-#![allow(
-    dead_code,
-    clippy::expect_used,
-    clippy::format_push_string,
-    clippy::missing_panics_doc,
-    unreachable_pub,
-    reason = "each test file uses some of these, and a test that goes wrong stops"
-)]
+//! If `KEYWAY_OVERHEARD` names a folder, every token that a test reveals is written to the file `secrets` in
+//! it, and every pepper to `peppers`. Everything that the process logs, in every crate and at every level, is
+//! written to a separate file. Otherwise nothing is written. `tests/assurance/rows/14-secrets-in-text.sh`
+//! searches the logs.
 
 use std::{
+    collections::BTreeSet,
     env, fmt,
     fs::{File, OpenOptions},
     io::Write,
     path::PathBuf,
     process,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -35,7 +28,7 @@ use tracing_subscriber::{
 };
 use zeroize::Zeroizing;
 
-/// Where to write what is overheard.
+/// Returns the folder for the records.
 fn folder() -> Option<&'static PathBuf> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOLDER.get_or_init(|| env::var_os("KEYWAY_OVERHEARD").map(PathBuf::from)).as_ref()
@@ -46,16 +39,27 @@ fn append(name: &str) -> Option<File> {
     Some(OpenOptions::new().append(true).create(true).open(path).expect("the folder is there"))
 }
 
-/// Tells the search of a secret: a token, or what a test makes of one or up.
+/// Reports a secret to the search: a token, or a secret that a test derived or invented.
 pub(crate) fn known(secret: &str) {
     if let Some(mut file) = append("secrets") {
-        // In one piece, since many processes write to this file.
+        // The line is written in one piece, since many processes write to this file.
         file.write_all(format!("{secret}\n").as_bytes()).expect("there is room");
     }
 }
 
+/// Reports a pepper to the search. From the peppers and tokens, the search computes what the stores keep of
+/// each token.
+pub(crate) fn known_pepper(secret: &[u8]) {
+    static REPORTED: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+    let is_new = REPORTED.lock().is_ok_and(|mut reported| reported.insert(secret.to_vec()));
+    if is_new && let Some(mut file) = append("peppers") {
+        let digits: Vec<_> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        file.write_all(format!("{}\n", digits.concat()).as_bytes()).expect("there is room");
+    }
+}
+
 pub(crate) trait RevealKnown {
-    /// The text of the token, which the search is told of.
+    /// Returns the text of the token, and reports it to the search.
     fn reveal_known(self) -> Zeroizing<String>;
 }
 
@@ -67,16 +71,16 @@ impl RevealKnown for OneTimeToken {
     }
 }
 
-/// Takes down what this process logs from now on, if that is asked for.
+/// Starts to record everything that this process logs, if that is requested.
 pub(crate) fn listen() {
     static EAR: OnceLock<Option<Ear<File>>> = OnceLock::new();
-    // That one has a subscriber of its own, and hands over what it has heard.
+    // The test program `http` has its own subscriber, and passes on what it records.
     if env!("CARGO_CRATE_NAME") == "http" {
         return;
     }
     EAR.get_or_init(|| {
         let file = || append(&log_name());
-        // Another file of this program may have been here first, with another copy of this one.
+        // Another module of this program may have set the subscriber already, with another copy of this file.
         tracing::subscriber::set_global_default(registry().with(Ear(file()?))).ok()?;
         Some(Ear(file()?))
     });
@@ -87,7 +91,7 @@ pub(crate) fn listen() {
     }
 }
 
-/// Hands over what was heard in another way.
+/// Writes text that was recorded in another way.
 pub(crate) fn heard(text: &str) {
     if let Some(mut file) = append(&log_name()) {
         file.write_all(text.as_bytes()).expect("there is room");
@@ -98,8 +102,8 @@ fn log_name() -> String {
     format!("log-{}-{}", env!("CARGO_CRATE_NAME"), process::id())
 }
 
-/// Writes every event and every span, with all fields as they were given: unlike a formatter for people,
-/// it escapes nothing.
+/// Writes every event and every span, with all fields as they were given. Unlike a formatter for people, it
+/// escapes nothing.
 pub(crate) struct Ear<W>(pub(crate) W);
 
 impl<W> Ear<W>
@@ -147,7 +151,7 @@ impl Visit for Fields {
     }
 }
 
-/// What still speaks through the `log` crate, as actix-web does.
+/// Records crates that log through the `log` crate, as actix-web does.
 impl<W: Send + Sync> log::Log for Ear<W>
 where
     for<'w> &'w W: Write,

@@ -1,14 +1,12 @@
-//! Sources of randomness that a test can predict.
-
-#![allow(dead_code, reason = "each test file uses some of these")]
+//! Random sources that a test can predict.
 
 use core::convert::Infallible;
 use std::io;
 
-pub(crate) use keyway::token::InsecureSeededRng as Seeded;
+pub(crate) use keyway::lowlevel::InsecureSeededRng as Seeded;
 use rand_core::{TryCryptoRng, TryRng};
 
-/// Always the same byte.
+/// Returns the same byte every time.
 pub(crate) struct Constant(pub(crate) u8);
 
 impl TryRng for Constant {
@@ -30,7 +28,7 @@ impl TryRng for Constant {
 
 impl TryCryptoRng for Constant {}
 
-/// Random until `left` calls have been answered; then the device is gone.
+/// Returns random bytes for `left` calls, and errors after that.
 pub(crate) struct Failing {
     pub(crate) left: usize,
     pub(crate) rng: Seeded,

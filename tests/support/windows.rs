@@ -1,12 +1,10 @@
-//! What a secret is searched for by.
-
-#![allow(clippy::format_collect, reason = "it reads best, and need not be fast")]
+//! The search terms for a secret.
 
 use std::collections::BTreeSet;
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 
-/// Every eight characters in a row of each form in which `secret` could be written.
+/// Returns every eight consecutive characters of each form in which `secret` could be written.
 pub(crate) fn windows(secret: &[u8]) -> BTreeSet<String> {
     let mut needles = BTreeSet::new();
     let mut add = |text: &str, width: usize| {
@@ -20,7 +18,7 @@ pub(crate) fn windows(secret: &[u8]) -> BTreeSet<String> {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     add(&hex, 8);
     add(&hex.to_uppercase(), 8);
-    // A group of base64 may begin at any of three bytes.
+    // A base64 group may start at any of three bytes.
     for start in 0..3 {
         add(Base64::encode_string(&secret[start..]).trim_end_matches('='), 8);
         add(&Base64UrlUnpadded::encode_string(&secret[start..]), 8);

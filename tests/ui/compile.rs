@@ -1,15 +1,15 @@
-//! What must not happen cannot be written: each file of `fail` is refused by the compiler, in the
-//! words beside it, and each of `pass` is the way it is meant to be written.
+//! Invalid uses of the API do not compile. The compiler must reject each file of `fail` with the errors
+//! beside it. Each file of `pass` shows the valid way.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::process::Command;
 
-/// The compiler in whose words the errors are recorded. Other versions put them differently.
+/// The compiler version whose error texts are recorded. Other versions have other texts.
 const COMPILER: &str = "rustc 1.95.";
 
 #[test]
-fn what_must_not_be_written_does_not_compile() {
+fn invalid_uses_of_the_api_do_not_compile() {
     let version = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .arg("--version")
         .output()

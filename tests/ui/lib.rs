@@ -1,1 +1,1 @@
-//! Nothing is here: see `compile.rs` and the folders beside this file.
+//! Empty. See `compile.rs` and the folders beside this file.

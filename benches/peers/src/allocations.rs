@@ -1,4 +1,4 @@
-//! A global allocator that counts what each thread asks of it.
+//! A global allocator that counts the allocations of each thread.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -14,9 +14,9 @@ static ALLOCATOR: Counting = Counting;
 
 struct Counting;
 
-/// The heap allocations that `work` makes on this thread, growth of one included.
+/// Returns the number of heap allocations that `work` makes on this thread, including those that grow.
 ///
-/// What C code takes from `malloc` itself is not seen.
+/// Memory that C code takes from `malloc` directly is not counted.
 pub fn during(work: impl FnOnce()) -> u64 {
     let before = COUNT.get();
     work();
@@ -27,12 +27,12 @@ fn count() {
     COUNT.set(COUNT.get() + 1);
 }
 
-// SAFETY: every call is passed on to `System` as it came. The counter is a constant-initialized cell
-// without a destructor, so that reaching it neither allocates nor fails.
+// SAFETY: every call is passed on to `System` unchanged. The counter is a constant-initialized cell without a
+// destructor, so that reaching it neither allocates nor fails.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise is the one that `System` asks for.
+        // SAFETY: the caller's promise is the one that `System` requires.
         unsafe { System.alloc(layout) }
     }
 

@@ -1,4 +1,4 @@
-//! Rounds in which every case takes its turn, and the median of each.
+//! Rounds in which every case takes its turn, and the median of each case.
 
 use std::{
     future::Future,
@@ -10,25 +10,25 @@ use std::{
 
 use crate::allocations;
 
-/// The keys in every store. They are presented in turn.
+/// The number of keys in every store. They are presented in turn.
 pub const KEYS: usize = 64;
 
-/// How long a case may take in one round. A call that takes longer is made once.
+/// The time that a case may take in one round. A call that takes longer is made once.
 const SLICE: Duration = Duration::from_millis(3);
 
-/// One thing that is measured.
+/// One measured case.
 pub struct Case {
     label: String,
-    /// What every call must answer: whether the caller is let in.
+    /// The expected result of every call: whether the caller is admitted.
     accepts: bool,
-    /// Makes this many calls and says how many of them let the caller in.
+    /// Makes this many calls and returns how many of them admitted the caller.
     run: Box<dyn FnMut(usize) -> usize>,
     /// Calls per round.
     calls: usize,
     samples: Vec<f64>,
 }
 
-/// What was measured of a case.
+/// The measured figures of a case.
 #[derive(Clone, Copy)]
 pub struct Measured {
     pub median_ns: f64,
@@ -36,7 +36,7 @@ pub struct Measured {
 }
 
 impl Case {
-    /// A case whose `call` takes the number of a key and says whether the caller is let in.
+    /// Creates a case. Its `call` takes the number of a key and returns whether the caller is admitted.
     pub fn new(
         label: impl Into<String>,
         accepts: bool,
@@ -57,7 +57,7 @@ impl Case {
         }
     }
 
-    /// Makes `calls` calls and checks every answer.
+    /// Makes `calls` calls and checks every result.
     fn time(&mut self, calls: usize) -> Duration {
         let start = Instant::now();
         let accepted = (self.run)(calls);
@@ -67,7 +67,7 @@ impl Case {
         elapsed
     }
 
-    /// Fills caches, and finds how many calls fit into a slice.
+    /// Fills caches, and determines how many calls fit into a slice.
     fn calibrate(&mut self) {
         self.time(KEYS);
         while self.time(self.calls) < SLICE / 2 {
@@ -107,9 +107,9 @@ pub fn measure(mut cases: Vec<Case>, rounds: usize) -> Vec<Measured> {
     cases.into_iter().map(Case::measured).collect()
 }
 
-/// The output of a future that never waits.
+/// Returns the output of a future that never waits.
 ///
-/// It is polled once, so that no executor is measured.
+/// The future is polled once, so that no executor is measured.
 pub fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

@@ -22,7 +22,7 @@ fn main() {
             .expect("the number of rounds is a positive integer")
     });
     let mut cases = vec![floor()];
-    // Where the cases of each row are.
+    // The positions of the cases of each row.
     let mut add = |case: Case| {
         cases.push(case);
         cases.len() - 1
@@ -54,7 +54,7 @@ fn main() {
     print!("{report}");
 }
 
-/// Two compressions: the least that a MAC over a token can cost.
+/// Two compressions, the least that a MAC over a token can cost.
 fn floor() -> Case {
     let (mut state, block) = ([7; 8], [42; 64]);
     Case::new("two compressions", true, move |_| {

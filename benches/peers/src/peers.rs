@@ -1,4 +1,4 @@
-//! Who is compared, each with 64 keys that expire a year from now wherever keys can expire.
+//! The compared libraries, each with 64 keys that expire in a year if the library's keys can expire.
 
 mod argon;
 mod biscuit;
@@ -20,7 +20,7 @@ pub struct Peer {
     pub name: &'static str,
     /// The crates whose versions the report names.
     pub crates: &'static [&'static str],
-    /// What a verification establishes, and what it leaves out.
+    /// The checks of a verification, and those that it leaves out.
     pub checks: &'static str,
     pub verify: Case,
     /// A well-formed token that was never issued, nor any part of it.
@@ -72,7 +72,7 @@ pub fn all() -> Vec<Peer> {
     peers
 }
 
-/// The peers that this binary was built without.
+/// Returns the peers that this binary was built without.
 pub fn left_out() -> Vec<&'static str> {
     let optional =
         [("modo-rs", cfg!(feature = "modo-rs")), ("rskit-auth", cfg!(feature = "rskit-auth"))];
@@ -80,7 +80,7 @@ pub fn left_out() -> Vec<&'static str> {
     missing.map(|(name, _)| name).collect()
 }
 
-/// One of something for every key.
+/// Makes one item for every key.
 fn each<T>(mut make: impl FnMut(usize) -> T) -> Vec<T> {
     (0..KEYS).map(&mut make).collect()
 }

@@ -1,4 +1,4 @@
-//! The table, and under what circumstances it came about.
+//! The table, and the circumstances of the run.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use keyway::time::Timestamp;
+use keyway::Timestamp;
 
 use crate::harness::{KEYS, Measured};
 
@@ -67,7 +67,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// Names and versions of all crates in the table, each once.
+    /// Returns the names and versions of all crates in the table, each once.
     fn versions(&self) -> String {
         let locked = locked();
         let mut named = Vec::new();
@@ -91,7 +91,7 @@ fn ratio(ratio: f64) -> String {
     if ratio < 100.0 { format!("{ratio:.1}") } else { grouped(ratio) }
 }
 
-/// A whole number with commas between its thousands.
+/// Formats a whole number with commas between its thousands.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -127,7 +127,7 @@ fn processor() -> String {
     }
 }
 
-/// The versions that this crate depends on, from its lock file.
+/// Returns the versions that this crate depends on, from its lock file.
 fn locked() -> BTreeMap<&'static str, &'static str> {
     let packages = || {
         include_str!("../Cargo.lock")
@@ -138,7 +138,7 @@ fn locked() -> BTreeMap<&'static str, &'static str> {
     for (name, package) in packages() {
         versions.insert(name, quoted(package, "version").unwrap_or_default());
     }
-    // Where several versions of a crate are locked, the dependency names its own.
+    // If several versions of a crate are locked, the dependency names its version.
     let own = packages().find(|(name, _)| *name == env!("CARGO_PKG_NAME"));
     for line in own.map_or("", |(_, package)| package).lines() {
         let entry = line.trim().trim_matches([',', '"']);
@@ -151,7 +151,7 @@ fn locked() -> BTreeMap<&'static str, &'static str> {
     versions
 }
 
-/// The text of `name = "text"`.
+/// Returns the text of `name = "text"`.
 fn quoted(package: &'static str, name: &str) -> Option<&'static str> {
     let line = package.lines().find(|line| line.split(" = ").next() == Some(name))?;
     line.split('"').nth(1)

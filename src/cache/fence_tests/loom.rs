@@ -8,21 +8,21 @@ use ::loom::{model::Builder, thread};
 
 use super::*;
 
-/// What only a model of the memory finds.
+/// The faults that only a model of the memory finds.
 const WEAK_FAULTS: [(Load, Invalidate, &str); 3] = [
     (load, key_relaxed, "key, relaxed"),
     (load, tenant_with_a_relaxed_change, "tenant, its change relaxed"),
     (load, tenant_with_a_relaxed_generation, "tenant, its generation relaxed"),
 ];
 
-/// A model of the fence, to be run with some load and some invalidation.
+/// A model of the fence, run with a given load and a given invalidation.
 #[derive(Clone, Copy)]
 enum Model {
     /// A load beside a write.
     Load,
-    /// The same where what was stored before is cached.
+    /// A load beside a write, while the earlier version is cached.
     CachedLoad,
-    /// Besides them, a third thread verifies twice, the second time with a copy of its own.
+    /// The same with a third thread, which verifies twice, the second time with its own copy.
     Verification,
     /// Two loads beside a write.
     Loads,
@@ -79,7 +79,7 @@ impl Model {
         world.verify();
     }
 
-    /// Runs it in every interleaving. Says in how many, and whether the fence held in all of them.
+    /// Runs the model in every interleaving. Returns their number, and whether the fence held in all of them.
     fn explore(
         self,
         load: Load,
@@ -123,7 +123,7 @@ fn no_interleaving_of_two_threads_breaks_the_fence() {
     holds(&[Model::Load, Model::CachedLoad], &[key, tenant], None);
 }
 
-/// `KEYWAY_PREEMPTIONS` bounds how often a thread is interrupted where it could go on.
+/// `KEYWAY_PREEMPTIONS` limits how often a thread is interrupted where it could continue.
 #[test]
 fn no_interleaving_of_three_threads_breaks_the_fence() {
     let most = env::var("KEYWAY_PREEMPTIONS").map_or(2, |most| most.parse().unwrap());

@@ -7,7 +7,7 @@ use ::shuttle::{check_dfs, check_random, thread};
 
 use super::*;
 
-/// A key is loaded and the same or its tenant is changed, in whatever mix of the two.
+/// The tests load a key and invalidate either the key or its tenant, in every mix of the two.
 const MIXES: [[Invalidate; 2]; 3] = [[key, tenant], [key, key], [tenant, tenant]];
 
 /// The number of random schedules of each mix.
@@ -16,8 +16,8 @@ fn schedules() -> usize {
     number.map_or(1_000, |number| number.parse().unwrap())
 }
 
-/// One load beside one write, in every possible order; the key may be cached already. Says in how many
-/// orders it was run, and whether the fence held in all of them.
+/// Runs one load beside one write in every possible order; the key may be cached already. Returns the number
+/// of orders, and whether the fence held in all of them.
 fn one_beside_one(load: Load, invalidate: Invalidate, is_cached: bool) -> (usize, bool) {
     explored(|count| {
         check_dfs(
@@ -41,7 +41,7 @@ fn one_beside_one(load: Load, invalidate: Invalidate, is_cached: bool) -> (usize
     })
 }
 
-/// Loads, writes of key and tenant, and verifications all at once, in random orders.
+/// Runs loads, writes of key and tenant, and verifications at once, in random orders.
 fn many(load: Load, invalidations: [Invalidate; 2]) -> (usize, bool) {
     explored(|count| {
         check_random(
@@ -75,7 +75,7 @@ fn many(load: Load, invalidations: [Invalidate; 2]) -> (usize, bool) {
     })
 }
 
-/// The sum of the orders, and the number of runs in which the fence was broken.
+/// Returns the sum of the orders, and the number of runs in which the fence was broken.
 fn sum(runs: impl Iterator<Item = (usize, bool)>) -> (usize, usize) {
     runs.fold((0, 0), |(orders, broken), (number, held)| {
         (orders + number, broken + usize::from(!held))

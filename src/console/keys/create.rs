@@ -1,182 +1,177 @@
-//! New keys.
+//! Creating keys.
 
 use alloc::{
-    collections::BTreeMap,
     string::{String, ToString},
-    sync::Arc,
     vec::Vec,
 };
+use core::time::Duration;
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
-};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
-use utoipa::ToSchema;
 
-use super::super::{
-    admin::TenantAdmin,
-    app::App,
-    body::{Json, json, some, time},
-    parts::{etag, idempotency_key},
-    problem::Problem,
-    refusal::invalid_text,
-    views::{IssuedView, KeyView},
+use super::{
+    super::{
+        app::App,
+        auth::TenantAdmin,
+        body::{Json, Time, labels, some},
+        extract::idempotency_key,
+        problem::{self, ApiResult, invalid_field, of_keyring},
+    },
+    issued_response,
 };
 use crate::{
     authority::NewKey,
+    http::problem::Problem,
     keyring::{IssuedKey, KeyringError},
     policy::Policy,
     record::{KeyRecord, Labels, TenantRecord},
     time::Timestamp,
 };
 
-/// A key that is to be.
-#[derive(Deserialize, ToSchema)]
+/// A request for a new key.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewKey)]
 pub(in super::super) struct NewKeyBody {
-    /// One line.
-    #[schema(min_length = 1, max_length = 100)]
     name: String,
-    /// All that it may do, with what that implies; nothing without it.
     #[serde(default)]
-    #[schema(max_items = 256)]
     scopes: Vec<String>,
+    #[serde(default, deserialize_with = "labels")]
+    labels: Option<Labels>,
+    not_before: Option<Time>,
+    expires_at: Option<Time>,
     #[serde(default, deserialize_with = "some")]
-    #[schema(value_type = BTreeMap<String, String>)]
-    labels: Option<BTreeMap<String, String>>,
-    /// It is not valid before this time.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    not_before: Option<String>,
-    /// It is not valid from this time on. Without it, it lives as long as the tier allows.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<String>,
-}
-
-/// A [`NewKeyBody`] whose values can be taken.
-struct Wanted {
-    name: String,
-    scopes: Vec<String>,
-    labels: Labels,
-    not_before: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
+    expires_in: Option<u64>,
 }
 
 impl NewKeyBody {
-    fn check(self) -> Result<Wanted, Problem> {
-        let read = |field, text: Option<String>| text.map(|text| time(field, &text)).transpose();
-        let labels = Labels::new(self.labels.unwrap_or_default());
-        Ok(Wanted {
-            name: self.name,
-            scopes: self.scopes,
-            labels: labels.map_err(invalid_text("labels"))?,
-            not_before: read("not_before", self.not_before)?,
-            expires_at: read("expires_at", self.expires_at)?,
-        })
-    }
-}
-
-impl Wanted {
-    fn request(&self, idempotency_key: &str) -> Result<NewKey, Problem> {
+    fn request(
+        &self,
+        lifetime: Option<Duration>,
+        idempotency_key: &str,
+    ) -> Result<NewKey, Problem> {
         let mut request = NewKey::named(&*self.name)
             .scopes(self.scopes.iter().map(String::as_str))
-            .labels(self.labels.clone())
+            .labels(self.labels.clone().unwrap_or_default())
             .idempotency_key(idempotency_key)
-            .map_err(|_| Problem::idempotency_key_required())?;
-        if let Some(start) = self.not_before {
+            .map_err(|_| problem::idempotency_key_required())?;
+        if let Some(Time(start)) = self.not_before {
             request = request.not_before(start);
         }
-        if let Some(end) = self.expires_at {
-            request = request.expires_at(end);
-        }
-        Ok(request)
+        Ok(match (self.expires_at, lifetime) {
+            (Some(Time(end)), _) => request.expires_at(end),
+            (None, Some(lifetime)) => request.expires_in(lifetime),
+            (None, None) => request,
+        })
     }
 
-    /// Whether `key`, as it was issued, is what is wanted.
-    fn is(&self, key: &KeyRecord, policy: &Policy) -> bool {
+    /// Checks whether `key`, in the state in which it was issued, is the key that this body requests.
+    fn is(&self, key: &KeyRecord, lifetime: Option<Duration>, policy: &Policy) -> bool {
         let catalog = policy.catalog();
         let (granted, unknown) = catalog.set_of_known(key.scopes());
-        let expires_as_wanted = match (self.expires_at, key.expires_at()) {
-            (None, Some(end)) => {
-                // The tier of that time said so.
+        let after = |lifetime| key.created_at().checked_add(lifetime);
+        let expires_as_wanted = match (self.expires_at, lifetime, key.expires_at()) {
+            (Some(Time(wanted)), _, end) => end == Some(wanted),
+            (None, Some(lifetime), end) => end == after(lifetime),
+            (None, None, None) => true,
+            // The tenant's tier at the time of creation set the end. It may be any of the tiers.
+            (None, None, Some(end)) => {
                 let lifetimes = policy.tiers().iter().filter_map(|tier| tier.max_lifetime);
-                let mut ends = lifetimes.map(|lifetime| key.created_at().checked_add(lifetime));
-                ends.any(|other| other.unwrap_or(Timestamp::MAX) == end)
+                lifetimes.map(after).any(|other| other.unwrap_or(Timestamp::MAX) == end)
             }
-            (wanted, end) => wanted == end,
         };
         self.name == key.name()
             && unknown.is_empty()
             && catalog.set(&self.scopes).is_ok_and(|scopes| scopes == granted)
-            && self.labels == *key.labels()
-            && self.not_before == key.not_before()
+            && self.labels.as_ref().unwrap_or(&Labels::NONE) == key.labels()
+            && self.not_before.map(|Time(start)| start) == key.not_before()
             && expires_as_wanted
     }
 }
 
-/// Issues a key, whose token is in this answer and in no other.
+/// Returns the lifetime of a key from the `expires_in` of a body. `has_end` says whether the body has an
+/// `expires_at`, which would be a contradiction.
+pub(super) fn lifetime(has_end: bool, seconds: Option<u64>) -> Result<Option<Duration>, Problem> {
+    match seconds {
+        Some(_) if has_end => {
+            let detail = "a key ends either at a time or after so many seconds";
+            Err(invalid_field("expires_in", detail))
+        }
+        Some(0) => Err(invalid_field("expires_in", "a key lives for a second at least")),
+        seconds => Ok(seconds.map(Duration::from_secs)),
+    }
+}
+
+/// Checks that a key with this lifetime would not end after the year 9999, the last timestamp. Otherwise its
+/// end would be brought forward to that silently.
 ///
-/// A repetition with the same `Idempotency-Key` issues no second key and tells the first one without its
-/// token; whoever missed that gives the key a new secret.
-#[utoipa::path(post, path = "/api/keys", tag = "keys", request_body = NewKeyBody,
-    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 255,
-        pattern = "^[!-~]{1,255}$", description = "Made up anew for each key that is wanted")),
-    responses(
-        (status = 201, body = IssuedView, description = "The key, with its token",
-            headers(("etag" = String), ("location" = String))),
-        (status = 200, body = IssuedView, description = "A repetition: the key, without its token",
-            headers(("etag" = String), ("location" = String))),
-    ))]
+/// Tiers with a longest lifetime are not checked here. They refuse such an expiry and report the latest that
+/// they allow.
+pub(super) fn check_end(
+    app: &App,
+    tenant: &TenantRecord,
+    lifetime: Option<Duration>,
+) -> Result<(), Problem> {
+    let tier = app.keyring.policy().tier(tenant.tier());
+    match lifetime {
+        Some(lifetime)
+            if tier.is_none_or(|tier| tier.max_lifetime.is_none())
+                && app.now().checked_add(lifetime).is_none() =>
+        {
+            Err(invalid_field("expires_in", "the key would end after the year 9999"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the body field to name in a problem if the lifetime of the key is refused.
+pub(super) fn lifetime_field(has_start: bool, has_end: bool, is_relative: bool) -> &'static str {
+    match (is_relative, has_end, has_start) {
+        (true, ..) => "expires_in",
+        (false, false, true) => "not_before",
+        (false, ..) => "expires_at",
+    }
+}
+
+/// Issues a key. Its token is in this response and in no other.
+///
+/// A repetition with the same `Idempotency-Key` issues no second key. It returns the first one without its
+/// token.
 pub(in super::super) async fn create_key(
-    State(app): State<Arc<App>>,
     admin: TenantAdmin,
-    fields: HeaderMap,
+    headers: HeaderMap,
     Json(body): Json<NewKeyBody>,
-) -> Result<Response, Problem> {
-    let idempotency_key = idempotency_key(&fields)?;
-    let wanted = body.check()?;
-    let tenant = app.keyring.find_tenant(admin.keys.id()).await?;
-    let issued = match admin.keys.issue(wanted.request(idempotency_key)?).await {
+) -> ApiResult {
+    let app = &admin.app;
+    let idempotency_key = idempotency_key(&headers)?;
+    let lifetime = lifetime(body.expires_at.is_some(), body.expires_in)?;
+    let tenant = admin.tenant().await?;
+    check_end(app, &tenant, lifetime)?;
+    let request = body.request(lifetime, idempotency_key)?;
+    let issued = match admin.keys.issue_to(tenant.clone(), request).await {
         Ok(IssuedKey { key, token }) => (key, Some(token.reveal())),
         Err(KeyringError::AlreadyIssued(id)) => match admin.keys.find(id).await {
-            // What has become of it since is not what was asked for.
-            Ok(key) if key.version() == 1 && !wanted.is(&key, app.keyring.policy()) => {
-                return Err(Problem::idempotency_key_reused());
+            // Version 1 is the key as it was issued. A later version may differ from any request, so it is
+            // not compared.
+            Ok(key) if key.version() == 1 && !body.is(&key, lifetime, app.keyring.policy()) => {
+                return Err(problem::idempotency_key_reused());
             }
             Ok(key) => (key, None),
-            Err(KeyringError::NoKey) => return Err(Problem::already_issued()),
+            Err(KeyringError::NoKey) => return Err(problem::already_issued()),
             Err(error) => return Err(error.into()),
         },
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let (has_start, has_end) = (body.not_before.is_some(), body.expires_at.is_some());
+            let field = lifetime_field(has_start, has_end, lifetime.is_some());
+            return Err(of_keyring(error, field));
+        }
     };
     let (key, token) = issued;
     let status = if token.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let token = token.as_ref().map(|token| token.as_str());
-    let mut response = tell_issued(&app, &key, &tenant, token, status);
-    // Relative to the path of the request, so that it holds behind any proxy.
-    let place = ["keys/", &key.id().to_string()].concat();
-    if let Ok(place) = HeaderValue::try_from(place) {
-        response.headers_mut().insert(header::LOCATION, place);
+    let mut response = issued_response(app, &key, &tenant, token, status);
+    // The location is relative to the path of the request, so that it is correct behind any proxy.
+    if let Ok(location) = HeaderValue::try_from(["keys/", &key.id().to_string()].concat()) {
+        response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
-}
-
-/// Tells a key with its new token, or that this was told before. Nothing in it fails: nobody could tell the
-/// token again.
-pub(super) fn tell_issued(
-    app: &App,
-    key: &KeyRecord,
-    tenant: &TenantRecord,
-    token: Option<&str>,
-    status: StatusCode,
-) -> Response {
-    let key_view = KeyView::of(key, tenant, app.now());
-    let view = IssuedView { key: key_view, token, replayed: token.is_none() };
-    let mut response = json(status, &view);
-    response.headers_mut().insert(header::ETAG, etag(key.version()));
-    response
 }

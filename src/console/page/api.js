@@ -1,3 +1,5 @@
+import { setDate } from './text.js';
+
 // All URLs are relative to this script, so the page works wherever it is mounted.
 export const at = (path) => new URL(path, import.meta.url);
 
@@ -11,44 +13,49 @@ export class Problem extends Error {
 export async function call(method, path, { body, version, once } = {}) {
 	const headers = { accept: 'application/json' };
 	if (body) headers['content-type'] = 'application/json';
-	if (version) headers['if-match'] = `"${version}"`;
+	if (version !== undefined) headers['if-match'] = `"${version}"`;
 	if (once) headers['idempotency-key'] = once;
-	// Else it would go on for whoever signs in beside it.
+	// Without the header, the request would act for the tenant of a user who has signed in in another window.
 	if (call.tenant) headers['keyway-tenant'] = encodeURIComponent(call.tenant);
-	try {
-		return await read(await fetch(at(`api/${path}`), {
-			method,
-			headers,
-			body: body && JSON.stringify(body),
-			// A redirect leads to a sign-in page.
-			redirect: 'manual',
-			signal: AbortSignal.timeout(30_000),
-		}));
-	} catch (error) {
-		throw error instanceof Problem ? error : new Problem('lost');
-	}
+	const request = {
+		method,
+		headers,
+		body: body && JSON.stringify(body),
+		// A redirect is taken for one to the sign-in page, so it is not followed.
+		redirect: 'manual',
+		signal: AbortSignal.timeout(30_000),
+	};
+	return read(await fetch(at(`api/${path}`), request).catch(lost));
+}
+
+/** Reports a network error as a lost connection. An error of the page itself must not get here. */
+function lost({ name }) {
+	throw new Problem(name === 'TimeoutError' ? 'timeout' : 'lost');
 }
 
 async function read(answer) {
 	if (answer.type === 'opaqueredirect' || answer.status === 401) throw new Problem('signed-out');
+	setDate(answer.headers.get('date'));
 	if (answer.status === 204) return null;
 	const isJson = /^application\/(problem\+)?json/.test(answer.headers.get('content-type'));
-	if (!isJson) throw new Problem(answer.ok ? 'signed-out' : answer.status === 503 ? 'unavailable' : 'unexpected');
-	const body = await answer.json();
+	if (answer.ok && !isJson) throw new Problem('signed-out');
+	// The body of a proxy's own error may not match its content type. Its status is enough.
+	const body = isJson ? await answer.json().catch((problem) => (answer.ok ? lost(problem) : {})) : {};
 	if (answer.ok) return body;
-	throw new Problem(body.type?.split('#')[1] || 'unexpected', body);
+	// The service chooses the link before the name of the type. Problems of proxies and layers have no type.
+	throw new Problem(String(body?.type ?? '').split(/[#/:]/).pop(), { ...body, status: answer.status });
 }
 
 export const get = (path) => call('GET', path);
 export const keyPath = (key, rest = '') => `keys/${key.id}${rest}`;
 export const tenantPath = (id, rest = '') => `tenants/${encodeURIComponent(id)}${rest}`;
 
-/** Requests that can be tried again: the same `content` gives the same body and the same name. */
+/** Makes requests that can be retried: the same `content` gives the same body and idempotency key. */
 export function requests(bodyOf) {
 	const made = new Map();
 	return (content) => {
 		const key = JSON.stringify(content);
-		// `randomUUID` is missing on plain http.
+		// `randomUUID` is not available on plain http.
 		const once = crypto.getRandomValues(new Uint32Array(4)).join('-');
 		if (!made.has(key)) made.set(key, { body: bodyOf(content), once });
 		return made.get(key);

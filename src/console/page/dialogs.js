@@ -3,24 +3,29 @@ import { announce, h, notice, when } from './dom.js';
 import { checked, fault, field, openDialog, radios } from './forms.js';
 import { showOnce } from './one-time.js';
 import { scopeTree } from './scopes.js';
-import { daysFromNow, has, moment, rich, t } from './text.js';
+import { has, moment, now, rich, span, t } from './text.js';
 
 const PRESETS = ['7', '30', '90', '365'];
-const OVERLAPS = ['until_first_use', 'none', '3600', '86400', '604800', '2592000'];
+const GRACE_PERIODS = ['until_first_use', 'none', '3600', '86400', '604800', '2592000'];
 
 const MEMBERS = {
 	name: ({ name }) => name,
 	enabled: ({ enabled }) => t(enabled ? 'state.active' : 'state.disabled'),
 	scopes: ({ scopes }) => scopes.join(', ') || t('key.no_scopes'),
-	expires_at: ({ expires_at: end }) => (end ? moment(end) : t('never')),
+	// The effective expiry: the tier may end a key earlier than `expires_at`.
+	expires_at: ({ effective_expires_at: end }) => (end ? moment(end) : t('never')),
 };
 
-/** What the form shows of a key, and gives back. */
+/** Returns the values of a key that the form shows and `read` returns. */
 const shownOf = ({ name, scopes, enabled }) =>
 	({ name, scopes: [...scopes].sort(), enabled, expiry: 'keep', expires_on: '' });
 
 function keyForm(session, shown, key) {
-	const longest = session.tenant.max_lifetime_days ?? Infinity;
+	const longest = session.tenant.max_lifetime ?? Infinity;
+	// One time for both, or "In 30 days" would be later than a limit of 30 days allows.
+	const start = now();
+	// The service counts the lifetime from the creation of the present secret.
+	const latest = (key ? Date.parse(key.rotated_at ?? key.created_at) : start) + longest * 1_000;
 	const name = h('input', { name: 'name', value: shown.name, autofocus: true, required: true });
 	const enabled = h('input', { type: 'checkbox', name: 'enabled', id: 'enabled', checked: shown.enabled });
 	const scopes = scopeTree(session.scopes, shown.scopes);
@@ -30,7 +35,7 @@ function keyForm(session, shown, key) {
 	});
 	const expiry = radios('expiry', [
 		...(key ? [['keep', t('expiry.keep', { date: MEMBERS.expires_at(key) })]] : []),
-		...PRESETS.map((days) => [days, t(`expiry.${days}`), days > longest]),
+		...PRESETS.map((days) => [days, t(`expiry.${days}`), start + days * 86_400_000 > latest]),
 		['date', t('expiry.date')],
 		['never', t('never'), longest < Infinity],
 	], shown.expiry);
@@ -40,7 +45,8 @@ function keyForm(session, shown, key) {
 		field('name', name, !key && t('hint.name')),
 		key && h('div.choice', enabled, h('label', { for: 'enabled' }, t('field.enabled'))),
 		field('scopes', scopes.node, t('hint.scopes')),
-		field('expires_at', expiry, longest < Infinity && t('hint.longest', { days: longest })));
+		field('expires_at', expiry, longest < Infinity
+			&& (key ? t('expiry.latest', { date: moment(latest) }) : t('hint.longest', { span: span(longest) }))));
 	const read = () => ({
 		name: name.value,
 		scopes: scopes.read(),
@@ -49,22 +55,24 @@ function keyForm(session, shown, key) {
 		expires_on: day.value,
 	});
 
-	/** What a request says of it. */
+	/** Returns the request body for values of the form. */
 	const bodyOf = ({ expiry: choice = 'keep', expires_on: on, ...body }) => {
 		if (choice === 'keep') return body;
 		if (choice === 'never') return { ...body, expires_at: null };
 		if (!choice || (choice === 'date' && !on)) throw fault('expires_at', 'expiry.missing');
-		// The whole of the chosen day; and a minute less than the longest, for clocks differ.
-		const end = choice === 'date' ? Date.parse(`${on}T23:59:59`) : daysFromNow(choice);
-		const time = Math.min(end, daysFromNow(longest) - 60_000);
-		return { ...body, expires_at: new Date(time).toISOString() };
+		// The service computes the time, because the clock of this computer may be wrong.
+		if (choice !== 'date') return { ...body, expires_in: choice * 86_400 };
+		// The end of the chosen day. It is not shortened to the limit: the service refuses what is too late.
+		const end = new Date(`${on}T23:59:59`);
+		// WebKit reads years of five digits, and the service does not.
+		if (!(end.getFullYear() <= 9_999)) throw fault('expires_at', 'expiry.unreadable');
+		return { ...body, expires_at: end.toISOString() };
 	};
 	return { node, read, bodyOf };
 }
 
 export function createDialog({ session, onCreated, onFull }) {
 	const form = keyForm(session, { scopes: [] });
-	// "In 30 days" must not move between two tries of the same request.
 	const request = requests(({ enabled, ...shown }) => form.bodyOf(shown));
 	const submit = async () => {
 		const answer = await call('POST', 'keys', request(form.read())).catch((problem) => {
@@ -79,8 +87,11 @@ export function createDialog({ session, onCreated, onFull }) {
 	openDialog({ id: 'create', action: 'save', body: form.node, submit });
 }
 
+/** Returns the text of a key's effective expiry. */
+const endOf = ({ effective_expires_at: end }) => (end ? t('key.ends', { date: moment(end) }) : t('key.endless'));
+
 function showIssued({ key, token }, { session, onChanged, title }) {
-	if (token) return showOnce({ name: key.name, token, curl: session.service.curl, title });
+	if (token) return showOnce({ name: key.name, token, curl: session.service.curl, end: endOf(key), title });
 	openDialog({
 		id: 'replayed', title: t('replayed.title'), cancel: 'done', action: 'rotate',
 		body: h('p', rich('replayed.text', { name: key.name })),
@@ -88,7 +99,7 @@ function showIssued({ key, token }, { session, onChanged, title }) {
 	});
 }
 
-/** After a lost race: goes on with the key as it is now, or says that it is no more. */
+/** After a conflict, continues with the present version of the key, or reports that it was deleted. */
 export async function recover(problem, { key, onChanged, onGone }, goOn) {
 	try {
 		if (problem.kind !== 'changed') throw problem;
@@ -103,13 +114,13 @@ export async function recover(problem, { key, onChanged, onGone }, goOn) {
 	}
 }
 
-/** Why a dialog is open again: what somebody else has changed. */
+/** Returns a notice of what another user has changed, for a dialog that opens again after a conflict. */
 const news = (was, key) => was && notice('warn', { role: 'alert' },
 	h('p', h('strong', t('conflict.edit'))),
 	h('ul', Object.entries(MEMBERS).filter(([, show]) => show(was) !== show(key)).map(([name, show]) => h('li',
 		rich('conflict.change', { field: t(`field.${name}`), old: show(was), new: show(key) })))));
 
-/** What was typed before stays, what was left alone follows the key as it is now. */
+/** Opens the form again after a conflict: typed values stay, all others follow the key's present version. */
 function editDialog(parts) {
 	const { key, session, onChanged, was, typed } = parts;
 	const before = shownOf(key);
@@ -123,7 +134,7 @@ function editDialog(parts) {
 			const saved = await call('PATCH', keyPath(key), { body, version: key.version });
 			return () => {
 				onChanged(saved);
-				announce(rich('edit.saved', { name: saved.name }));
+				announce([rich('edit.saved', { name: saved.name }), ' ', body.expires_in || body.expires_at ? endOf(saved) : '']);
 			};
 		} catch (problem) {
 			return recover(problem, parts, (fresh) => editDialog({ ...parts, key: fresh, was: key, typed: changed }));
@@ -133,30 +144,30 @@ function editDialog(parts) {
 }
 
 function rotateDialog(parts) {
-	const { key, session, onChanged, was, typed = OVERLAPS[0] } = parts;
-	const choices = radios('overlap', OVERLAPS.map((each) => [each, t(`overlap.${each}`)]), typed);
-	const request = requests((overlap) => ({ overlap: Number(overlap) || overlap }));
+	const { key, session, onChanged, was, typed = GRACE_PERIODS[0] } = parts;
+	const choices = radios('grace_period', GRACE_PERIODS.map((each) => [each, t(`grace_period.${each}`)]), typed);
+	const request = requests((grace_period) => ({ grace_period: Number(grace_period) || grace_period }));
 	openDialog({
 		id: 'rotate', name: key.name, action: 'rotate',
-		body: [news(was, key), notice('warn', h('p', t('rotate.warning'))), field('overlap', choices)],
+		body: [news(was, key), notice('warn', h('p', t('rotate.warning'))), field('grace_period', choices)],
 		submit: async () => {
-			const overlap = checked(choices, 'overlap');
+			const grace_period = checked(choices, 'grace_period');
 			try {
 				const { version } = key;
-				const answer = await call('POST', keyPath(key, '/rotate'), { version, ...request(overlap) });
+				const answer = await call('POST', keyPath(key, '/rotate'), { version, ...request(grace_period) });
 				return () => {
 					onChanged(answer.key);
 					showIssued(answer, { session, onChanged, title: 'once.title_rotated' });
 				};
 			} catch (problem) {
 				return recover(problem, parts, (fresh) =>
-					rotateDialog({ ...parts, key: fresh, was: key, typed: overlap }));
+					rotateDialog({ ...parts, key: fresh, was: key, typed: grace_period }));
 			}
 		},
 	});
 }
 
-// What cannot be typed or seen must not be asked for.
+// The user must not have to type characters that cannot be typed or seen.
 const typeable = (text) => text.normalize('NFC').replace(/\p{C}/gu, '').replace(/\s+/g, ' ').trim();
 
 function deleteDialog(parts) {
@@ -194,5 +205,5 @@ async function historyDialog({ key, onProblem }) {
 	}
 }
 
-/** What the buttons of a key open. */
+/** The dialogs that a key's buttons open. */
 export const dialogs = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };

@@ -1,6 +1,6 @@
 import { date, moment, relative, t } from './text.js';
 
-/** An element: `h('p.hint', { id }, 'text')`. Functions become listeners, and nothing is parsed as HTML. */
+/** Creates an element: `h('p.hint', { id }, 'text')`. Functions become listeners. Nothing is parsed as HTML. */
 export function h(shape, ...content) {
 	const [tag, ...classes] = shape.split('.');
 	const element = document.createElement(tag);
@@ -39,7 +39,7 @@ function icon(name) {
 	return image;
 }
 
-/** `of` names what the button acts on, for who cannot see where it stands. */
+/** Creates a button. `of` names the item that it acts on, for users who cannot see its position. */
 export function button(action, { of, look = of ? 'icon' : '', ...attributes } = {}, click) {
 	const label = t(`action.${action}`);
 	return h(`button.button.${look}`, {
@@ -62,7 +62,7 @@ export const when = (text) => time(text, relative(text));
 let counter = 0;
 export const freshId = (prefix) => `${prefix}-${(counter += 1)}`;
 
-/** Says what happened: in the open dialog, since the rest is inert then. */
+/** Announces an outcome. If a dialog is open, announces it there, because the rest of the page is inert. */
 export function announce(content) {
 	const said = h('p', content);
 	(document.querySelector('dialog[open] .live') ?? document.querySelector('#status')).replaceChildren(said);
@@ -71,7 +71,7 @@ export function announce(content) {
 
 export const banner = (...nodes) => document.querySelector('#banner').replaceChildren(...nodes);
 
-/** Where the focus is, also after the element was rendered again. */
+/** Returns a function that restores the present focus, even after the element was rendered again. */
 export function rememberFocus() {
 	const element = document.activeElement;
 	const { action } = element.dataset;

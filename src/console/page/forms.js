@@ -1,20 +1,23 @@
 import { Problem } from './api.js';
 import { announce, button, freshId, h, notice, rememberFocus } from './dom.js';
-import { has, rich, t } from './text.js';
+import { has, moment, rich, t } from './text.js';
 
-/** What a problem means for who sees the page. */
+/** Returns the text of a problem for the user. */
 function explain({ kind, body }) {
-	return has(`problem.${kind}`) ? t(`problem.${kind}`) : body.detail || t('problem.unexpected');
+	const { status, detail, latest } = body;
+	if (latest) return t('expiry.latest', { date: moment(latest) });
+	const key = [`problem.${kind}`, `problem.${status}`].find(has);
+	return key ? t(key) : detail || t('problem.unexpected', { status });
 }
 
-/** The same with the way on, if there is one. */
+/** Returns a notice with that text, and a button to reload or retry, if that can help. */
 export const problemNotice = (problem, again) => notice('bad', h('p', explain(problem)),
 	problem.kind === 'signed-out' ? button('reload', {}, () => location.reload())
 		: again && button('retry', {}, again));
 
 /**
- * A modal dialog around a form. It closes when `submit` gives anything but `false`, and then calls that.
- * `mayClose` is asked before Esc, the cross or `cancel` close it. Gives what closes it without asking.
+ * Opens a modal dialog with a form. It closes unless `submit` returns `false`, and then calls the function that
+ * `submit` returned. Esc, the cross and `cancel` ask `mayClose` first. Returns a function that closes it unasked.
  */
 export function openDialog({ id, name, title, body, action, look = 'primary', cancel = 'cancel', submit, mayClose }) {
 	const restore = rememberFocus();
@@ -34,7 +37,7 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 		if (!mayClose || mayClose()) close();
 	}
 
-	/** Leaves no secret in fields that a script or the browser's way back could find. */
+	/** Closes the dialog and clears its text areas, so that no secret is left to scripts or the back cache. */
 	function close() {
 		for (const each of form.querySelectorAll('textarea')) each.value = '';
 		dialog.close();
@@ -52,7 +55,7 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 			if (then !== false) close();
 			if (then) then();
 		} catch (error) {
-			if (!error.kind) throw error;
+			if (error.kind === undefined) throw error;
 			if (!dialog.isConnected) announce(explain(error));
 			else if (!showAtField(form, error)) problem.append(problemNotice(error));
 		} finally {
@@ -60,7 +63,7 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 		}
 	}
 
-	// Both are needed: the browser lets a second Esc through `cancel`, and a phone's back gesture is no key.
+	// Both are needed. A second Esc passes `cancel` in browsers, and a phone's back gesture is not a key.
 	dialog.addEventListener('keydown', (event) => event.key === 'Escape' && ask(event));
 	dialog.addEventListener('cancel', ask);
 	dialog.addEventListener('close', () => {
@@ -75,23 +78,24 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 	return close;
 }
 
-/** Shows a problem at its field and goes there; false if there is none. */
+/** Shows a problem at its field and moves the focus there. Returns false if the form has no such field. */
 function showAtField(form, problem) {
 	const { field, scopes = [] } = problem.body;
-	const place = [...form.querySelectorAll('[data-field]')].find((each) => each.dataset.field === field);
+	const shown = field === 'expires_in' ? 'expires_at' : field;
+	const place = [...form.querySelectorAll('[data-field]')].find((each) => each.dataset.field === shown);
 	if (!place) return false;
 	const controls = [...place.querySelectorAll('input:enabled, select, textarea')];
 	const faulty = controls.filter((each) => scopes.includes(each.value));
 	const marked = faulty.length ? faulty : controls;
 	place.querySelector('.error').append(explain(problem), scopes.length ? ` (${scopes.join(', ')})` : '');
-	// A radio button cannot be invalid, only their group.
+	// `aria-invalid` is for a group of radio buttons, not for one of them.
 	const invalid = place.matches('[role]') ? [place] : marked;
 	for (const each of invalid) each.setAttribute('aria-invalid', 'true');
 	marked[0]?.focus();
 	return true;
 }
 
-/** `name` is the member that the service would find fault with. */
+/** Creates a field of a form. `name` is the body field that the service names in a problem. */
 export function field(name, control, hint) {
 	const id = freshId(name);
 	const texts = { 'aria-describedby': `${id}-hint ${id}-error` };
@@ -106,7 +110,7 @@ export function field(name, control, hint) {
 	return h('div.field', { 'data-field': name }, h('label', { for: id }, title), parts);
 }
 
-/** Each of `options`: a value, its label, and whether it cannot be chosen. */
+/** Creates radio buttons. Each of `options` is a value, its label, and whether it is disabled. */
 export const radios = (name, options, selected) => h('div.choices', options.map(([value, label, disabled]) => {
 	const id = freshId(name);
 	return h('div.choice',
@@ -116,5 +120,5 @@ export const radios = (name, options, selected) => h('div.choices', options.map(
 
 export const checked = (root, name) => root.querySelector(`[name="${name}"]:checked`)?.value ?? '';
 
-/** What the page finds wrong. */
+/** Returns a problem that the page itself has found. */
 export const fault = (field, key) => new Problem('here', { field, detail: t(key) });

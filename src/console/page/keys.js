@@ -2,17 +2,18 @@ import { call, keyPath } from './api.js';
 import { announce, button, chip, day, h, notice, when } from './dom.js';
 import { createDialog, dialogs, recover } from './dialogs.js';
 import { pagedList } from './list.js';
-import { date, daysFromNow, rich, t, tn } from './text.js';
+import { date, daysFromNow, now, rich, t, tn } from './text.js';
 
 const TYPING = 120;
 const SOON_DAYS = 14;
 const TONES = {
 	active: 'good', disabled: 'off', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: 'off',
+	unknown_tier: 'bad',
 };
 
 const hint = (...content) => h('span.hint', content);
 const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
-const isAhead = (text) => text && Date.parse(text) > Date.now();
+const isAhead = (text) => text && Date.parse(text) > now();
 
 export const stateChip = (state) => chip(TONES[state], t(`state.${state}`));
 
@@ -20,13 +21,13 @@ export const suspensionOf = ({ suspension }) => suspension && h('p',
 	rich(suspension.until ? 'suspended_until' : 'suspended',
 		{ reason: suspension.reason, date: suspension.until && date(suspension.until) }));
 
-/** The parts of a key's card. Only who may switch it has a `toggle`. */
+/** Returns the parts of a key's card. `toggle` is only for users who can enable and disable the key. */
 export function keyCard(key, buttons, toggle) {
-	const { name, scopes, expires_at: end } = key;
+	const { name, scopes, effective_expires_at: end } = key;
 	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
 	return {
 		title: name,
-		about: [h('p.hint', h('code', key.hint)), chips(Object.entries(key.labels).map((label) => label.join('=')))],
+		about: [h('p.hint', h('code', key.masked)), chips(Object.entries(key.labels).map((label) => label.join('=')))],
 		facts: {
 			scopes: scopes.length ? chips(scopes) : hint(t('key.no_scopes')),
 			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
@@ -39,15 +40,15 @@ export function keyCard(key, buttons, toggle) {
 		notes: [
 			suspensionOf(key),
 			key.suspension && toggle && h('p', t('key.cannot_lift')),
-			isAhead(key.overlap_until) && h('p', rich('key.overlap', { when: when(key.overlap_until) })),
+			isAhead(key.grace_until) && h('p', rich('key.grace_period', { when: when(key.grace_until) })),
 		],
 	};
 }
 
-/** The page of a tenant's administrator. */
+/** Shows the page of a tenant's administrator. */
 export function tenantView({ place, session, onProblem }) {
 	const { tenant, service } = session;
-	// Set while what is shown was searched for; `full` if by a whole key.
+	// Set while the list shows the result of a search. `full` if the text was a whole token.
 	let searching = null;
 	let timer;
 
@@ -101,7 +102,7 @@ export function tenantView({ place, session, onProblem }) {
 		const { held, allowed, tier, state } = tenant;
 		const over = held - allowed;
 		quota.replaceChildren(
-			h('p', h('strong', t('quota', { held, allowed })), ' ', hint(rich('quota.tier', { tier }))),
+			h('p', h('strong', tn('quota', allowed, { held, allowed })), ' ', hint(rich('quota.tier', { tier }))),
 			h('meter', { value: held, max: allowed, high: allowed - 1, optimum: 0, 'aria-hidden': 'true' }));
 		const alert = (tone, title, text) => notice(tone, h('p', h('strong', title)), text, support());
 		alerts.replaceChildren(
@@ -141,27 +142,27 @@ export function tenantView({ place, session, onProblem }) {
 	}
 
 	async function search(wanted) {
-		const { items } = await call('POST', 'keys/search', { body: { text: wanted } });
-		// Else this answer was overtaken.
+		const { items, broken } = await call('POST', 'keys/search', { body: { text: wanted } });
+		// If the text has changed since, a later search follows, and this response changes nothing here.
 		if (text.value.trim() === wanted) {
-			// What is so long and in no name is a whole key, which must not stay here.
+			// A text that is so long and in no name is taken for a whole token, and must not stay in the field.
 			const full = /^\S{24,}$/.test(wanted)
 				&& !items.some(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()));
 			if (full) text.value = '';
 			searching = { full };
 		}
-		return { items: items.filter(({ state }) => !filter.value || state === filter.value) };
+		return { items: items.filter(({ state }) => !filter.value || state === filter.value), broken };
 	}
 
 	async function create() {
-		// Somebody may have made room since.
+		// Another user may have deleted a key since.
 		if (tenant.held >= tenant.allowed) await reload();
 		if (tenant.held < tenant.allowed) return createDialog({ session, onCreated, onFull: showQuota });
 		alerts.lastElementChild.setAttribute('tabindex', '-1');
 		alerts.lastElementChild.focus();
 	}
 
-	// A key that is not shown yet was not counted here, even if an earlier try has made it.
+	// A key that is not in the list is not in the count either, even if an earlier attempt created it.
 	function onCreated(key) {
 		if (list.update(key)) return;
 		showQuota({ held: tenant.held + 1 });

@@ -1,8 +1,8 @@
 import { get } from './api.js';
-import { banner, button, h, rememberFocus } from './dom.js';
-import { t } from './text.js';
+import { banner, button, h, notice, rememberFocus } from './dom.js';
+import { t, tn } from './text.js';
 
-/** Items page by page. `card` gives the parts of one, `describe` what is said of all or of none. */
+/** Creates a list that loads page by page. `card` returns the parts of an item, `describe` the texts of the list. */
 export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	let next = null;
 	let turn = 0;
@@ -12,6 +12,8 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	const table = h(`div.table.${kind}s`, head, list);
 	const count = h('p.count', { role: 'status' });
 	const results = h('div', { id: 'results' });
+	// Rows that cannot be read are reported here, and the others are shown.
+	const broken = h('div', { id: 'broken' });
 	const more = button('more', { hidden: true }, () => load(() => get(pathOf(next)), true));
 
 	const idOf = (id) => `${kind}-${id}`;
@@ -37,7 +39,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 		more.hidden = !next;
 	}
 
-	/** Shows what `request` answers, unless a later one has overtaken it. */
+	/** Shows the response of `request`, unless a later request was made in between. */
 	async function load(request = () => get(pathOf()), append = false) {
 		turn += 1;
 		const mine = turn;
@@ -45,8 +47,12 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 		try {
 			const page = await request();
 			if (mine !== turn) return;
-			if (!append) list.replaceChildren();
-			// One that is new may be there already.
+			if (!append) [list, broken].forEach((each) => each.replaceChildren());
+			if (page.broken?.length) {
+				const ids = page.broken.map(({ id }) => id ?? t('broken.unknown')).join(', ');
+				broken.append(notice('bad', h('p', tn(`broken.${kind}`, page.broken.length, { ids }))));
+			}
+			// An item that was created on this page may be in the list already.
 			const elements = page.items.filter(({ id }) => !find(id)).map(elementOf);
 			list.append(...elements);
 			next = page.next;
@@ -61,7 +67,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	}
 
 	return {
-		nodes: [count, results, more],
+		nodes: [count, broken, results, more],
 		load,
 		prepend(item) {
 			list.prepend(elementOf(item));

@@ -2,9 +2,9 @@ import { announce, button, h, notice } from './dom.js';
 import { field, openDialog } from './forms.js';
 import { rich, t } from './text.js';
 
-/** Shows a token for the only time. The dialog forgets it when it closes. */
-export function showOnce({ name, token, curl, title = 'once.title' }) {
-	// Once it was copied, or was asked for.
+/** Shows a token for the only time. The dialog clears it on closing. */
+export function showOnce({ name, token, curl, end, title = 'once.title' }) {
+	// Whether closing needs no question: the token was copied, or the question was asked before.
 	let mayGo = false;
 
 	const shown = (part, value) => h('textarea', {
@@ -24,7 +24,7 @@ export function showOnce({ name, token, curl, title = 'once.title' }) {
 			await navigator.clipboard.writeText(source.value);
 			mayGo = true;
 		} catch {
-			// There is no clipboard on plain http, and a browser may refuse it.
+			// The clipboard is not available on plain http, and a browser may refuse it.
 			source.focus();
 			if (!document.execCommand('copy')) return announce(t('once.not_copied'));
 		}
@@ -50,7 +50,7 @@ export function showOnce({ name, token, curl, title = 'once.title' }) {
 	const close = openDialog({
 		id: 'one-time', title: rich(title, { name }), cancel: 'done', mayClose,
 		body: [
-			notice('warn', h('p', h('strong', t('once.never_again'))), h('p', t('once.password'))),
+			notice('warn', h('p', h('strong', t('once.never_again'))), h('p', t('once.password')), h('p', end)),
 			field('token', secret),
 			copy('copy', 'primary', secret),
 			example && [field('curl', example), copy('copy-curl', '', example)],

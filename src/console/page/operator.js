@@ -5,15 +5,15 @@ import { keyCard, stateChip, suspensionOf } from './keys.js';
 import { pagedList } from './list.js';
 import { rich, t, tn } from './text.js';
 
-/** The operator's page: all tenants, or the keys of one, as the address says. */
+/** Shows the operator's page: all tenants, or the keys of the tenant in the address. */
 export function operatorView({ place, session, onProblem }) {
 	const show = (moved) => {
 		banner();
 		const id = new URLSearchParams(location.hash.slice(1)).get('tenant');
-		place.replaceChildren(...(id ? tenantKeys({ id, onProblem }) : tenants({ session, onProblem })));
+		place.replaceChildren(...(id ? tenantKeys({ id, session, onProblem }) : tenants({ session, onProblem })));
 		if (moved) place.querySelector('h2').focus();
 	};
-	// A page that is started again still listens once.
+	// A property and not a listener, so that a page which is started again has one handler only.
 	window.onhashchange = () => show(true);
 	show(false);
 }
@@ -28,6 +28,7 @@ function section(what, title, options) {
 }
 
 function tenants({ session, onProblem }) {
+	const { without } = session;
 	const { list, node } = section('tenants', t('tenants.heading'), {
 		kind: 'tenant', card, onProblem, path: () => 'tenants?',
 	});
@@ -41,65 +42,68 @@ function tenants({ session, onProblem }) {
 			title: id,
 			facts: {
 				tier: h('bdi', tier),
-				keys: [t('quota', { held, allowed }), held > allowed && chip('warn', tn('quota.over', held - allowed))],
+				keys: [tn('quota', allowed, { held, allowed }), held > allowed && chip('warn', tn('quota.over', held - allowed))],
 				created: day(created),
 				status: stateChip(state),
 			},
 			buttons: [
 				button('open', { of: id }, open),
-				button('tier', { of: id }, () => tierDialog({ tenant, session, onChanged: list.update })),
-				suspension(tenant, id, tenantPath(id, '/suspension'), { list, onProblem }),
+				!without.includes('tiers') && button('tier', { of: id }, () => tierDialog({ tenant, session, list })),
+				!without.includes('suspensions') && suspension(tenant, id, tenantPath(id, '/suspension'), { list, onProblem }),
 			],
 			notes: suspensionOf(tenant),
 		};
 	}
-	return [h('div.lead', h('p', t('operator.lead')), button('leak', {}, leakDialog)), node];
+	return [h('div.lead', h('p', t('operator.lead')), !without.includes('leak_reports') && button('leak', {}, leakDialog)), node];
 }
 
-function tenantKeys({ id, onProblem }) {
+function tenantKeys({ id, session, onProblem }) {
 	const { list, node } = section('list', rich('tenants.keys_of', { tenant: id }), {
 		kind: 'key', onProblem, path: () => tenantPath(id, '/keys?'),
-		card: (key) => keyCard(key, suspension(key, key.name,
+		card: (key) => keyCard(key, !session.without.includes('suspensions') && suspension(key, key.name,
 			tenantPath(id, `/keys/${key.id}/suspension`), { list, onProblem })),
 	});
 	return [h('p', h('a.button', { href: '#', 'data-action': 'back' }, t('tenants.heading'))), node];
 }
 
-/** The button that suspends a key or a tenant, or lifts that. */
+/** After a conflict, reads the list again, so that the next attempt is for the present version. */
+const raced = (list, name) => (problem) => {
+	if (problem.kind !== 'changed') throw problem;
+	return () => {
+		list.load();
+		announce(rich('conflict.toggle', { name }));
+	};
+};
+
+/** Creates the button that suspends or resumes a key or a tenant. */
 function suspension(item, name, path, { list, onProblem }) {
-	async function resume() {
-		try {
-			list.update(await call('DELETE', path));
-			announce(rich('resume.done', { name }));
-		} catch (problem) {
-			onProblem(problem, resume);
-		}
-	}
+	const { version } = item;
+	const resume = () => call('DELETE', path, { version }).then((resumed) => () => {
+		list.update(resumed);
+		announce(rich('resume.done', { name }));
+	}).catch(raced(list, name)).then((show) => show(), (problem) => onProblem(problem, resume));
 	function suspend() {
 		const reason = h('textarea', { name: 'reason', rows: 2, autofocus: true });
 		openDialog({
 			id: 'suspend', name, action: 'suspend', look: 'danger',
 			body: [notice('warn', h('p', t('suspend.text'))), field('reason', reason, t('hint.reason'))],
-			submit: async () => {
-				const changed = await call('PUT', path, { body: { reason: reason.value, until: null } });
-				return () => {
-					list.update(changed);
-					announce(rich('suspend.done', { name }));
-				};
-			},
+			submit: () => call('PUT', path, { version, body: { reason: reason.value, until: null } }).then((changed) => () => {
+				list.update(changed);
+				announce(rich('suspend.done', { name }));
+			}).catch(raced(list, name)),
 		});
 	}
 	const action = item.suspension ? 'resume' : 'suspend';
 	return button(action, { of: name }, item.suspension ? resume : suspend);
 }
 
-function tierDialog({ tenant, session, onChanged }) {
-	const { id } = tenant;
+function tierDialog({ tenant, session, list }) {
+	const { id, version } = tenant;
 	const preview = h('div', { role: 'status', id: 'tier-preview' });
 	const others = session.tiers.filter(({ name }) => name !== tenant.tier);
 	const select = h('select', { name: 'tier', autofocus: true, change: look },
 		h('option', { value: '' }, t('tier.choose')),
-		others.map(({ name, keys }) => h('option', { value: name }, t('tier.option', { tier: name, keys }))));
+		others.map(({ name, keys }) => h('option', { value: name }, tn('tier.option', keys, { tier: name, keys }))));
 
 	async function look() {
 		const tier = select.value;
@@ -115,22 +119,25 @@ function tierDialog({ tenant, session, onChanged }) {
 		body: [field('tier', select), preview],
 		submit: async () => {
 			if (!select.value) throw fault('tier', 'tier.choose');
-			const { to: tier, held, allowed } = await call('PUT', tenantPath(id, '/tier'), { body: { tier: select.value } });
-			return () => {
-				onChanged({ ...tenant, tier, held, allowed });
+			const body = { tier: select.value };
+			return call('PUT', tenantPath(id, '/tier'), { version, body }).then(({ to: tier, ...change }) => () => {
+				const { held, allowed } = change;
+				list.update({ ...tenant, tier, held, allowed, version: change.version });
 				announce(rich('tier.done', { tenant: id, tier }));
-			};
+			}).catch(raced(list, id));
 		},
 	});
 }
 
-function consequences({ held, allowed, over, narrowed, complete }) {
-	const harmless = !over && !narrowed.length && complete;
+function consequences({ held, allowed, over, narrowed, ended, complete }) {
+	const harmless = !over && !narrowed.length && !ended.length && complete;
 	return notice(harmless ? 'good' : 'warn',
-		h('p', t('tier.held', { held, allowed })),
+		h('p', tn('tier.held', held, { held, allowed })),
 		over > 0 && h('p', h('strong', tn('tier.over', over))),
 		narrowed.length > 0 && [h('p', tn('tier.narrowed', narrowed.length)),
 			h('ul', narrowed.map(({ name, loses }) => h('li', h('bdi', name), `: ${loses.join(', ')}`)))],
+		ended.length > 0 && [h('p', tn('tier.ended', ended.length)),
+			h('ul', ended.map(({ name, ends_at }) => h('li', h('bdi', name), ': ', day(ends_at))))],
 		!complete && h('p', t('tier.incomplete')),
 		harmless && h('p', t('tier.harmless')));
 }
@@ -154,7 +161,7 @@ function leakDialog() {
 			const { found, key, response } = await call('POST', 'leaks', { body });
 			token.value = '';
 			result.append(notice(found ? 'warn' : 'good', h('p', t(found ? `leak.found_${response}` : 'leak.not_found')),
-				key && h('p', rich('leak.key', { name: key.name, tenant: key.tenant, hint: key.hint }))));
+				key && h('p', rich('leak.key', { name: key.name, tenant: key.tenant, masked: key.masked }))));
 			return false;
 		},
 	});

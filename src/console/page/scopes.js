@@ -2,11 +2,11 @@ import { freshId, h } from './dom.js';
 import { rich, t } from './text.js';
 
 /**
- * The catalogue as a tree of checkboxes. A scope that another chosen one implies is shown as included;
- * it comes back as it was when that one is unchosen.
+ * Creates the scope catalog as a tree of checkboxes. A scope that another chosen one implies is shown as
+ * included. It returns to its previous state when the other one is unchosen.
  */
 export function scopeTree(catalogue, held) {
-	// The key may have some that the service does not know any more.
+	// The key may have scopes that are no longer in the catalog.
 	const unknown = held.filter((each) => !catalogue.some(({ name }) => name === each)).map((name) => ({ name }));
 	const chosen = new Set(held);
 	const tree = h('ul.tree');
@@ -36,7 +36,7 @@ export function scopeTree(catalogue, held) {
 		for (const { scope: { name, grantable }, box, note } of rows) {
 			const by = catalogue.find((other) => other.name !== name && chosen.has(other.name)
 				&& other.implies?.includes(name));
-			// What the key has may be kept or taken away, even if it could not be granted.
+			// A scope that the key has can be kept or removed, even if the user could not grant it.
 			const forbidden = !grantable && !held.includes(name);
 			box.checked = by || chosen.has(name);
 			box.disabled = by || forbidden;

@@ -1,9 +1,9 @@
-// Every shown text comes from text.json, which the host can replace.
+// Every text on the page comes from text.json. The application can replace the texts.
 
 const DAY = 86_400_000;
 const UNITS = [['year', 365 * DAY], ['month', 30 * DAY], ['day', DAY], ['hour', DAY / 24], ['minute', DAY / 1_440]];
 
-// "en" alone would mean month before day; who reads it says which English.
+// "en" alone would mean month before day. So a language without a region takes the region of the browser.
 const { lang } = document.documentElement;
 const language = lang.includes('-') ? lang : navigator.languages.find((each) => each.split('-')[0] === lang) ?? lang;
 
@@ -23,13 +23,13 @@ export async function loadTexts(url) {
 
 export const has = (key) => Object.hasOwn(texts, key);
 
-/** The text as a string, for attributes and for text without foreign parts. */
+/** Returns the text as a string, for attributes and for texts without inserted names. */
 export const t = (key, values = {}) => (has(key) ? texts[key] : key).replace(/\{(\w+)\}/g, (whole, name) => {
 	const value = values[name] ?? whole;
 	return typeof value === 'number' ? numbers.format(value) : value;
 });
 
-/** The text as nodes. What is filled in is isolated, so that no name can turn the sentence around. */
+/** Returns the text as nodes. Inserted values are isolated, so that a right-to-left name does not reorder it. */
 export const rich = (key, values) => t(key).split(/\{(\w+)\}/).map((part, index) => {
 	if (index % 2 === 0) return part;
 	const isolated = document.createElement('bdi');
@@ -37,18 +37,45 @@ export const rich = (key, values) => t(key).split(/\{(\w+)\}/).map((part, index)
 	return isolated;
 });
 
-/** The text for `count` of something: `key.one`, `key.other`, and what else the language has. */
-export function tn(key, count) {
+/** Returns the text for `count` items: `key.one`, `key.other`, or another plural form of the language. */
+export function tn(key, count, values) {
 	const forms = [`${key}.${plurals.select(count)}`, `${key}.other`, key];
-	return t(forms.find(has), { count });
+	return t(forms.find(has), { count, ...values });
 }
 
-export const daysFromNow = (days) => Date.now() + days * DAY;
+/** Returns a length of time in its largest unit, such as "30 days". */
+export function span(seconds) {
+	const [unit, size] = [['day', 86_400], ['hour', 3_600], ['minute', 60]].find(([, each]) => seconds % each === 0)
+		?? ['second', 1];
+	return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / size);
+}
+
+// `ahead` is the service's clock minus this computer's, which may be wrong even by a year. `apart` is the service's
+// clock minus the `Date` of responses, which a proxy may set by a clock of its own. Both in milliseconds.
+let ahead = 0;
+let apart = 0;
+
+export const now = () => Date.now() + ahead;
+
+/** Sets the clock by the `Date` of a response. */
+export function setDate(text) {
+	const time = Date.parse(text);
+	if (time) ahead = time + apart - Date.now();
+}
+
+/** Sets the clock by the service's own time, from the response whose `Date` was set last. */
+export function setClock(text) {
+	const off = Date.parse(text) - now();
+	if (!off) return;
+	ahead += off;
+	apart += off;
+}
+export const daysFromNow = (days) => now() + days * DAY;
 export const date = (text) => dates.format(new Date(text));
 export const moment = (text) => moments.format(new Date(text));
 
 export function relative(text) {
-	const distance = Date.parse(text) - Date.now();
+	const distance = Date.parse(text) - now();
 	const [unit, length] = UNITS.find(([, each]) => Math.abs(distance) >= each) ?? [];
 	return unit ? distances.format(Math.round(distance / length), unit) : t('time.now');
 }

@@ -1,148 +1,120 @@
-//! Moving tenants to other tiers, with what becomes of their keys.
+//! Moving tenants to other tiers, and the effect on their keys.
 
-use alloc::{
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 
 use axum::{http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use super::super::{
-    admin::Operator,
-    body::{Json, json},
-    keys::query,
-    parts::{TenantPath, TierPath},
-    problem::Problem,
-    views::names,
+use super::{
+    super::{
+        auth::Operator,
+        body::{Json, versioned},
+        extract::{IfMatch, Path, TierName},
+        problem::{self, ApiResult, invalid_field},
+    },
+    find_version,
 };
 use crate::{
-    keyring::{Keyring, QuotaUse},
-    record::KeyRecord,
-    scope::ScopeSet,
-    store::KeyQuery,
-    tier::Tier,
+    audit::ChangeKind,
+    keyring::{KeyringError, TierPreview},
+    record::TenantId,
+    scope::Scope,
+    time::Timestamp,
+    token::KeyId,
 };
 
-/// The most keys that are looked at.
-const MAX_READ: usize = 5_000;
-
-/// What a move to another tier does, or has done.
-#[derive(Serialize, ToSchema)]
-#[schema(as = TierChange)]
-pub(in super::super) struct TierChangeView {
-    tenant: String,
-    from: String,
-    to: String,
-    /// How many keys the tenant holds.
+/// The effect of a move to another tier, before or after the move.
+#[derive(Serialize)]
+struct TierChangeView<'p> {
+    tenant: &'p TenantId,
+    from: &'p str,
+    to: &'p str,
     held: u32,
-    /// How many it may hold then.
     allowed: u32,
-    /// By how many it is over. It keeps them, and gets no new ones until it is under again.
+    /// The number of keys above `allowed`. The tenant keeps them.
     over: u32,
-    /// The keys that may do less then.
-    narrowed: Vec<NarrowedKey>,
-    /// Whether all keys were looked at. If not, there may be others that may do less.
+    narrowed: Vec<NarrowedKey<'p>>,
+    ended: Vec<EndedKey<'p>>,
+    version: u64,
     complete: bool,
 }
 
-/// A key that may do less.
-#[derive(Serialize, ToSchema)]
-struct NarrowedKey {
-    id: String,
-    name: String,
-    /// The scopes that it has no longer in full.
-    loses: Vec<String>,
+#[derive(Serialize)]
+struct NarrowedKey<'p> {
+    id: KeyId,
+    name: &'p str,
+    loses: &'p [Scope],
 }
 
-/// What a move to another tier would do.
-#[utoipa::path(get, path = "/api/tenants/{tenant}/tiers/{tier}", tag = "tenants",
-    params(
-        ("tenant" = String, Path, description = "The id of the tenant"),
-        ("tier" = String, Path, description = "The name of the other tier"),
-    ),
-    responses((status = 200, body = TierChangeView)))]
+#[derive(Serialize)]
+struct EndedKey<'p> {
+    id: KeyId,
+    name: &'p str,
+    ends_at: Timestamp,
+}
+
+/// Responds with the effect of a move. `version` is the present version of the tenant.
+fn effect_response(preview: &TierPreview, version: u64) -> Response {
+    let narrowed = preview.affected.iter().filter(|key| !key.loses.is_empty());
+    let ended = preview.affected.iter().filter_map(|key| Some((key, key.ends_at?)));
+    let view = TierChangeView {
+        tenant: preview.tenant.id(),
+        from: preview.tenant.tier(),
+        to: &preview.to,
+        held: preview.held,
+        allowed: preview.allowed,
+        over: preview.held.saturating_sub(preview.allowed),
+        narrowed: narrowed
+            .map(|key| NarrowedKey { id: key.id, name: &key.name, loses: &key.loses })
+            .collect(),
+        ended: ended
+            .map(|(key, ends_at)| EndedKey { id: key.id, name: &key.name, ends_at })
+            .collect(),
+        version,
+        complete: preview.complete,
+    };
+    versioned(StatusCode::OK, version, &view)
+}
+
+/// Returns the effect that a move to another tier would have.
 pub(in super::super) async fn preview_tier(
-    Operator(keyring): Operator,
-    TenantPath(tenant): TenantPath,
-    TierPath(tier): TierPath,
-) -> Result<Response, Problem> {
-    let to = keyring.policy().tier(&tier).ok_or_else(Problem::not_found)?;
-    let quota = keyring.tenant(tenant).quota().await?;
-    Ok(json(StatusCode::OK, &preview(&keyring, &quota, to).await?))
+    Operator { keyring, .. }: Operator,
+    Path(tenant): Path<TenantId>,
+    Path(TierName(tier)): Path<TierName>,
+) -> ApiResult {
+    let to = keyring.policy().tier(&tier).ok_or_else(problem::not_found)?;
+    let preview = keyring.preview_tier(&tenant, &to.name).await?;
+    Ok(effect_response(&preview, preview.tenant.version()))
 }
 
-/// The tier that a tenant is to be on.
-#[derive(Deserialize, ToSchema)]
+/// A request to move a tenant to a tier.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewTier)]
 pub(in super::super) struct TierBody {
-    #[schema(min_length = 1, max_length = 64)]
     tier: String,
 }
 
-/// Moves a tenant to another tier, and tells what that did.
-#[utoipa::path(put, path = "/api/tenants/{tenant}/tier", tag = "tenants", request_body = TierBody,
-    params(("tenant" = String, Path, description = "The id of the tenant")),
-    responses((status = 200, body = TierChangeView)))]
+/// Moves a tenant to another tier, and returns the effect.
 pub(in super::super) async fn set_tier(
-    Operator(keyring): Operator,
-    TenantPath(tenant): TenantPath,
+    Operator { keyring, .. }: Operator,
+    Path(tenant): Path<TenantId>,
+    if_match: IfMatch,
     Json(TierBody { tier }): Json<TierBody>,
-) -> Result<Response, Problem> {
-    let quota = keyring.tenant(tenant).quota().await?;
+) -> ApiResult {
+    let tenant = find_version(&keyring, ChangeKind::SetTier, &tenant, &if_match).await?;
     let to = keyring.policy().tier(&tier);
-    let to = to.ok_or_else(|| Problem::invalid_field("tier", "there is no such tier"))?;
-    let change = preview(&keyring, &quota, to).await?;
-    if change.from != change.to {
-        keyring.set_tier(quota.tenant.id(), &to.name).await?;
+    let to = to.ok_or_else(|| invalid_field("tier", "there is no such tier"))?;
+    let preview = keyring.preview_tier(tenant.id(), &to.name).await?;
+    // INVARIANT: the version is compared here as well as in the write. The preview has read the tenant again.
+    // If another process has moved the tenant to `to` in between, there is no write that would compare the
+    // version.
+    if preview.tenant.version() != tenant.version() {
+        let error = KeyringError::Conflict;
+        return Err(keyring.refused(ChangeKind::SetTier, tenant.id(), None, error).into());
     }
-    Ok(json(StatusCode::OK, &change))
-}
-
-async fn preview(
-    keyring: &Keyring,
-    quota: &QuotaUse,
-    to: &Tier,
-) -> Result<TierChangeView, Problem> {
-    let policy = keyring.policy();
-    let nothing = policy.catalog().none();
-    let before = policy.ceiling(quota.tenant.tier()).unwrap_or(nothing);
-    let after = policy.ceiling(&to.name).unwrap_or(nothing);
-    let keys = keyring.tenant(quota.tenant.id().clone());
-    let (mut narrowed, mut cursor, mut complete) = (Vec::new(), None, false);
-    for _ in 0..MAX_READ / KeyQuery::MAX_LIMIT {
-        let page = keys.list(&query(KeyQuery::MAX_LIMIT, cursor)).await?;
-        narrowed.extend(page.items.iter().filter_map(|key| narrow(keyring, key, before, after)));
-        cursor = page.next;
-        if cursor.is_none() {
-            complete = true;
-            break;
-        }
+    let mut version = preview.tenant.version();
+    if preview.tenant.tier() != to.name {
+        version = keyring.move_tenant(&tenant, &to.name).await?.tenant.version();
     }
-    Ok(TierChangeView {
-        tenant: quota.tenant.id().to_string(),
-        from: quota.tenant.tier().into(),
-        to: to.name.clone(),
-        held: quota.held,
-        allowed: to.keys,
-        over: quota.held.saturating_sub(to.keys),
-        narrowed,
-        complete,
-    })
-}
-
-/// What `key` loses, if it loses anything.
-fn narrow(
-    keyring: &Keyring,
-    key: &KeyRecord,
-    before: ScopeSet,
-    after: ScopeSet,
-) -> Option<NarrowedKey> {
-    let catalog = keyring.policy().catalog();
-    let (granted, _) = catalog.set_of_known(key.scopes());
-    let lost = catalog.names_above(granted.meet(before), after);
-    let loses = (!lost.is_empty()).then(|| names(&lost))?;
-    Some(NarrowedKey { id: key.id().to_string(), name: key.name().into(), loses })
+    Ok(effect_response(&preview, version))
 }

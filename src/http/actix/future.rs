@@ -11,16 +11,16 @@ use actix_web::{
     HttpResponse,
     body::EitherBody,
     dev::{Service, ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::header::{self, HeaderName, HeaderValue},
 };
 use pin_project_lite::pin_project;
 
-use crate::http::{Admission, Answer, Guard, guard::Rest};
+use crate::http::{Admission, Guard, Response, guard::PendingAdmission};
 
 pin_project! {
-    /// The answer of a [`Guarded`](super::Guarded) service.
+    /// The future of a [`Guarded`](super::Guarded) service.
     ///
-    /// If it is dropped while a key is verified, the service is never called, and nothing is left behind.
+    /// If it is dropped while a key is verified, the service is never called and no state remains.
     #[must_use = "futures do nothing unless polled"]
     pub struct GuardedFuture<S: Service<ServiceRequest>> {
         #[pin]
@@ -31,14 +31,14 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, F> {
-        // The key is not in the cache.
-        Waiting { rest: Rest, held: Option<Box<Held<S>>> },
+        // The key is not in the cache, so verification reads the store.
+        Waiting { rest: PendingAdmission, held: Option<Box<Held<S>>> },
         Calling { #[pin] future: F, admission: Admission },
-        Refused { refused: Option<Box<(ServiceRequest, Answer)>> },
+        Refused { refused: Option<Box<(ServiceRequest, Response)>> },
     }
 }
 
-/// What waits for the key.
+/// The request and the service, held while the key is verified.
 struct Held<S> {
     guard: Guard,
     request: ServiceRequest,
@@ -50,12 +50,12 @@ impl<S: Service<ServiceRequest>> GuardedFuture<S> {
         Self { state: State::Calling { future, admission } }
     }
 
-    pub(super) fn refused(request: ServiceRequest, answer: Answer) -> Self {
+    pub(super) fn refused(request: ServiceRequest, answer: Response) -> Self {
         Self { state: State::refused(request, answer) }
     }
 
     pub(super) fn waiting(
-        rest: Rest,
+        rest: PendingAdmission,
         guard: Guard,
         request: ServiceRequest,
         service: Rc<S>,
@@ -66,7 +66,7 @@ impl<S: Service<ServiceRequest>> GuardedFuture<S> {
 }
 
 impl<S, F> State<S, F> {
-    fn refused(request: ServiceRequest, answer: Answer) -> Self {
+    fn refused(request: ServiceRequest, answer: Response) -> Self {
         Self::Refused { refused: Some(Box::new((request, answer))) }
     }
 }
@@ -94,7 +94,7 @@ where
                         let response = request.into_response(HttpResponse::from(answer));
                         return Poll::Ready(Ok(response.map_into_right_body()));
                     }
-                    // Polled again after it was ready, which nobody may do.
+                    // Polled again after completion, which the contract of futures does not allow.
                     None => return Poll::Pending,
                 },
                 StateProjection::Waiting { rest, held } => {
@@ -108,7 +108,12 @@ where
                             drop(entered);
                             State::Calling { future, admission }
                         }
-                        (Err(answer), Some(held)) => State::refused(held.request, answer),
+                        (Err(answer), Some(held)) => {
+                            let Held { request, .. } = *held;
+                            let method = request.method().as_str();
+                            let answer = answer.for_request(method, request.headers());
+                            State::refused(request, answer)
+                        }
                         (_, None) => return Poll::Pending,
                     }
                 }
@@ -123,9 +128,15 @@ fn finish<B>(
     admission: &Admission,
 ) -> ServiceResponse<EitherBody<B>> {
     let mut response = response.map_into_left_body();
-    for (name, value) in admission.fields() {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(HeaderName::from_static(name), value);
+    for (name, value) in admission.headers() {
+        let (name, Ok(value)) = (HeaderName::from_static(name), HeaderValue::try_from(value))
+        else {
+            continue;
+        };
+        if name == header::VARY {
+            response.headers_mut().append(name, value);
+        } else {
+            response.headers_mut().insert(name, value);
         }
     }
     response

@@ -16,10 +16,11 @@ use actix_web::{
 use super::GuardedFuture;
 use crate::{
     decision::Principal,
-    http::{Admission, Fields, Guard, credential, guard::Progress},
+    http::{Admission, Guard, Headers, admission::AdmittedWithoutKey, credential},
+    verifier::Progress,
 };
 
-impl Fields for HeaderMap {
+impl Headers for HeaderMap {
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]> {
         let values = match name {
             credential::AUTHORIZATION => self.get_all(header::AUTHORIZATION),
@@ -44,11 +45,11 @@ where
     }
 }
 
-/// A service behind a [`Guard`]. It admits a request by its key, or answers in place of the service.
+/// A service wrapped by a [`Guard`]. It admits requests by their keys, or responds in place of the service.
 #[derive(Debug)]
 pub struct Guarded<S> {
     guard: Guard,
-    /// Shared with the requests that wait for their key.
+    /// Shared with the requests that wait for the verification of their keys.
     inner: Rc<S>,
 }
 
@@ -74,8 +75,11 @@ where
                 drop(entered);
                 GuardedFuture::calling(future, admission)
             }
-            Progress::Done(Err(answer)) => GuardedFuture::refused(request, answer),
-            Progress::Wait(rest) => {
+            Progress::Done(Err(answer)) => {
+                let answer = answer.for_request(request.method().as_str(), request.headers());
+                GuardedFuture::refused(request, answer)
+            }
+            Progress::Pending(rest) => {
                 let service = Rc::clone(&self.inner);
                 GuardedFuture::waiting(rest, self.guard.clone(), request, service)
             }
@@ -84,13 +88,13 @@ where
 }
 
 impl Guard {
-    /// The request as the service behind the guard sees it, with the caller in it.
+    /// Strips the credential and inserts the `Principal` into the request extensions.
     pub(super) fn pass_on(
         &self,
         mut request: ServiceRequest,
         admission: &mut Admission,
     ) -> ServiceRequest {
-        match self.field_to_remove(admission) {
+        match self.header_to_remove(admission) {
             Some(credential::AUTHORIZATION) => {
                 request.headers_mut().remove(header::AUTHORIZATION);
             }
@@ -99,10 +103,14 @@ impl Guard {
             }
             None => {}
         }
-        // What was there is of another guard, or of nobody.
-        match admission.take_principal() {
-            Some(principal) => drop(request.extensions_mut().insert(principal)),
-            None => drop(request.extensions_mut().remove::<Principal>()),
+        // INVARIANT: the `Principal` in the extensions after a guard is the one that this guard admitted, as in
+        // the guard of tower. Otherwise a handler would trust a caller that other code inserted.
+        if let Some(principal) = admission.take_principal() {
+            request.extensions_mut().insert(principal);
+        } else {
+            let mut extensions = request.extensions_mut();
+            extensions.remove::<Principal>();
+            extensions.insert(AdmittedWithoutKey(self.clone()));
         }
         request
     }

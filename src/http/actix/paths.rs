@@ -1,17 +1,20 @@
-//! The order of paths. actix-web takes the first that matches; ours do not depend on who came first.
+//! The order of paths.
+//!
+//! actix-web takes the first registered path that matches. Here the order does not depend on the order of
+//! declaration.
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
-use crate::http::RoutesError;
+use crate::config::ConfigError;
 
-/// Puts what has the paths that `path` gives into the order in which they are tried.
-pub(super) fn sort<T>(all: &mut [T], path: impl Fn(&T) -> &str) -> Result<(), RoutesError> {
+/// Sorts items into the order in which their paths are tried. `path` returns the path of an item.
+pub(super) fn sort<T>(all: &mut [T], path: impl Fn(&T) -> &str) -> Result<(), ConfigError> {
     let mut seen: Vec<(String, &str)> = Vec::new();
     for item in &*all {
         let path = path(item);
         let shape = shape(path);
         if let Some((_, other)) = seen.iter().find(|(other, _)| *other == shape) {
-            return Err(RoutesError::Ambiguous((*other).to_owned(), path.to_owned()));
+            return Err(ConfigError::AmbiguousPaths((*other).to_owned(), path.to_owned()));
         }
         seen.push((shape, path));
     }
@@ -19,7 +22,7 @@ pub(super) fn sort<T>(all: &mut [T], path: impl Fn(&T) -> &str) -> Result<(), Ro
     Ok(())
 }
 
-/// The path without the names of its parameters.
+/// Returns the path without the names of its parameters. Paths with the same shape match the same requests.
 fn shape(path: &str) -> String {
     let (mut shape, mut depth, mut is_name) = (String::new(), 0_usize, false);
     for character in path.chars() {
@@ -39,7 +42,7 @@ fn shape(path: &str) -> String {
     shape
 }
 
-/// What each segment takes. The less, the earlier it is tried.
+/// Returns a rank for each segment. A segment that matches less has a lower rank and is tried earlier.
 fn rank(path: &str) -> Vec<u8> {
     let mut depth = 0_usize;
     let is_end = |character: char| {
@@ -53,16 +56,16 @@ fn rank(path: &str) -> Vec<u8> {
     let segments = path.split(is_end).map(|segment| match segment {
         fixed if !fixed.contains('{') => 0,
         rest if takes_slashes(rest) => 3,
-        // No expression, and nothing besides.
+        // A parameter without an expression that fills the whole segment.
         all if all.starts_with('{') && all.ends_with('}') && !all.contains(':') => 2,
         _ => 1,
     });
-    // What ends takes all that goes on, if its last segment does.
+    // A path that ends here is tried last, because its last segment may match everything that follows.
     segments.chain([u8::MAX]).collect()
 }
 
-/// Whether a segment may take those that follow it. Of an expression for which that is hard to tell, it
-/// is said that it may.
+/// Returns whether a segment may match the segments after it. An expression for which this is hard to
+/// determine counts as one that may.
 fn takes_slashes(segment: &str) -> bool {
     if segment.ends_with("}*") {
         return true;
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fixed_segment_goes_before_a_parameter_and_that_before_the_rest() {
+    fn fixed_segment_beats_parameter_and_parameter_beats_rest() {
         let mut paths = [
             "/{rest:.*}",
             "/{rest:.*}/last",
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn two_paths_for_the_same_requests_are_refused() {
         let mut paths = ["/keys/{id}/uses", "/keys/{key}/uses"];
-        let ambiguous = RoutesError::Ambiguous(paths[0].into(), paths[1].into());
+        let ambiguous = ConfigError::AmbiguousPaths(paths[0].into(), paths[1].into());
         assert_eq!(sort(&mut paths, |path| path), Err(ambiguous));
         for mut paths in [
             ["/keys/{id}", "/keys/{id}/"],

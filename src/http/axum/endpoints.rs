@@ -1,19 +1,24 @@
-//! Endpoints that keyway answers itself.
+//! Endpoints that keyway implements.
 
 #[cfg(feature = "leak-reports")]
 use axum::extract::Request;
 use axum::http::HeaderMap;
 
 use super::{Endpoint, get};
+use crate::http::{OwnKey, Response};
 #[cfg(feature = "leak-reports")]
-use crate::http::leak::LeakReports;
-use crate::http::{Answer, OwnKey};
+use crate::http::{
+    leak::LeakReports,
+    wiped::{self, TooLarge},
+};
 
-/// The endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key; see [`OwnKey`].
+/// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key.
+///
+/// See [`OwnKey`].
 ///
 /// ```
-/// # use keyway::keyring::Keyring;
-/// use keyway::http::{Guard, OwnKey, Routes, axum};
+/// # use keyway::Keyring;
+/// use keyway::{Guard, http::{OwnKey, Routes, axum}};
 ///
 /// # fn routes(keyring: &Keyring) {
 /// let guard = Guard::new(keyring);
@@ -24,22 +29,16 @@ use crate::http::{Answer, OwnKey};
 /// ```
 pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S> {
     let (reads, deletes) = (own_key.clone(), own_key.clone());
-    get(async move |fields: HeaderMap| -> Answer { reads.describe(&fields).await })
-        .delete(async move |fields: HeaderMap| -> Answer { deletes.revoke(&fields).await })
-        .authenticated_by("the key itself")
+    get(async move |headers: HeaderMap| -> Response { reads.describe(&headers).await })
+        .delete(async move |headers: HeaderMap| -> Response { deletes.revoke(&headers).await })
+        .custom_auth("the key itself")
 }
 
-/// The endpoint that reports of leaked keys are posted to; see [`leak`](crate::http::leak).
+/// Returns the endpoint to which reports of leaked keys are posted; see [`leak`](crate::http::leak).
 ///
 /// ```
-/// # use keyway::keyring::Keyring;
-/// use keyway::{
-///     authority::LeakResponse,
-///     http::{
-///         Routes, axum,
-///         leak::{LeakReports, SigningKeys},
-///     },
-/// };
+/// # use keyway::Keyring;
+/// use keyway::{LeakResponse, http::{Routes, axum, leak::{LeakReports, SigningKeys}}};
 ///
 /// # fn routes(keyring: &Keyring, keys: &SigningKeys) {
 /// let reports = LeakReports::new(keyring, LeakResponse::Suspend, keys);
@@ -50,13 +49,12 @@ pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S
 #[cfg(feature = "leak-reports")]
 pub fn leak_reports<S: Clone + Send + Sync + 'static>(reports: &LeakReports) -> Endpoint<S> {
     let reports = reports.clone();
-    super::post(async move |request: Request| -> Answer {
+    super::post(async move |request: Request| -> Response {
         let (head, body) = request.into_parts();
-        match axum::body::to_bytes(body, LeakReports::MAX_BODY_LEN).await {
-            Ok(body) => reports.answer(&head.headers, &body).await,
-            // Or the sender went away, and reads no answer.
-            Err(_) => LeakReports::too_large(),
+        match wiped::collect(body, LeakReports::MAX_BODY_LEN).await {
+            Ok(body) => reports.handle(&head.headers, body.as_ref()).await,
+            Err(TooLarge) => reports.too_large(),
         }
     })
-    .authenticated_by("signed leak report")
+    .custom_auth("signed leak report")
 }

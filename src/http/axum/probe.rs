@@ -1,25 +1,39 @@
-//! A test that a service refuses who comes without a key.
+//! A test that a service refuses requests without a key.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use axum::{
     Router,
     body::Body,
-    http::{Method, Request, Response, StatusCode, header::WWW_AUTHENTICATE},
+    http::{Method, Request},
 };
 use tower_service::Service;
 
-use crate::http::{Matrix, routes::ANY};
+use crate::http::{
+    RouteTable,
+    probe::{self, Reply},
+};
 
-/// The routes of `matrix` that need a key and do not refuse a request without one: none, if `app` is what
-/// the matrix says. For the tests of a host, with the whole stack that it serves.
+/// Returns the routes of `table` that need a key and do not refuse a request without one.
 ///
-/// It calls each of them once, with parameters filled with `x`, and expects status 401 with a `Bearer`
-/// challenge. What it finds open it has called, so use it where that does no harm. A route that is in the app
-/// and not in the matrix is out of its sight.
+/// The result is empty if `app` does what the table says. Use this function in an application's tests, with
+/// the complete middleware stack that it serves.
+///
+/// Each route is called without a key, with parameters filled with `x`. It must respond with status 401 and a
+/// challenge of a guard. `GET` is called as `HEAD` too. A route for every method is called with nine methods,
+/// one of which is an extension method. A route that is open only for some methods is listed with those
+/// methods.
+///
+/// If a CORS layer responds to an `OPTIONS` before any route does, the route does not count as open.
+///
+/// A route with an [alternative](crate::http::Endpoint::or) to its key is not called, because its handler
+/// decides about requests without a key.
+///
+/// A route that is found open has run its handler, so use this function where that does no harm. It does not
+/// find routes of the app that are not in the table.
 ///
 /// ```
-/// # use keyway::{keyring::Keyring, pepper::Pepper, policy::Policy, store::MemoryStore};
+/// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
 /// use axum::Router;
 /// use keyway::http::{Routes, axum::{find_unguarded, get}};
 ///
@@ -33,41 +47,25 @@ use crate::http::{Matrix, routes::ANY};
 /// #     .store(MemoryStore::new())
 /// #     .build()?;
 /// let routes = Routes::new(&keyring).route("/reports/{day}", get(async || "").any_key());
-/// let matrix = routes.matrix()?;
+/// let table = routes.table()?;
 /// let app: Router = routes.build()?;
-/// assert_eq!(find_unguarded(&matrix, &app).await, [""; 0]);
+/// assert_eq!(find_unguarded(&table, &app).await, [""; 0]);
 ///
 /// let other = Router::new().route("/reports/{day}", axum::routing::get(async || ""));
-/// assert_eq!(find_unguarded(&matrix, &other).await, ["GET /reports/{day}: 200"]);
+/// assert_eq!(find_unguarded(&table, &other).await, ["GET /reports/{day}: 200"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
-pub async fn find_unguarded(matrix: &Matrix, app: &Router) -> Vec<String> {
-    let mut unguarded = Vec::new();
-    for (row, path) in matrix.guarded() {
-        let method = match row.method() {
-            ANY => Method::GET,
-            method => Method::from_bytes(method.as_bytes()).unwrap_or_default(),
-        };
-        let place = format!("{} {}", row.method(), row.path());
-        let Ok(uri) = path.parse() else {
-            unguarded.push(format!("{place}: cannot be called"));
-            continue;
-        };
+pub async fn find_unguarded(table: &RouteTable, app: &Router) -> Vec<String> {
+    probe::find(table, async |method, path| {
         let mut request = Request::new(Body::empty());
-        (*request.method_mut(), *request.uri_mut()) = (method, uri);
-        // A router is always ready, and never fails.
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).ok()?;
+        *request.uri_mut() = path.parse().ok()?;
+        // A router is always ready, and its error type is `Infallible`.
         let Ok(response) = app.clone().call(request).await;
-        if !is_refusal(&response) {
-            unguarded.push(format!("{place}: {}", response.status().as_u16()));
-        }
-    }
-    unguarded
-}
-
-/// Whether this is what a guard answers to a request without a key.
-fn is_refusal<R>(response: &Response<R>) -> bool {
-    let challenges = response.headers().get_all(WWW_AUTHENTICATE);
-    let is_ours = challenges.into_iter().any(|value| value.as_bytes().starts_with(b"Bearer "));
-    response.status() == StatusCode::UNAUTHORIZED && is_ours
+        let headers = response.headers().iter();
+        let headers = headers.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+        Some(Reply { status: response.status().as_u16(), headers: headers.collect() })
+    })
+    .await
 }

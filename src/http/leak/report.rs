@@ -1,26 +1,26 @@
-//! What a report says, and what its sender is told of it.
+//! The contents of a report, and the feedback to its sender.
 
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A text that somebody found in public. It has no `Debug`, since that may be a key.
+use crate::http::secret_json::{self, Secret};
+
+/// A text that was found in public. It has no `Debug`, because it may be a key.
 #[derive(Deserialize)]
-pub(super) struct Finding<'b> {
-    #[serde(borrow)]
-    pub(super) token: Cow<'b, str>,
-    #[serde(borrow)]
-    r#type: Cow<'b, str>,
+pub(super) struct Finding {
+    pub(super) token: Secret,
+    r#type: Secret,
 }
 
-/// The findings of a report. Whatever else it says is ignored.
-pub(super) fn read(body: &[u8]) -> Option<Vec<Finding<'_>>> {
-    serde_json::from_slice(body).ok()
+/// Returns the findings of a report. Other members are ignored.
+pub(super) fn read(body: &[u8]) -> Option<Vec<Finding>> {
+    secret_json::read(body).ok()
 }
 
-/// Whether a finding is a key.
+/// Verdict on whether a finding is a key.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Label {
@@ -28,7 +28,8 @@ pub(super) enum Label {
     FalsePositive,
 }
 
-/// GitHub takes `token_hash` in place of `token_raw`, so that the token need not be sent back.
+/// Feedback for one finding. GitHub takes `token_hash` in place of `token_raw`, so the token is not sent
+/// back.
 #[derive(Serialize)]
 struct Feedback<'b> {
     token_hash: String,
@@ -36,8 +37,8 @@ struct Feedback<'b> {
     label: Label,
 }
 
-/// The body that says of each finding whether it is a key.
-pub(super) fn feedback(findings: &[Finding<'_>], label: impl Fn(&str) -> Label) -> String {
+/// Returns the body that labels each finding.
+pub(super) fn feedback(findings: &[Finding], label: impl Fn(&str) -> Label) -> String {
     let feedback: Vec<_> = findings
         .iter()
         .map(|Finding { token, r#type }| Feedback {
@@ -46,13 +47,13 @@ pub(super) fn feedback(findings: &[Finding<'_>], label: impl Fn(&str) -> Label) 
             label: label(token),
         })
         .collect();
-    // Nothing in it fails to be written.
+    // Serializing these types never fails.
     serde_json::to_string(&feedback).unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // A string takes whatever is written to it.
+        // Writing to a `String` never fails.
         _ = write!(text, "{byte:02x}");
         text
     })

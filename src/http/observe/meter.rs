@@ -1,4 +1,4 @@
-//! Counts and times for a recorder of `metrics`.
+//! Counts and durations for a recorder of `metrics`.
 
 use std::time::Instant;
 
@@ -6,8 +6,9 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
 use super::{Outcome, with_word};
 
-/// Tells the recorder of `metrics` what the metrics of guards mean, and in what unit they are. Call it
-/// once, after the recorder is installed; without it they have no help text.
+/// Describes the metrics of guards, with help texts and units, to the recorder of `metrics`.
+///
+/// Call it once, after the recorder is installed. Without this call the metrics have no help texts.
 pub fn describe_metrics() {
     describe_counter!(
         "keyway_requests_total",
@@ -21,7 +22,7 @@ pub fn describe_metrics() {
     );
 }
 
-/// Takes the time of one request.
+/// Measures the duration of one request.
 pub(super) struct Meter(Instant);
 
 impl Meter {
@@ -32,7 +33,7 @@ impl Meter {
 
     pub(super) fn stop(self, outcome: Outcome) {
         histogram!("keyway_verification_seconds").record(self.0.elapsed());
-        // As a literal, which makes a key and label without allocation.
+        // A literal, because the macro then creates key and label without allocation.
         macro_rules! increment {
             ($word:literal) => {
                 counter!("keyway_requests_total", "outcome" => $word).increment(1)

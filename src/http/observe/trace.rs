@@ -12,32 +12,37 @@ use tracing::{
 };
 
 use super::{Outcome, with_word};
-use crate::{decision::Principal, token::KeyId, verifier::VerifyError};
+use crate::{
+    decision::{Principal, ResolvedKey},
+    token::KeyId,
+    verifier::VerifyError,
+};
 
-/// What all events and spans are told apart by.
+/// The target of all events and spans.
 const TARGET: &str = "keyway";
 
-/// The one event of a request.
+/// Emits the one event of a request.
 ///
-/// Nothing in it is of the request but the id of a key, which is public, and that only if the caller has
-/// proven to hold the key, or if nobody can tell.
+/// The event holds nothing of the request except the id of a key, which is public. The id is included only if
+/// the caller has proven to hold the key, or if possession cannot be determined.
 #[inline]
 pub(super) fn event(
     outcome: Outcome,
     claimed: Option<KeyId>,
+    inactive: Option<&ResolvedKey>,
     caller: Option<&Principal>,
     error: Option<&VerifyError>,
 ) {
-    // Each level is a place of its own, since whether anybody listens is kept for each place. None of
-    // the fields is made unless somebody does.
+    // One macro call per level, because `tracing` caches the interest of subscribers for each call site. The
+    // fields are computed only if a subscriber is interested.
     macro_rules! event_of {
         ($level:expr) => {
             event!(
                 target: TARGET,
                 $level,
                 outcome = word(outcome),
-                tenant = caller.map(Principal::tenant),
-                key = key(outcome, claimed, caller),
+                tenant = caller.map(Principal::tenant).or(inactive.map(ResolvedKey::tenant)),
+                key = key(outcome, inactive.map(ResolvedKey::id).or(claimed), caller),
                 error = cause(error),
             )
         };
@@ -53,7 +58,13 @@ pub(super) fn event(
     }
 }
 
-/// The span around the handler.
+/// Emits an event that a handler read a caller on a route without a guard.
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub(super) fn unguarded() {
+    event!(target: TARGET, Level::ERROR, outcome = "unguarded");
+}
+
+/// Returns the span around the handler.
 #[inline]
 pub(super) fn span(caller: &Principal) -> Span {
     info_span!(
@@ -80,14 +91,14 @@ fn key(
 ) -> Option<DisplayValue<KeyId>> {
     let key = match outcome {
         Outcome::Inactive | Outcome::Tampered | Outcome::Unavailable => claimed,
-        // Whose endpoint asks for no more than to hold a key knows no caller.
+        // `OwnKey` checks only possession, so there is no `Principal`. The claimed id is proven then.
         Outcome::Admitted => caller.map(Principal::key_id).or(claimed),
         _ => caller.map(Principal::key_id),
     };
     key.map(field::display)
 }
 
-/// Why nobody can tell. Of what is denied, the outcome says everything.
+/// Returns the cause of an outage. For denials, the outcome says everything.
 fn cause(error: Option<&VerifyError>) -> Option<DisplayValue<Chain<'_>>> {
     match error? {
         VerifyError::Unavailable(cause) => Some(field::display(Chain(&**cause))),
@@ -95,8 +106,10 @@ fn cause(error: Option<&VerifyError>) -> Option<DisplayValue<Chain<'_>>> {
     }
 }
 
-/// An error and its causes, in one line: whatever a store says, it can neither begin another line of the
-/// log nor speak to the terminal that shows it.
+/// Displays an error and its causes in one line.
+///
+/// Control characters are escaped. Otherwise the text of a store could begin another line of the log or
+/// control the terminal that shows it.
 struct Chain<'e>(&'e (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -112,7 +125,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Writes control characters as what stands for them in Rust.
+/// Writes control characters as Rust escapes.
 struct OneLine<'w, 'f>(&'w mut fmt::Formatter<'f>);
 
 impl fmt::Write for OneLine<'_, '_> {

@@ -1,4 +1,4 @@
-//! The body of an answer, be it the service's or the guard's.
+//! The response body of the service or of the guard.
 
 use core::{
     pin::Pin,
@@ -10,11 +10,15 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::http::Answer;
+use crate::http::Response as KeywayResponse;
 
 pin_project! {
-    /// The body of an answer: that of the service, or that of the guard in its place.
-    #[derive(Debug)]
+    /// The body of a response: that of the service, or that of the guard in its place.
+    ///
+    /// It implements `Body` with `Bytes` if the service's body does, with the same error. The default is
+    /// empty, whatever the service's body is. Layers such as `tower_http::cors` need the default for
+    /// responses of their own.
+    #[derive(Clone, Debug)]
     pub struct GuardedBody<R> {
         #[pin]
         kind: Kind<R>,
@@ -22,11 +26,17 @@ pin_project! {
 }
 
 pin_project! {
-    #[derive(Debug)]
+    #[derive(Clone, Debug)]
     #[project = KindProjection]
     enum Kind<R> {
         Service { #[pin] body: R },
         Guard { body: Bytes },
+    }
+}
+
+impl<R> Default for GuardedBody<R> {
+    fn default() -> Self {
+        Self { kind: Kind::Guard { body: Bytes::new() } }
     }
 }
 
@@ -68,23 +78,25 @@ impl<R: Body<Data = Bytes>> Body for GuardedBody<R> {
     }
 }
 
-/// As [`to_response`], to a `HEAD`: hyper sends what body there is over HTTP/2, which clients take for a
-/// fault of the protocol (RFC 9110, section 9.3.2).
-pub(super) fn without_body<R>(answer: Answer) -> Response<GuardedBody<R>> {
+/// Converts as [`to_response`] does, for a `HEAD` request.
+///
+/// Over HTTP/2 hyper sends any body that is there, and clients treat that as a protocol error (RFC 9110,
+/// section 9.3.2).
+pub(super) fn without_body<R>(answer: KeywayResponse) -> Response<GuardedBody<R>> {
     let length = answer.body().len();
     let mut response = to_response(answer);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    *response.body_mut() = GuardedBody { kind: Kind::Guard { body: Bytes::new() } };
+    *response.body_mut() = GuardedBody::default();
     response
 }
 
-/// The guard's answer as a response of any service.
-pub(in crate::http) fn to_response<R>(answer: Answer) -> Response<GuardedBody<R>> {
-    // INVARIANT: answers are made of status codes, names of fields and visible ASCII characters.
+/// Converts the guard's response into a response of any service.
+pub(in crate::http) fn to_response<R>(answer: KeywayResponse) -> Response<GuardedBody<R>> {
+    // INVARIANT: a `KeywayResponse` holds only valid status codes, header names and visible ASCII values.
     let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut head = Response::new(());
     *head.status_mut() = status;
-    for (name, value) in answer.fields() {
+    for (name, value) in answer.headers() {
         if let Ok(value) = HeaderValue::from_str(value) {
             head.headers_mut().append(HeaderName::from_static(name), value);
         }

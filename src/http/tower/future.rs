@@ -6,18 +6,19 @@ use core::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
+use std::sync::{Mutex, PoisonError};
 
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::{GuardedBody, to_response, without_body};
-use crate::http::{Admission, Answer, Guard, guard::Rest};
+use crate::http::{Admission, Guard, Response as KeywayResponse, guard::PendingAdmission};
 
 pin_project! {
-    /// The answer of a [`Guarded`](super::Guarded) service.
+    /// The future of a [`Guarded`](super::Guarded) service.
     ///
-    /// If it is dropped while a key is verified, the service is never called, and nothing is left behind.
+    /// If it is dropped while a key is verified, the service is never called and no state remains.
     #[must_use = "futures do nothing unless polled"]
     pub struct GuardedFuture<S: Service<Request<B>>, B> {
         #[pin]
@@ -28,14 +29,15 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, B, F> {
-        // The key is not in the cache.
-        Waiting { rest: Rest, held: Option<Box<Held<S, B>>> },
+        // The key is not in the cache, so verification reads the store. The lock is never taken. `Mutex`
+        // makes the future `Sync`, because `PendingAdmission` is only `Send`.
+        Waiting { rest: Mutex<PendingAdmission>, held: Option<Box<Held<S, B>>> },
         Calling { #[pin] future: F, admission: Admission },
-        Refused { answer: Option<Answer>, is_head: bool },
+        Refused { answer: Option<KeywayResponse>, is_head: bool },
     }
 }
 
-/// What waits for the key.
+/// The request and the service, held while the key is verified.
 struct Held<S, B> {
     guard: Guard,
     request: Request<B>,
@@ -49,15 +51,20 @@ impl<S: Service<Request<B>>, B> GuardedFuture<S, B> {
         Self { state: State::Calling { future, admission } }
     }
 
-    /// `is_head` if the request was a `HEAD`.
-    pub(super) fn refused(answer: Answer, is_head: bool) -> Self {
+    /// Refuses the request. `is_head` is true for a `HEAD` request.
+    pub(super) fn refused(answer: KeywayResponse, is_head: bool) -> Self {
         Self { state: State::Refused { answer: Some(answer), is_head } }
     }
 
-    /// `service` is ready.
-    pub(super) fn waiting(rest: Rest, guard: Guard, request: Request<B>, service: S) -> Self {
+    /// Waits for the key. `service` must be ready.
+    pub(super) fn waiting(
+        rest: PendingAdmission,
+        guard: Guard,
+        request: Request<B>,
+        service: S,
+    ) -> Self {
         let held = Some(Box::new(Held { guard, request, service }));
-        Self { state: State::Waiting { rest, held } }
+        Self { state: State::Waiting { rest: Mutex::new(rest), held } }
     }
 }
 
@@ -81,10 +88,11 @@ where
                 StateProjection::Refused { answer, is_head } => match answer.take() {
                     Some(answer) if *is_head => return Poll::Ready(Ok(without_body(answer))),
                     Some(answer) => return Poll::Ready(Ok(to_response(answer))),
-                    // Polled again after it was ready, which nobody may do.
+                    // Polled again after completion, which the contract of futures does not allow.
                     None => return Poll::Pending,
                 },
                 StateProjection::Waiting { rest, held } => {
+                    let rest = rest.get_mut().unwrap_or_else(PoisonError::into_inner);
                     match (ready!(rest.as_mut().poll(context)), held.take()) {
                         (Ok(mut admission), Some(held)) => {
                             let Held { guard, mut request, mut service } = *held;
@@ -95,7 +103,10 @@ where
                             State::Calling { future, admission }
                         }
                         (Err(answer), Some(held)) => {
-                            let is_head = held.request.method() == Method::HEAD;
+                            let request = &held.request;
+                            let is_head = request.method() == Method::HEAD;
+                            let method = request.method().as_str();
+                            let answer = answer.for_request(method, request.headers());
                             State::Refused { answer: Some(answer), is_head }
                         }
                         (_, None) => return Poll::Pending,
@@ -109,9 +120,15 @@ where
 
 fn finish<R>(response: Response<R>, admission: &Admission) -> Response<GuardedBody<R>> {
     let mut response = response.map(GuardedBody::of_service);
-    for (name, value) in admission.fields() {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(HeaderName::from_static(name), value);
+    for (name, value) in admission.headers() {
+        let (name, Ok(value)) = (HeaderName::from_static(name), HeaderValue::try_from(value))
+        else {
+            continue;
+        };
+        if name == header::VARY {
+            response.headers_mut().append(name, value);
+        } else {
+            response.headers_mut().insert(name, value);
         }
     }
     response

@@ -1,8 +1,8 @@
-//! What a keyring promises that has the store behind its cache: a change is seen at once by the node
-//! that made it, and by every other one within its staleness bound.
+//! The promises of a keyring that has a store behind its cache. A change takes effect at once on the node
+//! that made it, and on every other node within its staleness bound.
 //!
-//! These hold for every store that keeps the contract. A store that fails one of them and none of the
-//! others has found a clause that is missing there.
+//! These clauses hold for every store that keeps the contract. If a store fails only clauses of this module,
+//! the contract's own clauses have a gap.
 
 use alloc::{
     format,
@@ -10,13 +10,14 @@ use alloc::{
 };
 use core::{fmt::Debug, time::Duration};
 
+use futures_util::future::join_all;
+
 use super::{
     expect::{made, same},
     issuer::{at, pepper, policy},
-    schedule::all,
 };
 use crate::{
-    authority::{KeyEdit, NewKey, Overlap},
+    authority::{GracePeriod, KeyEdit, NewKey},
     decision::KeyState,
     keyring::{IssuedKey, Keyring, KeyringError, TenantKeys},
     record::{KeyRecord, Suspension},
@@ -28,31 +29,25 @@ use crate::{
 /// The staleness bound of every node.
 const MAX_STALENESS: Duration = Duration::from_secs(5);
 
-/// A key that is switched off is refused from then on, and accepted once it is switched on.
-pub async fn a_switch_is_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
-    node.expect_verified("before", &held).await;
+/// A disabled key is rejected from then on, and accepted once it is enabled again.
+pub(super) async fn a_switch_is_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     granted("disable", held.keys.disable(held.key.id).await);
     node.expect_state("after `disable`", &held, KeyState::Disabled).await;
     granted("enable", held.keys.enable(held.key.id).await);
     node.expect_verified("after `enable`", &held).await;
 }
 
-/// A key that is deleted is refused from then on.
-pub async fn a_deletion_is_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
-    node.expect_verified("before", &held).await;
+/// A deleted key is rejected from then on.
+pub(super) async fn a_deletion_is_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     granted("delete", held.keys.delete(held.key.id).await);
     node.expect_rejected("after `delete`", &held.token).await;
 }
 
-/// A key that is suspended is refused from then on, and accepted once it is resumed.
-pub async fn a_suspension_is_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
-    node.expect_verified("before", &held).await;
+/// A suspended key is rejected from then on, and accepted once it is resumed.
+pub(super) async fn a_suspension_is_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     granted("suspend_key", node.keyring.suspend_key(held.key.id, spam()).await);
     let suspended = KeyState::KeySuspended { until: None };
     node.expect_state("after `suspend_key`", &held, suspended).await;
@@ -60,48 +55,42 @@ pub async fn a_suspension_is_seen_at_once(store: &AnyStore) {
     node.expect_verified("after `resume_key`", &held).await;
 }
 
-/// A scope that is taken from a key is gone from then on.
-pub async fn narrower_scopes_are_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
+/// A scope that is removed from a key is gone from then on.
+pub(super) async fn narrower_scopes_are_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     same("the scopes before", &node.scopes(&held).await, &"operator reporting".into());
     let edit = KeyEdit::new().scopes(["reporting"]);
     granted("edit", held.keys.edit(held.key.id, held.key.version, edit).await);
     same("the scopes after `edit`", &node.scopes(&held).await, &"reporting".into());
 }
 
-/// A secret that is replaced without an overlap is refused from then on, and the new one accepted.
-pub async fn a_rotation_is_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
-    node.expect_verified("before", &held).await;
+/// After a rotation without a grace period the old secret is rejected and the new one accepted.
+pub(super) async fn a_rotation_is_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     let rotated =
-        granted("rotate", held.keys.rotate(held.key.id, held.key.version, Overlap::None).await);
+        granted("rotate", held.keys.rotate(held.key.id, held.key.version, GracePeriod::None).await);
     node.expect_rejected("after `rotate`", &held.token).await;
     let held = Held::new(held.keys, rotated);
     node.expect_verified("after `rotate`, with the new secret", &held).await;
 }
 
-/// The first use of a new secret ends the overlap with the old one, in the store too.
-pub async fn a_first_use_ends_the_overlap(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
+/// The first use of a new secret ends the grace period of the old one, in the store too.
+pub(super) async fn a_first_use_ends_the_grace_period(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     let (id, version) = (held.key.id, held.key.version);
-    let rotated = granted("rotate", held.keys.rotate(id, version, Overlap::UntilFirstUse).await);
+    let rotated =
+        granted("rotate", held.keys.rotate(id, version, GracePeriod::UntilFirstUse).await);
     node.expect_verified("before the first use of the new secret", &held).await;
     let new = Held::new(held.keys.clone(), rotated);
     node.expect_verified("at the first use of the new secret", &new).await;
     node.expect_rejected("after the first use of the new secret", &held.token).await;
     let key = granted("find", held.keys.find(id).await);
-    same("the overlap in the store", &key.overlap_until(), &None);
+    same("the grace period in the store", &key.grace_until(), &None);
 }
 
-/// A tenant that is suspended has no key that is accepted from then on, and all of them once it is
-/// resumed.
-pub async fn a_tenants_suspension_is_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
-    node.expect_verified("before", &held).await;
+/// All keys of a suspended tenant are rejected from then on, and accepted once it is resumed.
+pub(super) async fn a_tenants_suspension_is_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     granted("suspend_tenant", node.keyring.suspend_tenant(held.keys.id(), spam()).await);
     let suspended = KeyState::TenantSuspended { until: None };
     node.expect_state("after `suspend_tenant`", &held, suspended).await;
@@ -109,10 +98,10 @@ pub async fn a_tenants_suspension_is_seen_at_once(store: &AnyStore) {
     node.expect_verified("after `resume_tenant`", &held).await;
 }
 
-/// A lower tier narrows what the tenant's keys may do from then on, and counts the keys it holds.
-pub async fn a_lower_tier_is_seen_at_once(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
+/// A lower tier narrows the scopes of the tenant's keys from then on, and reports how many keys exceed its
+/// quota.
+pub(super) async fn a_lower_tier_is_seen_at_once(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     let more = granted("issue", held.keys.issue(NewKey::named("more")).await);
     same("the scopes before", &node.scopes(&held).await, &"operator reporting".into());
     let change = granted("set_tier", node.keyring.set_tier(held.keys.id(), "lite").await);
@@ -123,49 +112,49 @@ pub async fn a_lower_tier_is_seen_at_once(store: &AnyStore) {
     expect_full("issuing at the lower tier", held.keys.issue(NewKey::named("n")).await, 1);
 }
 
-/// A tenant that is deleted has no key that is accepted from then on; one that is made anew under its
-/// id has none of the old keys, and new ones are accepted.
-pub async fn a_tenant_made_anew_inherits_nothing(store: &AnyStore) {
-    let node = Node::new(store);
-    let old = node.tenant_with_key("acme").await;
-    node.expect_verified("before", &old).await;
+/// All keys of a deleted tenant are rejected from then on. A tenant that is created again under the same id
+/// has none of the old keys, and its new keys are accepted.
+pub(super) async fn a_tenant_created_again_inherits_nothing(store: &AnyStore) {
+    let (node, old) = Node::with_key(store).await;
     granted("suspend_tenant", node.keyring.suspend_tenant(old.keys.id(), spam()).await);
     granted("delete_tenant", node.keyring.delete_tenant(old.keys.id()).await);
     node.expect_rejected("after `delete_tenant`", &old.token).await;
     let new = node.tenant_with_key("acme").await;
-    node.expect_rejected("after the tenant was made anew", &old.token).await;
+    node.expect_rejected("after the tenant was created again", &old.token).await;
     node.expect_verified("with a key of the new tenant", &new).await;
 }
 
 /// Another node sees every change within its staleness bound.
-pub async fn other_nodes_follow_within_their_bound(store: &AnyStore) {
+pub(super) async fn other_nodes_follow_within_their_bound(store: &AnyStore) {
+    other_nodes_refuse(store, MAX_STALENESS, Freshness::Cached).await;
+}
+
+/// Another node that requests fresh data sees every change at once.
+pub(super) async fn other_nodes_that_ask_see_it_at_once(store: &AnyStore) {
+    other_nodes_refuse(store, Duration::ZERO, Freshness::Now).await;
+}
+
+/// Expects that another node refuses a key some time after each change that ends the use of the key.
+async fn other_nodes_refuse(store: &AnyStore, later: Duration, freshness: Freshness) {
     let (node, other) = Node::two(store);
-    for change in CHANGES {
+    for change in Change::ALL {
         let held = node.tenant_with_key(&format!("{change:?}")).await;
         other.expect_verified("on another node before a change", &held).await;
         change.apply(&node, &held).await;
-        other.clock.advance(MAX_STALENESS);
-        let when = format!("on another node {MAX_STALENESS:?} after {change:?}");
-        other.expect_refused(&when, Freshness::Cached, &held).await;
+        other.clock.advance(later);
+        match other.keyring.verify_as_of(&held.token, freshness).await {
+            Err(VerifyError::Rejected | VerifyError::Inactive(_)) => {}
+            other => panic!(
+                "with {freshness:?} on another node, {later:?} after {change:?}: \
+                 expected the key to be refused, but {other:?}"
+            ),
+        }
     }
 }
 
-/// Another node that asks for fresh data sees every change at once.
-pub async fn other_nodes_that_ask_see_it_at_once(store: &AnyStore) {
-    let (node, other) = Node::two(store);
-    for change in CHANGES {
-        let held = node.tenant_with_key(&format!("{change:?}")).await;
-        other.expect_verified("on another node before a change", &held).await;
-        change.apply(&node, &held).await;
-        let when = format!("on another node that asks anew after {change:?}");
-        other.expect_refused(&when, Freshness::Now, &held).await;
-    }
-}
-
-/// The uses of keys arrive in the store with a flush, to the minute.
-pub async fn uses_arrive_with_a_flush(store: &AnyStore) {
-    let node = Node::new(store);
-    let held = node.tenant_with_key("acme").await;
+/// A flush writes the last uses of keys to the store, rounded down to the minute.
+pub(super) async fn uses_arrive_with_a_flush(store: &AnyStore) {
+    let (node, held) = Node::with_key(store).await;
     let unused = node.tenant_with_key("unused").await;
     node.clock.advance(Duration::from_secs(90));
     node.expect_verified("before a flush", &held).await;
@@ -178,9 +167,8 @@ pub async fn uses_arrive_with_a_flush(store: &AnyStore) {
     same("the last use of another key", &last_used, &None);
 }
 
-/// Of many requests for a key at the same time, on several nodes, as many are granted as the tier
-/// allows.
-pub async fn issuing_at_once_stays_within_the_quota(store: &AnyStore) {
+/// If many keys are requested at the same time on several nodes, as many are issued as the tier allows.
+pub(super) async fn issuing_at_once_stays_within_the_quota(store: &AnyStore) {
     let (node, other) = Node::two(store);
     let tenant =
         granted("create_empty_tenant", node.keyring.create_empty_tenant("acme", "advanced").await);
@@ -189,7 +177,7 @@ pub async fn issuing_at_once_stays_within_the_quota(store: &AnyStore) {
         let keys = if number % 2 == 0 { &tenant } else { &same_tenant };
         keys.issue(NewKey::named(format!("key {number}")))
     });
-    let answers = all(requests).await;
+    let answers = join_all(requests).await;
     let issued = answers.iter().filter(|answer| answer.is_ok()).count();
     same("how many of 16 requests were granted", &issued, &5);
     for answer in answers.into_iter().filter(Result::is_err) {
@@ -231,9 +219,17 @@ impl Node {
         Self { keyring: made(keyring), clock }
     }
 
-    /// Two nodes of one service, each with a cache and a clock of its own.
+    /// Creates two nodes of one service, each with its own cache and clock.
     fn two(store: &AnyStore) -> (Self, Self) {
         (Self::new(store), Self::new(store))
+    }
+
+    /// Creates a node with a tenant and its key, which is in the cache of the node.
+    async fn with_key(store: &AnyStore) -> (Self, Held) {
+        let node = Self::new(store);
+        let held = node.tenant_with_key("acme").await;
+        node.expect_verified("before any change", &held).await;
+        (node, held)
     }
 
     async fn tenant_with_key(&self, id: &str) -> Held {
@@ -243,14 +239,14 @@ impl Node {
         Held::new(keys, issued)
     }
 
-    /// The maximal scopes of the key, as the node sees them.
+    /// Returns the maximal scopes of the key, as the node sees them.
     async fn scopes(&self, held: &Held) -> String {
         let caller = granted("verify", self.keyring.verify(&held.token).await);
         self.keyring.policy().catalog().text(caller.scopes())
     }
 
     async fn expect_verified(&self, when: &str, held: &Held) {
-        // Twice, so that the second answer is the cache's.
+        // The key is verified twice, so that the second result comes from the cache.
         for _ in 0..2 {
             match self.keyring.verify(&held.token).await {
                 Ok(caller) => same(when, &caller.key_id(), &held.key.id),
@@ -272,13 +268,6 @@ impl Node {
             other => panic!("{when}: expected that {expected}, but {other:?}"),
         }
     }
-
-    async fn expect_refused(&self, when: &str, freshness: Freshness, held: &Held) {
-        match self.keyring.verify_as_of(&held.token, freshness).await {
-            Err(VerifyError::Rejected | VerifyError::Inactive(_)) => {}
-            other => panic!("{when}: expected the key to be refused, but {other:?}"),
-        }
-    }
 }
 
 /// A change that ends the use of a key.
@@ -292,22 +281,22 @@ enum Change {
     DeleteTenant,
 }
 
-const CHANGES: [Change; 6] = [
-    Change::Disable,
-    Change::Delete,
-    Change::Rotate,
-    Change::SuspendKey,
-    Change::SuspendTenant,
-    Change::DeleteTenant,
-];
-
 impl Change {
+    const ALL: [Self; 6] = [
+        Self::Disable,
+        Self::Delete,
+        Self::Rotate,
+        Self::SuspendKey,
+        Self::SuspendTenant,
+        Self::DeleteTenant,
+    ];
+
     async fn apply(self, node: &Node, held: &Held) {
         let (keys, id, keyring) = (&held.keys, held.key.id, &node.keyring);
         let answer = match self {
             Self::Disable => keys.disable(id).await.map(drop),
             Self::Delete => keys.delete(id).await,
-            Self::Rotate => keys.rotate(id, held.key.version, Overlap::None).await.map(drop),
+            Self::Rotate => keys.rotate(id, held.key.version, GracePeriod::None).await.map(drop),
             Self::SuspendKey => keyring.suspend_key(id, spam()).await.map(drop),
             Self::SuspendTenant => keyring.suspend_tenant(keys.id(), spam()).await.map(drop),
             Self::DeleteTenant => keyring.delete_tenant(keys.id()).await,
@@ -317,10 +306,10 @@ impl Change {
 }
 
 fn spam() -> Suspension {
-    made(Suspension::for_good("spam"))
+    made(Suspension::permanent("spam"))
 }
 
-/// What the keyring was asked for, as it was done.
+/// Returns the value of a successful call to the keyring, and panics if it failed.
 #[track_caller]
 fn granted<T, E: Debug>(call: &str, answer: Result<T, E>) -> T {
     match answer {
@@ -329,7 +318,7 @@ fn granted<T, E: Debug>(call: &str, answer: Result<T, E>) -> T {
     }
 }
 
-/// There was no room beside `expected` keys.
+/// Expects that issuing failed because of the quota, with `expected` keys allowed.
 fn expect_full(call: &str, answer: Result<IssuedKey, KeyringError>, expected: u32) {
     match answer {
         Err(KeyringError::QuotaExceeded { held, .. }) if held == expected => {}

@@ -1,11 +1,17 @@
-//! What a clause expects of an answer, and how it says that it got another one.
+//! Checks the results of store calls, and panics with a message that contains the expected and the actual
+//! result.
 
 use alloc::{format, string::String, vec::Vec};
-use core::fmt::{Debug, Display};
+use core::{
+    fmt::{Debug, Display},
+    future::Future,
+};
+
+use futures_util::future::join_all;
 
 use crate::store::StoreError;
 
-/// What was asked for, as it was done.
+/// Returns the value of a successful call, and panics if it failed.
 #[track_caller]
 pub(super) fn done<T>(call: impl Display, answer: Result<T, StoreError>) -> T {
     match answer {
@@ -14,76 +20,62 @@ pub(super) fn done<T>(call: impl Display, answer: Result<T, StoreError>) -> T {
     }
 }
 
-/// The id was refused as taken.
-#[track_caller]
-pub(super) fn exists(call: impl Display, answer: Result<impl Debug, StoreError>) {
-    match answer {
-        Err(StoreError::Exists) => {}
-        other => wrong(call, "`Exists`", other),
-    }
+/// Generates functions that expect a call to fail with one error.
+macro_rules! refusals {
+    ($($name:ident: $error:ident,)*) => {$(
+        #[track_caller]
+        pub(super) fn $name(call: impl Display, answer: Result<impl Debug, StoreError>) {
+            let expected = stringify!($error);
+            match answer {
+                Err(StoreError::$error) => {}
+                Ok(answer) => {
+                    panic!("{call}: expected `{expected}`, but the store did it: {answer:?}")
+                }
+                Err(error) => {
+                    panic!("{call}: expected `{expected}`, but the store said {error:?}")
+                }
+            }
+        }
+    )*};
 }
 
-/// The record was not found.
-#[track_caller]
-pub(super) fn not_found(call: impl Display, answer: Result<impl Debug, StoreError>) {
-    match answer {
-        Err(StoreError::NotFound) => {}
-        other => wrong(call, "`NotFound`", other),
-    }
+refusals! {
+    exists: Exists,
+    not_found: NotFound,
+    conflict: Conflict,
+    quota_full: QuotaFull,
 }
 
-/// The version was refused as another one.
-#[track_caller]
-pub(super) fn conflict(call: impl Display, answer: Result<impl Debug, StoreError>) {
-    match answer {
-        Err(StoreError::Conflict) => {}
-        other => wrong(call, "`Conflict`", other),
-    }
-}
-
-/// There was no room beside `expected` keys.
-#[track_caller]
-pub(super) fn quota_full(
-    call: impl Display,
-    expected: u32,
-    answer: Result<impl Debug, StoreError>,
-) {
-    match answer {
-        Err(StoreError::QuotaFull { held }) if held == expected => {}
-        other => wrong(call, format_args!("`QuotaFull` with {expected} held"), other),
-    }
-}
-
-/// Of several calls at the same time one was done, and the others were `refused`. Gives its place.
-#[track_caller]
-pub(super) fn one_done(
+/// Runs `calls` concurrently. Expects that one of them succeeds, and that `refused` accepts the results of
+/// the others. Returns the index of the successful call.
+pub(super) async fn one_done<F: Future<Output = Result<(), StoreError>>>(
     call: &str,
+    calls: impl IntoIterator<Item = F>,
+    refused: impl Fn(String, Result<(), StoreError>),
+) -> usize {
+    let answers = join_all(calls).await;
+    let (all, place) = (answers.len(), answers.iter().position(Result::is_ok));
+    let done = others_refused(format!("{call} at the same time as another"), answers, refused);
+    match place {
+        Some(place) if done == 1 => place,
+        _ => panic!("{call}, {all} times at once: expected 1 to be done, but {done} were"),
+    }
+}
+
+/// Expects that `refused` accepts the results of the calls that failed. Returns how many succeeded.
+pub(super) fn others_refused(
+    call: impl Display,
     answers: Vec<Result<(), StoreError>>,
     refused: impl Fn(String, Result<(), StoreError>),
 ) -> usize {
-    let done: Vec<_> = (0..).zip(&answers).filter(|(_, answer)| answer.is_ok()).collect();
-    let place = match &*done {
-        [(place, _)] => *place,
-        done => {
-            let (all, done) = (answers.len(), done.len());
-            panic!("{call}, {all} times at once: expected 1 to be done, but {done} were")
-        }
-    };
-    for answer in answers.into_iter().filter(Result::is_err) {
-        refused(format!("{call} at the same time as another"), answer);
+    let (done, others): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    for answer in others {
+        refused(format!("{call}"), answer);
     }
-    place
+    done.len()
 }
 
-#[track_caller]
-fn wrong(call: impl Display, expected: impl Display, answer: Result<impl Debug, StoreError>) {
-    match answer {
-        Ok(answer) => panic!("{call}: expected {expected}, but the store did it: {answer:?}"),
-        Err(error) => panic!("{call}: expected {expected}, but the store said {error:?}"),
-    }
-}
-
-/// Both are equal.
+/// Expects that both values are equal.
 #[track_caller]
 pub(super) fn same<T: Debug + PartialEq>(what: impl Display, found: &T, expected: &T) {
     assert!(
@@ -93,13 +85,13 @@ pub(super) fn same<T: Debug + PartialEq>(what: impl Display, found: &T, expected
     );
 }
 
-/// It holds.
+/// Expects that the condition is true.
 #[track_caller]
 pub(super) fn holds(what: impl Display, condition: bool) {
     assert!(condition, "{what}");
 }
 
-/// A record that the suite makes for itself. That it cannot is no fault of the store.
+/// Returns a record that the suite makes itself. A failure is a bug in the suite, not in the store.
 #[track_caller]
 pub(super) fn made<T, E: Debug>(result: Result<T, E>) -> T {
     match result {

@@ -1,4 +1,4 @@
-//! A future that is dropped before its end. The tests of the console use this file, too.
+//! Drops a future before it completes. The tests of the console use this file too.
 
 use core::{
     future::{Future, poll_fn},
@@ -6,7 +6,7 @@ use core::{
     task::Poll,
 };
 
-/// Polls `future` at most `polls` times, each time when it asks for it, and drops it then.
+/// Polls `future` at most `polls` times, each time after it was woken, and then drops it.
 pub(super) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;

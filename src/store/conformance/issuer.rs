@@ -1,4 +1,4 @@
-//! Makes the records that the clauses write: whole and sealed, by an [`Authority`].
+//! Creates the records that the clauses write: complete and sealed, by an [`Authority`].
 
 use alloc::{
     format,
@@ -18,13 +18,13 @@ use crate::{
     token::{InsecureSeededRng, KeyId},
 };
 
-/// How many of the longest scopes the catalogue has.
+/// The number of scopes of the maximum length in the catalog.
 const LONG_SCOPES: usize = 20;
 
-/// Issues and changes keys, the same ones in every run.
+/// Issues and changes keys. Every run issues the same keys.
 pub(super) struct Issuer {
     authority: Authority,
-    /// How many keys have been drawn.
+    /// The number of random sources drawn so far, which seeds the next one.
     drawn: AtomicU64,
 }
 
@@ -64,7 +64,8 @@ impl Issuer {
         made(self.authority.issue(tenant, request, now, &mut rng)).0
     }
 
-    /// A sealed key of `tenant` with this id. No draw gives a chosen id, so it is put there.
+    /// Returns a sealed key of `tenant` with this id. Issuing never gives a chosen id, so the id is set
+    /// afterwards.
     pub(super) fn with_id(&self, id: KeyId, tenant: &TenantRecord, name: &str) -> KeyRecord {
         let mut key = self.key(tenant, name);
         key.id = id;
@@ -72,7 +73,7 @@ impl Issuer {
         key
     }
 
-    /// The next version of `key`, with another name.
+    /// Returns the next version of `key`, with another name.
     pub(super) fn renamed(
         &self,
         key: &KeyRecord,
@@ -82,7 +83,7 @@ impl Issuer {
         self.edited(key, tenant, KeyEdit::new().name(name))
     }
 
-    /// The next version of `key`, with these changes.
+    /// Returns the next version of `key`, with these changes.
     pub(super) fn edited(
         &self,
         key: &KeyRecord,
@@ -92,13 +93,13 @@ impl Issuer {
         made(self.authority.edit(key, tenant, edit, at(0)))
     }
 
-    /// The next version of `tenant`, suspended for this reason.
+    /// Returns the next version of `tenant`, suspended for this reason.
     pub(super) fn suspended(&self, tenant: &TenantRecord, reason: &str) -> TenantRecord {
-        let suspension = made(Suspension::for_good(reason));
+        let suspension = made(Suspension::permanent(reason));
         made(self.authority.suspend_tenant(tenant, Some(suspension)))
     }
 
-    /// A source that gives another key than any before.
+    /// Returns a random source that gives another key than any before.
     pub(super) fn rng(&self) -> InsecureSeededRng {
         InsecureSeededRng::new(self.drawn.fetch_add(1, Ordering::Relaxed))
     }
@@ -108,7 +109,8 @@ pub(super) fn pepper() -> Pepper {
     made(Pepper::from_bytes(b"known to everyone who runs these"))
 }
 
-/// Lite is 1 key below `reporting`, Advanced 5 without a ceiling; the last tier has the longest name.
+/// Returns the policy. The tier `lite` allows 1 key with scopes up to `reporting`, and `advanced` allows 5
+/// keys without a ceiling. The last tier has the longest name.
 pub(super) fn policy() -> Policy {
     let names = ["reporting", "operator", "operator.read"].map(ToString::to_string);
     let names = names.into_iter().chain((0..LONG_SCOPES).map(long_scope));
@@ -118,7 +120,7 @@ pub(super) fn policy() -> Policy {
     made(Policy::new("conform", catalog, tiers))
 }
 
-/// All the scopes of the longest length.
+/// Returns all scopes of the maximum length.
 pub(super) fn long_scopes() -> impl Iterator<Item = String> {
     (0..LONG_SCOPES).map(long_scope)
 }
@@ -127,23 +129,24 @@ fn long_scope(number: usize) -> String {
     format!("{:~<98}{number:02}", "long")
 }
 
-/// The longest name of a tier, in characters of four bytes.
+/// Returns the longest name of a tier, in characters of four bytes.
 pub(super) fn longest_tier() -> String {
     "🗝".repeat(64)
 }
 
-/// `millis` after the start of 2026.
+/// Returns the time `millis` milliseconds after the start of 2026.
 pub(super) fn at(millis: i64) -> Timestamp {
     Timestamp::saturating_from_millis(1_767_225_600_000_i64.saturating_add(millis))
 }
 
+/// Creates an id under the rule for stored text. A store accepts every id that a record may hold.
 pub(super) fn tenant_id(id: &str) -> TenantId {
-    made(id.parse())
+    made(TenantId::stored(id))
 }
 
-/// The id with every letter behind the first in the other case.
+/// Returns the id with the case of every letter after the first character changed.
 pub(super) fn in_other_case(id: KeyId) -> KeyId {
-    // The first character names the pepper's slot.
+    // The first character is the slot of the pepper, and must not change.
     let other = |(index, c): (usize, char)| match c {
         c if index == 0 => c,
         c if c.is_ascii_lowercase() => c.to_ascii_uppercase(),

@@ -1,12 +1,13 @@
-//! Last use: `record_uses` notes when keys were last used. An earlier time changes nothing, and
-//! neither does a key that does not exist.
+//! Last use: `record_uses` records when keys were last used. An earlier time changes nothing, and neither
+//! does the use of a key that does not exist.
 
 use alloc::{format, vec::Vec};
 
+use futures_util::future::{join, join_all};
+
 use super::{
-    expect::{done, made, same},
+    expect::{done, made},
     issuer::at,
-    schedule::{all, both},
     stage::Stage,
 };
 use crate::{
@@ -15,11 +16,9 @@ use crate::{
     token::KeyId,
 };
 
-/// The last use is the latest that was noted: an earlier or equal one changes nothing.
-pub async fn the_last_use_is_the_latest<S: KeyStore>(store: &S) {
-    let stage = Stage::new(store);
-    let tenant = stage.add_tenant("acme").await;
-    let key = stage.add_key(&tenant, "n").await;
+/// The last use is the latest recorded one. An earlier or equal time changes nothing.
+pub(super) async fn the_last_use_is_the_latest<S: KeyStore>(store: &S) {
+    let (stage, tenant, key) = Stage::with_key(store, "n").await;
     stage.expect_key("before its first use", &key, &tenant).await;
     for (used, last) in [(50, 50), (40, 50), (50, 50), (60, 60), (-1, 60), (61, 61), (60, 61)] {
         stage.note_use(key.id, at(used)).await;
@@ -28,13 +27,10 @@ pub async fn the_last_use_is_the_latest<S: KeyStore>(store: &S) {
     }
 }
 
-/// Uses at both ends of time are uses like any other.
-pub async fn uses_reach_both_ends_of_time<S: KeyStore>(store: &S) {
-    let stage = Stage::new(store);
-    let tenant = stage.add_tenant("acme").await;
-    let key = stage.add_key(&tenant, "n").await;
-    let minus_one = Timestamp::saturating_from_millis(-1);
-    let zero = Timestamp::saturating_from_millis(0);
+/// The earliest and the latest time that exist can be recorded as uses.
+pub(super) async fn uses_reach_both_ends_of_time<S: KeyStore>(store: &S) {
+    let (stage, tenant, key) = Stage::with_key(store, "n").await;
+    let [minus_one, zero] = [-1, 0].map(Timestamp::saturating_from_millis);
     let mut latest = Timestamp::MIN;
     for used in [Timestamp::MIN, minus_one, Timestamp::MIN, zero, at(0), Timestamp::MAX, at(0)] {
         stage.note_use(key.id, used).await;
@@ -44,11 +40,33 @@ pub async fn uses_reach_both_ends_of_time<S: KeyStore>(store: &S) {
     }
 }
 
-/// Uses of keys that do not exist, or no longer do, change nothing, and those beside them are noted.
-pub async fn uses_of_unknown_keys_change_nothing<S: KeyStore>(store: &S) {
-    let stage = Stage::new(store);
-    let tenant = stage.add_tenant("acme").await;
-    let key = stage.add_key(&tenant, "n").await;
+/// A stored last use that is later than the latest possible time is replaced by the next recorded use. Any
+/// other stored use is kept as usual.
+pub(super) async fn a_use_of_the_future_is_replaced<S: KeyStore>(store: &S) {
+    let (stage, tenant, key) = Stage::with_key(store, "n").await;
+    // The recorded time, the latest possible time, and the time that is stored afterwards.
+    let uses = [
+        (900, 950, 900),
+        (100, 900, 900),
+        (100, 899, 100),
+        (90, 899, 100),
+        (90, 100, 100),
+        (90, 99, 90),
+        (95, 99, 95),
+    ];
+    for (used, latest, stored) in uses {
+        let noted = store.record_uses(&[KeyUse { id: key.id, at: at(used) }], at(latest)).await;
+        let what = format!("noting a use at {used} where {latest} is the latest possible");
+        done(&what, noted);
+        let key = key.clone().with_last_used(Some(at(stored)));
+        stage.expect_key(&what, &key, &tenant).await;
+    }
+}
+
+/// Uses of keys that do not exist, or no longer exist, change nothing. Other uses in the same batch are
+/// recorded.
+pub(super) async fn uses_of_unknown_keys_change_nothing<S: KeyStore>(store: &S) {
+    let (stage, tenant, key) = Stage::with_key(store, "n").await;
     let gone = stage.add_key(&tenant, "gone").await;
     stage.delete_key(&gone).await;
     let ids = [gone.id, unknown(1), key.id, unknown(2)];
@@ -58,40 +76,33 @@ pub async fn uses_of_unknown_keys_change_nothing<S: KeyStore>(store: &S) {
     for id in [gone.id, unknown(1), unknown(2)] {
         stage.expect_no_key("after its use was noted", &tenant.id, id).await;
     }
-    same("the number of keys", &stage.count(&tenant.id).await, &1);
+    stage.expect_count("after a batch with unknown keys", &tenant.id, 1).await;
 }
 
-/// A batch of more than a thousand uses is noted whole, with the latest of those of one key, in
-/// whatever order they stand.
-pub async fn a_large_batch_is_noted_whole<S: KeyStore>(store: &S) {
-    let stage = Stage::new(store);
-    let tenant = stage.add_tenant("acme").await;
-    let mut keys = Vec::new();
-    for number in 0..21 {
-        keys.push(stage.add_key(&tenant, &format!("key {number}")).await);
-    }
+/// A batch of more than a thousand uses is recorded completely. If it holds several uses of one key, in any
+/// order, the latest is recorded.
+pub(super) async fn a_large_batch_is_noted_whole<S: KeyStore>(store: &S) {
+    let (stage, tenant) = Stage::with_tenant(store).await;
+    let keys = stage.add_keys(&tenant, 21).await;
     let mut uses: Vec<KeyUse> = (0..600).map(|n| KeyUse { id: unknown(n), at: at(1) }).collect();
     for (number, key) in (0_i64..).zip(&keys) {
-        // Upward, downward, and with the latest in the middle.
+        // The uses of one key are in ascending order, in descending order, or with the latest in the middle.
         let shift: i64 = number % 3 * 10;
         uses.extend((0..30).map(|n| KeyUse { id: key.id, at: at(number + (n + shift) % 30) }));
     }
     uses.extend(keys.iter().rev().map(|key| KeyUse { id: key.id, at: at(-1) }));
-    stage.note_uses(&uses).await;
-    for (number, key) in (0_i64..).zip(&keys) {
-        let key = key.clone().with_last_used(Some(at(number + 29)));
-        stage.expect_key("after a large batch", &key, &tenant).await;
-    }
-    uses.reverse();
-    stage.note_uses(&uses).await;
-    for (number, key) in (0_i64..).zip(&keys) {
-        let key = key.clone().with_last_used(Some(at(number + 29)));
-        stage.expect_key("after the same batch in reverse", &key, &tenant).await;
+    for when in ["after a large batch", "after the same batch in reverse"] {
+        stage.note_uses(&uses).await;
+        for (number, key) in (0_i64..).zip(&keys) {
+            let key = key.clone().with_last_used(Some(at(number + 29)));
+            stage.expect_key(when, &key, &tenant).await;
+        }
+        uses.reverse();
     }
 }
 
-/// An empty batch is done, and changes nothing.
-pub async fn an_empty_batch_is_done<S: KeyStore>(store: &S) {
+/// An empty batch succeeds and changes nothing.
+pub(super) async fn an_empty_batch_is_done<S: KeyStore>(store: &S) {
     let stage = Stage::new(store);
     stage.note_uses(&[]).await;
     let tenant = stage.add_tenant("acme").await;
@@ -100,8 +111,8 @@ pub async fn an_empty_batch_is_done<S: KeyStore>(store: &S) {
     stage.expect_key("after an empty batch", &key, &tenant).await;
 }
 
-/// One batch may hold the uses of many tenants' keys.
-pub async fn a_batch_spans_tenants<S: KeyStore>(store: &S) {
+/// One batch may hold uses of keys of many tenants.
+pub(super) async fn a_batch_spans_tenants<S: KeyStore>(store: &S) {
     let stage = Stage::new(store);
     let mut held = Vec::new();
     for number in 0..8 {
@@ -109,25 +120,18 @@ pub async fn a_batch_spans_tenants<S: KeyStore>(store: &S) {
         let key = stage.add_key(&tenant, "n").await;
         held.push((tenant, key));
     }
-    let uses: Vec<_> = (0_i64..)
-        .zip(&held)
-        .filter(|(number, _)| number % 2 == 0)
-        .map(|(number, (_, key))| KeyUse { id: key.id, at: at(number) })
-        .collect();
-    stage.note_uses(&uses).await;
+    let every_second = (0_i64..).zip(&held).step_by(2);
+    let uses = every_second.map(|(number, (_, key))| KeyUse { id: key.id, at: at(number) });
+    stage.note_uses(&uses.collect::<Vec<_>>()).await;
     for (number, (tenant, key)) in (0_i64..).zip(held) {
-        let last_used = (number % 2 == 0).then(|| at(number));
-        let key = key.with_last_used(last_used);
+        let key = key.with_last_used((number % 2 == 0).then(|| at(number)));
         stage.expect_key("after a batch of several tenants", &key, &tenant).await;
     }
 }
 
-/// A use is no change: it leaves the version, and an update that was prepared before it is no
-/// conflict.
-pub async fn a_use_is_no_new_version<S: KeyStore>(store: &S) {
-    let stage = Stage::new(store);
-    let tenant = stage.add_tenant("acme").await;
-    let key = stage.add_key(&tenant, "n").await;
+/// A use is not a change: it keeps the version, and an update that was prepared before it does not conflict.
+pub(super) async fn a_use_is_no_new_version<S: KeyStore>(store: &S) {
+    let (stage, tenant, key) = Stage::with_key(store, "n").await;
     let next = stage.issuer.renamed(&key, &tenant, "m");
     stage.note_use(key.id, at(5)).await;
     let used = key.clone().with_last_used(Some(at(5)));
@@ -137,18 +141,15 @@ pub async fn a_use_is_no_new_version<S: KeyStore>(store: &S) {
     stage.expect_key("after it", &next.with_last_used(Some(at(5))), &tenant).await;
 }
 
-/// Uses, and updates beside them, that come at the same time leave the latest use and the updated
-/// key.
-pub async fn concurrent_uses_leave_the_latest<S: KeyStore>(store: &S) {
-    let stage = Stage::new(store);
-    let tenant = stage.add_tenant("acme").await;
-    let mut key = stage.add_key(&tenant, "n").await;
+/// Concurrent uses and updates leave the latest use and the updated key.
+pub(super) async fn concurrent_uses_leave_the_latest<S: KeyStore>(store: &S) {
+    let (stage, tenant, mut key) = Stage::with_key(store, "n").await;
     for round in 1..5 {
-        let times = [3, 9, 1, 7, 5, 8, 2].map(|millis| [at(round * 10 + millis)]);
-        let batches = times.map(|times| times.map(|at| KeyUse { id: key.id, at }));
-        let uses = all(batches.iter().map(|uses| store.record_uses(uses)));
+        let times = [3, 9, 1, 7, 5, 8, 2].map(|millis| at(round * 10 + millis));
+        let batches = times.map(|at| [KeyUse { id: key.id, at }]);
+        let uses = join_all(batches.iter().map(|uses| store.record_uses(uses, Timestamp::MAX)));
         let next = stage.issuer.renamed(&key, &tenant, format!("round {round}"));
-        let (noted, updated) = both(uses, store.update_key(next.clone(), key.version)).await;
+        let (noted, updated) = join(uses, store.update_key(next.clone(), key.version)).await;
         for noted in noted {
             done("noting a use beside others", noted);
         }
@@ -158,7 +159,7 @@ pub async fn concurrent_uses_leave_the_latest<S: KeyStore>(store: &S) {
     }
 }
 
-/// The id of no key.
+/// Returns an id that belongs to no key.
 fn unknown(number: u16) -> KeyId {
     made(format!("Aunknown0000{number:04}").parse())
 }

@@ -1,7 +1,7 @@
-//! The list of all clauses, and the tests that are made of it.
+//! The list of all clauses, and the tests that are generated from it.
 
-/// Hands the clauses of the contract to the macro in brackets, behind the arguments in braces. This is
-/// the only list of them.
+/// Passes the clauses of the contract to the macro in brackets, after the arguments in braces. This is the
+/// only list of them.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_clauses {
@@ -32,6 +32,7 @@ macro_rules! __store_clauses {
             quota::a_limit_of_zero_admits_no_key
             quota::the_largest_limit_admits_keys
             quota::a_tenant_above_its_limit_gets_no_key
+            quota::no_limit_admits_keys
             quota::keys_count_in_every_state
             quota::a_deleted_key_makes_room
             quota::each_tenant_has_its_own_quota
@@ -42,7 +43,7 @@ macro_rules! __store_clauses {
             versions::a_tenant_update_names_its_version
             versions::of_concurrent_key_updates_one_is_done
             versions::of_concurrent_tenant_updates_one_is_done
-            versions::an_update_makes_nothing
+            versions::an_update_of_an_unknown_record_creates_nothing
             versions::a_key_is_updated_under_its_own_tenant
             versions::an_update_keeps_the_last_use
             versions::an_update_leaves_the_others
@@ -50,16 +51,20 @@ macro_rules! __store_clauses {
             visibility::a_key_update_is_seen_at_once
             visibility::a_tenant_update_is_seen_at_once
             visibility::a_use_is_seen_at_once
-            visibility::a_look_up_is_one_snapshot
-            visibility::a_look_up_beside_a_deletion_is_whole
+            visibility::a_lookup_is_one_snapshot
+            visibility::a_lookup_beside_a_deletion_is_whole
             visibility::tenants_do_not_disturb_each_other
             deletion::a_deleted_key_is_gone
+            deletion::a_deletion_names_its_version
             deletion::the_id_of_a_deleted_key_is_not_used_again
             deletion::the_ids_of_a_deleted_tenant_are_not_used_again
             deletion::a_deleted_tenant_takes_its_keys_along
-            deletion::deleting_nothing_is_said
+            deletion::deleting_an_unknown_record_is_not_found
             deletion::a_key_is_deleted_under_its_own_tenant
-            deletion::a_tenant_made_anew_has_no_keys
+            deletion::a_tenant_created_again_has_no_keys
+            deletion::a_large_tenant_is_deleted_whole
+            deletion::an_interrupted_deletion_of_a_tenant_goes_on
+            deletion::a_tenant_created_again_after_an_interruption_has_no_keys
             deletion::of_concurrent_deletions_one_is_done
             deletion::no_key_outlives_its_tenant
             absence::an_empty_store_answers
@@ -70,13 +75,14 @@ macro_rules! __store_clauses {
             lists::tenants_are_in_order_of_their_bytes
             lists::a_page_holds_its_limit
             lists::keys_are_counted
+            lists::keys_are_counted_up_to_a_bound
             pages::pages_hold_every_key_once
             pages::pages_hold_every_tenant_once
             pages::a_page_continues_behind_a_deleted_key
             pages::pages_stay_in_place_while_keys_come_and_go
             pages::a_page_continues_behind_any_place
             pages::a_page_continues_behind_a_deleted_tenant
-            search::search_finds_parts_of_name_hint_and_id
+            search::search_finds_parts_of_name_masked_key_and_id
             search::search_folds_the_letters_a_to_z
             search::search_folds_nothing_else
             search::search_takes_everything_literally
@@ -85,12 +91,16 @@ macro_rules! __store_clauses {
             search::search_goes_on_behind_a_cursor
             last_use::the_last_use_is_the_latest
             last_use::uses_reach_both_ends_of_time
+            last_use::a_use_of_the_future_is_replaced
             last_use::uses_of_unknown_keys_change_nothing
             last_use::a_large_batch_is_noted_whole
             last_use::an_empty_batch_is_done
             last_use::a_batch_spans_tenants
             last_use::a_use_is_no_new_version
             last_use::concurrent_uses_leave_the_latest
+            marker::a_marker_comes_back_whole
+            marker::a_marker_names_what_it_replaces
+            marker::of_concurrent_markers_one_is_kept
             cancellation::a_dropped_insert_of_a_tenant_is_whole_or_nothing
             cancellation::a_dropped_insert_of_a_key_is_whole_or_nothing
             cancellation::a_dropped_update_of_a_tenant_is_whole_or_nothing
@@ -102,7 +112,7 @@ macro_rules! __store_clauses {
     };
 }
 
-/// As `__store_clauses`, for those of a keyring.
+/// Like `__store_clauses`, for the clauses of a keyring.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cached_clauses {
@@ -114,10 +124,10 @@ macro_rules! __cached_clauses {
             cached::a_suspension_is_seen_at_once
             cached::narrower_scopes_are_seen_at_once
             cached::a_rotation_is_seen_at_once
-            cached::a_first_use_ends_the_overlap
+            cached::a_first_use_ends_the_grace_period
             cached::a_tenants_suspension_is_seen_at_once
             cached::a_lower_tier_is_seen_at_once
-            cached::a_tenant_made_anew_inherits_nothing
+            cached::a_tenant_created_again_inherits_nothing
             cached::other_nodes_follow_within_their_bound
             cached::other_nodes_that_ask_see_it_at_once
             cached::uses_arrive_with_a_flush
@@ -126,58 +136,74 @@ macro_rules! __cached_clauses {
     };
 }
 
-/// One test per clause: `wrap` stands around the store that `store` makes.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __conformance_tests {
-    (
-        { $block_on:expr, $store:expr, $wrap:expr }
-        $($module:ident::$clause:ident)*
-    ) => {
-        $(
-            // By its full path, since the host may have imported another `test`.
-            #[::core::prelude::v1::test]
-            fn $clause() {
-                ($block_on)(async {
-                    let store = $wrap($store);
-                    $crate::store::conformance::$module::$clause(&store).await;
-                });
-            }
-        )*
-    };
-}
-
-/// A module of tests of the clauses in a list.
+/// Generates a module with one test per clause of a list. `run` runs the clause with a name on a store.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_module {
-    ($name:ident, $clauses:ident, $wrap:expr, $block_on:expr, $store:expr) => {
+    (
+        { $name:ident, $run:ident, $block_on:expr, $store:expr, $is_ignored:tt, $reason:literal }
+        $($module:ident::$clause:ident)*
+    ) => {
         #[allow(
             unused_imports,
             clippy::redundant_closure_call,
             clippy::wildcard_imports,
-            reason = "the host's expressions stand here as they are"
+            reason = "the expressions of the application stand here unchanged"
         )]
         mod $name {
             use super::*;
 
-            $crate::$clauses! { [$crate::__conformance_tests] $block_on, $store, $wrap }
+            // All tests share this function, so the compiler sees the application's expressions once.
+            fn __keyway_run_clause(clause: &'static str) {
+                ($block_on)(async {
+                    $crate::store::conformance::$run($store, clause).await;
+                });
+            }
+
+            $(
+                // The full path is needed, since the application may have imported another `test`.
+                #[::core::prelude::v1::test]
+                #[cfg_attr($is_ignored, ignore = $reason)]
+                fn $clause() {
+                    __keyway_run_clause(::core::stringify!($clause));
+                }
+            )*
         }
     };
 }
 
-/// Holds a store against every clause of the [contract](crate::store), one `#[test]` for each.
+/// Generates the modules of tests.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_modules {
+    ($block_on:expr, $store:expr, $is_ignored:tt, $reason:literal) => {
+        $crate::__store_clauses! {
+            [$crate::__conformance_module]
+            contract, __run_clause, $block_on, $store, $is_ignored, $reason
+        }
+        $crate::__cached_clauses! {
+            [$crate::__conformance_module]
+            cached, __run_cached_clause, $block_on, $store, $is_ignored, $reason
+        }
+    };
+}
+
+/// Tests a store against every clause of the [contract](crate::store), with one `#[test]` for each.
 ///
-/// `store` is evaluated for each test and has to give a fresh, empty store: an `async` block, or an
+/// `store` is evaluated for each test and must return a fresh, empty store. It is an `async` block, or an
 /// expression that may `.await`. `block_on` is any function or closure that runs a future, such as
 /// `pollster::block_on` or `|test| tokio::runtime::Runtime::new().unwrap().block_on(test)`.
 ///
-/// The tests are in the modules `bare`, `erased` and `cached` of where the macro stands, so there can
-/// be one in each module. What is in scope there may be used in both expressions.
+/// The tests are in the modules `contract` and `cached`, inside the module that invokes the macro. The
+/// macro can therefore be invoked once per module. Both expressions may use everything that is in scope
+/// there.
+///
+/// A store whose server is not on every machine ends the arguments with `ignore = "needs my server"`. All
+/// tests are then `#[ignore]`d with that reason, and run with `cargo test -- --include-ignored`.
 ///
 /// ```
 /// mod memory {
-///     use keyway::store::MemoryStore;
+///     use keyway::MemoryStore;
 ///
 ///     keyway::store_conformance!(block_on = pollster::block_on, store = MemoryStore::new());
 /// }
@@ -186,21 +212,20 @@ macro_rules! __conformance_module {
 #[macro_export]
 #[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 macro_rules! store_conformance {
-    (block_on = $block_on:expr, store = async move $store:block $(,)?) => {
-        $crate::store_conformance! { block_on = $block_on, store = (async move $store).await }
+    (block_on = $block_on:expr, store = async move $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::store_conformance! {
+            block_on = $block_on, store = (async move $store).await $(, ignore = $reason)?
+        }
     };
-    (block_on = $block_on:expr, store = async $store:block $(,)?) => {
-        $crate::store_conformance! { block_on = $block_on, store = (async $store).await }
+    (block_on = $block_on:expr, store = async $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::store_conformance! {
+            block_on = $block_on, store = (async $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr, ignore = $reason:literal $(,)?) => {
+        $crate::__conformance_modules! { $block_on, $store, true, $reason }
     };
     (block_on = $block_on:expr, store = $store:expr $(,)?) => {
-        $crate::__conformance_module! {
-            bare, __store_clauses, ::core::convert::identity, $block_on, $store
-        }
-        $crate::__conformance_module! {
-            erased, __store_clauses, $crate::store::AnyStore::new, $block_on, $store
-        }
-        $crate::__conformance_module! {
-            cached, __cached_clauses, $crate::store::AnyStore::new, $block_on, $store
-        }
+        $crate::__conformance_modules! { $block_on, $store, false, "" }
     };
 }

@@ -1,31 +1,29 @@
-//! Opening a [`PostgresStore`].
+//! The builder of a [`PostgresStore`].
 
 use alloc::{
-    borrow::Cow,
-    boxed::Box,
     string::{String, ToString},
     sync::Arc,
 };
-use core::{error::Error, str::FromStr, time::Duration};
+use core::{str::FromStr, time::Duration};
+use std::sync::RwLock;
 
-use sqlx::{
-    Connection, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
-use tokio::time::{sleep, timeout};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Row, postgres::PgConnectOptions};
+use tokio::time::timeout;
 
 use super::{
-    Inner, PostgresStore,
-    run::backoff,
-    schema::{self, Schema},
+    Inner, PostgresError, PostgresStore,
+    checks::{check_durability, check_primary, check_standbys},
+    pool::{self, Pool},
+    run::{is_in_recovery, prepare},
+    schema::{self, Access, Schema},
     statements::Statements,
 };
 
-/// Opens a [`PostgresStore`] otherwise than by default.
+/// Opens a [`PostgresStore`] with options.
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use keyway::store::PostgresStore;
+/// use keyway::PostgresStore;
 ///
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = PostgresStore::builder()
@@ -37,6 +35,7 @@ use super::{
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[must_use = "a builder does nothing until `connect` or `open`"]
 pub struct PostgresBuilder {
     schema: String,
@@ -45,14 +44,16 @@ pub struct PostgresBuilder {
     announces: bool,
     accepts_data_loss: bool,
     accepts_asynchronous_failover: bool,
+    is_pooled: bool,
+    feed_url: Option<String>,
 }
 
 impl PostgresBuilder {
-    /// The schema unless it is told otherwise.
+    /// The default schema.
     pub const DEFAULT_SCHEMA: &str = "keyway";
-    /// How long an operation may take unless it is told otherwise.
+    /// The default time limit of an operation.
     pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(5);
-    /// The most connections of a pool of our own unless it is told otherwise.
+    /// The default maximum number of connections in the store's own pool.
     pub const DEFAULT_MAX_CONNECTIONS: u32 = 10;
 
     pub(super) fn new() -> Self {
@@ -63,260 +64,193 @@ impl PostgresBuilder {
             announces: true,
             accepts_data_loss: false,
             accepts_asynchronous_failover: false,
+            is_pooled: false,
+            feed_url: None,
         }
     }
 
-    /// The schema of the tables, which is created if it is missing: 1 to 48 lower-case letters, digits
-    /// and underscores, not a digit first.
+    /// Sets the schema of the tables, which is created if it is missing. The name has 1 to 48 lower-case
+    /// letters, digits and underscores, and does not start with a digit.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = name.into();
         self
     }
 
-    /// How long an operation may take, with all that it waits for and tries again, before it is
-    /// [`Unavailable`](crate::store::StoreError::Unavailable). The server ends a statement of ours
-    /// after as long, if the pool is of our own making.
+    /// Sets how long an operation may take, including its waits and retries. An operation that takes longer
+    /// is [`Unavailable`](crate::store::StoreError::Unavailable). If the store creates its own pool, the
+    /// server ends a statement after the same time.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
         self
     }
 
-    /// The most connections that [`connect`](Self::connect) opens.
+    /// Sets the maximum number of connections that [`connect`](Self::connect) opens, at least one.
     pub fn max_connections(mut self, max: u32) -> Self {
         self.max_connections = max.max(1);
         self
     }
 
-    /// Does not announce changes to other nodes: for databases that speak PostgreSQL's protocol
-    /// without `NOTIFY`. Other nodes then hear of changes within their staleness bound.
+    /// Turns off announcements of changes to other nodes. Use it for databases that support PostgreSQL's
+    /// protocol without `NOTIFY`. Other nodes then see changes within their staleness bound.
     pub fn without_announcements(mut self) -> Self {
         self.announces = false;
         self
     }
 
-    /// Opens the store although the server may lose what it has acknowledged when it crashes
-    /// (`synchronous_commit` or `fsync` is off). A deleted key may then come back to life.
+    /// Opens the store although the server may lose acknowledged writes in a crash, because
+    /// `synchronous_commit` or `fsync` is off. A deleted key may become valid again.
     pub fn accept_data_loss(mut self) -> Self {
         self.accepts_data_loss = true;
         self
     }
 
-    /// Opens the store although the server has standbys and waits for none of them
-    /// (`synchronous_standby_names` is empty). If one of them is promoted, what was acknowledged
-    /// shortly before is lost, and a key that was deleted then comes back to life. Name this if the
-    /// standbys are only read from, or if you accept it.
+    /// Opens the store although the promotion of a standby may lose recently acknowledged writes. This is the
+    /// case if `synchronous_standby_names` is empty or names no standby, or if `synchronous_commit` is
+    /// neither `on` nor `remote_apply`. A key that was deleted shortly before becomes valid again. Call this
+    /// if the standbys are only read from, or if the risk is acceptable.
     pub fn accept_asynchronous_failover(mut self) -> Self {
         self.accepts_asynchronous_failover = true;
         self
     }
 
-    /// Connects to the server at `url` with a pool of its own.
+    /// Sends every operation as its own transaction, without session state that outlasts it. Use it for a
+    /// pool behind a pooler that serves each transaction with another connection, such as `PgBouncer` with
+    /// `pool_mode = transaction`. An operation then takes four round trips instead of one.
     ///
-    /// # Errors
-    ///
-    /// [`PostgresError`] says why not.
-    pub async fn connect(self, url: &str) -> Result<PostgresStore, PostgresError> {
-        let millis = self.time_limit.as_millis().clamp(1, 1 << 30).to_string();
-        let options = PgConnectOptions::from_str(url)?.options([
-            ("statement_timeout", millis.as_str()),
-            ("lock_timeout", millis.as_str()),
-            ("idle_in_transaction_session_timeout", millis.as_str()),
-        ]);
-        // Each statement has one good plan whatever is bound to it: it finds its rows through an
-        // index. Planning takes longer than executing it does.
-        let options = if self.announces {
-            options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
-        } else {
-            options
-        };
-        let options = if options.get_application_name().is_none() {
-            options.application_name("keyway")
-        } else {
-            options
-        };
-        let pool = PgPoolOptions::new()
-            .max_connections(self.max_connections)
-            .acquire_timeout(self.time_limit)
-            // A connection that was used a moment ago is not tried before it is used again, which
-            // would be one more round trip each time.
-            .test_before_acquire(false)
-            .before_acquire(|connection, state| {
-                Box::pin(async move {
-                    if state.idle_for > TRUSTED_FOR {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
-        self.open(pool).await
+    /// [`connect`](Self::connect) turns this on when the pooler refuses or ignores session settings. For the
+    /// application's own pool, call it explicitly.
+    pub fn transaction_pooling(mut self) -> Self {
+        self.is_pooled = true;
+        self
     }
 
-    /// Uses a pool of the host's own.
-    ///
-    /// Set `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` on its
-    /// connections: the time limit of this store ends the waiting here, and only those end it on the
-    /// server.
+    /// Sets the address to which the [feed](PostgresStore::feed) connects. The feed needs its own session: if
+    /// the store goes through a pooler, give the address of the server. By default the feed connects as the
+    /// store does.
+    pub fn feed_url(mut self, url: impl Into<String>) -> Self {
+        self.feed_url = Some(url.into());
+        self
+    }
+
+    /// Connects to the server at `url` with the store's own pool.
     ///
     /// # Errors
     ///
-    /// [`PostgresError`] says why not.
+    /// [`PostgresError`] describes why the store cannot be opened.
+    pub async fn connect(mut self, url: &str) -> Result<PostgresStore, PostgresError> {
+        let options = named(PgConnectOptions::from_str(url)?);
+        let (max, limit) = (self.max_connections, self.time_limit);
+        if !self.is_pooled {
+            let pool = pool::own(self.with_settings(options.clone()), max, limit);
+            if !self.is_behind_pooler(&pool).await? {
+                return self.open(pool).await;
+            }
+            pool.close().await;
+            self.is_pooled = true;
+        }
+        // A pooler knows only some settings, and refuses a connection that sends others.
+        self.open(pool::own(options.extra_float_digits(None), max, limit)).await
+    }
+
+    /// Uses the application's own pool.
+    ///
+    /// Set `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` on its connections.
+    /// The time limit of this store ends only the wait in this process. Those settings end the operation on
+    /// the server.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError`] describes why the store cannot be opened.
     pub async fn open(self, pool: PgPool) -> Result<PostgresStore, PostgresError> {
         let schema = Schema::new(&self.schema)?;
-        let mut tries = 0;
-        loop {
-            let prepared = timeout(self.time_limit, self.prepare(&pool, &schema)).await;
-            match prepared.unwrap_or(Err(PostgresError::TimedOut(self.time_limit))) {
-                Ok(()) => break,
-                Err(error) if schema::is_race(&error) && tries < MAX_RACES => {
-                    tries += 1;
-                    sleep(backoff(tries)).await;
-                }
-                Err(error) if error.is_timeout() => return Err(diagnose(&pool, error).await),
-                Err(error) => return Err(error),
-            }
-        }
+        let feed = self.feed_url.as_deref().map(PgConnectOptions::from_str).transpose()?;
+        // The address may belong to a pooler in session mode, which knows only some settings.
+        let feed = feed.map(|options| named(options).extra_float_digits(None));
+        let access = match prepare(self.time_limit, || self.prepare(&pool, &schema)).await {
+            Ok(access) => access,
+            Err(error) if error.is_timeout() => return Err(diagnose(&pool, error).await),
+            Err(error) => return Err(error),
+        };
+        let pooled_limit = self.is_pooled.then_some(self.time_limit);
         Ok(PostgresStore(Arc::new(Inner {
             statements: Statements::new(&schema, self.announces),
+            pool: Pool::new(pool, pooled_limit, access),
+            feed,
             schema,
-            pool,
             time_limit: self.time_limit,
+            notices: RwLock::default(),
         })))
     }
 
-    async fn prepare(&self, pool: &PgPool, schema: &Schema) -> Result<(), PostgresError> {
+    async fn prepare(&self, pool: &PgPool, schema: &Schema) -> Result<Access, PostgresError> {
         let mut connection = pool.acquire().await?;
+        if let Err(error) = check_primary(&mut connection).await {
+            // The next attempt may reach another server.
+            connection.close_on_drop();
+            return Err(error);
+        }
         if !self.accepts_data_loss {
             check_durability(&mut connection).await?;
         }
         if !self.accepts_asynchronous_failover {
             check_standbys(&mut connection).await?;
         }
-        schema::migrate(&mut connection, schema).await
+        let access = Access::of(&mut connection, schema).await?;
+        schema::prepare(&mut connection, &access).await?;
+        Ok(access)
+    }
+
+    /// Returns the options of a connection that keeps its session.
+    fn with_settings(&self, options: PgConnectOptions) -> PgConnectOptions {
+        let options = options.options(pool::settings(self.time_limit));
+        // Each statement has one good plan for all bound values: it finds its rows through an index. Planning
+        // takes longer than execution.
+        if self.announces {
+            options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
+        } else {
+            options
+        }
+    }
+
+    /// Checks whether session settings are refused or ignored. Poolers that share a connection between
+    /// sessions do this.
+    async fn is_behind_pooler(&self, pool: &PgPool) -> Result<bool, PostgresError> {
+        let look = async {
+            let select = "SELECT pg_catalog.current_setting('search_path')";
+            match pool.fetch_one(select).await {
+                Ok(row) => Ok(row.try_get::<String, _>(0)? != pool::SEARCH_PATH),
+                Err(error) if is_in_recovery(&error) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let found = timeout(self.time_limit, look).await;
+        match found.unwrap_or(Err(PostgresError::TimedOut(self.time_limit))) {
+            Err(error) if error.code().is_some_and(|code| REFUSALS.contains(&&*code)) => Ok(true),
+            Err(error) if error.is_timeout() => Err(diagnose(pool, error).await),
+            found => found,
+        }
     }
 }
 
-/// How long a connection is taken to be whole after it was used.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// The codes with which poolers refuse settings: `protocol_violation` (`PgBouncer`) and
+/// `feature_not_supported` (RDS Proxy).
+const REFUSALS: [&str; 2] = ["08P01", "0A000"];
 
-/// How often nodes that start at once may get in each other's way.
-const MAX_RACES: u32 = 10;
+/// Adds a name to the options by which the server's administrator recognizes the connections.
+fn named(options: PgConnectOptions) -> PgConnectOptions {
+    if options.get_application_name().is_none() {
+        options.application_name("keyway")
+    } else {
+        options
+    }
+}
 
-/// Why no connection was to be had: a pool goes on trying, and does not say.
+/// Returns the reason why no connection was available. A pool only keeps trying and does not report the
+/// reason.
 async fn diagnose(pool: &PgPool, error: PostgresError) -> PostgresError {
     let options = pool.connect_options();
-    match timeout(TRUSTED_FOR, PgConnection::connect_with(&options)).await {
+    match timeout(pool::TRUSTED_FOR, PgConnection::connect_with(&options)).await {
         Ok(Err(cause)) => cause.into(),
         Ok(Ok(_)) | Err(_) => error,
-    }
-}
-
-/// Succeeds if what is committed outlasts a crash of the server.
-async fn check_durability(connection: &mut PgConnection) -> Result<(), PostgresError> {
-    for name in ["fsync", "full_page_writes", "synchronous_commit"] {
-        if let Some(value) = setting(connection, name).await?
-            && value == "off"
-        {
-            return Err(PostgresError::NotDurable { setting: name, value });
-        }
-    }
-    Ok(())
-}
-
-/// Succeeds unless the server streams to standbys and waits for none.
-async fn check_standbys(connection: &mut PgConnection) -> Result<(), PostgresError> {
-    let waits_for = setting(connection, "synchronous_standby_names").await?;
-    if waits_for.is_none_or(|names| !names.trim().is_empty()) {
-        return Ok(());
-    }
-    let count = "SELECT count(*) FROM pg_catalog.pg_stat_replication";
-    match sqlx::query_scalar::<_, i64>(count).fetch_one(connection).await? {
-        0 => Ok(()),
-        standbys => Err(PostgresError::AsynchronousFailover { standbys }),
-    }
-}
-
-/// The value of a setting, if the database has such a one.
-async fn setting(
-    connection: &mut PgConnection,
-    name: &str,
-) -> Result<Option<String>, PostgresError> {
-    let current = "SELECT current_setting($1, true)";
-    Ok(sqlx::query_scalar(current).bind(name).fetch_one(connection).await?)
-}
-
-/// A PostgreSQL store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PostgresError {
-    /// The server or the way to it says why.
-    #[error("the database cannot be used")]
-    Database(#[source] Box<dyn Error + Send + Sync>),
-    /// The server did not answer in time.
-    #[error("the database did not answer within {0:?}")]
-    TimedOut(Duration),
-    /// No schema can have this name.
-    #[error(
-        "`{}` is not the name of a schema: it has 1 to 48 lower-case letters, digits and \
-         underscores, not a digit first",
-        .0.escape_debug()
-    )]
-    Schema(String),
-    /// The tables were written by a later release of keyway.
-    #[error("the tables have version {found}, and this release knows those up to {known}")]
-    TooNew {
-        /// The version of the tables.
-        found: i64,
-        /// The latest version that this release knows.
-        known: i64,
-    },
-    /// What is acknowledged may be lost with this setting.
-    #[error(
-        "`{setting}` is `{value}`, with which acknowledged writes may be lost; \
-         `accept_data_loss` opens the store nevertheless"
-    )]
-    NotDurable {
-        /// The setting of PostgreSQL.
-        setting: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// The server has standbys and waits for none.
-    #[error(
-        "the server has {standbys} standbys and waits for none of them \
-         (`synchronous_standby_names` is empty), so a failover loses acknowledged writes; \
-         `accept_asynchronous_failover` opens the store nevertheless"
-    )]
-    AsynchronousFailover {
-        /// How many.
-        standbys: i64,
-    },
-}
-
-impl PostgresError {
-    /// The SQLSTATE of the server's answer, if that was the trouble.
-    pub fn code(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Database(cause) => {
-                cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()
-            }
-            _ => None,
-        }
-    }
-
-    fn is_timeout(&self) -> bool {
-        match self {
-            Self::Database(cause) => {
-                matches!(cause.downcast_ref(), Some(sqlx::Error::PoolTimedOut))
-            }
-            Self::TimedOut(_) => true,
-            _ => false,
-        }
-    }
-}
-
-impl From<sqlx::Error> for PostgresError {
-    fn from(cause: sqlx::Error) -> Self {
-        Self::Database(cause.into())
     }
 }

@@ -1,49 +1,71 @@
-//! News of changes, by `LISTEN` and `NOTIFY`.
+//! The change feed, by `LISTEN` and `NOTIFY`.
 
+use alloc::{format, string::String};
 use core::time::Duration;
 
 use sqlx::{
-    Executor,
+    AssertSqlSafe, Executor, Row,
     postgres::{PgListener, PgPoolOptions},
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{PostgresStore, run::backoff};
-use crate::{
-    record::TenantId,
-    store::{Change, ChangeFeed},
-    token::KeyId,
+use super::{
+    Inner, PostgresStore,
+    run::{backoff, is_forbidden},
+    statements::Statements,
 };
+use crate::store::{Change, ChangeFeed};
 
-/// Tells what other nodes change in a [`PostgresStore`], made by [`PostgresStore::feed`].
+/// Delivers the changes that other nodes make in a [`PostgresStore`]. Created by [`PostgresStore::feed`].
 ///
-/// It listens on one connection of its own, tries it once a second, and connects again when it is
-/// cut. Each time that it begins to listen it says [`Change::Gap`].
+/// The feed listens on its own connection, tests it once a second, and reconnects when the connection breaks.
+/// Each time it begins to listen it returns [`Change::Gap`]. After connections that break soon one after
+/// another it waits at growing intervals, up to ten seconds.
+///
+/// Behind a pooler that serves each transaction with another connection, listening is impossible. The feed
+/// then ends at once, unless the store has a [`feed_url`](super::PostgresBuilder::feed_url).
 #[derive(Debug)]
 pub struct PostgresFeed {
     store: PostgresStore,
     listener: Option<Listener>,
+    /// The number of consecutive failures to connect.
     failures: u32,
+    /// The number of consecutive connections that broke early.
+    cuts: u32,
+    /// The earliest time of the next connection attempt.
+    resumes_at: Instant,
 }
 
 #[derive(Debug)]
 struct Listener {
     connection: PgListener,
+    since: Instant,
     next_beat: Instant,
+    /// The earliest time at which the clock is set again. Until then a beat only tests the connection.
+    next_write: Instant,
 }
 
-/// How often the connection is tried, and the clock set that tells replicas how far behind they are.
+/// The interval at which the connection is tested and the clock is set. Replicas measure their lag by this
+/// clock.
 const BEAT: Duration = Duration::from_secs(1);
+/// How long a session that may not write leaves the clock to other nodes.
+const FORBIDDEN: Duration = Duration::from_secs(60);
+/// How long a connection must last to count as healthy.
+const LASTING: Duration = Duration::from_secs(10);
 
 impl PostgresFeed {
     pub(super) fn new(store: PostgresStore) -> Self {
-        Self { store, listener: None, failures: 0 }
+        Self { store, listener: None, failures: 0, cuts: 0, resumes_at: Instant::now() }
     }
 
     async fn listen(&self) -> Result<Listener, sqlx::Error> {
-        // A pool of its own, so that a connection that hangs takes none from those who verify; and
-        // with the options that the other pool has by now, which may have followed a failover.
-        let options = (*self.store.0.pool.connect_options()).clone();
+        // The feed has its own pool, so that a hanging connection takes none away from verification. It uses
+        // the current options of the other pool, which may have changed after a failover.
+        let inner = &self.store.0;
+        let options = match &inner.feed {
+            Some(options) => options.clone(),
+            None => (*inner.pool.inner().connect_options()).clone(),
+        };
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
@@ -51,60 +73,104 @@ impl PostgresFeed {
             .connect_lazy_with(options);
         let mut connection = PgListener::connect_with(&pool).await?;
         connection.eager_reconnect(false);
-        connection.listen(&self.store.0.schema.channel()).await?;
-        Ok(Listener { connection, next_beat: Instant::now() })
+        connection.listen(&inner.schema.channel()).await?;
+        // A beat that waits for a lock or a standby would look like a broken connection. Caches would be
+        // emptied, and the server would keep a session for each abandoned beat.
+        let wait = (inner.time_limit.min(BEAT) / 3).as_millis().max(1);
+        for setting in ["synchronous_commit = local".into(), format!("lock_timeout = {wait}")] {
+            let set: String = format!("SET {setting}");
+            match connection.execute(AssertSqlSafe(set)).await {
+                // A database that does not know a setting works without it.
+                Ok(_) | Err(sqlx::Error::Database(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let now = Instant::now();
+        Ok(Listener { connection, since: now, next_beat: now, next_write: now })
     }
+}
 
-    /// Waits for a change on the connection. Without one it is cut.
-    async fn receive(&self, listener: &mut Listener) -> Option<Change> {
+impl Listener {
+    /// Waits for a change on the connection. Returns `None` if the connection is broken.
+    async fn receive(&mut self, inner: &Inner) -> Option<Change> {
         loop {
-            let received = timeout_at(listener.next_beat, listener.connection.try_recv());
-            match received.await {
+            match timeout_at(self.next_beat, self.connection.try_recv()).await {
                 Ok(Ok(Some(notification))) => {
-                    return Some(parse(notification.payload()).unwrap_or(Change::Gap));
+                    return Some(Change::Notice(notification.payload().into()));
                 }
                 Ok(Ok(None) | Err(_)) => return None,
                 Err(_) => {
-                    let beat = sqlx::query(&self.store.0.statements.beat);
-                    let beat = listener.connection.execute(beat);
-                    timeout(self.store.0.time_limit.min(BEAT), beat).await.ok()?.ok()?;
-                    listener.next_beat = Instant::now() + BEAT;
+                    self.beat(inner).await?;
+                    self.next_beat = Instant::now() + BEAT;
                 }
             }
         }
     }
+
+    async fn set_clock(&mut self, inner: &Inner) -> Result<(), sqlx::Error> {
+        let Statements { beat, first_beat, .. } = &inner.statements;
+        let is_there: bool = self.connection.fetch_one(sqlx::query(beat)).await?.try_get(0)?;
+        if !is_there {
+            self.connection.execute(sqlx::query(first_beat)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tests the connection and sets the clock of the replicas. Returns `None` if the server does not
+    /// respond, which means that the connection is broken.
+    async fn beat(&mut self, inner: &Inner) -> Option<()> {
+        let limit = inner.time_limit.min(BEAT);
+        if Instant::now() >= self.next_write {
+            match timeout(limit, self.set_clock(inner)).await.ok()? {
+                Ok(()) => return Some(()),
+                // A refusal comes through the connection, so the connection is whole. Another node's
+                // feed may be allowed to set the clock.
+                Err(error) if is_forbidden(&error) => self.next_write = Instant::now() + FORBIDDEN,
+                // Another transaction was in the way. The next beat sets the clock again; otherwise it would
+                // stand still.
+                Err(sqlx::Error::Database(_)) => {}
+                Err(_) => return None,
+            }
+        }
+        timeout(limit, self.connection.execute("SELECT 1")).await.ok()?.ok().map(drop)
+    }
 }
 
 impl ChangeFeed for PostgresFeed {
+    /// This future can be dropped and the method called again without losing a change.
     async fn next(&mut self) -> Option<Change> {
-        if let Some(mut listener) = self.listener.take()
-            && let Some(change) = self.receive(&mut listener).await
-        {
-            self.listener = Some(listener);
-            return Some(change);
-        }
         loop {
+            if let Some(listener) = &mut self.listener {
+                if let Some(change) = listener.receive(&self.store.0).await {
+                    return Some(change);
+                }
+                let lasted = listener.since.elapsed() >= LASTING;
+                self.cuts = if lasted { 0 } else { self.cuts.saturating_add(1) };
+                self.resumes_at = Instant::now() + pause(self.cuts);
+                self.listener = None;
+            }
+            if self.store.0.pool.is_pooled() && self.store.0.feed.is_none() {
+                return None;
+            }
+            sleep_until(self.resumes_at).await;
             if let Ok(Ok(listener)) = timeout(self.store.0.time_limit, self.listen()).await {
                 self.listener = Some(listener);
                 self.failures = 0;
                 return Some(Change::Gap);
             }
             self.failures = self.failures.saturating_add(1);
-            sleep(backoff(self.failures)).await;
+            self.resumes_at = Instant::now() + backoff(self.failures);
         }
     }
 }
 
-/// What a payload says: a letter for the kind, and the bytes of the id in hex.
-fn parse(payload: &str) -> Option<Change> {
-    let (kind, hex) = payload.split_at_checked(1)?;
-    let mut id = alloc::vec::Vec::with_capacity(hex.len() / 2);
-    for pair in hex.as_bytes().chunks(2) {
-        id.push(u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?);
+/// Returns the pause after `cuts` consecutive connections that broke early. It is zero after a connection
+/// that lasted, and otherwise 0.1 to 10 seconds. Each new connection empties caches, so connections must not
+/// follow one another closely.
+fn pause(cuts: u32) -> Duration {
+    if cuts == 0 {
+        return Duration::ZERO;
     }
-    match kind {
-        "k" => Some(Change::Key(KeyId::from_bytes(id.try_into().ok()?)?)),
-        "t" => Some(Change::Tenant(TenantId::try_from(core::str::from_utf8(&id).ok()?).ok()?)),
-        _ => None,
-    }
+    let longest = 100_u64.saturating_mul(1 << cuts.min(7)).min(10_000);
+    Duration::from_millis(fastrand::u64(longest / 2..=longest))
 }

@@ -1,46 +1,84 @@
-//! Reading from a replica.
+//! Lookups in a replica.
 
-use alloc::{format, sync::Arc};
+use alloc::{format, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use sqlx::{PgPool, Row};
 
-use super::{Inner, PostgresStore, run::attempt, stored};
+use super::{Inner, PostgresStore, pool::Pool, run::attempt, stored};
 use crate::{
     store::{KeyLookup, StoreError, StoredKey},
     token::KeyId,
 };
 
-/// Looks keys up in a replica, made by [`PostgresStore::replica`].
+/// Looks keys up in a replica. Created by [`PostgresStore::replica`].
 ///
-/// Give it to [`KeyringBuilder::replica`](crate::keyring::KeyringBuilder::replica) beside the store, or
-/// to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. What a replica says
-/// is up to its lag old, so the staleness bound grows by `max_lag`.
+/// Pass it to [`KeyringBuilder::replica`](crate::keyring::KeyringBuilder::replica) together with the store,
+/// or to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. Data from a replica is
+/// as old as its lag, so the staleness bound grows by `max_lag`.
 #[derive(Clone, Debug)]
 pub struct PostgresReplica {
     primary: Arc<Inner>,
-    pool: PgPool,
+    pool: Arc<Pool>,
     max_lag: Duration,
 }
 
 impl PostgresReplica {
     pub(super) fn new(store: &PostgresStore, pool: PgPool, max_lag: Duration) -> Self {
+        let pool = Arc::new(store.0.pool.beside(pool, None));
         Self { primary: Arc::clone(&store.0), pool, max_lag }
     }
+
+    /// Sends every lookup as its own transaction, for a pool behind a pooler in transaction mode. If the
+    /// store itself [does so](super::PostgresBuilder::transaction_pooling), the replica does as well.
+    #[must_use]
+    pub fn transaction_pooling(mut self) -> Self {
+        let limit = Some(self.primary.time_limit);
+        self.pool = Arc::new(self.primary.pool.beside(self.pool.inner().clone(), limit));
+        self
+    }
+
+    /// Succeeds if a beat that is `lag` milliseconds old is neither too old nor too far in the future.
+    fn check(&self, lag: i64) -> Result<(), StoreError> {
+        let max_lag = i64::try_from(self.max_lag.as_millis()).unwrap_or(i64::MAX);
+        if lag > max_lag {
+            return Err(StoreError::unavailable(format!("the replica is {lag} ms behind")));
+        }
+        // A beat from the future measures nothing: the replica may be behind by any amount.
+        if lag < -MAX_SKEW {
+            return Err(StoreError::unavailable(format!(
+                "the primary's clock was {} ms ahead of the replica's, so its lag is unknown",
+                lag.unsigned_abs()
+            )));
+        }
+        Ok(())
+    }
 }
+
+/// The maximum difference between the clocks of primary and replica, in milliseconds. The lag may exceed the
+/// measured lag by this amount.
+pub(super) const MAX_SKEW: i64 = 500;
 
 impl KeyLookup for PostgresReplica {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         let Inner { statements, time_limit, .. } = &*self.primary;
         attempt!(Read, *time_limit, &self.pool, connection => {
-            let row = sqlx::query(&statements.replica_lookup).bind(&id.as_bytes()[..]);
-            let row = row.fetch_one(connection).await?;
-            let lag: i64 = row.try_get(9)?;
-            if u128::try_from(lag).is_ok_and(|lag| lag > self.max_lag.as_millis()) {
-                return Err(StoreError::unavailable(format!("the replica is {lag} ms behind")).into());
-            }
+            let row = statements.replica_lookup.query(&self.pool).bind(&id.as_bytes()[..]);
+            let Some(row) = row.fetch_optional(connection).await? else {
+                let unknown = "the replica has no time of the primary, so its lag is unknown";
+                return Err(StoreError::unavailable(unknown).into());
+            };
+            self.check(row.try_get(9)?)?;
             let is_known = row.try_get::<Option<&[u8]>, _>(0)?.is_some();
-            is_known.then(|| stored(&row)).transpose()
+            if is_known { stored(&row) } else { Ok(None) }
+        })
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let Inner { statements, time_limit, .. } = &*self.primary;
+        attempt!(Read, *time_limit, &self.pool, connection => {
+            let marker = statements.replica_marker.query(&self.pool).fetch_optional(connection).await?;
+            Ok(marker.map(|row| row.try_get(0)).transpose()?)
         })
     }
 }

@@ -1,28 +1,41 @@
-//! What a [`PostgresStore`](super::PostgresStore) says to the server.
+//! The SQL statements of a [`PostgresStore`](super::PostgresStore).
 //!
-//! Each statement is prepared once per connection. A write that is one statement is one round trip
-//! and one transaction. Changes are announced by the statement that makes them, so that they are
-//! announced if and only if they are committed.
+//! Each statement is prepared once per connection. A write that consists of one statement is one round trip
+//! and one transaction. The statement that makes a change also announces it, so a change is announced if and
+//! only if it is committed.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-    sync::Arc,
-};
+use alloc::{format, string::String, sync::Arc};
 
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr, postgres::PgArguments, query::Query};
 
-use super::schema::Schema;
-use crate::store::sql::{self, Shared};
+use super::{pool::Pool, run::ON_PRIMARY, schema::Schema};
+use crate::store::sql::{self, CommonStatements};
 
-/// A statement whose text is shared by all who execute it. Only the name of the schema was put into
-/// it, which has been checked.
+/// A statement with shared text. The only value inserted into the text is the name of the schema, which has
+/// been checked.
 #[derive(Clone, Debug)]
 pub(super) struct Statement(Arc<str>);
 
 impl Statement {
-    fn new(text: impl Into<Arc<str>>) -> Self {
+    /// Qualifies every operator and function with the schema of PostgreSQL itself. An unqualified name
+    /// resolves to the first match in the search path. Another role may have created that match, to run as
+    /// this role.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        let mut text: String = text.into();
+        text = text.replace(" IN (", " = ANY (").replace("count(", "pg_catalog.count(");
+        // Assignments have no spaces around `=`. All operators in the `OPERATOR()` form have the same
+        // precedence, so nested ones need parentheses.
+        for operator in ["=", "<", ">", "-", "+", "*"] {
+            text = text
+                .replace(&format!(" {operator} "), &format!(" OPERATOR(pg_catalog.{operator}) "));
+        }
         Self(text.into())
+    }
+
+    /// Creates a query for one connection. Behind a pooler the next transaction may use another connection,
+    /// on which no statement was prepared.
+    pub(super) fn query(&self, pool: &Pool) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(self).persistent(!pool.is_pooled())
     }
 }
 
@@ -45,41 +58,58 @@ pub(super) struct Statements {
     pub(super) insert_tenant_with_key: Statement,
     pub(super) update_tenant: Statement,
     pub(super) delete_tenant: Statement,
-    pub(super) delete_keys: Statement,
+    pub(super) lock_deleted: Statement,
+    pub(super) erase_keys: Statement,
+    pub(super) forget_deleted: Statement,
     pub(super) lock_tenant: Statement,
     pub(super) insert_key: Statement,
+    pub(super) insert_key_without_limit: Statement,
     pub(super) update_key: Statement,
     pub(super) delete_key: Statement,
     pub(super) record_uses: Statement,
+    pub(super) marker: Statement,
+    pub(super) replica_marker: Statement,
+    pub(super) insert_marker: Statement,
+    pub(super) replace_marker: Statement,
     pub(super) beat: Statement,
+    pub(super) first_beat: Statement,
 }
 
 /// The server's clock, in milliseconds.
-const CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+const CLOCK: &str = "CAST(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) \
+    * CAST(1000 AS pg_catalog.float8) AS pg_catalog.int8)";
 
 const INSERT_KEY: &str = "keys (id, tenant, created_at, version, record, last_used)";
 
 impl Statements {
+    #[allow(clippy::too_many_lines, reason = "one list of statements")]
     pub(super) fn new(schema: &Schema, announces: bool) -> Self {
         let p = schema.prefix();
-        // With a plain join, the planner reads all of a table of a few hundred tenants for one key.
+        // With a plain join, the planner reads a whole table of a few hundred tenants to find one key.
         let join = format!(
             "LEFT JOIN LATERAL (SELECT t.id, t.version, t.record FROM {p}tenants t \
              WHERE t.id = k.tenant LIMIT 1) t ON TRUE"
         );
-        let shared = Shared::new(&p, &join);
+        let shared = CommonStatements::new(&p, &join, &format!("{ON_PRIMARY} AND "));
         let channel = schema.channel();
-        // Announces the `kind` and id of each row of the common table `changed`, and counts them.
-        let count_and_tell = |kind: &str| -> String {
+        // Counts the rows of the common table `changed`, which has at most one row, and sends the notice in
+        // parameter `n`. An empty notice is not sent.
+        let notifies = |n: u8| -> String {
             if announces {
-                // An id is text in UTF-8 in any case; a payload is text, so it goes as hex.
-                format!("count(pg_notify('{channel}', '{kind}' || encode(id, 'hex')))")
+                format!(
+                    "count(CASE WHEN ${n} = '' THEN '' ELSE \
+                     CAST(pg_catalog.pg_notify('{channel}', ${n}) AS pg_catalog.text) END)"
+                )
             } else {
-                "count(*)".to_string()
+                // The parameter is bound in any case, so the statement must use it.
+                format!("count(CAST(${n} AS pg_catalog.text))")
             }
         };
+        let live = sql::is_live(&p, 2);
+        let exists =
+            format!("(EXISTS (SELECT 1 FROM {p}keys WHERE id = $1 AND tenant = $2) AND {live})");
         Self {
-            // One row in any case, which tells how far behind it is.
+            // Returns one row for an unknown key too, if the replica has a beat. Its last column is the lag.
             replica_lookup: Statement::new(format!(
                 "SELECT {}, {CLOCK} - b.at FROM {p}beats b \
                  LEFT JOIN {p}keys k ON k.id = $1 AND k.tenant IS NOT NULL \
@@ -93,57 +123,100 @@ impl Statements {
             keys: Statement::new(shared.keys),
             count: Statement::new(shared.count),
             insert_tenant: Statement::new(format!(
-                "INSERT INTO {p}tenants (id, version, record) VALUES ($1, $2, $3)"
+                "WITH changed AS (INSERT INTO {p}tenants (id, version, record) \
+                 VALUES ($1, $2, $3) RETURNING id) SELECT {} FROM changed",
+                notifies(4)
             )),
             insert_tenant_with_key: Statement::new(format!(
-                "WITH tenant AS (INSERT INTO {p}tenants (id, version, record) VALUES ($1, $2, $3)) \
-                 INSERT INTO {p}{INSERT_KEY} VALUES ($4, $1, $5, $6, $7, $8)"
-            )),
-            // The last column tells an old version from a missing row.
-            update_tenant: Statement::new(format!(
-                "WITH changed AS (UPDATE {p}tenants SET version = $2, record = $3 \
-                 WHERE id = $1 AND version = $4 RETURNING id) \
-                 SELECT {}, EXISTS (SELECT 1 FROM {p}tenants WHERE id = $1) FROM changed",
-                count_and_tell("t")
-            )),
-            delete_tenant: Statement::new(format!(
-                "WITH changed AS (DELETE FROM {p}tenants WHERE id = $1 RETURNING id) \
+                "WITH changed AS (INSERT INTO {p}tenants (id, version, record) \
+                 VALUES ($1, $2, $3) RETURNING id), \
+                 first AS (INSERT INTO {p}{INSERT_KEY} VALUES ($5, $1, $6, $7, $8, $9)) \
                  SELECT {} FROM changed",
-                count_and_tell("t")
+                notifies(4)
             )),
-            delete_keys: Statement::new(shared.delete_keys),
-            // A write and not only a lock, so that databases that isolate by snapshots see that two
-            // who count the keys of one tenant are in each other's way.
+            // The last column distinguishes an old version from a missing row.
+            update_tenant: Statement::new(format!(
+                "WITH changed AS (UPDATE {p}tenants SET version=$2, record=$3 \
+                 WHERE id = $1 AND version = $4 AND record IS NOT NULL RETURNING id) \
+                 SELECT {}, {} FROM changed",
+                notifies(5),
+                sql::is_live(&p, 1)
+            )),
+            // Once this statement is committed, nothing finds the tenant or its keys.
+            delete_tenant: Statement::new(format!(
+                "WITH changed AS (UPDATE {p}tenants SET version=0, record=NULL \
+                 WHERE id = $1 AND record IS NOT NULL RETURNING id) SELECT {} FROM changed",
+                notifies(2)
+            )),
+            // Locks the row of a deleted tenant. A tenant that was created again keeps its keys, and none is
+            // created during the erasure.
+            lock_deleted: Statement::new(format!(
+                "UPDATE {p}tenants SET version=0 WHERE id = $1 AND record IS NULL"
+            )),
+            erase_keys: Statement::new(shared.erase_keys),
+            forget_deleted: Statement::new(format!(
+                "DELETE FROM {p}tenants WHERE id = $1 AND record IS NULL"
+            )),
+            // This is a write and not only a lock. Databases with snapshot isolation then detect that two
+            // transactions count the keys of one tenant at the same time.
             lock_tenant: Statement::new(format!(
-                "UPDATE {p}tenants SET version = version WHERE id = $1 RETURNING version"
+                "UPDATE {p}tenants SET version=version \
+                 WHERE id = $1 AND record IS NOT NULL RETURNING version"
             )),
             insert_key: Statement::new(format!(
-                "WITH held AS (SELECT count(*) AS n FROM {p}keys WHERE tenant = $2), \
+                "WITH held AS (SELECT count(*) AS n FROM \
+                 (SELECT 1 FROM {p}keys WHERE tenant = $2 ORDER BY created_at, id LIMIT $7) k), \
                  inserted AS (INSERT INTO {p}{INSERT_KEY} \
                  SELECT $1, $2, $3, $4, $5, $6 FROM held WHERE n < $7 \
                  ON CONFLICT (id) DO NOTHING RETURNING id) \
-                 SELECT n, EXISTS (SELECT 1 FROM inserted) FROM held"
+                 SELECT n, EXISTS (SELECT 1 FROM inserted), \
+                 EXISTS (SELECT 1 FROM {p}keys WHERE id = $1) FROM held"
+            )),
+            insert_key_without_limit: Statement::new(format!(
+                "WITH inserted AS (INSERT INTO {p}{INSERT_KEY} VALUES ($1, $2, $3, $4, $5, $6) \
+                 ON CONFLICT (id) DO NOTHING RETURNING id) \
+                 SELECT CAST(0 AS pg_catalog.int8), EXISTS (SELECT 1 FROM inserted), FALSE"
             )),
             update_key: Statement::new(format!(
-                "WITH changed AS (UPDATE {p}keys SET version = $3, record = $4 \
-                 WHERE id = $1 AND tenant = $2 AND version = $5 RETURNING id) \
-                 SELECT {}, EXISTS (SELECT 1 FROM {p}keys WHERE id = $1 AND tenant = $2) \
-                 FROM changed",
-                count_and_tell("k")
+                "WITH changed AS (UPDATE {p}keys SET version=$3, record=$4 \
+                 WHERE id = $1 AND tenant = $2 AND version = $5 AND {live} RETURNING id) \
+                 SELECT {}, {exists} FROM changed",
+                notifies(6)
             )),
             delete_key: Statement::new(format!(
-                "WITH changed AS ({} RETURNING id) SELECT {} FROM changed",
+                "WITH changed AS ({} AND (CAST($3 AS pg_catalog.int8) IS NULL OR version = $3) \
+                 RETURNING id) SELECT {}, {exists} FROM changed",
                 shared.delete_key,
-                count_and_tell("k")
+                notifies(4)
             )),
+            // With several arguments `unnest` is part of the grammar, so it cannot be another role's
+            // function.
             record_uses: Statement::new(format!(
-                "UPDATE {p}keys AS k SET last_used = used.at \
-                 FROM unnest($1::bytea[], $2::bigint[]) AS used (id, at) \
+                "UPDATE {p}keys AS k SET last_used=used.at \
+                 FROM unnest(CAST($1 AS pg_catalog.bytea[]), CAST($2 AS pg_catalog.int8[])) \
+                 AS used (id, at) \
                  WHERE k.id = used.id AND k.tenant IS NOT NULL \
-                 AND (k.last_used IS NULL OR k.last_used < used.at)"
+                 AND (k.last_used IS NULL OR k.last_used < used.at OR k.last_used > $3)"
             )),
+            marker: Statement::new(format!(
+                "SELECT marker FROM {p}marker WHERE {ON_PRIMARY} AND id = 1"
+            )),
+            replica_marker: Statement::new(format!("SELECT marker FROM {p}marker WHERE id = 1")),
+            insert_marker: Statement::new(format!(
+                "INSERT INTO {p}marker (id, marker) VALUES (1, $1) ON CONFLICT (id) DO NOTHING"
+            )),
+            replace_marker: Statement::new(format!(
+                "UPDATE {p}marker SET marker=$1 WHERE id = 1 AND marker = $2"
+            )),
+            // A beat from the future is replaced as well, so that a clock that was set back does not stop the
+            // beats. The result shows whether the row exists, because inserting it needs another right.
             beat: Statement::new(format!(
-                "UPDATE {p}beats SET at = {CLOCK} WHERE id = 1 AND at < {CLOCK} - 500"
+                "WITH changed AS (UPDATE {p}beats SET at={CLOCK} \
+                 WHERE id = 1 AND (at < ({CLOCK} - 500) OR at > ({CLOCK} + 500)) RETURNING id) \
+                 SELECT EXISTS (SELECT 1 FROM {p}beats WHERE id = 1)"
+            )),
+            first_beat: Statement::new(format!(
+                "INSERT INTO {p}beats (id, at) VALUES (1, {CLOCK}) ON CONFLICT (id) DO NOTHING"
             )),
         }
     }

@@ -1,21 +1,21 @@
-//! The tables of a [`SqliteStore`](super::SqliteStore), and how older ones become them.
+//! The tables of a [`SqliteStore`](super::SqliteStore), and the migration of older ones.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::SqliteError;
 
-/// What stands before the name of each table, so that a host may have its own in the same file.
+/// The prefix of each table's name, so that an application may have its own tables in the same file.
 pub(super) const PREFIX: &str = "keyway_";
 
-/// What brings a key its tenant.
+/// The join of a key with its tenant.
 pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
 
-/// Each brings the tables from the version that is its place in this list to the next one.
+/// The migrations. Each one migrates the tables from the version that equals its index to the next version.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (
         id BLOB NOT NULL PRIMARY KEY,
         version INTEGER NOT NULL,
-        record BLOB NOT NULL
+        record BLOB
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE keyway_keys (
@@ -29,6 +29,11 @@ const MIGRATIONS: [&str; 1] = ["
 
     CREATE INDEX keyway_keys_of_tenant ON keyway_keys (tenant, created_at, id)
         WHERE tenant IS NOT NULL;
+
+    CREATE TABLE keyway_marker (
+        id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+        marker BLOB NOT NULL
+    ) STRICT;
 "];
 
 /// The version that this release reads and writes.
@@ -37,11 +42,20 @@ pub(super) const VERSION: i64 = 1;
 #[allow(clippy::cast_possible_wrap, reason = "a short list")]
 const _: () = assert!(MIGRATIONS.len() as i64 == VERSION);
 
-/// Brings the tables to [`VERSION`], in one transaction. Processes that start at once take turns.
+/// Migrates the tables to [`VERSION`] in one transaction. Processes that start at the same time take turns.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SqliteError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // The table of the nonce is created first, so that it keeps its page in the file after a `VACUUM`.
     transaction.execute_batch(
-        "CREATE TABLE IF NOT EXISTS keyway_schema (version INTEGER NOT NULL) STRICT;
+        "CREATE TABLE IF NOT EXISTS keyway_file (
+             id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+             nonce BLOB NOT NULL,
+             previous BLOB NOT NULL,
+             touched BLOB NOT NULL
+         ) STRICT;
+         INSERT OR IGNORE INTO keyway_file VALUES
+             (1, randomblob(16), zeroblob(16), zeroblob(8));
+         CREATE TABLE IF NOT EXISTS keyway_schema (version INTEGER NOT NULL) STRICT;
          INSERT INTO keyway_schema SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM keyway_schema);",
     )?;
     let found: i64 =

@@ -1,15 +1,12 @@
-//! Executing statements, and what their rows become.
+//! Execution of statements, and decoding of rows.
 
 use alloc::vec::Vec;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, ffi};
 
-use crate::{
-    record::{KeyRecord, TenantRecord},
-    store::{
-        StoreError,
-        sql::{KeyRow, TenantRow},
-    },
+use crate::store::{
+    StoreError,
+    sql::{KeyRow, TenantRow},
 };
 
 /// Succeeds if the version that `select` finds is `expected`.
@@ -41,41 +38,40 @@ pub(super) fn execute(
     arguments: impl rusqlite::Params,
 ) -> Result<usize, StoreError> {
     let mut statement = connection.prepare_cached(statement).map_err(unavailable)?;
-    statement.execute(arguments).map_err(|error| match error.sqlite_error_code() {
-        // The only constraints that a statement of ours can break are those of primary keys.
-        Some(ErrorCode::ConstraintViolation) => StoreError::Exists,
+    statement.execute(arguments).map_err(|error| match error.sqlite_error() {
+        // An application's own triggers and constraints fail with other codes, which do not mean that an id
+        // is taken.
+        Some(cause) if cause.extended_code == ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+            StoreError::Exists
+        }
         _ => unavailable(error),
     })
 }
 
-pub(super) fn tenant_records(
+/// Calls `each` for every row that `select` finds, for as long as it returns `true`.
+pub(super) fn for_each(
     connection: &Connection,
     select: &str,
     arguments: impl rusqlite::Params,
-) -> Result<Vec<TenantRecord>, StoreError> {
-    let mut statement = connection.prepare_cached(select).map_err(unavailable)?;
-    let mut rows = statement.query(arguments).map_err(unavailable)?;
-    let mut tenants = Vec::new();
-    while let Some(row) = rows.next().map_err(unavailable)? {
-        tenants.push(tenant_row(row, 0).map_err(unavailable)?.decode()?);
-    }
-    Ok(tenants)
-}
-
-/// Calls `each` for every key that `select` finds, until it says stop.
-pub(super) fn key_records(
-    connection: &Connection,
-    select: &str,
-    arguments: impl rusqlite::Params,
-    mut each: impl FnMut(&mut bool, KeyRecord),
+    mut each: impl FnMut(&Row<'_>) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(select).map_err(unavailable)?;
     let mut rows = statement.query(arguments).map_err(unavailable)?;
-    let mut stop = false;
-    while let Some(row) = rows.next().map_err(unavailable)?.filter(|_| !stop) {
-        each(&mut stop, key_row(row).map_err(unavailable)?.decode()?);
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        if !each(row)? {
+            break;
+        }
     }
     Ok(())
+}
+
+pub(super) fn bytes(
+    connection: &Connection,
+    select: &str,
+    arguments: impl rusqlite::Params,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut statement = connection.prepare_cached(select).map_err(unavailable)?;
+    statement.query_row(arguments, |row| row.get(0)).optional().map_err(unavailable)
 }
 
 pub(super) fn key_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<KeyRow<'r>> {
@@ -84,21 +80,21 @@ pub(super) fn key_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<KeyRow<'r>> {
         tenant: row.get_ref(1)?.as_blob()?,
         created_at: row.get(2)?,
         version: row.get(3)?,
-        record: row.get_ref(4)?.as_blob()?,
+        record: row.get_ref(4)?.as_blob_or_null()?,
         last_used: row.get(5)?,
     })
 }
 
-/// The tenant whose columns begin at `first`.
+/// Returns the tenant whose columns begin at `first`.
 pub(super) fn tenant_row<'r>(row: &'r Row<'_>, first: usize) -> rusqlite::Result<TenantRow<'r>> {
     Ok(TenantRow {
         id: row.get_ref(first)?.as_blob()?,
         version: row.get(first + 1)?,
-        record: row.get_ref(first + 2)?.as_blob()?,
+        record: row.get_ref(first + 2)?.as_blob_or_null()?,
     })
 }
 
-/// A failure of the engine. Its text names statements and never values.
+/// Wraps an error of SQLite. Its text contains statements but never values.
 pub(super) fn unavailable(error: rusqlite::Error) -> StoreError {
     StoreError::unavailable(error)
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every feature alone and with every other one, which finds what an `#[cfg]` forgot. All 65,536 sets would
-# take days; pairs are what the conditions in the sources are made of.
+# Checks every feature alone and every pair of features, which finds a missing `#[cfg]`. All 65,536 sets would
+# take days. The conditions in the sources combine at most two features.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -8,7 +8,7 @@ source tests/assurance/clean/copy.sh
 cargo_tool cargo-hack || not_here "no cargo-hack"
 
 log=target/clean/features.log
-# checked DIRECTORY: without what the tests depend on, which switches features on.
+# checked DIRECTORY: checks without dev-dependencies, which enable features.
 checked() {
     CARGO_TARGET_DIR=$root/target/clean cargo hack check --manifest-path "$1/Cargo.toml" --feature-powerset \
         --depth 2 --no-dev-deps --keep-going >"$log" 2>&1

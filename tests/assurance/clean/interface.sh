@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The public interface is the one that is listed beside this script, without and with all features: whoever
-# changes it sees how, and writes the lists anew with `tests/assurance/clean/interface.sh accept`. What is
-# public of the core names no crate but those in `known`. Once there is a release, what breaks its users is
-# found by comparison with it.
+# Compares the public interface, without and with all features, with the lists beside this script. So every
+# change of the interface shows in a diff. `tests/assurance/clean/interface.sh accept` writes the lists again.
+# The public interface of the core may name only the crates in `known`. After a first release, breaking
+# changes are found by comparison with the last release.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -12,14 +12,15 @@ for tool in cargo-public-api cargo-semver-checks; do
     cargo_tool "$tool" || not_here "no $tool"
 done
 
-# Sources of randomness are the host's to choose, and a revealed token is wiped when it is dropped.
+# The application chooses the source of randomness, and a revealed token is wiped on drop.
 known='keyway|core|alloc|rand_core|zeroize'
 export CARGO_TARGET_DIR=$root/target/clean/interface
 here=$root/tests/assurance/clean
 log=$CARGO_TARGET_DIR/log
 mkdir -p "$CARGO_TARGET_DIR"
 
-# listed DIRECTORY FEATURES: what compilers derive and imply is left out, and so is what they print otherwise.
+# listed DIRECTORY FEATURES: lists the public items without derived and automatic impls, whose output changes
+# between compilers.
 listed() {
     cargo +nightly public-api --manifest-path "$1/Cargo.toml" -p keyway -sss "$2" 2>"$log" ||
         { cat "$log" >&2; return 1; }
@@ -49,7 +50,7 @@ listed target/clean/planted --no-default-features >"$CARGO_TARGET_DIR/planted.tx
 echo "control $(differences "$core" "$CARGO_TARGET_DIR/planted.txt") = 1 line once a function is planted"
 echo "control $(foreign "$CARGO_TARGET_DIR/planted.txt") = 1 crate in it"
 
-# breaks CURRENT BASELINE: rules of semantic versioning that are broken.
+# breaks CURRENT BASELINE: prints how many rules of semantic versioning are broken.
 breaks() {
     local status=0
     cargo semver-checks --manifest-path "$1/Cargo.toml" -p keyway "$2" "$3" --release-type patch \
@@ -65,7 +66,7 @@ if [ -n "$release" ]; then
 else
     echo "measured 0 releases to compare with, so that it is shown on planted breaks alone that semantic versioning is checked"
 fi
-# A function that the released core had, and the next one has not.
+# A function that the released core has and the next one lacks.
 copy target/clean/next
 found=$(breaks target/clean/next --baseline-root target/clean/planted --only-explicit-features)
 echo "control ${found:-0} > 0 rules broken once a function is gone"

@@ -1,11 +1,11 @@
-# Counts the conditional branches and the calls of listed functions, and compares them with what is expected.
+# Counts the conditional branches and the calls of listed functions, and compares them with the expected ones.
 #
 #   awk -v processor=NAME -f branches.awk expected files-of-demangled-assembly
 #
-# In `expected`, a line is a function and how many conditional branches it has; `calls` below it names what it
-# may call, and the rest of what is indented says why. `outside` at the front of a line names what is not
-# looked at. Jumps through a table and conditional returns count as conditional branches. It reads the
-# assembly of aarch64 and of 32-bit ARM.
+# In `expected`, a line has a function and its number of conditional branches. An indented line `calls` below
+# it names the functions that it may call. The other indented lines give the reasons. A line that begins with
+# `outside` names functions that are not checked. Jumps through a table and conditional returns count as
+# conditional branches. The assembly is that of aarch64 or 32-bit ARM.
 
 FNR == 1 { file++ }
 file == 1 && /^(#|$)/ { next }
@@ -14,7 +14,7 @@ file == 1 && /^[^ ]/ { listed = $1; expected[listed] = $2; order[++count] = list
 file == 1 && $1 == "calls" { for (place = 2; place <= NF; place++) may_call[listed, $place] = 1; next }
 file == 1 { next }
 
-# A name without what changes from build to build.
+# Removes the parts of a name that change from build to build.
 function plain(name) { sub(/::h[0-9a-f]+$/, "", name); gsub(/\[[0-9a-f]+\]/, "", name); gsub(/ /, "_", name); return name }
 
 /^[^ \t.#].*:$/ { name = $0; sub(/:$/, "", name); name = plain(name); found[name] = 1; next }
@@ -41,7 +41,7 @@ END {
         if (branches[name] + 0 > expected[name]) more += branches[name] - expected[name]
         calls += unexpected_calls[name]
     }
-    # Whatever a listed function calls is listed too, or outside.
+    # Every function that a listed one calls must be listed too, or be `outside`.
     for (pair in may_call) {
         split(pair, parts, SUBSEP)
         if (!(parts[2] in expected) && !(parts[2] in outside)) { print parts[2] " is not listed"; missing++ }

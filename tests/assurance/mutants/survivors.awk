@@ -1,7 +1,7 @@
-# Compares the mistakes that got past all tests with those that are explained: survivors.md, then the
-# names of what was missed, then of what was noticed. A name is known by its file and its words, without
-# line and column; where a function has several of one name, they are counted. With `list`, only those that were
-# missed and are explained are printed.
+# Compares the survivors, which are the mistakes that no test noticed, with the explained ones. The input is
+# survivors.md, then the names of the survivors, then those of the noticed mistakes. A name is compared by its
+# file and its words, without line and column. If a function has several mistakes of one name, they are
+# counted. With `list`, only the explained survivors are printed.
 
 function known(name) { sub(/:[0-9]+:[0-9]+: /, ": ", name); return name }
 

@@ -1,9 +1,22 @@
 #!/usr/bin/env bash
 # claim: on this processor, the time of a refusal does not tell how much of a forged token is right, nor whether its id exists or its key is active (by a t-test, with threshold 4.5)
+# depends: src :!src/console* :!src/store/postgres* :!src/store/sqlite* :!src/store/sql* :!src/store/conformance* :!src/cache/fence_tests* tests/assurance/timing
+# figure: < 4.5 greatest |t| of * runs: active or disabled key
+# figure: < 4.5 greatest |t| of * runs: known or unknown id
+# figure: < 4.5 greatest |t| of * runs: present or superseded digest
+# figure: < 4.5 greatest |t| of * runs: right or wrong secret
+# figure: < 4.5 greatest |t| of * runs: secret wrong at its first character
+# figure: < 4.5 greatest |t| of * runs: secret wrong at its last character
+# figure: < 4.5 greatest |t| of * runs: secret wrong at its middle character
+# figure: < 4.5 greatest |t| of * runs: tag wrong at its first or last character
+# control: > 20 least |t| of * runs: comparison that ends early
+# control: > 20 least |t| of * runs: look up before the tag
+# control: > 20 least |t| of * runs: state before the tag
 #
-# dudect's test on the whole way of a request through a guard, with the SHA instructions of the processor
-# where it has them: see tests/assurance/timing. What is compared is what can be presented without the
-# secret, and what differs for its holder is published beside it. A run has 100,000 requests.
+# Runs dudect's test on the whole path of a request through a guard, with the processor's SHA instructions if
+# it has them: see tests/assurance/timing. The figures compare inputs that a caller can present without the
+# secret. Differences that only the holder of a key sees are published beside them. A run has 100,000
+# requests.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
@@ -37,7 +50,7 @@ awk -v runs="$runs" '
     END {
         for (place = 1; place <= names; place++) {
             name = order[place]
-            # One that did not run as often as it should has no figure.
+            # A comparison that ran less often than it should has no figure.
             if (seen[name] != runs) { print name " ran " seen[name] " times"; exit 1 }
             text = name
             gsub(/_/, " ", text)

@@ -1,10 +1,21 @@
 #!/usr/bin/env bash
 # claim: compiled for aarch64 and for 32-bit ARM, the functions that look at a secret have no conditional branch without a known reason
+# depends: src :!src/console* :!src/http* :!src/store/postgres* :!src/store/sqlite* :!src/store/sql* :!src/store/conformance* :!src/rate* :!src/cache/fence_tests* tests/assurance/generated_code
+# figure: = 0 conditional branches for aarch64 more than the * that have a reason, in * functions
+# figure: = 0 calls for aarch64 in them of what is not listed
+# figure: = 0 of them not found for aarch64
+# figure: = 0 conditional branches for thumbv7em more than the * that have a reason, in * functions
+# figure: = 0 calls for thumbv7em in them of what is not listed
+# figure: = 0 of them not found for thumbv7em
+# control: > 0 conditional branches for aarch64 in a comparison that ends at the first difference
+# control: > 0 calls for aarch64 in a comparison by the operator
+# control: > 0 conditional branches for thumbv7em in a comparison that ends at the first difference
+# control: > 0 calls for thumbv7em in a comparison by the operator
 #
-# Their machine code is looked at, function by function and down to what they call, against the lists in
-# tests/assurance/generated_code, which have the reason of each branch. Nothing is run, and addresses are not
-# looked at: whether a load depends on a secret, row 1 tells for x86-64. Another compiler may make other
-# branches: find the reason of a new one in the assembly before you write it down.
+# Checks the machine code, function by function and down to the functions that they call, against the lists in
+# tests/assurance/generated_code. The lists give the reason of each branch. Nothing is run, and addresses are
+# not checked: row 1 shows for x86-64 whether a load depends on a secret. Another compiler may make other
+# branches. Find the reason of a new branch in the assembly before you add it to the list.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -12,7 +23,7 @@ source tests/tools.sh
 has c++filt || debian c++filt binutils || not_here "no c++filt"
 
 directory=target/assurance/generated
-# Of what was compiled before, nothing is to be read.
+# Removes earlier output, which must not be read.
 rm -rf "$directory"
 look() {
     local name=$1 target=$2

@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # claim: no input makes the library crash, hang, use up memory or break the law that its fuzz target states
 # with: nightly
+# depends: src :!src/console* :!src/store/postgres* :!src/store/sqlite* :!src/store/sql* :!src/store/conformance* :!src/cache/fence_tests* fuzz
+# figure: = 0 crashes, hangs and exhaustions
+# full figure: >= 1000000000 executions of 7 targets
+# quick figure: > 0 executions of 7 targets
+# control: = 7 planted faults found, which the committed corpus does not show
 #
-# A finding is a crash, an input that takes 10 s, or one for which 32 MB are asked for at once or 512 MB in
-# all. The laws are in fuzz/laws.rs; tests/corpus.rs replays the committed corpus with stable Rust. Without
-# sanitizers, which would find nothing more in safe code and make it slower: row 18 has a pass with one.
+# A finding is a crash, an input that takes 10 s, or one that allocates 32 MB at once or 512 MB in all. The
+# laws are in fuzz/laws.rs. tests/core/corpus.rs replays the committed corpus with stable Rust. Sanitizers are off:
+# they would find nothing more in safe code and would make it slower. Row 18 has a run with one.
 #
-# As a control every target is run once more with a fault, which the committed corpus does not show.
+# As a control, every target also runs with a planted fault that the committed corpus does not show.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -14,7 +19,7 @@ source tests/tools.sh
 nightly || not_here "no nightly toolchain"
 cargo_tool cargo-fuzz || not_here "no cargo-fuzz"
 
-# How often each is executed: those that are fast, most often.
+# How often each target is executed. Fast targets run most often.
 executions() {
     cat <<EOF
 token 560000000
@@ -37,7 +42,7 @@ cargo +nightly fuzz build -s none 2>"$PWD/target/assurance_fuzz.log" || {
 rm -rf "$results"
 mkdir -p "$results/findings"
 
-# Runs a target from its committed corpus. What it finds goes to a folder of its own and not into that one.
+# Runs a target from its committed corpus. New inputs go to another directory.
 fuzz() {
     local target=$1 name=$2 found=$3
     shift 3

@@ -1,27 +1,33 @@
 #!/usr/bin/env bash
-# claim: the tests of the core run nearly all of it, and no change may make that less
+# claim: the tests of the core run nearly all of it, and a full run fails where they run less of it than was kept
 # with: nightly, cargo-llvm-cov
 # only: full
+# depends: src :!src/console* :!src/http* :!src/store/postgres* :!src/store/sqlite* :!src/store/sql* :!src/store/conformance* :!src/rate* :!src/cache/fence_tests* tests/vectors tests/core tests/support tests/assurance/coverage tests/assurance/coverage.awk
+# figure: >= 98 percent of * lines of the core run by its tests
+# figure: >= 95 percent of * branches of the core taken, each in both directions
+# figure: <= 0.05 percent of the lines fewer than was kept (*)
+# figure: <= 0.05 percent of the branches fewer than was kept (*)
+# control: > 0.05 percent of the lines fewer where the tests of imports are left out
 #
 # The core is all of `src` that is compiled with the default features: no database but memory, no HTTP, no
-# console. What runs it is tests/assurance/core.rs and the unit tests; the lines of unit tests are not
-# counted. tests/assurance/coverage holds the last figures that were kept, from which nothing may be lost:
+# console. Its tests are tests/core and the unit tests. The lines of unit tests are not counted.
+# tests/assurance/coverage has the last recorded figures, below which coverage must not fall:
 #
-#   tests/assurance/rows/05-coverage.sh keep     writes them anew
-#   tests/assurance/rows/05-coverage.sh show     names the lines and branches that are not reached
+#   tests/assurance/rows/05-coverage.sh keep     records the new figures
+#   tests/assurance/rows/05-coverage.sh show     prints the lines and branches that are not covered
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
 nightly llvm-tools || not_here "no nightly toolchain with llvm-tools"
 cargo_tool cargo-llvm-cov || not_here "no cargo-llvm-cov"
 
-# A directory of its own: everything in it is compiled by another compiler.
+# A separate directory, since another compiler builds everything in it.
 export CARGO_TARGET_DIR=$PWD/target/coverage
 export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 kept=tests/assurance/coverage
 mkdir -p "$CARGO_TARGET_DIR"
 
-# Runs the tests, with these arguments, and writes what they reached to a file.
+# Runs the tests with these arguments, and writes their coverage to a file.
 run() {
     local trace=$1
     shift
@@ -49,7 +55,7 @@ echo "figure $branch_share >= 95 percent of $branches branches of the core taken
 echo "figure $(lost "$kept_lines" "$line_share") <= 0.05 percent of the lines fewer than was kept ($kept_lines)"
 echo "figure $(lost "$kept_branches" "$branch_share") <= 0.05 percent of the branches fewer than was kept ($kept_branches)"
 
-# The same gate, where one test file is missing.
+# The same check, without one test file.
 run "$CARGO_TARGET_DIR/control.lcov" --skip import::
 read -r lines run_lines branches taken < <(totals "$CARGO_TARGET_DIR/control.lcov")
 echo "control $(lost "$kept_lines" "$(percent "$run_lines" "$lines")") > 0.05 percent of the lines fewer where the tests of imports are left out"

@@ -1,14 +1,31 @@
 #!/usr/bin/env bash
 # claim: a tenant never holds more keys than its tier allows, and no edit is lost, with several processes, of which any may be killed; a request that is given up is done as a whole or not at all
+# depends: src :!src/http/* :!src/cache/fence_tests* tests/assurance/processes tests/console tests/support
+# figure: = 0 of * races of 8 processes for 5 keys on PostgreSQL ended with more or fewer
+# figure: = 0 edits lost of * by 4 processes at once on PostgreSQL, with ? conflicts
+# figure: = 0 edits lost of * by 4 processes at once on SQLite, with ? conflicts
+# figure: = 0 of * keys on PostgreSQL above the quota of the time, while * moves change the tier
+# figure: = 0 of * keys on SQLite above the quota of the time, while * moves change the tier
+# figure: = 0 of * races on PostgreSQL with * processes killed ended with other than 5 keys
+# figure: = 0 of * races on SQLite with * processes killed ended with other than 5 keys
+# figure: = 0 of * races of 8 processes for 5 keys on PostgreSQL with repeatable read ended with more or fewer
+# figure: = 0 of * races of 8 processes for 5 keys on PostgreSQL with serializable ended with more or fewer
+# figure: = 0 of * races of 8 processes for 5 keys on SQLite ended with more or fewer
+# figure: = 0 of * console requests dropped at every await on the memory store left a half, or a place taken
+# figure: = 0 of * console requests dropped at every await on PostgreSQL left a half, or a place taken
+# figure: = 0 of * console requests dropped at every await on SQLite left a half, or a place taken
+# control: > 0 keys above the quota of 5 in race * when the store counts beforehand
+# control: > 0 edits lost of * without a comparison
+# control: > 0 dropped requests left a half with a handler that creates a key in two steps
 #
-# The planted faults are a store that counts first and adds later, one that does not compare versions, and a
-# handler that creates a key in two steps.
+# The planted faults are a store that counts first and adds later, a store that does not compare versions, and
+# a handler that creates a key in two steps.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
 postgres || not_here "no PostgreSQL"
 
 if [ "$MODE" = full ]; then export KEYWAY_LONG=1; fi
-run() { cargo test -p keyway --all-features --test "$1" -- --nocapture --test-threads=1 "${@:2}"; }
+run() { tested "${whole[@]}" --test "$1" -- --include-ignored --nocapture --test-threads=1 "${@:2}"; }
 run processes quota:: edits::
 run console dropped::

@@ -1,9 +1,29 @@
 #!/usr/bin/env bash
 # claim: what is acknowledged outlasts kill -9 of any process and of the PostgreSQL server, and on SQLite a kill at any system call and a loss of power
 # with: strace
+# depends: src :!src/http* :!src/console* :!src/cache/fence_tests* tests/assurance/processes tests/support
+# figure: = 0 tenants with something lost or undone of * acknowledged operations in * kills of processes on PostgreSQL
+# figure: = 0 tenants with something lost or undone of * acknowledged operations in * kills of processes on SQLite
+# figure: = 0 processes that could not open one of * new databases on PostgreSQL, 8 at once, ? of them killed meanwhile
+# figure: = 0 processes that could not open one of * new databases on SQLite, 8 at once, ? of them killed meanwhile
+# figure: = 0 disk images that lose or undo one of * acknowledged operations on SQLite
+# figure: = 0 disk images with a damaged database
+# full figure: >= 1000 different disk images of power cuts
+# quick figure: >= 100 different disk images of power cuts
+# figure: = 0 tenants with something lost or undone of * acknowledged operations in * kills of the PostgreSQL server
+# full figure: >= 1000 kills of the PostgreSQL server and all its processes
+# quick figure: >= 3 kills of the PostgreSQL server and all its processes
+# figure: = 0 times that something acknowledged was lost or undone in * kills of a process with SQLite, each at another system call
+# figure: = 0 databases damaged in kills at system calls
+# full figure: >= 400 system calls at which the process was killed
+# quick figure: >= 30 system calls at which the process was killed
+# control: > 0 losses in * operations when the store writes behind
+# control: > 0 of * disk images lose something with `synchronous` at `NORMAL`
+# control: > 0 losses in * operations at one kill of a server without `synchronous_commit`
+# control: > 0 of * kills at system calls lose something when the store writes behind
 #
-# A power cut is replayed: the writes that strace tells of are left out of the file where they were not
-# synced. The planted faults are a store that writes behind, a server without synchronous commits, and
+# A power cut is replayed: writes that strace reports and that were not synced are left out of the file. The
+# planted faults are a store that writes after it acknowledges, a server without synchronous commits, and
 # SQLite with `synchronous` at `NORMAL`.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
@@ -13,5 +33,5 @@ debian strace || not_here "no strace"
 strace -qq -o /dev/null true || not_here "strace may not trace processes here"
 
 if [ "$MODE" = full ]; then export KEYWAY_LONG=1; fi
-cargo test -p keyway --all-features --test processes -- --nocapture --test-threads=1 \
+tested "${whole[@]}" --test processes -- --nocapture --test-threads=1 \
     kills:: syscalls:: power_cuts:: opening::

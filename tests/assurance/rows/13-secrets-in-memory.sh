@@ -1,11 +1,35 @@
 #!/usr/bin/env bash
-# claim: no secret outlives its use in memory that is keyway's: minted, presented and imported tokens, and peppers once their keyring is dropped
+# claim: no secret outlives its use in memory that is keyway's: minted, presented and imported tokens, in the console too, and peppers once their keyring is dropped
+# depends: src :!src/store/postgres* :!src/cache/fence_tests* tests/assurance/residue
+# figure: = 0 windows of eight bytes of a token in * runs of a life in SQLite
+# figure: = 0 windows of eight bytes of a token in * runs of cancelling
+# figure: = 0 windows of eight bytes of a token in * runs of changing peppers
+# figure: = 0 windows of eight bytes of a token in * runs of importing
+# figure: = 0 windows of eight bytes of a token in * runs of managing keys in the console
+# figure: = 0 windows of eight bytes of a token in * runs of minting
+# figure: = 0 windows of eight bytes of a token in * runs of panicking
+# figure: = 0 windows of eight bytes of a token in * runs of refusing
+# figure: = 0 windows of eight bytes of a token in * runs of rotating
+# figure: = 0 windows of eight bytes of a token in * runs of verifying
+# figure: = 0 windows of a pepper or derived key in * runs that ended keyrings
+# full figure: = 0 windows of a token where `sha2` is optimized for size
+# full figure: = 0 bytes left of the token in a server that has issued it
+# control: > 0 windows left of a line that was made with `format!` and dropped
+# control: > 0 windows left of a line that a log kept
+# control: > 0 windows left of an array that was moved and wiped where it came to
+# control: > 0 windows left of a text that grew and was wiped then
+# control: > 0 windows left of random bytes that were not wiped
+# control: > 0 windows left of a pepper that was copied
+# control: > 0 windows left of a body that a handler took as a `String`
+# control: > 0 windows left of an error of `serde_json` that repeats a value
+# control: > 0 windows left of a text that `serde_json` unescaped
 #
-# Another process does it and is searched by this one, right after everything was dropped: all that it can
-# write to, for every eight bytes in a row of every form that a secret takes. What the HTTP stack keeps of a
-# request is not keyway's, and is measured. `full` adds builds by other rules: for size, less optimized,
-# and with the portable SHA-2. Where `sha2` is optimized for size as well, its compression keeps the state
-# that it begins with on the stack: that is measured too.
+# Another process handles the secrets, and this one searches its writable memory right after everything was
+# dropped. The search looks for every eight bytes in a row of every form that a secret takes. The copies of a
+# request in the HTTP stack are not keyway's, and are only measured. Requests to the console therefore come in
+# memory that their sender wipes. `full` adds builds with other settings: for size, less optimized, and with
+# the portable SHA-2. If `sha2` is optimized for size as well, its compression leaves its initial state on the
+# stack, which is measured too.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh

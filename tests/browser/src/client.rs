@@ -1,4 +1,4 @@
-//! Requests without a browser: of the applications that hold keys, and of whoever looks behind the page.
+//! Requests without a browser: those of applications that hold keys, and those of a person who calls the API directly.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-/// How long an answer may take.
+/// The longest time for a response.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

@@ -1,7 +1,7 @@
 //! A service as a company would run it: the console is mounted at `/settings/api-keys`, and keys open
 //! `/reports/production`.
 //!
-//! Whoever has the cookie of [`sign_in`](Host::sign_in) is signed in, which no service of today would do.
+//! A request with the cookie of [`sign_in`](Host::sign_in) is signed in. A real service would not do that.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,16 +16,11 @@ use axum::{
     routing,
 };
 use keyway::{
-    authority::NewKey,
+    Guard, IssuedKey, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, Principal,
+    ScopeCatalog, TenantKeys,
     console::{Admin, Console, RecentEvents},
-    decision::Principal,
-    http::{Guard, Routes, axum::get},
-    keyring::{IssuedKey, Keyring, TenantKeys},
-    pepper::Pepper,
-    policy::Policy,
-    record::KeyRecord,
-    scope::ScopeCatalog,
-    store::{KeyQuery, KeyStore, MemoryStore},
+    http::{Routes, axum::get},
+    store::{KeyQuery, KeyStore},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime};
@@ -48,6 +43,9 @@ pub const GUS: &str = "tenant/globex/gus@globex.example";
 /// An operator of the service.
 pub const OLGA: &str = "operator/olga@mm.example";
 
+/// A tier below the others, on which a key lives for 30 days at most.
+pub const BRIEF: &str = "brief";
+
 /// A tier beside `lite` and `advanced`, for as many keys as anybody wants.
 pub const HUGE: &str = "huge";
 
@@ -56,8 +54,8 @@ pub struct Host<S = FaultyStore> {
     pub keyring: Keyring,
     pub store: S,
     pub address: SocketAddr,
+    pub wire: Arc<Wire>,
     router: Router,
-    wire: Arc<Wire>,
     /// Where it runs: apart from who asks it, so that it can be stopped with all that is under way.
     server: Option<runtime::Runtime>,
 }
@@ -73,18 +71,41 @@ impl Host {
     }
 }
 
+impl Host {
+    /// With `acme` on a tier whose keys live for 30 days at most, with a console that `change` changes, and behind
+    /// what `wrap` puts around the service.
+    pub async fn start_with(
+        change: impl FnOnce(Console) -> Console,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Self {
+        let store = FaultyStore::over(MemoryStore::new());
+        let host = Self::over_with(store, brief_policy(), change, wrap);
+        host.keyring.create_empty_tenant("acme", BRIEF).await.unwrap();
+        host
+    }
+}
+
 impl<S: KeyStore + Clone> Host<S> {
     /// With whatever tenants are in `store`.
     pub fn over(store: S) -> Self {
+        Self::over_with(store, policy(), |console| console, |router| router)
+    }
+
+    fn over_with(
+        store: S,
+        policy: Policy,
+        change: impl FnOnce(Console) -> Console,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Self {
         let trail = RecentEvents::new(10_000);
-        let keyring = Keyring::builder(policy(), Pepper::from_bytes(&[7; 32]).unwrap())
+        let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
             .environment("live")
             .store(store.clone())
             .audit(trail.clone())
             .build()
             .unwrap();
         let wire = Arc::default();
-        let router = router(&keyring, trail, &wire);
+        let router = wrap(router(&keyring, trail, &wire, change));
         let mut host = Self {
             keyring,
             store,
@@ -153,10 +174,15 @@ impl<S: KeyStore + Clone> Host<S> {
         client::get(self.address, "/reports/production", &[("authorization", &bearer)]).status
     }
 
-    /// What is below the mount, for somebody who has signed in.
+    /// The routes below the mount, for a caller who has signed in.
     pub fn fetch(&self, who: &str, path: &str) -> Answer {
         let cookie = format!("{COOKIE}={who}");
         client::get(self.address, &format!("{MOUNT}{path}"), &[("cookie", &cookie)])
+    }
+
+    /// Runs a script before those of the page, on each load from now on.
+    pub fn preload(&self, script: &str) {
+        self.wire.preload(script);
     }
 
     /// All requests since the last time.
@@ -164,7 +190,7 @@ impl<S: KeyStore + Clone> Host<S> {
         self.wire.take_requests()
     }
 
-    /// The next request of this method and path is served, and its answer is lost.
+    /// Serves the next request of this method and path, and loses its response.
     pub fn lose_answer_to(&self, request: &str, loss: Loss) {
         self.wire.lose_answer_to(request, loss);
     }
@@ -180,14 +206,34 @@ impl<S> Drop for Host<S> {
 
 /// MachineMetrics' scopes and System73's tiers, with one more.
 fn policy() -> Policy {
+    serde_json::from_value(policy_json()).unwrap()
+}
+
+fn policy_json() -> Value {
     let text = include_str!("../../../examples/machinemetrics.json");
     let mut policy: Value = serde_json::from_str(text).unwrap();
     let tiers = policy["tiers"].as_array_mut().unwrap();
     tiers.push(json!({ "name": HUGE, "keys": 100_000, "scopes": "all" }));
+    policy
+}
+
+/// The same with a tier below the others.
+fn brief_policy() -> Policy {
+    let mut policy = policy_json();
+    let tiers = policy["tiers"].as_array_mut().unwrap();
+    let mut brief = tiers[0].clone();
+    brief["name"] = json!(BRIEF);
+    brief["max_lifetime_days"] = json!(30);
+    tiers.insert(0, brief);
     serde_json::from_value(policy).unwrap()
 }
 
-fn router(keyring: &Keyring, trail: RecentEvents, wire: &Arc<Wire>) -> Router {
+fn router(
+    keyring: &Keyring,
+    trail: RecentEvents,
+    wire: &Arc<Wire>,
+    change: impl FnOnce(Console) -> Console,
+) -> Router {
     let catalog = keyring.policy().catalog().clone();
     let who = move |request: Parts| {
         let admin = signed_in(&request).and_then(|who| admin(who, &catalog));
@@ -204,14 +250,17 @@ fn router(keyring: &Keyring, trail: RecentEvents, wire: &Arc<Wire>) -> Router {
         .route("/reports/production", reports.require(["reporting"]))
         .build()
         .unwrap()
-        .nest_service(MOUNT, console.router::<()>())
+        .nest_service(MOUNT, change(console).router::<()>())
         .route("/sign-in", routing::get(sign_in))
+        // Tests put layers around it that append slashes.
+        .route("/sign-in/", routing::get(sign_in))
         .route(
             "/elsewhere",
             routing::get(async || Html("<title>Elsewhere</title><p>Elsewhere</p>")),
         )
-        // Browsers ask for it without being told to.
+        // Browsers request it on their own.
         .route("/favicon.ico", routing::get(async || StatusCode::NO_CONTENT))
+        .route("/favicon.ico/", routing::get(async || StatusCode::NO_CONTENT))
         .layer(middleware::from_fn_with_state(Arc::clone(wire), wire::pass))
 }
 

@@ -4,9 +4,8 @@
 use std::{error::Error, io::Read};
 
 use keyway::{
-    authority::{KeyEdit, NewKey},
+    KeyEdit, NewKey, SqliteStore,
     record::{Labels, Suspension},
-    store::SqliteStore,
 };
 use keyway_browser_tests::{
     Host,
@@ -29,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let off = acme.issue(NewKey::named("Switched off").scopes(["operator"])).await?.key;
     acme.edit(off.id(), off.version(), KeyEdit::new().enabled(false)).await?;
     let held = acme.issue(NewKey::named("Suspended")).await?.key;
-    host.keyring.suspend_key(held.id(), Suspension::for_good("too many requests")?).await?;
+    host.keyring.suspend_key(held.id(), Suspension::permanent("too many requests")?).await?;
 
     println!("{}", host.url(MOUNT));
     std::io::stdin().read_to_end(&mut Vec::new())?;

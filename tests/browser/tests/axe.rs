@@ -1,4 +1,4 @@
-//! What axe-core finds, and what does not fit.
+//! The findings of axe-core, and elements that do not fit.
 
 use std::{env, fs, path::Path};
 
@@ -22,17 +22,21 @@ const OVERFLOWING: &str = "
     const scrolls = document.documentElement.scrollWidth > width ? [document.documentElement] : [];
     return [...scrolls, ...dialogs, ...wide].map((each) => each.outerHTML.slice(0, 120));";
 
-/// Makes axe-core known to all documents that are loaded from now on. The policy of contents is as it was.
-pub async fn bring(page: &Page) {
+/// Loads axe-core into the document, unless it is there. A driver's script needs no permission of the policy.
+async fn load(page: &Page) {
+    if page.run("return Boolean(window.axe)", &[]).await == true {
+        return;
+    }
     let folder =
         env::var("KEYWAY_AXE").expect("KEYWAY_AXE: tests/console.sh says where axe-core is");
     let source = fs::read_to_string(Path::new(&folder).join("axe.min.js")).unwrap();
-    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source })).await;
+    page.run(&source, &[]).await;
 }
 
 /// The rules that the page breaks, each with the elements that do so.
 pub async fn violations(page: &Page) -> Vec<String> {
-    let script = "return axe.run(document, { runOnly: arguments[0], resultTypes: ['violations'] })\
+    load(page).await;
+    let script = "return window.axe.run(document, { runOnly: arguments[0], resultTypes: ['violations'] })\
         .then((found) => found.violations.map((each) => each.id + ': ' + each.nodes.map((node) => \
         node.html + ' ' + node.failureSummary).join(' | ')))";
     let Value::Array(found) = page.run(script, &[json!(TAGS)]).await else { unreachable!() };

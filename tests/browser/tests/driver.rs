@@ -1,18 +1,95 @@
-//! Browsers, and what drives them: processes of ours, on free ports, that end when we do.
+//! The browsers and their drivers: processes of the tests, on free ports, that end with the tests.
 
 use std::{
-    io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr},
+    env,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use crate::session::Session;
+use crate::commands;
 
-/// What a headless browser does without, and nothing that changes what a page may do.
+/// The browsers that the tests know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Chromium,
+    Firefox,
+    WebKit,
+}
+
+impl Kind {
+    /// Returns the browser of this process, which `KEYWAY_BROWSER` names.
+    pub fn chosen() -> Self {
+        static CHOSEN: LazyLock<Kind> =
+            LazyLock::new(|| match env::var("KEYWAY_BROWSER").as_deref() {
+                Err(_) | Ok("chromium") => Kind::Chromium,
+                Ok("firefox") => Kind::Firefox,
+                Ok("webkit") => Kind::WebKit,
+                Ok(other) => panic!("KEYWAY_BROWSER: chromium, firefox or webkit, not {other:?}"),
+            });
+        *CHOSEN
+    }
+
+    /// Returns the shell command that runs the driver on `$PORT`, with files below `$HOME` only.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Chromium => r#"exec chromedriver --port="$PORT""#,
+            Self::Firefox => {
+                r#"exec geckodriver --port="$PORT" --websocket-port=0 --profile-root="$HOME""#
+            }
+            // WebKit has no headless mode. A display of its own keeps the clipboards of two tests apart.
+            Self::WebKit => {
+                r#"Xvfb -displayfd 1 -screen 0 1400x1400x24 -nolisten tcp >"$HOME/display" &
+                until [ -s "$HOME/display" ]; do sleep 0.02; done
+                DISPLAY=":$(cat "$HOME/display")" exec WebKitWebDriver --port="$PORT""#
+            }
+        }
+    }
+
+    /// Returns the capabilities of a session. Dates have the day before the month.
+    fn capabilities(self, logs: &Value, profile: &str) -> Value {
+        match self {
+            Self::Chromium => {
+                let profile = format!("--user-data-dir={profile}/profile");
+                let flags: Vec<&str> = FLAGS.into_iter().chain([profile.as_str()]).collect();
+                json!({
+                    "goog:chromeOptions": {
+                        "args": flags,
+                        "prefs": { "intl.accept_languages": "en-GB,en" },
+                    },
+                    "goog:loggingPrefs": logs,
+                })
+            }
+            Self::Firefox => {
+                let mut options = json!({
+                    "args": ["-headless", "-width=1280", "-height=800"],
+                    "prefs": { "intl.accept_languages": "en-GB, en" },
+                });
+                // The driver finds a `firefox` on the path. Debian's has another name.
+                if let Some(binary) = FIREFOX.iter().find(|binary| Path::new(binary).exists()) {
+                    options["binary"] = json!(binary);
+                }
+                json!({ "moz:firefoxOptions": options })
+            }
+            Self::WebKit => json!({}),
+        }
+    }
+}
+
+const FIREFOX: [&str; 1] = ["/usr/bin/firefox-esr"];
+
+/// Features that a headless Chromium does not need. None of them changes the rights of a page.
 const FLAGS: [&str; 13] = [
     "--headless",
     // The tests run as root in most containers, where the browser's own sandbox does not.
@@ -31,56 +108,48 @@ const FLAGS: [&str; 13] = [
     "--remote-debugging-pipe",
 ];
 
-/// Runs ChromeDriver until the standard input ends, which it does however a process of ours ends. Then all that
-/// was started goes, and the profile too.
+/// Runs a command until the standard input ends, which also happens if the process of the tests is killed.
+/// Then all processes of the command are killed, and their files are removed.
 const SCRIPT: &str =
-    r#"set -m; chromedriver --port=0 & read -r _; kill -KILL -- "-$!"; wait; rm -rf "$0""#;
+    r#"set -m; bash -c "$0" & read -r _; kill -KILL -- "-$!"; wait; rm -rf "$HOME""#;
 
-/// ChromeDriver, with the browser that it starts. Both end with this, also when a test panics.
-pub struct Driver {
+/// The longest time for a driver to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A driver with the browser that it starts. Both end when the value is dropped, also if a test panics.
+struct Driver {
     process: Child,
     address: SocketAddr,
-    profile: String,
+    home: String,
 }
 
 impl Driver {
-    fn start() -> Self {
-        let profile = tempfile::Builder::new().prefix("keyway-browser").tempdir().unwrap().keep();
-        let profile = profile.to_str().unwrap().to_owned();
-        let mut process = Command::new("bash")
-            .args(["-c", SCRIPT, &profile])
+    fn start(zone: Option<&str>) -> Self {
+        let home = tempfile::Builder::new().prefix("keyway-browser").tempdir().unwrap().keep();
+        let home = home.to_str().unwrap().to_owned();
+        let port = free_port();
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", SCRIPT, Kind::chosen().command()])
+            .env("HOME", &home)
+            .env("TMPDIR", &home)
+            .env("PORT", port.to_string())
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C is for us, and so for what ends its input.
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| {
-            let line = line.unwrap();
-            line.strip_suffix('.')?.split_once("started successfully on port ")?.1.parse().ok()
-        });
-        let port: u16 = port.expect("chromedriver does not start: tests/console.sh installs it");
-        // It must be able to write on.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address: (Ipv4Addr::LOCALHOST, port).into(), profile }
-    }
-
-    /// A session in a new browser with an empty profile, that notes down what `logs` names.
-    fn connect(&self, logs: Value) -> Session {
-        let profile = format!("--user-data-dir={}", self.profile);
-        let flags = FLAGS.into_iter().map(String::from).chain([profile]);
-        let capabilities = json!({
-            "goog:chromeOptions": {
-                "args": flags.collect::<Vec<_>>(),
-                // Day before month.
-                "prefs": { "intl.accept_languages": "en-GB,en" },
-            },
-            "goog:loggingPrefs": logs,
-            "timeouts": { "script": 60_000, "pageLoad": 60_000 },
-        });
-        Session::start(self.address, capabilities)
+            // Ctrl-C ends the tests, and with them the standard input of the script.
+            .process_group(0);
+        if let Some(zone) = zone {
+            command.env("TZ", zone);
+        }
+        let process = command.spawn().unwrap();
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let start = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            assert!(start.elapsed() < PATIENCE, "no driver: tests/console.sh installs it");
+            sleep(Duration::from_millis(10));
+        }
+        Self { process, address, home }
     }
 }
 
@@ -91,35 +160,64 @@ impl Drop for Driver {
     }
 }
 
-/// A browser with one window, and what drives it.
-pub struct Browser {
-    _driver: Driver,
-    pub session: Session,
+/// Returns a port that nobody uses. It is below those that the system gives to clients, which would otherwise
+/// take it before the driver does.
+fn free_port() -> u16 {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 400 * 50).unwrap();
+    loop {
+        let port = 10_000 + (first + COUNT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
-/// Browsers of tests that have passed, for others. They end with the process.
+/// A browser with one window.
+pub struct Browser {
+    pub client: Client,
+    _driver: Driver,
+}
+
+/// Browsers of tests that have passed, for other tests. They end with the process.
 static IDLE: Mutex<Vec<Browser>> = Mutex::new(Vec::new());
 
 impl Browser {
-    /// A browser that nobody has used.
-    pub fn start(logs: Value) -> Self {
-        let driver = Driver::start();
-        let session = driver.connect(logs);
-        Self { _driver: driver, session }
+    /// Starts a browser with an empty profile, in a time zone. `logs` names the logs that Chromium keeps.
+    pub async fn start(logs: Value, zone: Option<&str>) -> Self {
+        let driver = Driver::start(zone);
+        let mut capabilities = Kind::chosen().capabilities(&logs, &driver.home);
+        capabilities["timeouts"] = json!({ "script": 20_000, "pageLoad": 20_000 });
+        let Value::Object(capabilities) = capabilities else { unreachable!() };
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = ClientBuilder::new(connector)
+            .capabilities(capabilities)
+            .connect(&format!("http://{}", driver.address))
+            .await
+            .unwrap();
+        Self { client, _driver: driver }
     }
 
-    /// A browser that knows nobody, in a window that was nowhere yet.
+    /// Returns a browser without cookies, in a window without a history.
     pub async fn take() -> Self {
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(browser) = idle else { return Self::start(json!({ "browser": "ALL" })) };
-        browser.session.change_window().await.unwrap();
-        browser.session.delete_all_cookies().await.unwrap();
-        browser.session.log("browser").await.unwrap();
+        let Some(browser) = idle else {
+            return Self::start(json!({ "browser": "ALL" }), None).await;
+        };
+        if Kind::chosen() == Kind::Chromium {
+            // The last test's page may have complained that its service ended.
+            commands::log(&browser.client, "browser").await.unwrap();
+        }
         browser
     }
 
-    /// For another test.
-    pub fn give_back(self) {
+    /// Keeps the browser for another test. It must show a page of the service, whose cookies are removed.
+    pub async fn give_back(self) {
+        self.client.delete_all_cookies().await.unwrap();
+        let window = self.client.new_window(true).await.unwrap();
+        self.client.close_window().await.unwrap();
+        self.client.switch_to_window(window.handle).await.unwrap();
         IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
     }
 }

@@ -69,10 +69,10 @@ fn names_are_text_wherever_they_are_shown() {
 #[test]
 fn a_name_is_confirmed_without_what_is_unseen() {
     browse(async |visit| {
-        visit.host.issue("shift\u{200d}  plan", &[]).await;
+        visit.host.issue("\u{26f9}\u{200d}\u{2642}  plan", &[]).await;
         let page = visit.open(ANNA).await;
-        press_on(page, "shift\u{200d}  plan", "delete").await;
-        page.fill("#delete [name=confirm]", "shift plan").await;
+        press_on(page, "\u{26f9}\u{200d}\u{2642}  plan", "delete").await;
+        page.fill("#delete [name=confirm]", "\u{26f9}\u{2642} plan").await;
         page.press("#delete [type=submit]").await;
         page.shows("#status", "Deleted").await;
         assert_eq!(visit.host.keys("acme").await.len(), 0);

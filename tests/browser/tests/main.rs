@@ -1,6 +1,8 @@
-//! The console in a real browser. `tests/console.sh` installs what it needs.
+//! The console in a real browser, which `KEYWAY_BROWSER` names. `tests/console.sh` installs what the tests need,
+//! and skips what a browser cannot do.
 
 mod axe;
+mod commands;
 mod driver;
 mod hostile;
 mod keyboard;
@@ -12,7 +14,7 @@ mod page;
 mod races;
 mod screenshots;
 mod seeds;
-mod session;
 mod states;
+mod trouble;
 mod verbs;
 mod visit;

@@ -17,7 +17,7 @@ const EVERYTHING: &str = "
         document.documentElement.outerHTML, fields, document.title, document.cookie, window.name,
         storage(localStorage), storage(sessionStorage), databases, await caches.keys(),
         history.state, location.href, document.referrer,
-        navigation.entries().map((each) => [each.url, each.getState()]),
+        window.navigation?.entries().map((each) => [each.url, each.getState()]),
         performance.getEntries().map((each) => each.name),
         Object.keys(window).filter((name) => typeof window[name] === 'string').map((name) => window[name]),
     ];
@@ -40,7 +40,7 @@ async fn is_on(page: &Page, token: &str) -> bool {
     has_part(everything.as_str().unwrap(), secret(token))
 }
 
-/// Whether any answer of the API or of the page has a part of the token.
+/// Returns whether any response of the API or of the page has a part of the token.
 async fn is_answered(visit: &Visit, token: &str) -> bool {
     let mut paths: Vec<String> =
         ["", "/text.json", "/openapi.json", "/api/session", "/api/keys?limit=50"]
@@ -158,7 +158,7 @@ fn closing_asks_once_when_nothing_was_copied() {
             page.closed().await;
             assert!(!is_on(page, &token).await);
         }
-        // Whoever goes back has it still, and is not asked again once it is copied.
+        // Going back shows the token again. Once it is copied, leaving needs no confirmation.
         ask_for_key(page, "4", &[]).await;
         page.press(done).await;
         page.press("#one-time [data-action=back]").await;

@@ -1,4 +1,4 @@
-//! What the operators of the service do, and what administrators see of it.
+//! The actions of operators, and their effect on the page of an administrator.
 
 use keyway_browser_tests::host::{ANNA, OLGA};
 
@@ -55,7 +55,7 @@ fn a_change_of_tier_says_what_narrows_and_does_it() {
 
         page.press("#tier [type=submit]").await;
         page.shows("#status", "acme is now on lite.").await;
-        page.shows(ACME, "3 of 1 keys").await;
+        page.shows(ACME, "3 of 1 key").await;
         page.shows(ACME, "2 keys over the limit").await;
         page.focused(&format!("{ACME} [data-action=tier]")).await;
         assert_eq!(tier().await.tier(), "lite");

@@ -1,6 +1,6 @@
-//! Somebody else was faster, or nobody answers: nothing that was typed is lost, and nothing happens twice.
+//! Another person was faster, or the service does not respond. No typed text is lost, and nothing happens twice.
 
-use keyway::authority::KeyEdit;
+use keyway::KeyEdit;
 use keyway_browser_tests::{
     Loss,
     host::{ANNA, MOUNT},
@@ -13,7 +13,7 @@ use crate::{
 
 const CREATE: &str = "POST /settings/api-keys/api/keys";
 
-/// What another administrator does meanwhile.
+/// The action of another administrator in the meantime.
 async fn edit_behind(visit: &Visit, name: &str, edit: KeyEdit) {
     let key = visit.host.key(name).await;
     visit.host.tenant("acme").edit(key.id(), key.version(), edit).await.unwrap();
@@ -70,7 +70,7 @@ fn a_regeneration_that_comes_second_asks_again() {
         let page = visit.open(ANNA).await;
         page.expect_in_console("status of 412");
         press_on(page, "Shared", "rotate").await;
-        page.press("#rotate [name=overlap][value=none]").await;
+        page.press("#rotate [name=grace_period][value=none]").await;
         edit_behind(visit, "Shared", KeyEdit::new().name("Renamed")).await;
         let page = &visit.page;
         page.press("#rotate [type=submit]").await;
@@ -152,7 +152,7 @@ fn a_retry_after_a_lost_answer_makes_no_second_key() {
         assert_eq!(requests.iter().filter(|request| *request == CREATE).count(), 2);
 
         page.press("#replayed [data-action=rotate]").await;
-        page.press("#rotate [name=overlap][value=none]").await;
+        page.press("#rotate [name=grace_period][value=none]").await;
         page.press("#rotate [type=submit]").await;
         let token = page.value("#one-time [name=token]").await;
         close_one_time(page).await;
@@ -229,7 +229,7 @@ fn an_outage_of_the_store_is_said_and_tried_again() {
         let page = visit.open(ANNA).await;
         page.expect_in_console("status of 503");
         page.shows("#banner", "The service cannot answer at the moment").await;
-        // Nobody is told that there are no keys.
+        // The page does not claim that there are no keys.
         assert!(!page.has(".key").await && !page.has(".empty").await);
         visit.host.store.set_down(false);
         page.press("#banner [data-action=retry]").await;

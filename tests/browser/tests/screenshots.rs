@@ -1,9 +1,9 @@
-//! The main states as pictures, for the README: with `KEYWAY_SCREENSHOTS=1`.
+//! The main states as pictures, for the README and the guide.
 
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
 use keyway::{
-    authority::NewKey,
+    NewKey,
     record::{Labels, Suspension},
 };
 use keyway_browser_tests::host::{ANNA, OLGA};
@@ -18,10 +18,8 @@ use crate::{
 const MAX_BYTES: usize = 150_000;
 
 #[test]
+#[ignore = "writes the pictures of the README, with `-- --ignored pictures`"]
 fn pictures_of_the_main_states() {
-    if env::var_os("KEYWAY_SCREENSHOTS").is_none() {
-        return;
-    }
     browse(async |visit| {
         fill(visit).await;
         let page = visit.open(ANNA).await;
@@ -61,7 +59,7 @@ async fn take(page: &Page, name: &str, width: u32, height: u32, scheme: &str) {
     page.look(width, height, scheme).await;
     let picture = page.client.screenshot().await.unwrap();
     assert!(picture.len() <= MAX_BYTES, "{name}.png has {} bytes", picture.len());
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/screenshots");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../screenshots");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(format!("{name}.png")), picture).unwrap();
 }
@@ -78,10 +76,10 @@ async fn fill(visit: &Visit) {
     acme.disable(off.id()).await.unwrap();
     assert_eq!(visit.host.call(&token), 401);
     let (held, _) = visit.host.issue("Experiment", &["gateway", "metrics"]).await;
-    let ban = Suspension::for_good("10,000 requests a minute").unwrap();
+    let ban = Suspension::permanent("10,000 requests a minute").unwrap();
     visit.host.keyring.suspend_key(held.id(), ban).await.unwrap();
     visit.host.keyring.flush_uses().await.unwrap();
     visit.host.keyring.create_empty_tenant("initech", "lite").await.unwrap();
-    let ban = Suspension::for_good("unpaid since March").unwrap();
+    let ban = Suspension::permanent("unpaid since March").unwrap();
     visit.host.keyring.suspend_tenant(&"initech".parse().unwrap(), ban).await.unwrap();
 }

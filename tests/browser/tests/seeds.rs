@@ -1,4 +1,4 @@
-//! What administrators do with keys, as four services describe it to theirs: one test for each action.
+//! The actions of administrators on keys, as four services document them: one test for each action.
 //!
 //! Where a service shows or copies a stored key, this one shows it once, when it is made, and regenerates it
 //! afterwards: a key that can be shown again can be stolen again. Where only a name has to be entered, this
@@ -169,7 +169,7 @@ const LIST: &[(&str, &str, &str)] = &[
         "click on Remove button … confirm the action",
         "a_key_is_deleted_by_its_name_and_ends_at_once",
     ),
-    // A stored key is shown to nobody. Whoever lost it regenerates it.
+    // A stored key is never shown again. A lost key is regenerated.
     (
         ESP,
         "click the Eye button … a dialog will be shown with the API token",

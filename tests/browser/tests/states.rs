@@ -1,7 +1,7 @@
 //! Every state of the page can be used by everybody: wide and narrow, light and dark, with a screen reader.
 
 use keyway::{
-    authority::{KeyEdit, NewKey},
+    KeyEdit, NewKey,
     record::{Labels, Suspension},
 };
 use keyway_browser_tests::{
@@ -16,14 +16,6 @@ use crate::{
     visit::{Visit, browse},
 };
 
-/// Runs a test in which axe-core can be asked.
-fn browse_with_axe(test: impl AsyncFnOnce(&mut Visit)) {
-    browse(async |visit| {
-        axe::bring(&visit.page).await;
-        test(visit).await;
-    });
-}
-
 async fn close(page: &Page) {
     page.press("dialog header [data-action=close]").await;
     page.closed().await;
@@ -31,7 +23,7 @@ async fn close(page: &Page) {
 
 #[test]
 fn what_is_wrong_is_found() {
-    browse_with_axe(async |visit| {
+    browse(async |visit| {
         let page = visit.open(ANNA).await;
         assert_eq!(axe::violations(page).await, Vec::<String>::new());
         page.run(
@@ -50,7 +42,7 @@ fn what_is_wrong_is_found() {
 
 #[test]
 fn lists() {
-    browse_with_axe(async |visit| {
+    browse(async |visit| {
         let page = visit.open(ANNA).await;
         page.shows("#results", "No keys yet").await;
         axe::check(page, "empty").await;
@@ -78,7 +70,7 @@ fn lists() {
         let page = visit.open(ANNA).await;
         page.shows(".notice", "4 keys over the limit").await;
         axe::check(page, "over the quota").await;
-        let ban = Suspension::for_good("unpaid since March").unwrap();
+        let ban = Suspension::permanent("unpaid since March").unwrap();
         visit.host.keyring.suspend_tenant(&acme, ban).await.unwrap();
         let page = visit.open(ANNA).await;
         page.shows(".notice", "Your account is suspended").await;
@@ -88,7 +80,7 @@ fn lists() {
 
 #[test]
 fn dialogs_of_new_keys() {
-    browse_with_axe(async |visit| {
+    browse(async |visit| {
         let page = visit.open(ANNA).await;
         page.expect_in_console("status of 422");
         page.press("[data-action=create]").await;
@@ -130,7 +122,7 @@ fn dialogs_of_new_keys() {
 
 #[test]
 fn dialogs_of_a_key() {
-    browse_with_axe(async |visit| {
+    browse(async |visit| {
         visit.host.issue("Weekly report", &["reporting"]).await;
         visit.open(ANNA).await;
         let page = &visit.page;
@@ -167,7 +159,7 @@ fn dialogs_of_a_key() {
 
 #[test]
 fn failures() {
-    browse_with_axe(async |visit| {
+    browse(async |visit| {
         visit.host.store.set_down(true);
         let page = visit.open(ANNA).await;
         page.expect_in_console("status of 503");
@@ -195,7 +187,7 @@ fn failures() {
 
 #[test]
 fn the_operators_page() {
-    browse_with_axe(async |visit| {
+    browse(async |visit| {
         fill(visit).await;
         let page = visit.open(OLGA).await;
         page.visible("[data-tenant=acme]").await;
@@ -232,7 +224,7 @@ fn the_operators_page() {
     });
 }
 
-fn leaked_text(token: keyway::token::OneTimeToken) -> String {
+fn leaked_text(token: keyway::OneTimeToken) -> String {
     token.reveal().to_string()
 }
 
@@ -241,7 +233,7 @@ async fn fill(visit: &Visit) {
     visit.host.issue("Weekly report", &["reporting"]).await;
     let (key, _) =
         visit.host.issue("Suspended", &["erp", "gateway", "metrics", "operator", "user"]).await;
-    let ban = Suspension::for_good("too many requests").unwrap();
+    let ban = Suspension::permanent("too many requests").unwrap();
     visit.host.keyring.suspend_key(key.id(), ban).await.unwrap();
     let acme = visit.host.tenant("acme");
     let labels = Labels::new([("team", "erp"), ("stage", "production")]).unwrap();
@@ -249,6 +241,6 @@ async fn fill(visit: &Visit) {
     let request = NewKey::named("Later").labels(labels).not_before(later);
     drop(acme.issue(request).await.unwrap());
     let (key, _) = visit.host.issue("Regenerated", &["manager"]).await;
-    let rotated = acme.rotate(key.id(), key.version(), keyway::authority::Overlap::UntilFirstUse);
+    let rotated = acme.rotate(key.id(), key.version(), keyway::GracePeriod::UntilFirstUse);
     drop(rotated.await.unwrap());
 }

@@ -1,4 +1,4 @@
-//! What an administrator does, in one word each.
+//! The actions of an administrator, one function each.
 
 use crate::page::Page;
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::Reply;
 
-/// The bytes of a request that ends its connection.
+/// Returns the bytes of a request that ends its connection.
 pub fn last_request(
     method: &str,
     target: &str,
@@ -18,7 +18,7 @@ pub fn last_request(
     request(method, target, &[fields, &[("connection", b"close".to_vec())]].concat(), body)
 }
 
-/// The bytes of a request after which there may be others.
+/// Returns the bytes of a request after which the connection may carry others.
 pub fn request(method: &str, target: &str, fields: &[(&str, Vec<u8>)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: keys.test\r\n").into_bytes();
     for (name, value) in fields {
@@ -35,35 +35,36 @@ pub fn request(method: &str, target: &str, fields: &[(&str, Vec<u8>)], body: &[u
     bytes
 }
 
-/// Sends `bytes` over a connection of their own, and gives all that comes back until the server closes
-/// it. The answers whose numbers are in `heads` are to a `HEAD`.
+/// Sends `bytes` over a new connection, and returns everything received until the server closes it.
+///
+/// `heads` holds the indices of the responses to `HEAD` requests.
 pub fn exchange(address: SocketAddr, bytes: &[u8], heads: &[usize]) -> Vec<Reply> {
     let mut connection = Connection::open(address);
     connection.send(bytes);
     replies(&connection.rest(), heads)
 }
 
-/// What stands for an answer that does not come.
+/// Placeholder for a response that does not arrive.
 const KEPT: &[u8] = b"HTTP/1.1 999 kept\r\n\r\n";
 
-/// A connection, for a client that takes its time.
+/// A connection for a client that sends its request in parts.
 pub struct Connection(TcpStream);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)
     }
 
-    /// A server that has heard enough does not read the rest.
+    /// Ignores write errors, because a server that has responded may stop reading.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
     }
 
-    /// What comes until the server closes the connection, be it with a reset.
+    /// Reads until the server closes the connection or resets it.
     fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 1 << 14];
@@ -72,7 +73,7 @@ impl Connection {
                 Ok(0) => return bytes,
                 Ok(length) => bytes.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return bytes,
-                // The server keeps the connection, and the client has waited long enough.
+                // The read timed out: the server keeps the connection open.
                 Err(error) => {
                     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
                     return [&bytes, KEPT].concat();
@@ -81,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// The answers, none of which is to a `HEAD`.
+    /// Returns the responses. None of them may be to a `HEAD`.
     pub fn replies(mut self) -> Vec<Reply> {
         replies(&self.rest(), &[])
     }
@@ -91,7 +92,7 @@ impl Connection {
     }
 }
 
-/// All answers that `bytes` are made of, with nothing before, between and after them.
+/// Parses `bytes` as responses, with no other bytes before, between or after them.
 fn replies(mut bytes: &[u8], heads: &[usize]) -> Vec<Reply> {
     let mut replies = Vec::new();
     while !bytes.is_empty() {

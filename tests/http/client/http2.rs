@@ -35,7 +35,7 @@ impl Http2 {
         Self { runtime, sender }
     }
 
-    /// The answer, or none if the server resets the stream.
+    /// Returns the response, or `None` if the server resets the stream.
     pub fn exchange(
         &mut self,
         method: &str,
@@ -57,7 +57,7 @@ impl Http2 {
         })
     }
 
-    /// Sends a request, and takes it back after `wait`.
+    /// Sends a request, and resets the stream after `wait`.
     pub fn give_up(&mut self, target: &str, fields: &[(&str, Vec<u8>)], wait: impl FnOnce()) {
         let answer = self.sender.send_request(request("GET", target, fields, b""));
         self.runtime.block_on(async {
@@ -66,7 +66,7 @@ impl Http2 {
             assert!(sent.is_err(), "it was answered");
             wait();
             drop(answer);
-            // The connection is driven until the reset is sent.
+            // The connection must be polled until the reset is sent.
             tokio::time::sleep(Duration::from_millis(100)).await;
         });
     }

@@ -1,4 +1,4 @@
-//! actix-web over routes that declare what they ask.
+//! actix-web with routes that declare the access they require.
 
 use std::{
     future::{Ready, pending, ready},
@@ -16,7 +16,7 @@ use actix_web::{
     web::{self, Bytes, ServiceConfig},
 };
 use keyway::{
-    decision::Principal,
+    Principal,
     http::{
         Routes,
         actix::{ActixHandler, Endpoint, any, get},
@@ -29,17 +29,17 @@ use crate::{
     service::{Seen, Service},
 };
 
-/// By the names of their rows.
+/// The responses that differ from the table, by the names of their rows.
 pub(super) const OWN_ANSWERS: &[(&str, &[Expected])] = &[
-    // Paths are compared after they were decoded. The guard is the same.
+    // actix-web decodes paths before it compares them. The guard is the same.
     ("the path, percent-encoded (HTTP/1.1)", &[Ran("/report for acme/reader (reporting)")]),
     ("the path, percent-encoded (HTTP/2)", &[Ran("/report for acme/reader (reporting)")]),
-    // Over HTTP/2 there is no bound.
+    // actix-web does not limit headers over HTTP/2.
     ("16 kB (HTTP/2)", &[TooLong]),
     ("16 kB of another scheme (HTTP/2)", &[Missing]),
     ("no host", &[Server(400)]),
     ("a length and chunks", &[Server(400)]),
-    // A request after the last one is answered too.
+    // actix-web responds also to a request after the last one.
     ("one without an end after a refused one", &[Missing, Ran("/any for acme/reader (reporting)")]),
     ("a body that is announced and refused", &[Continue, Missing]),
 ];
@@ -50,7 +50,7 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     let thread = thread::spawn(move || {
         System::new().block_on(async {
             let routes = routes(&service);
-            // This is called by the one worker, whose thread then serves all connections.
+            // The only worker calls this. Its thread then serves all connections.
             let app = move || {
                 if let Some(logs) = &service.logs {
                     logs.listen_to_this_thread();
@@ -62,7 +62,9 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
                 App::new().configure(routes.clone()).wrap(log)
             };
             let server = actix_web::HttpServer::new(app).workers(1).disable_signals();
-            let server = server.client_disconnect_timeout(Duration::from_millis(100));
+            // actix-web measures this from a time that it reads twice a second, and never closes a connection
+            // whose deadline has passed by then. A shorter timeout would leave connections open forever.
+            let server = server.client_disconnect_timeout(Duration::from_secs(2));
             let server = server.listen_auto_h2c(listener).unwrap().run();
             sender.send(server.handle()).unwrap();
             server.await.unwrap();
@@ -72,7 +74,7 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     pending::<()>().await;
 }
 
-/// Ends the server when nobody waits for it any longer.
+/// Ends the server when its future is dropped.
 struct Stopping(ServerHandle, Option<JoinHandle<()>>);
 
 impl Drop for Stopping {
@@ -116,7 +118,7 @@ fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send 
             ready(answer(Some(&caller), &request, &body))
         }
     };
-    // Each with a log behind its guard.
+    // Each has a log inside its guard.
     let open = |path| {
         let handler = may_have_caller(path);
         ActixHandler::new(move || web::route().to(handler.clone()).wrap(from_fn(all_fields)))
@@ -150,16 +152,21 @@ fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send 
         .route("/optional", Endpoint::new("GET", open("/optional")).optional())
         .route("/public", get(may_have_caller("/public")).public())
         .route("/panic", get(panicking).any_key())
-        .route("/unguarded", get(must_have_caller("/unguarded")).public());
+        .route("/unguarded", get(must_have_caller("/unguarded")).public())
+        .route("/unguarded/optional", get(may_have_caller("/unguarded/optional")).public())
+        .route("/optional/caller", get(must_have_caller("/optional/caller")).optional());
     let keyed = Routes::new(service.key_guard())
         .route("/keyed", Endpoint::new("GET", open("/keyed")).any_key());
+    let only = Routes::new(service.only_guard())
+        .route("/only", Endpoint::new("GET", open("/only")).any_key());
     let kept = Routes::new(guard.keep_credential())
         .route("/kept", Endpoint::new("GET", open("/kept")).any_key());
-    let (routes, keyed, kept) =
-        (routes.build().unwrap(), keyed.build().unwrap(), kept.build().unwrap());
+    let (routes, keyed) = (routes.build().unwrap(), keyed.build().unwrap());
+    let (only, kept) = (only.build().unwrap(), kept.build().unwrap());
     move |config: &mut ServiceConfig| {
         routes(config);
         keyed(config);
+        only(config);
         kept(config);
     }
 }

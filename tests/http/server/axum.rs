@@ -1,4 +1,4 @@
-//! axum over routes that declare what they ask.
+//! axum with routes that declare the access they require.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use keyway::{
-    decision::Principal,
+    Principal,
     http::{
         Routes,
         axum::{Endpoint, any, get},
@@ -34,6 +34,10 @@ fn router(service: &Arc<Service>) -> Router {
         async move |caller: Option<Principal>, fields: HeaderMap, body: Bytes| {
             answer(caller.as_ref(), &fields, &body)
         }
+    };
+    let reads_no_caller = |path| {
+        let answer = handler(service, path);
+        async move |fields: HeaderMap, body: Bytes| answer(None, &fields, &body)
     };
     let must_have_caller = |path| {
         let answer = handler(service, path);
@@ -64,20 +68,24 @@ fn router(service: &Arc<Service>) -> Router {
         .route("/any", logged("GET", may_have_caller("/any")).any_key())
         .route("/every", any(may_have_caller("/every")).any_key())
         .route("/optional", logged("GET", may_have_caller("/optional")).optional())
-        .route("/public", get(may_have_caller("/public")).public())
+        .route("/public", get(reads_no_caller("/public")).public())
         .route("/panic", logged("GET", panicking).any_key())
-        .route("/unguarded", get(must_have_caller("/unguarded")).public());
+        .route("/unguarded", get(must_have_caller("/unguarded")).public())
+        .route("/unguarded/optional", get(may_have_caller("/unguarded/optional")).public())
+        .route("/optional/caller", get(must_have_caller("/optional/caller")).optional());
     let keyed = Routes::new(service.key_guard())
         .route("/keyed", logged("GET", may_have_caller("/keyed")).any_key());
+    let only = Routes::new(service.only_guard())
+        .route("/only", logged("GET", may_have_caller("/only")).any_key());
     let kept = Routes::new(guard.keep_credential())
         .route("/kept", logged("GET", may_have_caller("/kept")).any_key());
-    [keyed, kept]
+    [keyed, only, kept]
         .into_iter()
         .fold(routes.build().unwrap(), |router, routes| router.merge(routes.build().unwrap()))
 }
 
-/// An endpoint with a log behind its guard. With `layer`, the log would also see the requests of other
-/// methods, which axum answers with 405 and no guard sees.
+/// Returns an endpoint with a log inside its guard. With `layer`, the log would also see requests of other
+/// methods, to which axum responds with 405 before any guard runs.
 fn logged<T: 'static>(method: &'static str, handler: impl Handler<T, ()>) -> Endpoint {
     Endpoint::new(method, routing::get(handler).route_layer(all_fields()))
 }

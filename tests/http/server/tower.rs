@@ -1,4 +1,4 @@
-//! hyper's server over guarded services, without a router.
+//! hyper's server with guarded services, without a router.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -11,7 +11,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use keyway::{decision::Principal, http::Guard};
+use keyway::{Guard, Principal};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -22,7 +22,7 @@ use crate::{
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 type Handler = BoxCloneSyncService<Request<Incoming>, Answer, Infallible>;
-/// A path, the methods that it allows as `allow` lists them, and the handler of each.
+/// A path, the methods that it serves in the format of `Allow`, and the handler of each.
 type Path = (&'static str, &'static str, Vec<(Option<Method>, Handler)>);
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
@@ -62,12 +62,13 @@ fn paths(service: &Arc<Service>) -> Vec<Path> {
         one("/optional", Some(guard.optional())),
         one("/public", None),
         one("/keyed", Some(service.key_guard())),
+        one("/only", Some(service.only_guard())),
         one("/kept", Some(guard.keep_credential())),
         one("/panic", Some(guard.clone())),
     ]
 }
 
-/// The handler of a request, or the one that says that there is none.
+/// Returns the handler of a request, or a handler for missing paths and methods.
 fn find(paths: &[Path], method: &Method, path: &str) -> Handler {
     let Some((_, allow, handlers)) = paths.iter().find(|(other, ..)| *other == path) else {
         return empty(StatusCode::NOT_FOUND, None);
@@ -107,14 +108,14 @@ fn handler(service: &Arc<Service>, route: &'static str, guard: Option<Guard>) ->
                 },
             );
             assert_ne!(route, "/panic", "{parts:#?} of {caller:?}: {text}");
-            // The guard sees to its own answers to `HEAD`, and a handler to its.
+            // The guard omits the body in its own responses to `HEAD`. A handler must do the same.
             let text = if parts.method == Method::HEAD { String::new() } else { text };
             let response = Response::builder().header("content-type", "text/plain; charset=utf-8");
             Ok::<_, Infallible>(response.body(Full::new(Bytes::from(text))).unwrap())
         }
     });
     match guard {
-        // The log is behind the guard.
+        // The log is inside the guard.
         Some(guard) => {
             let guarded = guard.layer(all_fields().layer(handler));
             BoxCloneSyncService::new(

@@ -1,4 +1,4 @@
-use keyway::keyring::IssuedKey;
+use keyway::IssuedKey;
 
 fn second(issued: &IssuedKey) -> IssuedKey {
     issued.clone()

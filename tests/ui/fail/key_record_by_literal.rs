@@ -1,4 +1,4 @@
-use keyway::record::KeyRecord;
+use keyway::KeyRecord;
 
 fn raise(key: KeyRecord) -> KeyRecord {
     KeyRecord { enabled: true, ..key }

@@ -1,4 +1,4 @@
-use keyway::{record::KeyRecord, time::Timestamp};
+use keyway::{KeyRecord, Timestamp};
 
 fn extend(key: &mut KeyRecord) {
     key.expires_at = Some(Timestamp::MAX);

@@ -1,4 +1,4 @@
-use keyway::{keyring::Keyring, token::KeyId};
+use keyway::{KeyId, Keyring};
 
 async fn reach(keyring: Keyring, id: KeyId) {
     let _ = keyring.find(id).await;

@@ -1,4 +1,4 @@
-use keyway::pepper::Pepper;
+use keyway::Pepper;
 
 fn show(pepper: &Pepper) -> String {
     pepper.to_string()

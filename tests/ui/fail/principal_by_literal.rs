@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use keyway::decision::{Principal, ResolvedKey};
+use keyway::{Principal, lowlevel::ResolvedKey};
 
 fn pretend(key: Arc<ResolvedKey>) -> Principal {
     Principal { key, marks: 0 }

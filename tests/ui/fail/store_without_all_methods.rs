@@ -1,12 +1,16 @@
 use keyway::{
+    KeyId,
     store::{KeyLookup, KeyStore, StoreError, StoredKey},
-    token::KeyId,
 };
 
 struct Half;
 
 impl KeyLookup for Half {
     async fn lookup(&self, _: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        Ok(None)
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 }

@@ -1,4 +1,4 @@
-use keyway::{keyring::{Keyring, TenantKeys}, record::TenantId};
+use keyway::{Keyring, TenantId, TenantKeys};
 
 fn reach(keyring: Keyring, tenant: TenantId) -> TenantKeys {
     TenantKeys { keyring, tenant, granter: None }

@@ -1,4 +1,4 @@
-use keyway::{record::TenantRecord, time::Timestamp};
+use keyway::{Timestamp, record::TenantRecord};
 
 fn main() {
     let _ = TenantRecord::new("acme".parse().unwrap(), "advanced".into(), Timestamp::MAX);

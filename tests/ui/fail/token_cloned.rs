@@ -1,4 +1,4 @@
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 
 fn second(token: &OneTimeToken) -> OneTimeToken {
     token.clone()

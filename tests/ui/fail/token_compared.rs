@@ -1,4 +1,4 @@
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 
 fn same(left: &OneTimeToken, right: &OneTimeToken) -> bool {
     left == right

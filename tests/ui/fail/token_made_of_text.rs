@@ -1,4 +1,4 @@
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 use zeroize::Zeroizing;
 
 fn main() {

@@ -1,4 +1,4 @@
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 
 fn print(token: &OneTimeToken) {
     println!("{}", *token.0);

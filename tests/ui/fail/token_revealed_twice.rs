@@ -1,4 +1,4 @@
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 
 fn twice(token: OneTimeToken) {
     let _ = token.reveal();

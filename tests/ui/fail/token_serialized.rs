@@ -1,4 +1,4 @@
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 
 fn is_serialized<T: serde::Serialize>() {}
 

@@ -1,9 +1,7 @@
 use keyway::{
-    policy::Policy,
-    pepper::Pepper,
+    ConfigError, KeyId, Pepper, Policy,
     store::{KeyLookup, StoreError, StoredKey},
-    token::KeyId,
-    verifier::{BuildError, Verifier},
+    verifier::Verifier,
 };
 
 struct Empty;
@@ -12,9 +10,13 @@ impl KeyLookup for Empty {
     async fn lookup(&self, _: KeyId) -> Result<Option<StoredKey>, StoreError> {
         Ok(None)
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 }
 
-fn node(policy: Policy, pepper: Pepper) -> Result<Verifier, BuildError> {
+fn node(policy: Policy, pepper: Pepper) -> Result<Verifier, ConfigError> {
     Verifier::builder(policy, pepper).environment("live").lookup(Empty).build()
 }
 

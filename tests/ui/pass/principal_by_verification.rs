@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
 use keyway::{
-    decision::{Denial, Principal, ResolvedKey, decide},
-    time::Timestamp,
-    token::Claim,
+    Principal, Timestamp,
+    lowlevel::{CheckedToken, Denial, ResolvedKey, decide},
 };
 
-fn verified(claim: &Claim, key: &Arc<ResolvedKey>) -> Result<Principal, Denial> {
+fn verified(claim: &CheckedToken, key: &Arc<ResolvedKey>) -> Result<Principal, Denial> {
     decide(claim, key, Timestamp::MAX)
 }
 

@@ -1,6 +1,6 @@
 #![deny(unused_must_use)]
 
-use keyway::token::{OneTimeToken, TokenFormat};
+use keyway::{OneTimeToken, lowlevel::TokenFormat};
 
 fn mint(format: &TokenFormat) -> OneTimeToken {
     format.mint(&mut getrandom::SysRng).unwrap().token

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Peer, each};
 
-/// A token is two random UUIDs: one finds the record, the other is hashed like a password.
+/// A token is two random UUIDs. One finds the record, and the other is hashed like a password.
 pub fn peer() -> Peer {
     let issued = each(|_| (Uuid::new_v4(), Uuid::new_v4()));
     let others = each(|_| (Uuid::new_v4(), Uuid::new_v4()));

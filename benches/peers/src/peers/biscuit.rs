@@ -32,7 +32,7 @@ pub fn peer() -> Peer {
 
 fn authorize(token: &str, public: PublicKey) -> Result<usize, error::Token> {
     let token = Biscuit::from_base64(token, public)?;
-    // Its own limit of one millisecond refuses valid tokens on a busy machine.
+    // The crate's own limit of one millisecond rejects valid tokens on a busy machine.
     let limits =
         AuthorizerLimits { max_time: Duration::from_secs(1), ..AuthorizerLimits::default() };
     authorizer!(r#"allow if scope("reporting");"#)

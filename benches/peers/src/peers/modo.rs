@@ -14,7 +14,7 @@ use crate::harness::ready;
 pub fn peer() -> Peer {
     let mut config = ApiKeyConfig::default();
     config.prefix = "mm".to_owned();
-    // No write of the last use falls due during the run: it would be a task of its own.
+    // No write of the last use falls due during the run. Such a write would be a task of its own.
     config.touch_threshold_secs = 86_400;
     let store = |config: &ApiKeyConfig| {
         let backend = Arc::new(MemoryBackend::default());

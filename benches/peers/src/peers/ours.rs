@@ -1,15 +1,9 @@
 use std::{sync::Arc, time::UNIX_EPOCH};
 
 use keyway::{
-    authority::{Authority, NewKey},
-    decision::decide,
-    keyring::Keyring,
-    pepper::Pepper,
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::MemoryStore,
-    tier::Tier,
-    time::Timestamp,
+    Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+    lowlevel::{Authority, decide},
+    scope::ScopeDeclaration,
 };
 
 use super::{Peer, each, in_a_year};
@@ -104,7 +98,7 @@ fn timestamp(time: std::time::SystemTime) -> Timestamp {
     Timestamp::from_millis(since.as_millis().try_into().unwrap()).unwrap()
 }
 
-/// Tokens of somebody who does not have the pepper.
+/// Returns tokens made without the pepper.
 fn made_up() -> Vec<String> {
     let forger = authority_with(8);
     each(|_| {
@@ -113,7 +107,7 @@ fn made_up() -> Vec<String> {
     })
 }
 
-/// Ids that were issued, with secrets and tags that were not.
+/// Returns tokens with ids that were issued, and secrets and tags that were not.
 fn wrong_secret(real: &[String], made_up: &[String]) -> Vec<String> {
     let id_end = "mm_live_".len() + 16;
     let splice =

@@ -15,7 +15,7 @@ pub fn peers() -> [Peer; 2] {
     [own_prefixes(), one_prefix()]
 }
 
-/// Every key has a prefix of its own, which then is the key's id.
+/// Every key has its own prefix, which is then the key's id.
 fn own_prefixes() -> Peer {
     let (manager, real) = manager(|number| format!("mm-{number}"));
     let hasher = hasher();
@@ -31,7 +31,7 @@ fn own_prefixes() -> Peer {
     .wrong_secret(verify(&manager, wrong_secret))
 }
 
-/// All keys have one prefix, as in the examples of the crate.
+/// All keys have the same prefix, as in the crate's examples.
 fn one_prefix() -> Peer {
     let (manager, real) = manager(|_| "mm".to_owned());
     let hasher = hasher();
@@ -78,7 +78,8 @@ fn generate(hasher: &Hasher, prefix: &str) -> String {
     hasher.generate_key(prefix).unwrap().plain_key.clone()
 }
 
-/// Keys by id, and the ids under each prefix. The crate has no in-memory store that others can use.
+/// A store with keys by id, and the ids under each prefix. The crate has no in-memory store that others can
+/// use.
 #[derive(Default)]
 struct MemoryStore(RwLock<Tables>);
 

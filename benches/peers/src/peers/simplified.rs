@@ -17,7 +17,7 @@ pub fn peer() -> Peer {
         (text, hash.key_id().clone(), hash.hash().clone())
     };
     let issued = each(generate);
-    // Whoever makes a token up also makes up the checksum, which takes no key.
+    // A made-up token also has a right checksum, since computing it takes no key.
     let made_up: Vec<String> = each(generate).into_iter().map(|(text, ..)| text).collect();
     let real = issued.iter().map(|(text, ..)| text.clone()).collect();
     let found: Vec<String> = issued.iter().map(|(.., hash)| hash.clone()).collect();

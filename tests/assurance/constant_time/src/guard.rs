@@ -1,9 +1,7 @@
-//! The whole way of a request: from its header fields through guard, verifier, cache and store to the
-//! answer.
+//! The whole path of a request: from its headers through guard, verifier, cache and store to the response.
 //!
-//! A presented secret is compared with every digest that may be the key's: that of the cached key, that of
-//! the key as the store has it by now, and those that the store has refuted a moment ago. Each comparison is
-//! one branch.
+//! A presented secret is compared with every digest that may be the key's: the cached one, the one in the
+//! store, and those in the negative cache. Each comparison is one branch.
 
 use std::{
     ops::RangeInclusive,
@@ -13,18 +11,9 @@ use std::{
 };
 
 use keyway::{
-    authority::{NewKey, Overlap},
-    http::Guard,
-    keyring::{Keyring, TenantKeys},
-    pepper::Pepper,
-    policy::Policy,
-    record::KeyRecord,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::MemoryStore,
-    tier::Tier,
-    time::{ManualClock, Timestamp},
-    token::InsecureSeededRng,
-    verifier::Verifier,
+    GracePeriod, Guard, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog,
+    TenantKeys, Tier, Timestamp, lowlevel::InsecureSeededRng, scope::ScopeDeclaration,
+    time::ManualClock, verifier::Verifier,
 };
 
 use super::{
@@ -33,14 +22,14 @@ use super::{
     with_changed,
 };
 
-/// A secret that is not the cached one is read again. It is compared with both digests, and the read is
-/// found twice among those under way when it ends.
+/// A secret that is not the cached one causes a read of the store. It is compared with both digests. When the
+/// read ends, it is found twice among the running ones.
 const READ_AGAIN: usize = TAG + 2 + 2;
 
-/// One branch tells whether a text of another length may stand in the field.
+/// One branch on whether a token of another length has the characters of one.
 const READABLE: usize = 1;
 
-/// Where the compiler made a choice of an answer and no branch, whoever reads the answer branches on it.
+/// If the compiler computes a result without a branch, the caller's branch on that result is one more report.
 fn once_more(reports: usize) -> RangeInclusive<usize> {
     reports..=reports + 1
 }
@@ -55,14 +44,15 @@ pub fn subjects(report: &mut Report) {
         };
         let one = || exactly(TAG);
         let two = || exactly(TAG_AND_DIGEST);
-        // Whether an overlap ends is asked of who is admitted, by the same bit.
+        // For an admitted caller, the same bit decides whether a grace period ends.
         let admitted = || once_more(TAG_AND_DIGEST);
 
         let active = world.key("active");
         let token = &active.token;
         let node = &world.node();
         check("loaded", node, token, true, admitted());
-        // The second in a row makes a copy of this thread's own, which the third finds.
+        // The second verification in a row copies the entry into the cache of this thread. The third one uses
+        // the copy.
         for case in ["cached", "copied", "of_the_copy"] {
             check(case, node, token, true, admitted());
         }
@@ -83,7 +73,7 @@ pub fn subjects(report: &mut Report) {
 
         let mut rotated = world.key("rotated");
         let first = rotated.token.clone();
-        let second = rotated.rotate(Overlap::None);
+        let second = rotated.rotate(GracePeriod::None);
         check("superseded", node, &first, false, two());
         check("superseded_refuted", node, &first, false, once_more(TAG_AND_DIGEST + 1));
         let [node, other, third_node] = [(); 3].map(|()| world.node());
@@ -91,39 +81,50 @@ pub fn subjects(report: &mut Report) {
             check(case, node, &second, true, admitted());
         }
         check("superseded_cached", &node, &first, false, exactly(READ_AGAIN));
-        let third = rotated.rotate(Overlap::None);
+        let third = rotated.rotate(GracePeriod::None);
         check("renewed_elsewhere", &other, &third, true, once_more(READ_AGAIN));
-        let fourth = rotated.rotate(Overlap::For(Duration::from_secs(3_600)));
-        for (case, token) in [("overlap_current", &fourth), ("overlap_previous", &third)] {
+        let fourth = rotated.rotate(GracePeriod::For(Duration::from_secs(3_600)));
+        for (case, token) in [("in_grace_current", &fourth), ("in_grace_previous", &third)] {
             check(case, &third_node, token, true, TAG_AND_TWO_DIGESTS);
         }
     }
     in_other_fields(report);
 }
 
-/// Keys in a field of their own, and keys of another system.
+/// Keys in another header, and keys of another system.
 fn in_other_fields(report: &mut Report) {
     let world = World::new();
     let active = world.key("active");
     let admits = |field: &str, value: &[u8]| {
-        let guard = Guard::new(&world.keyring).key_field("x-api-key").unwrap();
+        let guard = Guard::new(&world.keyring).key_header("x-api-key").unwrap();
         at_once(guard.admit(&[(field, value)][..])).is_ok()
     };
     for case in ["loaded", "cached"] {
         let (answer, reports) = count(&active.token, |value| admits("x-api-key", value));
-        report.subject("Guard::admit", &format!("key_field/{case}"), reports, once_more(2));
+        report.subject("Guard::admit", &format!("key_header/{case}"), reports, once_more(2));
         report.require(answer, "the answer to the last subject is wrong");
     }
-    // A leak in front of the whole way.
+    // A leak before the whole path.
     let (_, reports) = count(&active.token, |value| {
         value.iter().all(u8::is_ascii_graphic) && admits("x-api-key", value)
     });
     report.control("guard_behind_a_check", reports.saturating_sub(TAG_AND_DIGEST));
 
-    // The token of another system has another length, and has to look like a token. What comes after that
-    // is measured beside the guard, since there the id follows from the secret.
+    // White space after a token, which HTTP/2 allows, is found by the length of the token.
+    for field in ["x-api-key", "authorization"] {
+        let token =
+            if field == "authorization" { header(&active.token) } else { active.token.clone() };
+        let secret = token.len() - UNDEFINED..token.len();
+        let value = [&token[..], b" \t"].concat();
+        let (answer, reports) = count_in(secret, &value, |value| admits(field, value));
+        report.subject("Guard::admit", &format!("{field}/white_space"), reports, once_more(2));
+        report.require(answer, "the answer to the last subject is wrong");
+    }
+
+    // The token of another system has another length, and must have the characters of a token. The rest of
+    // its path is measured without the guard, since there the id is derived from the secret.
     let value = header(PREFIXED);
-    let secret = value.len() - PREFIXED.len() + PUBLIC..value.len() - 1;
+    let secret = value.len() - PREFIXED.len() + PUBLIC..value.len();
     let (answer, reports) = count_in(secret, &value, |value| admits("authorization", value));
     report.subject("Guard::admit", "another_length", reports, exactly(READABLE));
     report.require(!answer, "the answer to the last subject is wrong");
@@ -143,7 +144,7 @@ const WAYS: [Way; 2] = [
     }),
 ];
 
-/// What a future gives that has nothing to wait for.
+/// Returns the output of a future that is ready at once.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -176,7 +177,7 @@ impl World {
         Self { keyring: keyring.build().unwrap(), store, clock }
     }
 
-    /// A process that verifies, with a cache of its own.
+    /// Creates a process that verifies, with its own cache.
     fn node(&self) -> Verifier {
         Verifier::builder(policy(), pepper())
             .environment("live")
@@ -195,10 +196,10 @@ impl World {
 }
 
 impl Held {
-    /// Gives the key another secret.
-    fn rotate(&mut self, overlap: Overlap) -> Vec<u8> {
+    /// Rotates the key.
+    fn rotate(&mut self, grace_period: GracePeriod) -> Vec<u8> {
         let (id, version) = (self.key.id(), self.key.version());
-        let rotated = at_once(self.keys.rotate(id, version, overlap)).unwrap();
+        let rotated = at_once(self.keys.rotate(id, version, grace_period)).unwrap();
         self.key = rotated.key;
         rotated.token.reveal().as_bytes().to_vec()
     }

@@ -1,51 +1,44 @@
 //! The path of a token that another system made.
 //!
-//! Its id here follows from the whole token by an HMAC under the pepper, so it is undefined too. It
-//! is as public as any id from there on: whether it is the record's is one branch, and whether the
-//! digest is, one more.
+//! The id here is derived from the whole token by an HMAC under the pepper, so the id is undefined as well.
+//! From there on it is as public as any other id. Whether it is the record's id is one branch. Whether the
+//! digest fits is one more.
 
 use std::sync::Arc;
 
 use keyway::{
-    authority::{Authority, ImportedKey, NewKey},
-    authorization::bearer_token,
-    decision::{ResolvedKey, decide},
+    ImportedKey, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+    audit::Rejection,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
-    pepper::Pepper,
-    policy::Policy,
+    lowlevel::{Authority, CheckedToken, ResolvedKey, bearer_token, decide},
     record::TenantRecord,
-    scope::ScopeCatalog,
-    tier::Tier,
-    time::Timestamp,
-    token::{Claim, Rejection},
 };
 
 use super::{Report, count_behind, exactly};
 
-/// An opaque token is secret from its first byte. Whether it begins with keyway's prefix is one
-/// branch.
+/// An opaque token is secret from its first byte. Whether it begins with keyway's prefix is one branch.
 const OWN_PREFIX: usize = 1;
-/// One branch tells whether the id is the record's.
+/// One branch on whether the id is the record's.
 const ID: usize = 1;
-/// One more tells whether the digest is.
+/// One more branch on whether the digest is.
 const ID_AND_DIGEST: usize = 2;
 
-/// How a token is digested, and how many bytes from its front are public.
+/// A token, its digest, and how many of its first bytes are public.
 struct Subject {
     name: &'static str,
-    /// What the other system kept of the token.
+    /// The digest that the other system stored of the token.
     digest: &'static str,
     format: fn() -> ForeignFormat,
     token: &'static [u8],
     public: usize,
-    /// What the path to the claim may report.
+    /// How many reports `Authority::claims` may make.
     claims: usize,
 }
 
 const OPAQUE: &[u8] = b"q7Yx0vFz-2mKp9_LrT4wNcB6sHd8eGuA3jVtPoXiMn5";
 pub const PREFIXED: &[u8] = b"mycompany_CEUsS4psCmc_BddpcwWyCT3EkDjHSSTRaSK1dxtuQgbjb";
 
-/// What of [`PREFIXED`] is public.
+/// How many of the first bytes of [`PREFIXED`] are public.
 pub const PUBLIC: usize = 22;
 
 const SUBJECTS: [Subject; 5] = [
@@ -115,7 +108,7 @@ pub fn subjects(report: &mut Report) {
         report.subject(function, &case("another_key"), reports, expected);
         report.require(!accepted, "the answer to the last subject is wrong");
 
-        // What would be a leak beside the hash.
+        // Planted: a leak before the hash.
         let (_, reports) = count(&|token| {
             let looks_right = token[subject.public..].iter().all(u8::is_ascii_graphic);
             looks_right && world.claims(token).is_ok()
@@ -127,14 +120,13 @@ pub fn subjects(report: &mut Report) {
         });
         report.control(&case("separators_of_all"), reports.saturating_sub(subject.claims));
     }
-    // Behind a public part that is as long as what a field begins with, the field says nothing
-    // either.
+    // With a public part as long as the start of a header, reading the header makes no report either.
     let field = [b"Bearer ", PREFIXED].concat();
     let (_, reports) = count_behind(7 + PUBLIC, &field, |field| bearer_token(field).is_ok());
     report.subject("bearer_token", "imported/prefixed_api_key", reports, exactly(0));
 }
 
-/// The key of the token, and another one.
+/// The key of the token, and another key.
 struct World {
     authority: Authority,
     now: Timestamp,
@@ -160,7 +152,7 @@ impl World {
     }
 
     #[inline(never)]
-    fn claims(&self, token: &[u8]) -> Result<Vec<Claim>, Rejection> {
+    fn claims(&self, token: &[u8]) -> Result<Vec<CheckedToken>, Rejection> {
         self.authority.claims(token)
     }
 

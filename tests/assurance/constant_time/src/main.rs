@@ -1,10 +1,10 @@
-//! Runs the path of a presented token, from the bytes of the header to the decision, and counts the
-//! branches and addresses that depend on its secret. `tests/assurance/rows/01-secret-independence.sh` runs
-//! this under valgrind, which does the counting.
+//! Runs the path of a presented token, from the bytes of the header to the decision, and counts the branches
+//! and addresses that depend on its secret. `tests/assurance/rows/01-secret-independence.sh` runs this
+//! program under valgrind, which counts.
 //!
-//! The 32 characters of the secret and the 8 of the tag are undefined; prefix and id are public. What
-//! is made known is whether the tag is right and whether the digest is, and each is one branch. So
-//! their number is known, and any other report is a leak.
+//! The 32 characters of the secret and the 8 of the tag are undefined. Prefix and id are public. Two facts
+//! may become known: whether the tag is right, and whether the digest is. Each is one branch. So the number
+//! of reports is known in advance, and any other report is a leak.
 
 mod guard;
 mod imported;
@@ -21,34 +21,30 @@ use std::{
 };
 
 use keyway::{
-    authority::{Authority, NewKey, Overlap},
-    authorization::bearer_token,
-    decision::{ResolvedKey, decide},
-    pepper::Pepper,
-    policy::Policy,
-    record::KeyRecord,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    tier::Tier,
-    time::Timestamp,
+    GracePeriod, KeyRecord, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+    lowlevel::{Authority, ResolvedKey, bearer_token, decide},
+    scope::ScopeDeclaration,
 };
 
 use self::report::Report;
 
-/// Characters of secret and tag together, the last ones of every token.
+/// The number of characters of secret and tag together. They are the last ones of every token.
 const UNDEFINED: usize = 32 + 8;
 
-/// Issuers and environments whose tokens lie differently in the words that the prefix is compared in:
-/// behind the shortest one, half of such a word is secret.
+/// Issuers and environments whose tokens are aligned differently in the words that the prefix is compared in.
+/// After the shortest prefix, half of such a word is secret.
 const PREFIXES: [(&str, &str); 3] = [("mm", "live"), ("a", "b"), ("abcdefghijklmnop", "abcdefgh")];
 
-/// One branch tells whether the tag is right.
+/// One branch on whether the tag is right.
 const TAG: usize = 1;
-/// One more tells whether the digest is.
+/// One more branch on whether the digest is.
 const TAG_AND_DIGEST: usize = 2;
-/// With a second secret there are two digests and two answers, known after both comparisons, and the
-/// compiler decides how often it branches on each until it knows which of four cases it has: 2 to 5
-/// reports, tag included, and 6 without optimization.
+/// With a second secret there are two digests and two results, which are known after both comparisons. The
+/// compiler decides how often it branches on each until it knows which of the four cases applies. Tag
+/// included, 2 to 5 reports are made, and 6 without optimization.
 const TAG_AND_TWO_DIGESTS: RangeInclusive<usize> = 2..=6;
+/// The same with two older secrets.
+const TAG_AND_THREE_DIGESTS: RangeInclusive<usize> = 2..=8;
 
 fn main() -> ExitCode {
     if !valgrind::is_running() {
@@ -76,7 +72,7 @@ fn exactly(reports: usize) -> RangeInclusive<usize> {
     reports..=reports
 }
 
-/// A way from the value of the header to an answer.
+/// A path from the value of the header to a result.
 type Path = fn(&World, &Arc<ResolvedKey>, &[u8]) -> bool;
 
 const PATHS: [(&str, Path); 2] =
@@ -125,30 +121,39 @@ fn subjects(report: &mut Report, world: &World, function: &str, prefix: &str, pa
     check("superseded", plain, &world.timed, false, exactly(TAG_AND_DIGEST));
     check("forged", plain, &forged, false, exactly(TAG));
     check("forged_tag", plain, &forged_tag, false, exactly(TAG));
-    // These are refused for what is public.
+    // These are rejected for public reasons.
     check("unknown_slot", plain, &unknown_slot, false, exactly(0));
     check("malformed_prefix", plain, &other_prefix, false, exactly(0));
     check("malformed_length", plain, too_short, false, exactly(0));
 
-    for (overlap, key, current, neither) in [
-        ("timed", &world.in_timed_overlap, &world.timed, &world.first_use),
-        ("first_use", &world.in_first_use_overlap, &world.first_use, &world.timed),
+    for (grace_period, key, current, neither) in [
+        ("timed", &world.in_timed_grace_period, &world.timed, &world.first_use),
+        ("first_use", &world.in_first_use_grace_period, &world.first_use, &world.timed),
     ] {
-        let named = |subject| format!("{subject}_in_{overlap}_overlap");
+        let named = |subject| format!("{subject}_in_{grace_period}_grace_period");
         check(&named("forged"), key, &forged, false, exactly(TAG));
         check(&named("current"), key, current, true, TAG_AND_TWO_DIGESTS);
         let refused = check(&named("neither"), key, neither, false, TAG_AND_TWO_DIGESTS);
-        // Both run through the same questions to the last one. A comparison that ends at the first
-        // difference would make fewer reports of a digest that differs than of one that does not.
+        // Both go through the same comparisons to the last one. A comparison that ends at the first
+        // difference would make fewer reports for a digest that differs than for one that does not.
         check(&named("previous"), key, &world.first, true, exactly(refused));
     }
+
+    // With three secrets there are three results. The oldest one is compared last.
+    let key = &world.in_two_grace_periods;
+    check("forged_in_two_grace_periods", key, &forged, false, exactly(TAG));
+    check("current_in_two_grace_periods", key, &world.third, true, TAG_AND_THREE_DIGESTS);
+    check("middle_in_two_grace_periods", key, &world.timed, true, TAG_AND_THREE_DIGESTS);
+    let refused =
+        check("neither_in_two_grace_periods", key, &world.first_use, false, TAG_AND_THREE_DIGESTS);
+    check("oldest_in_two_grace_periods", key, &world.first, true, exactly(refused));
 
     let value = header(&world.first);
     let (_, reports) = count(&value, |value| bearer_token(value).is_ok());
     report.subject("bearer_token", prefix, reports, exactly(0));
 }
 
-/// Leaks of the usual kinds. Each has to be seen, or nothing that was not seen means anything.
+/// Planted leaks of the usual kinds. Each must be reported: otherwise the absence of a report proves nothing.
 fn controls(report: &mut Report, world: &World) {
     let value = header(&world.first);
     let secret = |value: &[u8]| value[value.len() - UNDEFINED..value.len() - 8].to_vec();
@@ -160,7 +165,7 @@ fn controls(report: &mut Report, world: &World) {
     let mut other = expected.clone();
     other[0] ^= 1;
     let (_, early) = count(&value, |value| black_box(&secret(value)[..]) == black_box(&other[..]));
-    // On this rests what is said of the previous secret.
+    // The result for the previous secret depends on this: a comparison that ends early makes fewer reports.
     report.control("slice_equality_ends_early", reports.saturating_sub(early));
 
     let (_, reports) = count(&value, |value| secret(value).iter().all(u8::is_ascii_alphanumeric));
@@ -181,7 +186,7 @@ fn controls(report: &mut Report, world: &World) {
     });
     report.control("base64_look_up", reports);
 
-    // And a leak beside the whole path is one too many for the subject it stands in.
+    // A leak before the whole path makes one report too many for the subject that contains it.
     let (_, reports) = count(&value, |value| {
         let looks_right = secret(value).iter().all(u8::is_ascii_alphanumeric);
         looks_right && by_decision(world, &world.plain, value)
@@ -189,17 +194,17 @@ fn controls(report: &mut Report, world: &World) {
     report.control("right_behind_a_check", reports.saturating_sub(TAG_AND_DIGEST));
 }
 
-/// What `path` answers to `value`, and how many reports there were until the answer was known.
+/// Returns the result of `path` for `value`, and the number of reports until the result is known.
 fn count(value: &[u8], path: impl FnOnce(&[u8]) -> bool) -> (bool, usize) {
     count_behind(value.len() - UNDEFINED, value, path)
 }
 
-/// As [`count`], with all undefined but so many bytes from the front.
+/// Counts as [`count`] does, with all bytes undefined except the first `public`.
 fn count_behind(public: usize, value: &[u8], path: impl FnOnce(&[u8]) -> bool) -> (bool, usize) {
     count_in(public..value.len(), value, path)
 }
 
-/// As [`count`], with these bytes undefined.
+/// Counts as [`count`] does, with these bytes undefined.
 fn count_in(
     undefined: Range<usize>,
     value: &[u8],
@@ -209,7 +214,7 @@ fn count_in(
     valgrind::make_undefined(&mut value[undefined]);
     let before = valgrind::reports();
     let mut answer = [u8::from(black_box(path(black_box(&value))))];
-    // Where the compiler returned the answer without a branch, this is where it becomes known.
+    // If the compiler returned the result without a branch, it becomes known here.
     valgrind::report_undefined(&answer);
     let reports = valgrind::reports() - before;
     valgrind::make_defined(&mut answer);
@@ -220,7 +225,7 @@ fn header(token: &[u8]) -> Vec<u8> {
     [b"Bearer ", token].concat()
 }
 
-/// `token` with another character at this place from the end, alphanumeric like the one before.
+/// Returns `token` with another letter or digit at this index from the end.
 fn with_changed(token: &[u8], from_end: usize) -> Vec<u8> {
     let mut changed = token.to_vec();
     let place = token.len() - from_end;
@@ -234,8 +239,11 @@ struct World {
     now: Timestamp,
     plain: Arc<ResolvedKey>,
     plain_record: KeyRecord,
-    in_timed_overlap: Arc<ResolvedKey>,
-    in_first_use_overlap: Arc<ResolvedKey>,
+    in_timed_grace_period: Arc<ResolvedKey>,
+    in_first_use_grace_period: Arc<ResolvedKey>,
+    /// `timed`, rotated to `third`.
+    in_two_grace_periods: Arc<ResolvedKey>,
+    third: Vec<u8>,
     first: Vec<u8>,
     timed: Vec<u8>,
     first_use: Vec<u8>,
@@ -248,25 +256,30 @@ impl World {
         let pepper = Pepper::from_bytes(&[7; 32]).unwrap();
         let authority = Authority::new(policy, environment, &pepper.into()).unwrap();
         let now = Timestamp::from_millis(1_767_225_600_000).unwrap();
-        let mut rng = keyway::token::InsecureSeededRng::new(1);
+        let mut rng = keyway::lowlevel::InsecureSeededRng::new(1);
 
         let tenant = "acme".parse().unwrap();
         let tenant = authority.create_tenant(tenant, "lite", now).unwrap();
         let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
         let (plain, first) = authority.issue(&tenant, request, now, &mut rng).unwrap();
-        let mut rotate = |overlap| {
-            let rotated = authority.rotate(&plain, overlap, None, now, &mut rng);
+        let mut rotate = |key: &KeyRecord, grace_period| {
+            let rotated = authority.rotate(key, &tenant, grace_period, None, now, &mut rng);
             let (key, token) = rotated.unwrap();
             (key, token.reveal().as_bytes().to_vec())
         };
-        let (in_timed_overlap, timed) = rotate(Overlap::For(Duration::from_secs(3_600)));
-        let (in_first_use_overlap, first_use) = rotate(Overlap::UntilFirstUse);
+        let (in_timed_grace_period, timed) =
+            rotate(&plain, GracePeriod::For(Duration::from_secs(3_600)));
+        let (in_first_use_grace_period, first_use) = rotate(&plain, GracePeriod::UntilFirstUse);
+        let (in_two_grace_periods, third) =
+            rotate(&in_timed_grace_period, GracePeriod::UntilFirstUse);
         let resolve = |key: &KeyRecord| Arc::new(authority.resolve(key, &tenant).unwrap());
         Self {
             plain: resolve(&plain),
             plain_record: plain,
-            in_timed_overlap: resolve(&in_timed_overlap),
-            in_first_use_overlap: resolve(&in_first_use_overlap),
+            in_timed_grace_period: resolve(&in_timed_grace_period),
+            in_first_use_grace_period: resolve(&in_first_use_grace_period),
+            in_two_grace_periods: resolve(&in_two_grace_periods),
+            third,
             first: first.reveal().as_bytes().to_vec(),
             timed,
             first_use,

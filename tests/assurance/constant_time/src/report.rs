@@ -1,4 +1,4 @@
-//! What was counted, and whether it is what was declared.
+//! The counted reports, compared with the declared ones.
 
 use std::{collections::BTreeSet, fmt, ops::RangeInclusive, process::ExitCode};
 

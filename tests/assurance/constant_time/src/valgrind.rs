@@ -4,7 +4,7 @@ use std::arch::asm;
 
 const COUNT_ERRORS: usize = 0x1201;
 const RUNNING_ON_VALGRIND: usize = 0x1001;
-/// `MC` in the upper half tells memcheck's own requests.
+/// `MC` in the upper half marks memcheck's own requests.
 const MAKE_MEM_UNDEFINED: usize = 0x4d43_0001;
 const MAKE_MEM_DEFINED: usize = 0x4d43_0002;
 const CHECK_MEM_IS_DEFINED: usize = 0x4d43_0005;

@@ -1,19 +1,17 @@
-//! Random declarations of services, for both sides.
+//! Random declarations of services, for keyway and for the model.
 
 use keyway::{
-    pepper::{Pepper, Peppers},
-    policy,
-    scope::{self, ScopeCatalog, ScopeDeclaration},
-    tier,
+    Pepper, Peppers, ScopeCatalog,
+    scope::{self, ScopeDeclaration},
 };
 
-use crate::{
+use super::{
     naive::{DAY, Names, Policy, Requirement, Ring, Tier},
     random::Random,
     translate::span,
 };
 
-/// A random declaration, which may contradict itself.
+/// Returns a random declaration, which may contradict itself.
 pub fn declare(random: &mut Random, most: usize) -> Policy {
     let parts = ["a", "b", "c", "ab", "a-b"];
     let mut policy = Policy::default();
@@ -23,7 +21,7 @@ pub fn declare(random: &mut Random, most: usize) -> Policy {
         policy.scopes.insert(name.join("."), Names::new());
     }
     let mut names: Vec<String> = policy.scopes.keys().cloned().collect();
-    // In this order what is above others by its dots is before them, so an edge that runs forward makes
+    // In this order a name that implies others by its dots is before them. So an edge that runs forward makes
     // no cycle.
     names.sort_by_key(|name| (name.len(), name.clone()));
     for _ in 0..random.below(names.len() + 1) {
@@ -49,12 +47,13 @@ pub fn declare(random: &mut Random, most: usize) -> Policy {
         }
         let is_limited = !random.one_in(3);
         let ceiling = is_limited.then(|| ceiling.clone());
-        policy.tiers.push(Tier { name: (*name).into(), ceiling, longest });
+        policy.tiers.push(Tier { name: (*name).into(), keys: 5, ceiling, longest });
     }
     policy
 }
 
-/// What the service may declare later: without some of its scopes and perhaps a tier, and with other edges.
+/// Returns a later declaration of the same service: without some of its scopes and perhaps a tier, and with
+/// other edges.
 pub fn declare_anew(old: &Policy, random: &mut Random) -> Policy {
     let mut policy = old.clone();
     let names: Vec<String> = policy.scopes.keys().cloned().collect();
@@ -78,23 +77,23 @@ pub fn declare_anew(old: &Policy, random: &mut Random) -> Policy {
     policy
 }
 
-pub fn build(naive: &Policy) -> Option<policy::Policy> {
+pub fn build(naive: &Policy) -> Option<keyway::Policy> {
     let declarations = naive.scopes.iter().map(|(name, implied)| {
         ScopeDeclaration::new(name.clone(), "").implies(implied.iter().cloned())
     });
     let tiers = naive.tiers.iter().map(|naive| {
-        let mut tier = tier::Tier::new(naive.name.clone(), 5);
+        let mut tier = keyway::Tier::new(naive.name.clone(), naive.keys);
         if let Some(ceiling) = &naive.ceiling {
             tier = tier.scopes(ceiling.iter().cloned());
         }
         naive.longest.map_or(tier.clone(), |longest| tier.max_lifetime(span(longest)))
     });
-    policy::Policy::new("mm", ScopeCatalog::new(declarations).ok()?, tiers).ok()
+    keyway::Policy::new("mm", ScopeCatalog::new(declarations).ok()?, tiers).ok()
 }
 
 pub fn requirement(
     naive: &Policy,
-    built: &policy::Policy,
+    built: &keyway::Policy,
     random: &mut Random,
 ) -> (Requirement, scope::Requirement) {
     let all: Vec<String> = naive.scopes.keys().cloned().collect();
@@ -109,7 +108,8 @@ pub fn requirement(
     (Requirement { names, any }, requirement.expect("declared"))
 }
 
-/// What a host may have of two peppers: the old one alone, or the new one beside the old one in three ways.
+/// Returns one of the sets that an application may have of two peppers: the old one alone, or the new one
+/// beside the old one in three ways.
 pub fn ring(which: usize) -> Ring {
     let (current, tokens, seals): (u8, &[u8], &[u8]) = match which {
         0 => (0, &[0], &[0]),

@@ -1,5 +1,5 @@
-//! Faults to plant in the naive rules. keyway and the rules then disagree, and this program has to
-//! notice: each fault is one that somebody could make.
+//! The faults that are planted in the naive rules. With a fault keyway and the rules disagree, and this
+//! program must notice. Each fault is a plausible mistake.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -10,8 +10,8 @@ pub enum Fault {
     RemovedScopesStillGrant,
     RetiredPeppersStillSeal,
     AnyTenantOwnsTheKey,
-    OverlapEndsLate,
-    OverlapNeverEnds,
+    GracePeriodEndsLate,
+    GracePeriodNeverEnds,
     DormantBeforeSuspended,
     AnyMeansAll,
     AllMeansAny,
@@ -22,13 +22,23 @@ pub enum Fault {
     BeginsLate,
     ExpiresLate,
     LifetimesBeginAnew,
-    UnusedSecretsLiveOn,
+    RotationsMoveDeadlines,
     QuarantineGrants,
     AnybodyGrants,
+    UnknownScopesAreInNoBound,
+    LifetimesBindCreationOnly,
+    ShorteningIsRefused,
+    OneKeyTooMany,
+    DisabledKeysDoNotCount,
+    EnablingLiftsSuspensions,
+    FirstUseEndsNothing,
+    DeletedTenantsKeepKeys,
+    ResealingKeepsVersions,
 }
 
 impl Fault {
-    pub const ALL: [Self; 22] = [
+    /// The faults in decisions, and in changes of one record.
+    pub const OF_DECISIONS: [Self; 25] = [
         Self::ImplicationIsOneStepDeep,
         Self::DotsMeanNothing,
         Self::AnyPrefixImplies,
@@ -36,8 +46,8 @@ impl Fault {
         Self::RemovedScopesStillGrant,
         Self::RetiredPeppersStillSeal,
         Self::AnyTenantOwnsTheKey,
-        Self::OverlapEndsLate,
-        Self::OverlapNeverEnds,
+        Self::GracePeriodEndsLate,
+        Self::GracePeriodNeverEnds,
         Self::DormantBeforeSuspended,
         Self::AnyMeansAll,
         Self::AllMeansAny,
@@ -48,8 +58,37 @@ impl Fault {
         Self::BeginsLate,
         Self::ExpiresLate,
         Self::LifetimesBeginAnew,
-        Self::UnusedSecretsLiveOn,
+        Self::RotationsMoveDeadlines,
         Self::QuarantineGrants,
         Self::AnybodyGrants,
+        Self::UnknownScopesAreInNoBound,
+        Self::LifetimesBindCreationOnly,
+        Self::ShorteningIsRefused,
+    ];
+
+    /// The faults that the histories of a keyring can notice.
+    pub const OF_SERVICES: [Self; 22] = [
+        Self::CeilingsMeanNothing,
+        Self::DotsMeanNothing,
+        Self::GracePeriodEndsLate,
+        Self::GracePeriodNeverEnds,
+        Self::DormantBeforeSuspended,
+        Self::SuspensionsNeverEnd,
+        Self::TenantSuspensionMeansNothing,
+        Self::KeySuspensionMeansNothing,
+        Self::DisabledMeansNothing,
+        Self::BeginsLate,
+        Self::ExpiresLate,
+        Self::LifetimesBeginAnew,
+        Self::RotationsMoveDeadlines,
+        Self::QuarantineGrants,
+        Self::AnybodyGrants,
+        Self::ShorteningIsRefused,
+        Self::OneKeyTooMany,
+        Self::DisabledKeysDoNotCount,
+        Self::EnablingLiftsSuspensions,
+        Self::FirstUseEndsNothing,
+        Self::DeletedTenantsKeepKeys,
+        Self::ResealingKeepsVersions,
     ];
 }

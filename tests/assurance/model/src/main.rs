@@ -1,32 +1,20 @@
-//! Holds the decisions of keyway against a naive model that shares no code with it:
-//! `model DECISIONS quick|full`.
+//! Compares the decisions of keyway with a naive model that shares no code with it: `model DECISIONS
+//! quick|full`.
 //!
-//! Random services go through random histories on both sides, and between the steps both decide who may
-//! do what; and all services of at most five scopes are gone through. Then the same is done with a fault
-//! in the model, one after the other, each of which must be noticed. `SEED` makes other histories.
-
-#![allow(
-    clippy::option_option,
-    clippy::too_many_arguments,
-    reason = "a wish may be to have no end, and a naive rule names all that it depends on"
-)]
-
-mod declare;
-mod fault;
-mod naive;
-mod random;
-mod small;
-mod translate;
-mod world;
+//! Random services go through random histories on both sides. Between the steps both sides decide who may do
+//! what. All services of at most five scopes are compared as well. Then the same is done with one fault after
+//! another in the model, and each fault must be noticed. `SEED` makes other histories.
 
 use std::{env, process::ExitCode, thread};
 
-use fault::Fault;
-use naive::Rules;
-use small::{Count, Extent};
-use world::Tally;
+use model::{
+    fault::Fault,
+    naive::Rules,
+    small::{self, Count, Extent},
+    world::{self, Tally},
+};
 
-/// How many decisions each planted fault is looked for in.
+/// How many decisions are compared for each planted fault.
 const PLANTED: u64 = 200_000;
 
 fn main() -> ExitCode {
@@ -58,17 +46,17 @@ fn main() -> ExitCode {
     let counts = services(rules, extent);
     let sum = |number: fn(&Count) -> u64| counts.iter().map(number).sum::<u64>();
     println!("figure {} = 0 disagreements in small services", sum(|count| count.disagreements));
-    // Labelled posets (OEIS A001035): 1, 1, 3, 19, 219 and 4231 of 0 to 5 elements.
+    // Labeled posets (OEIS A001035): 1, 1, 3, 19, 219 and 4231 with 0 to 5 elements.
     println!("figure {} = 4474 orders of up to 5 scopes, all there are", sum(|count| count.orders));
     if extent == Extent::Everything {
-        // Labelled directed acyclic graphs (OEIS A003024): 1, 1, 3, 25, 543 and 29281.
+        // Labeled directed acyclic graphs (OEIS A003024): 1, 1, 3, 25, 543 and 29281.
         println!("figure {} = 29854 ways to declare them", sum(|count| count.acyclic));
         println!("measured {} contradictory declarations refused", sum(|count| count.cyclic));
     }
     println!("measured {} grants, bounds and requirements of these", sum(|count| count.decisions));
 
     let noticed = on_all_threads(|(at, step)| {
-        let faults = Fault::ALL.into_iter().skip(at).step_by(step);
+        let faults = Fault::OF_DECISIONS.into_iter().skip(at).step_by(step);
         faults.map(|fault| (fault, noticed(fault, seed))).collect::<Vec<_>>()
     });
     let noticed: Vec<(Fault, u64)> = noticed.into_iter().flatten().collect();
@@ -77,7 +65,7 @@ fn main() -> ExitCode {
     }
     let found = noticed.iter().filter(|(_, disagreements)| *disagreements > 0).count();
     let least = noticed.iter().map(|(_, disagreements)| *disagreements).min().unwrap_or(0);
-    println!("control {found} = {} faults in the model noticed", Fault::ALL.len());
+    println!("control {found} = {} faults in the model noticed", Fault::OF_DECISIONS.len());
     println!("control {least} > 0 disagreements for the least of them in {PLANTED} cases");
     let planted = Rules(Some(Fault::ImplicationIsOneStepDeep));
     let small = small::compare(planted, 4, Extent::Everything, (0, 1)).disagreements;
@@ -87,7 +75,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// This thread's part of the histories.
+/// Runs this thread's part of the histories.
 fn histories(rules: Rules, seed: u64, decisions: u64, (at, step): (usize, usize)) -> Tally {
     let mut tally = Tally::default();
     let share = decisions.div_ceil(step as u64);
@@ -99,10 +87,10 @@ fn histories(rules: Rules, seed: u64, decisions: u64, (at, step): (usize, usize)
     tally
 }
 
-/// All services of up to five scopes, in the order of their number.
+/// Compares all services of up to five scopes. The counts are in the order of the number of scopes.
 fn services(rules: Rules, extent: Extent) -> Vec<Count> {
     let compare = |scopes| {
-        // There are few of less than five, so that all of them are always gone through.
+        // There are few services of less than five scopes, so that all of them are always compared.
         let extent = if scopes < 5 { Extent::Everything } else { extent };
         let parts = on_all_threads(|part| small::compare(rules, scopes, extent, part));
         parts.into_iter().fold(Count::default(), |mut sum, part| {
@@ -113,12 +101,12 @@ fn services(rules: Rules, extent: Extent) -> Vec<Count> {
     (0..=5).map(compare).collect()
 }
 
-/// The number of disagreements with a model that has this fault.
+/// Returns the number of disagreements with a model that has this fault.
 fn noticed(fault: Fault, seed: u64) -> u64 {
     histories(Rules(Some(fault)), seed, PLANTED, (0, 1)).disagreements
 }
 
-/// What each thread makes of its part: its place, and the number of them.
+/// Runs `work` on every thread with the thread's index and the number of threads, and returns all results.
 fn on_all_threads<T: Send>(work: impl Fn((usize, usize)) -> T + Sync) -> Vec<T> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {

@@ -1,22 +1,26 @@
-//! What the naive rules are about: names, numbers and sets of them. Nothing here is of keyway.
+//! The data of the naive rules: names, numbers and sets of them. Nothing here comes from keyway.
 
 mod changes;
 mod rules;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::rules::Rules;
+pub use self::{
+    rules::Rules,
+    service::{Caller, Service},
+};
 
 pub type Names = BTreeSet<String>;
-/// Milliseconds.
+/// A time in milliseconds.
 pub type Time = i64;
 
 pub const DAY: Time = 86_400_000;
 
-/// What a service has declared.
+/// The declaration of a service.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Every scope, and what it implies besides those below it by its dots.
+    /// Every scope, with the scopes that it implies besides those below it by its dots.
     pub scopes: BTreeMap<String, Names>,
     /// In ascending order.
     pub tiers: Vec<Tier>,
@@ -25,12 +29,14 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub struct Tier {
     pub name: String,
-    /// Without one, everything.
+    /// How many keys a tenant may hold.
+    pub keys: u32,
+    /// The scopes of the tier. `None` means all scopes.
     pub ceiling: Option<Names>,
     pub longest: Option<Time>,
 }
 
-/// The peppers that a host has, by slot.
+/// The peppers of an application, by slot.
 #[derive(Clone, Debug)]
 pub struct Ring {
     pub current: u8,
@@ -44,15 +50,24 @@ pub struct Tenant {
     pub tier: String,
     pub suspension: Option<Suspension>,
     pub sealed: u8,
+    pub version: u64,
 }
 
-/// It ends at this time, or never.
+impl Tenant {
+    /// Records that the changed record was written with the current pepper.
+    pub fn write(&mut self, ring: &Ring) {
+        self.sealed = ring.current;
+        self.version += 1;
+    }
+}
+
+/// A suspension that ends at this time, or never.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspension(pub Option<Time>);
 
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// No other key has it.
+    /// Unique among keys.
     pub number: usize,
     pub tenant: String,
     /// The slot of the pepper that its id names.
@@ -65,19 +80,33 @@ pub struct Key {
     pub from: Option<Time>,
     pub end: Option<Time>,
     pub created: Time,
-    /// No other secret has it.
+    /// Unique among secrets.
     pub secret: usize,
-    pub previous: Option<Previous>,
+    /// The newest first.
+    pub older: Vec<Older>,
+    /// The time from which the longest lifetime of a tier counts.
+    pub counts_from: Time,
+    pub rotated: Option<Time>,
+    pub version: u64,
+}
+
+impl Key {
+    /// Records that the changed record was written with the current pepper.
+    pub fn write(&mut self, ring: &Ring) {
+        self.sealed = ring.current;
+        self.version += 1;
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Previous {
+pub struct Older {
     pub secret: usize,
     pub until: Time,
+    /// A first use of a newer secret ends it earlier.
     pub until_first_use: bool,
 }
 
-/// A token that somebody presents.
+/// A presented token.
 #[derive(Clone, Debug)]
 pub struct Token {
     pub key: usize,
@@ -86,7 +115,7 @@ pub struct Token {
     pub shape: Shape,
 }
 
-/// What was done to it since it was minted.
+/// The change to a token since it was minted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Whole,
@@ -115,7 +144,7 @@ pub enum Answer {
     Admitted { previous: bool },
 }
 
-/// Why a record is not made ready for decisions.
+/// The reason why a record cannot be resolved for decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unready {
     Tampered,
@@ -123,35 +152,44 @@ pub enum Unready {
     UnknownTier,
 }
 
-/// Why a key is not made or changed.
+/// The reason why an operation is refused. Of several reasons, the first kind in this order is reported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
+    NoTenant,
+    TenantExists,
+    NoKey,
+    Conflict,
+    Rejected,
+    Inactive(Answer),
+    Tampered,
+    OtherTenant,
     UnknownScope(String),
     AboveCeiling(Names),
     AboveGranter(Names),
+    UnknownTier,
+    LifetimeTooLong,
     ExpiryInPast,
     EndsBeforeStart,
-    LifetimeTooLong,
     Expired,
-    OverlapTooLong,
-    OtherTenant,
-    Tampered,
+    GracePeriodTooLong,
+    TooManySecrets,
     NoPepper,
+    QuotaExceeded { allowed: u32, held: u32 },
 }
 
-/// What is asked of a new key or an edit. What is not named stays.
+/// The values of a new key or of an edit. `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
     pub scopes: Option<Vec<String>>,
     pub from: Option<Option<Time>>,
     pub end: Option<Option<Time>>,
     pub enabled: Option<bool>,
-    /// What whoever asks holds.
+    /// The scopes of the granter.
     pub granter: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Overlap {
+pub enum GracePeriod {
     None,
     For(Time),
     UntilFirstUse,

@@ -1,15 +1,15 @@
-//! Numbers that look random and are the same for the same seed.
+//! Random numbers that are the same for the same seed.
 
 use std::convert::Infallible;
 
 use rand_core::{TryCryptoRng, TryRng};
 
-/// `SplitMix64` (Steele et al. 2014). It is no secret: the keys that are made with it are for this
-/// program alone.
+/// `SplitMix64` (Steele et al. 2014). It is not secret, and keys that are minted with it must not be used
+/// outside this program.
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of the case `number` of a run: every case can be made again by itself.
+    /// Returns the generator of the case `number` of a run, so that every case can be repeated alone.
     pub fn of_case(seed: u64, number: u64) -> Self {
         let mut random = Self(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
         random.next();
@@ -23,12 +23,12 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() >> 32).unwrap_or(0) % bound
     }
 
-    /// Whether one in `many` has come up.
+    /// Returns `true` with the probability of one in `many`.
     pub fn one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }
@@ -37,7 +37,7 @@ impl Random {
         &of[self.below(of.len())]
     }
 
-    /// Up to `most` of these.
+    /// Returns up to `most` of these, perhaps some of them several times.
     pub fn some<T: Clone>(&mut self, of: &[T], most: usize) -> Vec<T> {
         let many = if of.is_empty() { 0 } else { self.below(most + 1) };
         (0..many).map(|_| self.pick(of).clone()).collect()

@@ -1,21 +1,24 @@
 //! Every service with at most five scopes: every order of them, every set that a key may be granted, and
 //! every requirement.
 
-use keyway::scope::{self, ScopeCatalog, ScopeDeclaration, ScopeSet};
+use keyway::{
+    ScopeCatalog,
+    scope::{self, ScopeDeclaration, ScopeSet},
+};
 
-use crate::naive::{Names, Policy, Requirement, Rules};
+use super::naive::{Names, Policy, Requirement, Rules};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
-    /// Relations of which both sides say that they contradict themselves.
+    /// Relations that both sides reject as contradictory.
     pub cyclic: u64,
     /// Acyclic relations.
     pub acyclic: u64,
-    /// Those of them that are orders as they are declared.
+    /// The acyclic relations that are transitive as declared, and so are orders.
     pub orders: u64,
-    /// A set that is granted, one that bounds it, and a requirement.
+    /// Compared combinations of a granted set, a set that bounds it, and a requirement.
     pub decisions: u64,
     pub disagreements: u64,
 }
@@ -30,16 +33,16 @@ impl Count {
     }
 }
 
-/// How much of what there is.
+/// How much is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Of relations of five scopes those that are orders as they are declared, without bounds.
+    /// Of the relations of five scopes, those that are orders as declared, without bounds.
     Orders,
     /// Every relation, and every bound.
     Everything,
 }
 
-/// Compares the services of `scopes` scopes: this thread's part of them.
+/// Compares this thread's part of the services of `scopes` scopes.
 pub fn compare(rules: Rules, scopes: usize, extent: Extent, part: (usize, usize)) -> Count {
     let mut count = Count::default();
     let edges = scopes * scopes.saturating_sub(1);
@@ -47,7 +50,7 @@ pub fn compare(rules: Rules, scopes: usize, extent: Extent, part: (usize, usize)
         let relation = Relation { scopes, edges: relation };
         let is_order = relation.is_order();
         if extent == Extent::Everything || is_order {
-            // A bound changes nothing about the order, so that one way to declare it is enough.
+            // A bound does not affect the order, so that one way to declare it is enough.
             let is_bounded = is_order && (extent == Extent::Everything || scopes < 5);
             relation.compare(rules, is_order, is_bounded, &mut count);
         }
@@ -55,7 +58,7 @@ pub fn compare(rules: Rules, scopes: usize, extent: Extent, part: (usize, usize)
     count
 }
 
-/// Which of some scopes implies which other ones: one bit for each pair.
+/// A relation between some scopes, which says which implies which: one bit for each pair.
 #[derive(Clone, Copy)]
 struct Relation {
     scopes: usize,
@@ -68,7 +71,7 @@ impl Relation {
         upper != lower && self.edges >> place & 1 == 1
     }
 
-    /// Whether it is transitive and antisymmetric.
+    /// Returns whether the relation is transitive and antisymmetric.
     fn is_order(self) -> bool {
         let all = || 0..self.scopes;
         let is_fine = |a: usize, b: usize| {

@@ -1,67 +1,88 @@
-//! What keyway says, in the words of the naive rules.
+//! Translates keyway's results into the types of the naive rules.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, mem, time::Duration};
 
 use keyway::{
-    authority::ChangeError,
-    decision::{Denial, KeyState, ResolveError},
-    record::{KeyRecord, Suspension},
-    scope::{CatalogError, Scope},
-    time::Timestamp,
-    token::{MintError, Rejection},
+    ChangeError, GracePeriod, KeyEdit, KeyRecord, KeyState, NewKey, Timestamp,
+    audit::Rejection,
+    lowlevel::{Denial, MintError},
+    record::{RecordError, Suspension, TenantRecord},
+    scope::Scope,
 };
 
-use crate::naive::{Answer, Key, Names, Refusal, Time, Unready};
+use super::naive::{self, Answer, Key, Names, Refusal, Tenant, Time, Unready, Wish};
 
-/// The key that both sides made, or nothing if both refuse for the same reason.
+/// Returns the key that both sides made, or `None` if both refuse for the same reason.
 pub fn both<K, M>(
     expected: Result<K, BTreeSet<Refusal>>,
     made: Result<M, ChangeError>,
 ) -> Result<Option<(K, M)>, String> {
     match (expected, made) {
         (Ok(key), Ok(made)) => Ok(Some((key, made))),
-        (Err(reasons), Err(error)) if reasons.contains(&refusal(&error)?) => Ok(None),
+        (Err(reasons), Err(error)) if is_first(&refusal(&error)?, &reasons) => Ok(None),
         (Ok(_), Err(error)) => Err(format!("refused: {error}")),
         (Err(reasons), made) => Err(format!("{:?} and not {reasons:?}", made.err())),
     }
 }
 
-/// Whether a record holds what the naive key does.
+/// Returns whether `refusal` is one of these reasons, and no reason of another kind is before it.
+fn is_first(refusal: &Refusal, reasons: &BTreeSet<Refusal>) -> bool {
+    let is_kind = |first| mem::discriminant(first) == mem::discriminant(refusal);
+    reasons.contains(refusal) && reasons.first().is_some_and(is_kind)
+}
+
+/// Compares a record with the naive key.
 pub fn same_record(key: &Key, record: &KeyRecord) -> Result<(), String> {
     let is_same = strings(record.scopes()) == key.granted
         && record.tenant().as_str() == key.tenant
         && record.id().slot() == key.slot
+        && record.version() == key.version
         && record.enabled() == key.enabled
         && record.not_before() == key.from.map(time)
         && record.expires_at() == key.end.map(time)
         && record.created_at() == time(key.created)
+        && record.lifetime_from() == time(key.counts_from)
+        && record.rotated_at() == key.rotated.map(time)
         && record.suspension().map(Suspension::end)
-            == key.suspension.map(|suspension| suspension.0.map(time));
+            == key.suspension.map(|suspension| suspension.0.map(time))
+        && record.grace_until() == key.older.iter().map(|older| time(older.until)).max();
     if is_same { Ok(()) } else { Err(format!("{record:?} and not {key:?}")) }
+}
+
+/// Compares a record with the naive tenant.
+pub fn same_tenant(tenant: &Tenant, record: &TenantRecord) -> Result<(), String> {
+    let is_same = record.id().as_str() == tenant.name
+        && record.tier() == tenant.tier
+        && record.version() == tenant.version
+        && record.suspension().map(Suspension::end)
+            == tenant.suspension.map(|suspension| suspension.0.map(time));
+    if is_same { Ok(()) } else { Err(format!("{record:?} and not {tenant:?}")) }
 }
 
 pub fn refusal(error: &ChangeError) -> Result<Refusal, String> {
     Ok(match error {
-        ChangeError::Scope(CatalogError::Unknown(name)) => Refusal::UnknownScope(name.clone()),
+        ChangeError::UnknownScope(name) => Refusal::UnknownScope(name.clone()),
         ChangeError::AboveCeiling { scopes, .. } => Refusal::AboveCeiling(strings(scopes)),
         ChangeError::AboveGranter(scopes) => Refusal::AboveGranter(strings(scopes)),
         ChangeError::ExpiryInPast(_) => Refusal::ExpiryInPast,
         ChangeError::EndsBeforeStart => Refusal::EndsBeforeStart,
         ChangeError::LifetimeTooLong { .. } => Refusal::LifetimeTooLong,
         ChangeError::Expired(_) => Refusal::Expired,
-        ChangeError::OverlapTooLong(_) => Refusal::OverlapTooLong,
-        ChangeError::OtherTenant => Refusal::OtherTenant,
-        ChangeError::Tampered(_) => Refusal::Tampered,
+        ChangeError::GracePeriodTooLong(_) => Refusal::GracePeriodTooLong,
+        ChangeError::TooManySecrets { .. } => Refusal::TooManySecrets,
+        ChangeError::UnknownTier(_) => Refusal::UnknownTier,
+        ChangeError::Record(RecordError::Misplaced) => Refusal::OtherTenant,
+        ChangeError::Record(RecordError::Tampered) => Refusal::Tampered,
         ChangeError::Mint(MintError::NoPepper) => Refusal::NoPepper,
         other => return Err(format!("refused: {other}")),
     })
 }
 
-pub fn unready(error: &ResolveError) -> Unready {
+pub fn unready(error: &RecordError) -> Unready {
     match error {
-        ResolveError::Tampered(_) => Unready::Tampered,
-        ResolveError::OtherTenant => Unready::OtherTenant,
-        ResolveError::UnknownTier(_) => Unready::UnknownTier,
+        RecordError::Tampered => Unready::Tampered,
+        RecordError::Misplaced => Unready::OtherTenant,
+        RecordError::UnknownTier(_) => Unready::UnknownTier,
         other => panic!("a reason that the rules do not have: {other:?}"),
     }
 }
@@ -72,16 +93,61 @@ pub fn denied(denial: &Denial) -> Answer {
         Denial::Rejected(Rejection::Forged) => Answer::Forged,
         Denial::Rejected(Rejection::Unknown) => Answer::Unknown,
         Denial::Rejected(Rejection::WrongSecret) => Answer::WrongSecret,
-        Denial::Inactive(KeyState::TenantSuspended { until }) => {
+        Denial::Inactive(state) => inactive(state).expect("a state other than active"),
+        Denial::Rejected(other) => panic!("an answer that the rules do not have: {other:?}"),
+    }
+}
+
+/// Returns the refusal of a key in this state. `None` if it is active.
+pub fn inactive(state: &KeyState) -> Option<Answer> {
+    Some(match state {
+        KeyState::TenantSuspended { until } => {
             Answer::TenantSuspended(until.map(Timestamp::as_millis))
         }
-        Denial::Inactive(KeyState::KeySuspended { until }) => {
-            Answer::KeySuspended(until.map(Timestamp::as_millis))
-        }
-        Denial::Inactive(KeyState::Disabled) => Answer::Disabled,
-        Denial::Inactive(KeyState::NotYetValid { from }) => Answer::NotYetValid(from.as_millis()),
-        Denial::Inactive(KeyState::Expired { at }) => Answer::Expired(at.as_millis()),
-        other => panic!("an answer that the rules do not have: {other:?}"),
+        KeyState::KeySuspended { until } => Answer::KeySuspended(until.map(Timestamp::as_millis)),
+        KeyState::Disabled => Answer::Disabled,
+        KeyState::NotYetValid { from } => Answer::NotYetValid(from.as_millis()),
+        KeyState::Expired { at } => Answer::Expired(at.as_millis()),
+        KeyState::Active => return None,
+        other => panic!("a state that the rules do not have: {other:?}"),
+    })
+}
+
+/// Returns the request for a new key. It does not contain the granter.
+pub fn new_key(wish: &Wish) -> NewKey {
+    let mut request = NewKey::named("k").scopes(wish.scopes.iter().flatten());
+    if let Some(from) = wish.from.flatten() {
+        request = request.not_before(time(from));
+    }
+    if let Some(end) = wish.end.flatten() {
+        request = request.expires_at(time(end));
+    }
+    request
+}
+
+/// Returns the edit of a key. It does not contain the granter.
+pub fn key_edit(wish: &Wish) -> KeyEdit {
+    let mut edit = KeyEdit::new();
+    if let Some(scopes) = &wish.scopes {
+        edit = edit.scopes(scopes);
+    }
+    if let Some(from) = wish.from {
+        edit = edit.not_before(from.map(time));
+    }
+    if let Some(end) = wish.end {
+        edit = edit.expires_at(end.map(time));
+    }
+    if let Some(enabled) = wish.enabled {
+        edit = edit.enabled(enabled);
+    }
+    edit
+}
+
+pub fn grace_period(naive: naive::GracePeriod) -> GracePeriod {
+    match naive {
+        naive::GracePeriod::None => GracePeriod::None,
+        naive::GracePeriod::For(lasts) => GracePeriod::For(span(lasts)),
+        naive::GracePeriod::UntilFirstUse => GracePeriod::UntilFirstUse,
     }
 }
 
@@ -89,7 +155,7 @@ pub fn suspension(until: Option<Time>) -> Suspension {
     let reason = "a reason";
     let suspension = match until {
         Some(until) => Suspension::until(time(until), reason),
-        None => Suspension::for_good(reason),
+        None => Suspension::permanent(reason),
     };
     suspension.expect("a reason is one line")
 }

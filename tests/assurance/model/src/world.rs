@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use keyway::{
-    authority::{self, Authority, KeyEdit, LeakResponse, NewKey},
-    decision::{Denial, decide},
-    policy,
-    record::{KeyRecord, TenantRecord},
+    KeyRecord, LeakResponse, OneTimeToken,
+    lowlevel::{Authority, Denial, decide},
+    record::TenantRecord,
     scope,
-    token::OneTimeToken,
 };
 
-use crate::{
+use super::{
     declare::{build, declare, declare_anew, peppers, requirement, ring},
     naive::{
-        self, Answer, DAY, Key, Overlap, Policy, Requirement, Ring, Rules, Shape, Tenant, Time,
+        self, Answer, DAY, GracePeriod, Key, Policy, Requirement, Ring, Rules, Shape, Tenant, Time,
         Token, Wish,
     },
     random::Random,
-    translate::{both, denied, same_record, span, strings, suspension, time, unready},
+    translate::{
+        self, both, denied, key_edit, new_key, same_record, strings, suspension, time, unready,
+    },
 };
 
 /// How many decisions are compared between two steps of a history.
@@ -26,12 +26,12 @@ const QUESTIONS: usize = 32;
 const STEPS: usize = 16;
 const START: Time = 1_800_000_000_000;
 
-/// What was compared.
+/// The number of comparisons.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
-    /// Who presents which token when, and what the route asks for.
+    /// Compared verifications: a token, a time and the route's requirement.
     pub decisions: u64,
-    /// Those that let somebody in.
+    /// The verifications that admit the caller.
     pub admitted: u64,
     /// Declarations of services, and changes of keys and tenants.
     pub changes: u64,
@@ -47,8 +47,7 @@ impl Tally {
     }
 }
 
-/// Runs the history with this number, until its end or until the two sides no longer agree on what was
-/// changed.
+/// Runs the history with this number. The run ends early if the two sides no longer agree on a change.
 pub fn run(rules: Rules, seed: u64, number: u64, tally: &mut Tally) {
     let mut random = Random::of_case(seed, number);
     let Some(mut world) = World::new(rules, number, &mut random, tally) else { return };
@@ -69,9 +68,9 @@ fn disagree(tally: &mut Tally, rules: Rules, number: u64, what: &str) {
     }
 }
 
-/// A service as it stands: its policy, and the peppers that it has.
+/// The present state of a service: its policy and its peppers.
 struct Host {
-    /// The policy by its number.
+    /// The index of the policy.
     policy: usize,
     ring: Ring,
     authority: Authority,
@@ -79,7 +78,7 @@ struct Host {
 
 struct World {
     rules: Rules,
-    policies: Vec<(Policy, policy::Policy)>,
+    policies: Vec<(Policy, keyway::Policy)>,
     requirements: Vec<Vec<(Requirement, scope::Requirement)>>,
     hosts: Vec<Host>,
     tenants: Vec<(Tenant, TenantRecord)>,
@@ -107,7 +106,7 @@ impl World {
         let later = random.below(4);
         let rings = [0, later].map(ring);
         let hosts = rings.iter().enumerate().flat_map(|(at, ring)| {
-            let authority = move |policy: &policy::Policy| {
+            let authority = move |policy: &keyway::Policy| {
                 Authority::new(policy.clone(), "live", &peppers(if at == 0 { 0 } else { later }))
             };
             policies.iter().enumerate().map(move |(policy, (_, built))| Host {
@@ -129,7 +128,7 @@ impl World {
                 .create_tenant(name.parse().expect("a name"), &tier, time(START))
                 .expect("the tier is declared");
             let sealed = hosts[0].ring.current;
-            (Tenant { name: name.into(), tier, suspension: None, sealed }, record)
+            (Tenant { name: name.into(), tier, suspension: None, sealed, version: 1 }, record)
         });
         Some(Self {
             rules,
@@ -144,7 +143,7 @@ impl World {
         })
     }
 
-    /// Changes something on both sides.
+    /// Makes one change on both sides.
     fn step(&mut self, random: &mut Random) -> Result<(), String> {
         self.now += *random.pick(&[0, 1, 60_000, DAY]);
         match random.below(if self.keys.is_empty() { 1 } else { 16 }) {
@@ -166,13 +165,7 @@ impl World {
         if policy.tiers.iter().all(|tier| tier.name != tenant.tier) {
             return Ok(());
         }
-        let mut request = NewKey::named("k").scopes(wish.scopes.clone().unwrap_or_default());
-        if let Some(from) = wish.from.flatten() {
-            request = request.not_before(time(from));
-        }
-        if let Some(end) = wish.end.flatten() {
-            request = request.expires_at(time(end));
-        }
+        let mut request = new_key(&wish);
         if let Some(granter) = &wish.granter {
             request = request.granted_by(built.catalog().set(granter).expect("declared"));
         }
@@ -196,19 +189,7 @@ impl World {
         if policy.tiers.iter().all(|tier| tier.name != tenant.tier) {
             return Ok(());
         }
-        let mut edit = KeyEdit::new();
-        if let Some(scopes) = &wish.scopes {
-            edit = edit.scopes(scopes.clone());
-        }
-        if let Some(from) = wish.from {
-            edit = edit.not_before(from.map(time));
-        }
-        if let Some(end) = wish.end {
-            edit = edit.expires_at(end.map(time));
-        }
-        if let Some(enabled) = wish.enabled {
-            edit = edit.enabled(enabled);
-        }
+        let mut edit = key_edit(&wish);
         if let Some(granter) = &wish.granter {
             edit = edit.granted_by(built.catalog().set(granter).expect("declared"));
         }
@@ -225,25 +206,28 @@ impl World {
         let (key, record) = &self.keys[at];
         let host = random.pick(&self.hosts);
         let (policy, built) = &self.policies[host.policy];
+        let (tenant, tenant_record) = self.tenant_for(key, random);
         let lasts = *random.pick(&[0, 60_000, DAY, 2 * DAY, 30 * DAY, 30 * DAY + 1]);
-        let overlap = *random.pick(&[Overlap::None, Overlap::For(lasts), Overlap::UntilFirstUse]);
-        let asked = match overlap {
-            Overlap::None => authority::Overlap::None,
-            Overlap::For(lasts) => authority::Overlap::For(span(lasts)),
-            Overlap::UntilFirstUse => authority::Overlap::UntilFirstUse,
-        };
+        let grace_period =
+            *random.pick(&[GracePeriod::None, GracePeriod::For(lasts), GracePeriod::UntilFirstUse]);
+        let asked = translate::grace_period(grace_period);
         let granter = random.one_in(4).then(|| self.names(host.policy, random, false));
         let bound = granter.as_ref().map(|names| built.catalog().set(names).expect("declared"));
         let secret = self.secrets;
         let granter = granter.as_deref();
-        let expected =
-            self.rules.rotate(policy, &host.ring, key, overlap, granter, self.now, secret);
-        let made = host.authority.rotate(record, asked, bound, time(self.now), random);
+        let expected = self.rules.rotate(
+            policy,
+            &host.ring,
+            key,
+            tenant,
+            grace_period,
+            granter,
+            self.now,
+            secret,
+        );
+        let made =
+            host.authority.rotate(record, tenant_record, asked, bound, time(self.now), random);
         let Some((key, (record, token))) = both(expected, made)? else { return Ok(()) };
-        let until = key.previous.map(|previous| time(previous.until));
-        if record.overlap_until() != until {
-            return Err(format!("{key:?} has an overlap until {:?}", record.overlap_until()));
-        }
         self.keep(&key, &record, token)?;
         self.keys[at] = (key, record);
         Ok(())
@@ -262,7 +246,7 @@ impl World {
         if let Ok(made) = made {
             *record = made;
             key.suspension = suspends.then_some(naive::Suspension(until));
-            key.sealed = host.ring.current;
+            key.write(&host.ring);
         }
         Ok(())
     }
@@ -286,7 +270,7 @@ impl World {
         }
         if let Ok(made) = made {
             *record = made;
-            tenant.sealed = host.ring.current;
+            tenant.write(&host.ring);
             if moves {
                 tenant.tier = tier;
             } else {
@@ -323,14 +307,14 @@ impl World {
             return Err(format!("{key:?} is changed by a leak: {}", made.is_some()));
         }
         if let Some(made) = made {
-            expected.sealed = host.ring.current;
+            expected.write(&host.ring);
             same_record(&expected, &made)?;
             (*key, *record) = (expected, made);
         }
         Ok(())
     }
 
-    /// Notes a new secret.
+    /// Records a new secret.
     fn keep(&mut self, key: &Key, record: &KeyRecord, token: OneTimeToken) -> Result<(), String> {
         same_record(key, record)?;
         let text = token.reveal().as_bytes().to_vec();
@@ -376,8 +360,16 @@ impl World {
             let now = random.pick(&times) + *random.pick(&[-1, 0, 1]);
             let (token, text) = self.present(key, random);
             let (requirement, built) = random.pick(&self.requirements[host.policy]);
-            let expected =
-                self.rules.answer(&host.ring, key, tenant, &scopes, &token, now, requirement);
+            let expected = self.rules.answer(
+                policy,
+                &host.ring,
+                key,
+                tenant,
+                &scopes,
+                &token,
+                now,
+                requirement,
+            );
             let decided = match host.authority.check(&text) {
                 Ok(claim) => decide(&claim, &resolved, time(now)),
                 Err(rejection) => Err(Denial::Rejected(rejection)),
@@ -401,10 +393,10 @@ impl World {
         }
     }
 
-    /// A token, mostly of this key, and sometimes not as it was minted.
+    /// Returns a token, mostly of this key, and sometimes altered.
     fn present(&self, key: &Key, random: &mut Random) -> (Token, Vec<u8>) {
         let own = |(token, _): &&(Token, Vec<u8>)| {
-            let is_previous = key.previous.is_some_and(|previous| previous.secret == token.secret);
+            let is_previous = key.older.iter().any(|older| older.secret == token.secret);
             token.secret == key.secret || is_previous && token.key == key.number
         };
         let own: Vec<&(Token, Vec<u8>)> = self.tokens.iter().filter(own).collect();
@@ -429,14 +421,14 @@ impl World {
         (token, text)
     }
 
-    /// The tenant of a key, and sometimes another one.
+    /// Returns the tenant of a key, and sometimes another one.
     fn tenant_for(&self, key: &Key, random: &mut Random) -> &(Tenant, TenantRecord) {
         let is_own = !random.one_in(20);
         let found = self.tenants.iter().find(|(tenant, _)| (tenant.name == key.tenant) == is_own);
         found.expect("there are two tenants")
     }
 
-    /// What is asked of a key. Without one, of a new key.
+    /// Returns the values of an edit of `key`, or of a new key if there is none.
     fn wish(&self, random: &mut Random, key: Option<&Key>) -> Wish {
         let policy = random.below(self.policies.len());
         let from = *random.pick(&[None, Some(self.now), Some(self.now + DAY)]);
@@ -456,12 +448,12 @@ impl World {
             from: with(random, 3).then_some(from),
             end: with(random, 3).then(|| *random.pick(&ends)),
             enabled: random.one_in(3).then(|| !random.one_in(3)),
-            // Of both catalogues, since sets of another one are nobody's.
+            // The names are in both catalogs, so that the granter has them in the catalog of either node.
             granter: random.one_in(4).then(|| self.common_names(random)),
         }
     }
 
-    /// Some names of a policy, and perhaps one that is in none.
+    /// Returns some names of a policy, and perhaps one that no policy has.
     fn names(&self, policy: usize, random: &mut Random, may_be_unknown: bool) -> Vec<String> {
         let all: Vec<String> = self.policies[policy].0.scopes.keys().cloned().collect();
         let mut names = random.some(&all, 6);
@@ -471,7 +463,7 @@ impl World {
         names
     }
 
-    /// Some names that every policy has.
+    /// Returns some names that every policy has.
     fn common_names(&self, random: &mut Random) -> Vec<String> {
         let [(first, _), (second, _)] = &self.policies[..] else { return Vec::new() };
         let all: Vec<String> =
@@ -480,14 +472,14 @@ impl World {
     }
 }
 
-/// The times at which something may change.
-fn times(key: &Key, tenant: &Tenant, now: Time) -> Vec<Time> {
+/// Returns the times at which a decision may change.
+pub fn times(key: &Key, tenant: &Tenant, now: Time) -> Vec<Time> {
     let ends = [
         key.from,
         key.end,
-        key.previous.map(|previous| previous.until),
         key.suspension.and_then(|suspension| suspension.0),
         tenant.suspension.and_then(|suspension| suspension.0),
     ];
-    [now, now + DAY / 2].into_iter().chain(ends.into_iter().flatten()).collect()
+    let older = key.older.iter().map(|older| older.until);
+    [now, now + DAY / 2].into_iter().chain(ends.into_iter().flatten()).chain(older).collect()
 }

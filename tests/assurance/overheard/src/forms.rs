@@ -5,11 +5,11 @@ use std::collections::HashSet;
 const WIDTH: usize = 8;
 const BITS: u32 = 24;
 
-/// Eight characters in a row of any secret.
+/// All runs of eight characters of the secrets.
 #[derive(Default)]
 pub struct Windows {
     all: HashSet<u64>,
-    /// A bit for each hash that any of them has, which tells most text apart at once.
+    /// A bit for each hash of a window, which rules out most text quickly.
     bits: Vec<u64>,
 }
 
@@ -43,7 +43,7 @@ impl Windows {
     }
 }
 
-/// What `secret` is in base64 and base64url, wherever in a group of three bytes it begins.
+/// Adds `secret` in base64 and base64url, for each offset in a group of three bytes.
 pub fn base64_windows(secret: &[u8], mut add: impl FnMut(&[u8])) {
     for last in [*b"+/", *b"-_"] {
         let alphabet: Vec<u8> =
@@ -60,8 +60,8 @@ pub fn base64_windows(secret: &[u8], mut add: impl FnMut(&[u8])) {
     }
 }
 
-/// The bytes that stand in `line` as hexadecimal digits, from either digit on, and as decimal numbers with
-/// commas between them.
+/// Returns the bytes that are in `line` as hexadecimal digits, from the first or the second digit on, and as
+/// decimal numbers with commas between them.
 pub fn numbers(line: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for digits in line.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() >= 2 * WIDTH)
@@ -75,7 +75,7 @@ pub fn numbers(line: &[u8]) -> Vec<Vec<u8>> {
         if list.len() >= 2 * WIDTH {
             let numbers = list.split(|byte| *byte == b',').map(|number| {
                 let text = str::from_utf8(number.trim_ascii()).unwrap_or_default();
-                // What is no byte ends a run of them, as no secret has a zero.
+                // A number that is not a byte becomes 0, which ends a run: no secret has a zero byte.
                 text.parse().unwrap_or(0)
             });
             found.push(numbers.collect());
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(count(&format!("0{hex}")), 3);
         assert_eq!(count(&hex.to_uppercase()), 3);
         assert_eq!(count(&format!("{:?}", &secret[3..12])), 2);
-        // The base64 of what stands before and behind it as well.
+        // Base64 of the text before and after it is found as well.
         assert!(count("YeVb6nM1qW8eR3tY5u") > 0 && count("bk0xcVc4ZVIzdFk1") > 0);
         assert_eq!(count("qW8eR3t Y5uI0oP, 0011223344556677, 1, 2, 3, 4, 5, 6, 7, 8"), 0);
     }

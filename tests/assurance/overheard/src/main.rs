@@ -1,11 +1,18 @@
-//! Searches all that the tests said and logged for any eight characters in a row of any secret that they
-//! revealed, as they are, in base64, in hexadecimal digits and as a list of numbers, and for control
-//! characters.
+//! Searches the output and the logs of the tests for any eight bytes in a row of a secret that the tests
+//! revealed, of a pepper that they shared, or of a digest under one of these peppers. Each is searched
+//! unchanged, in base64, in hexadecimal digits and as a list of numbers. Control characters are searched as
+//! well.
 //!
-//! The folder has the file `secrets`, one in each line; what was logged in files that begin with `log-`;
-//! and what the tests said in the file `output`. Lines that begin with `planted` are those where a fault
-//! was planted on purpose, and count for themselves.
+//! The directory has these files:
+//!
+//! - `secrets`: one secret in each line.
+//! - `peppers`: one pepper in each line, in hexadecimal digits.
+//! - Files that begin with `log-`: the logs.
+//! - `output`: the output of the tests.
+//!
+//! Lines that begin with `planted` contain a planted fault and are counted separately.
 
+mod digests;
 mod forms;
 
 use std::{
@@ -17,9 +24,10 @@ use std::{
     path::Path,
 };
 
+use digests::Digests;
 use forms::{Windows, base64_windows, numbers};
 
-/// What the tests put behind each control character that they let in.
+/// The text that the tests put after each control character that they allow.
 const MARK: &[u8] = b"hostile";
 
 #[derive(Default)]
@@ -28,7 +36,9 @@ struct Tally {
     bytes: u64,
     windows: usize,
     controls: usize,
+    stored: usize,
     planted_windows: usize,
+    planted_stored: usize,
     planted_controls: usize,
 }
 
@@ -36,17 +46,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let folder = arguments.next().ok_or("the folder?")?;
     let least = arguments.next().ok_or("how many secrets there are at least?")?;
-    let (secrets, ids) = secrets(Path::new(&folder))?;
-    let mut windows = Windows::default();
-    for secret in &secrets {
-        windows.add(secret);
-        base64_windows(secret, |window| windows.add(window));
-    }
-    // Tests that draw from one seed twice have secrets that are another key's id, which is public.
+    let Revealed { secrets, ids, tokens } = revealed(Path::new(&folder))?;
+    let mut windows = windows_of(&secrets);
+    // Tests that use one seed twice have secrets that are another key's id, which is public.
     for id in &ids {
         windows.remove(id);
     }
     windows.index();
+    let peppers = peppers(Path::new(&folder))?;
+    let digests: Texts = Digests::new(&peppers).of(&tokens);
+    let mut stored = windows_of(&peppers);
+    for digest in &digests {
+        add(&mut stored, digest);
+    }
+    stored.index();
+    let windows = [windows, stored];
 
     let (mut logs, mut output) = (Tally::default(), Tally::default());
     for entry in fs::read_dir(&folder)? {
@@ -66,10 +80,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let of_output = format!("{} lines of the tests' output", output.lines);
     println!("figure {said} = 0 windows of eight characters of {secrets} secrets in {of_output}");
+    let (peppers, digests) = (peppers.len(), digests.len());
+    println!(
+        "figure {} = 0 windows of eight bytes of {peppers} peppers and {digests} digests in all of these lines",
+        logs.stored + output.stored
+    );
     println!("figure {} = 0 control characters of the input in {lines} log lines", logs.controls);
     println!("measured {}kB of logs and of output were searched", (bytes + output.bytes) / 1_000);
     let planted = logs.planted_windows;
     println!("control {planted} > 0 windows where a derived `Debug` with a token was logged");
+    println!("control {} > 0 windows where a pepper was logged", logs.planted_stored);
     let planted = logs.planted_controls;
     println!("control {planted} > 0 control characters where a text was logged as it came");
     Ok(())
@@ -77,45 +97,84 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 type Texts = HashSet<Vec<u8>>;
 
-/// What is secret of each line, and the ids: of keyway's own tokens the secret stands behind the id.
-fn secrets(folder: &Path) -> io::Result<(Texts, Texts)> {
+fn windows_of(texts: &Texts) -> Windows {
+    let mut windows = Windows::default();
+    for text in texts {
+        add(&mut windows, text);
+    }
+    windows
+}
+
+fn add(windows: &mut Windows, text: &[u8]) {
+    windows.add(text);
+    base64_windows(text, |window| windows.add(window));
+}
+
+/// The secrets that the tests revealed.
+struct Revealed {
+    /// The secret part of each token of keyway, and every other secret whole.
+    secrets: Texts,
+    /// The ids of the tokens, which are public.
+    ids: Texts,
+    /// The tokens of keyway, whole.
+    tokens: Texts,
+}
+
+fn peppers(folder: &Path) -> io::Result<Texts> {
+    let text = fs::read(folder.join("peppers"))?;
+    // `numbers` reads each line from its first digit and from its second one. The first reading is the
+    // pepper.
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| numbers(line).into_iter().next())
+        .collect())
+}
+
+/// Reads the revealed tokens. In keyway's own tokens the secret follows the id.
+fn revealed(folder: &Path) -> io::Result<Revealed> {
     let text = fs::read(folder.join("secrets"))?;
-    let (mut secrets, mut ids) = (HashSet::new(), HashSet::new());
+    let (mut secrets, mut ids, mut tokens) = (HashSet::new(), HashSet::new(), HashSet::new());
     for line in text.split(|byte| *byte == b'\n') {
         match line.split_last_chunk::<57>() {
             Some((_, [b'_', body @ ..])) if body.iter().all(u8::is_ascii_alphanumeric) => {
                 let (id, secret) = body.split_at(16);
                 ids.insert(id.to_vec());
                 secrets.insert(secret.to_vec());
+                tokens.insert(line.to_vec());
             }
             _ if line.len() >= 8 => _ = secrets.insert(line.to_vec()),
             _ => {}
         }
     }
-    Ok((secrets, ids))
+    Ok(Revealed { secrets, ids, tokens })
 }
 
-fn search(path: &Path, windows: &Windows, tally: &mut Tally) -> io::Result<()> {
+/// Counts the windows of the revealed secrets, and those of the peppers and digests.
+fn search(path: &Path, [revealed, kept]: &[Windows; 2], tally: &mut Tally) -> io::Result<()> {
     let mut reader = BufReader::new(fs::File::open(path)?);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         tally.lines += 1;
         tally.bytes += line.len() as u64;
-        let mut found = windows.count(&line);
+        let mut found = revealed.count(&line);
+        let mut stored = kept.count(&line);
         for bytes in numbers(&line) {
-            found += windows.count(&bytes);
+            found += revealed.count(&bytes);
+            stored += kept.count(&bytes);
         }
         let controls = controls(&line);
-        // A control character that ends the line makes another one of the rest.
+        // A control character that ends a line puts the rest of the text into another line.
         if line.starts_with(b"planted ") || line.windows(9).any(|part| part == b" planted ") {
             tally.planted_windows += found;
+            tally.planted_stored += stored;
             tally.planted_controls += controls;
         } else {
-            if found + controls > 0 && tally.windows + tally.controls < 20 {
+            if found + stored + controls > 0 && tally.windows + tally.stored + tally.controls < 20 {
                 let line = String::from_utf8_lossy(&line);
                 println!("{}: {}", path.display(), line.escape_debug());
             }
             tally.windows += found;
+            tally.stored += stored;
             tally.controls += controls;
         }
         line.clear();
@@ -123,7 +182,7 @@ fn search(path: &Path, windows: &Windows, tally: &mut Tally) -> io::Result<()> {
     Ok(())
 }
 
-/// Control characters but for the line's end and tabs, and those too before the mark.
+/// Counts control characters, except the end of the line and tabs. A tab before the mark is counted.
 fn controls(line: &[u8]) -> usize {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let is_control = |at: usize, byte: u8| match byte {

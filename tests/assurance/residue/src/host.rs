@@ -1,8 +1,8 @@
-//! The service around keyway: where its randomness, its peppers and its callers' tokens come from.
+//! The application around keyway: the source of its randomness, its peppers and its callers' tokens.
 //!
-//! All of it follows from a number, so that a scenario does the same in two processes. In the one that
-//! searches it is rehearsed first, which tells the secrets; the one that is searched learns them only
-//! through keyway, and wipes what it is handed itself.
+//! All of them are derived from a number, so that a scenario does the same in two processes. The searching
+//! process rehearses the scenario first, which reveals the secrets. The searched process gets the secrets
+//! only through keyway, and wipes what it receives.
 
 use std::{
     convert::Infallible,
@@ -13,13 +13,8 @@ use std::{
 };
 
 use keyway::{
-    keyring::{Keyring, KeyringBuilder},
-    pepper::{Pepper, Peppers},
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{KeyStore, MemoryStore},
-    tier::Tier,
-    token::OneTimeToken,
+    Keyring, MemoryStore, OneTimeToken, Pepper, Peppers, Policy, ScopeCatalog, Tier,
+    keyring::KeyringBuilder, scope::ScopeDeclaration, store::KeyStore,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::Zeroizing;
@@ -27,7 +22,7 @@ use zeroize::Zeroizing;
 pub const ISSUER: &str = "mm";
 pub const ENVIRONMENT: &str = "live";
 
-/// What a rehearsal finds out.
+/// The secrets that a rehearsal reveals.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     /// Every batch of random bytes that was drawn.
@@ -52,14 +47,15 @@ pub struct Host {
 }
 
 impl Host {
-    /// In the process that searches.
+    /// Creates the application in the searching process.
     pub fn rehearsing(seed: u64) -> (Self, Arc<Mutex<Secrets>>) {
         let secrets = Arc::<Mutex<Secrets>>::default();
         let rehearsal = Some(Arc::clone(&secrets));
         (Self { seed, streams: 0, keeps: false, rehearsal, input: None }, secrets)
     }
 
-    /// In the process that is searched. A buffered reader would keep what it read, so there is none.
+    /// Creates the application in the searched process. The input is not buffered, since a buffered reader
+    /// would keep what it read.
     pub fn performing(seed: u64, keeps: bool) -> Self {
         let input = File::open("/dev/stdin").expect("the pipe to the process that searches");
         Self { seed, streams: 0, keeps, rehearsal: None, input: Some(input) }
@@ -80,13 +76,13 @@ impl Host {
         mix(self.seed, self.streams)
     }
 
-    /// A source of randomness that no other one repeats.
+    /// Returns a source of randomness that repeats no other one.
     pub fn rng(&mut self) -> Stream {
         let seed = self.next_stream();
         Stream { seed, drawn: 0, left: usize::MAX, rehearsal: self.rehearsal.clone() }
     }
 
-    /// The bytes of a new pepper, in a box, since a move leaves a copy behind.
+    /// Returns the bytes of a new pepper. They are in a box, since a move leaves a copy behind.
     pub fn pepper_bytes(&mut self) -> Box<Zeroizing<[u8; 32]>> {
         let mut bytes = Box::new(Zeroizing::new([0; 32]));
         fill(self.next_stream(), &mut 0, &mut **bytes);
@@ -116,26 +112,30 @@ impl Host {
         self.builder(MemoryStore::new()).build().expect("all of it is there")
     }
 
-    /// Ends a keyring, or lets it live on unseen.
+    /// Drops a keyring, or leaks it so that it stays alive.
     pub fn finish(&self, keyring: Keyring) {
         if self.keeps {
             std::mem::forget(keyring);
         }
     }
 
-    /// Hands a token to its holder, who looks at it and lets go.
+    /// Gives a token to its holder, who reads it and drops it.
     pub fn reveal(&self, token: OneTimeToken) {
-        let text = token.reveal();
+        self.reveal_text(&token.reveal());
+    }
+
+    /// Reads the text of a token.
+    pub fn reveal_text(&self, text: &str) {
         self.learn(|secrets| secrets.tokens.push(text.to_string()));
         black_box(text.as_bytes());
     }
 
-    /// What the holder of the `n`-th revealed token presents.
+    /// Returns the token that was revealed as number `n`, for its holder to present.
     pub fn present(&mut self, n: usize) -> Zeroizing<Vec<u8>> {
         self.receive(|secrets| secrets.tokens[n].clone().into_bytes())
     }
 
-    /// Something that only the process that searches can make, such as a token of another system.
+    /// Returns bytes that only the searching process can make, such as another system's token.
     pub fn receive_foreign(&mut self, make: impl FnOnce() -> Vec<u8>) -> Zeroizing<Vec<u8>> {
         self.receive(|secrets| {
             let bytes = make();
@@ -144,7 +144,7 @@ impl Host {
         })
     }
 
-    /// What comes from elsewhere: only the process that searches makes it.
+    /// Returns bytes from outside, which only the searching process makes.
     pub fn receive(&mut self, make: impl FnOnce(&mut Secrets) -> Vec<u8>) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::new());
         self.learn(|secrets| {
@@ -161,8 +161,8 @@ impl Host {
         bytes
     }
 
-    /// A text of letters and digits that nobody else has, of which the process that searches makes
-    /// another system's token.
+    /// Returns a function that makes a unique text of letters and digits. The searching process makes another
+    /// system's token of it.
     pub fn made_up(&mut self, len: usize) -> impl FnOnce() -> Vec<u8> + use<> {
         let seed = self.next_stream();
         move || {
@@ -175,11 +175,11 @@ impl Host {
     }
 }
 
-/// Randomness that follows from a seed and leaves no copy of itself.
+/// Randomness that is derived from a seed and leaves no copy of itself.
 pub struct Stream {
     seed: u64,
     drawn: u64,
-    /// How often it still answers. The time after, it panics.
+    /// How many more draws succeed. The draw after them panics.
     pub left: usize,
     rehearsal: Option<Arc<Mutex<Secrets>>>,
 }
@@ -200,7 +200,7 @@ impl TryRng for Stream {
         if let Some(secrets) = &self.rehearsal {
             secrets.lock().expect("no thread fails while it has this").draws.push(bytes.to_vec());
         }
-        // With the bytes handed over, as a device may fail half-way.
+        // The bytes have been written before the panic, as a device may fail halfway.
         self.left = self.left.checked_sub(1).expect("the device is gone");
         Ok(())
     }
@@ -218,7 +218,7 @@ fn fill(seed: u64, drawn: &mut u64, bytes: &mut [u8]) {
     }
 }
 
-/// `SplitMix64` at one place of its sequence.
+/// Returns the value of `SplitMix64` at one index of its sequence.
 fn mix(seed: u64, place: u64) -> u64 {
     let mut word = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,12 +1,11 @@
-//! Searches all memory of a process for the secrets that keyway handled in it, right after they were
-//! dropped.
+//! Searches all memory of a process for the secrets that keyway handled in it, right after they were dropped.
 //!
-//! Each scenario is rehearsed in this process first, which tells the secrets. Another process, this
-//! program again, then performs it, lets go of everything and waits; what it can write to is searched
-//! meanwhile for every eight bytes in a row of every form of every secret. Since a copy may be written
-//! over before anybody looks, each is done in several ways: on a deeper stack, on another thread, over
-//! another heap.
+//! Each scenario is rehearsed in this process first, which reveals the secrets. Another process, which runs
+//! this program again, then performs it, drops everything and waits. Its writable memory is searched for
+//! every eight bytes in a row of every form of every secret. A copy may be overwritten before the search. So
+//! each scenario is performed in several ways: on a deeper stack, on another thread, and over another heap.
 
+mod console;
 mod host;
 mod memory;
 mod needles;
@@ -49,12 +48,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+fn scenarios() -> impl Iterator<Item = &'static Scenario> {
+    scenarios::ALL.iter().chain(console::ALL)
+}
+
+/// The faults of a careless service, which the search must find.
+fn planted() -> impl Iterator<Item = &'static Scenario> {
+    planted::ALL.iter().chain(console::PLANTED)
+}
+
 fn find(name: &str) -> Result<&'static Scenario, Box<dyn Error>> {
-    let mut all = scenarios::ALL.iter().chain(planted::ALL);
+    let mut all = scenarios().chain(planted());
     Ok(all.find(|scenario| scenario.name == name).ok_or("no such scenario")?)
 }
 
-/// The process that is searched: does it, says so, and waits until the other one has seen enough.
+/// Runs in the searched process: performs the scenario, reports it, and waits until the search is done.
 fn perform(scenario: &Scenario, variation: &Variation, seed: u64) -> Result<(), Box<dyn Error>> {
     let host = Host::performing(seed, variation.keeps);
     let mut output = OpenOptions::new().write(true).open("/dev/stdout")?;
@@ -67,7 +75,7 @@ fn perform(scenario: &Scenario, variation: &Variation, seed: u64) -> Result<(), 
     Ok(())
 }
 
-/// Has `program` perform a scenario, and searches the memory that it leaves.
+/// Lets `program` perform a scenario, and searches the memory that it leaves.
 fn examine(
     program: &str,
     scenario: &Scenario,
@@ -102,7 +110,7 @@ fn examine(
     Ok(search)
 }
 
-/// Peppers and what follows from them are where they belong while a keyring lives.
+/// While a keyring lives, peppers and the keys derived from them are in memory, and are not searched for.
 fn needles_of(secrets: &Secrets, variation: &Variation) -> Needles {
     let mut needles = Needles::of_tokens(secrets);
     if !variation.keeps {
@@ -111,7 +119,7 @@ fn needles_of(secrets: &Secrets, variation: &Variation) -> Needles {
     needles
 }
 
-/// Says what was found where.
+/// Prints the findings and where they are.
 fn tell(program: &str, scenario: &Scenario, variation: &Variation, search: &Search) {
     for piece in search.pieces() {
         let Found { mapping, before_end, what } = &piece[0];
@@ -136,7 +144,7 @@ fn report(repeats: u64, programs: &[String]) -> Result<(), Box<dyn Error>> {
     let (mut runs, mut bytes) = (0, 0);
     for program in programs {
         for variation in variations::ALL {
-            for scenario in scenarios::ALL {
+            for scenario in scenarios() {
                 for _ in 0..repeats {
                     runs += 1;
                     let search = examine(program, scenario, variation, runs)?;
@@ -160,7 +168,7 @@ fn report(repeats: u64, programs: &[String]) -> Result<(), Box<dyn Error>> {
         "figure {found} = 0 windows of a pepper or derived key in {ended} runs that ended keyrings"
     );
     println!("measured {}MB of memory of {runs} processes were searched", bytes / 1_000_000);
-    for scenario in planted::ALL {
+    for scenario in planted() {
         let mut found = 0;
         for program in programs {
             for variation in variations::ALL {

@@ -12,38 +12,38 @@ use crate::needles::{Needles, WIDTH, What};
 /// A window that was found.
 pub struct Found {
     pub mapping: String,
-    /// How far before the end of the mapping.
+    /// The distance to the end of the mapping, in bytes.
     pub before_end: u64,
     pub what: What,
 }
 
 pub struct Search {
     pub found: Vec<Found>,
-    /// How much was searched.
+    /// How many bytes were searched.
     pub bytes: u64,
 }
 
 impl Search {
-    /// The windows that follow each other.
+    /// Returns the runs of adjacent windows.
     pub fn pieces(&self) -> impl Iterator<Item = &[Found]> {
         let follows = |left: &Found, right: &Found| left.before_end == right.before_end + 1;
         self.found.chunk_by(follows)
     }
 }
 
-/// How many bytes windows that follow each other cover.
+/// Returns how many bytes adjacent windows cover.
 pub fn bytes_of(piece: &[Found]) -> u64 {
     (piece.len() + WIDTH - 1) as u64
 }
 
-/// Waits until no thread of the process `id` does anything, and none ends.
+/// Waits until all threads of the process `id` sleep and none ends.
 pub fn wait_until_still(id: u32) -> io::Result<()> {
     let mut before = Vec::new();
     for _ in 0..10_000 {
         let mut threads = Vec::new();
         for thread in fs::read_dir(format!("/proc/{id}/task"))? {
             let stat = fs::read_to_string(thread?.path().join("stat"));
-            // One that ends while this is read is not still either.
+            // A thread that ends while this is read counts as not sleeping.
             threads.push(stat.unwrap_or_default());
         }
         let sleeps = |stat: &String| stat.split(' ').nth(2) == Some("S");
@@ -56,7 +56,7 @@ pub fn wait_until_still(id: u32) -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Searches everything that the process `id` can write to: heaps, stacks, statics.
+/// Searches all memory that the process `id` can write to: heaps, stacks, statics.
 pub fn search(id: u32, needles: &Needles) -> io::Result<Search> {
     let mut memory = File::open(format!("/proc/{id}/mem"))?;
     let mut search = Search { found: Vec::new(), bytes: 0 };

@@ -1,4 +1,4 @@
-//! What is searched for: every eight bytes in a row of each form that a secret takes on its way.
+//! The needles of the search: every eight bytes in a row of each form that a secret takes in memory.
 
 use std::{collections::HashMap, fmt};
 
@@ -19,7 +19,7 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// What is derived from a pepper.
+/// The keys that are derived from a pepper.
 const KEYS: [(&str, &str); 4] = [
     ("token", "the key of tokens"),
     ("seal", "the key of seals"),
@@ -30,7 +30,7 @@ const KEYS: [(&str, &str); 4] = [
 /// The length of a window.
 pub const WIDTH: usize = 8;
 
-/// What a window is of, and where in it that stands.
+/// The secret and the form that a window is part of, and its index there.
 #[derive(Clone, Copy, Debug)]
 pub struct What {
     name: &'static str,
@@ -45,11 +45,11 @@ impl fmt::Display for What {
     }
 }
 
-/// Windows, by what they are of.
+/// Windows, each with the secret that it is part of.
 #[derive(Default)]
 pub struct Needles {
     windows: HashMap<u64, What>,
-    /// A bit for each hash that any window has, which tells most of memory apart at once.
+    /// A bit for each hash of a window, which rules out most memory quickly.
     bits: Vec<u64>,
 }
 
@@ -60,7 +60,7 @@ fn place(window: u64) -> usize {
 }
 
 impl Needles {
-    /// The secrets of tokens, keyway's own and others', and the randomness that they are made of.
+    /// The secrets of tokens, keyway's and other systems', and the randomness that they are made of.
     pub fn of_tokens(secrets: &Secrets) -> Self {
         let mut needles = Self::default();
         for draw in &secrets.draws {
@@ -85,7 +85,7 @@ impl Needles {
         needles
     }
 
-    /// Peppers and all keys that are made of them.
+    /// Peppers, and all keys that are derived from them.
     pub fn of_peppers(secrets: &Secrets) -> Self {
         let mut needles = Self::default();
         for pepper in &secrets.peppers {
@@ -127,7 +127,7 @@ impl Needles {
         }
     }
 
-    /// Bytes that are hashed: SHA-2 reads them as big-endian words of four or eight bytes.
+    /// Adds hashed bytes, also as SHA-2 reads them: as big-endian words of four or eight bytes.
     fn add_words(&mut self, name: &'static str, form: &'static str, bytes: &[u8]) {
         self.add(name, form, bytes);
         for width in [4, 8] {
@@ -139,7 +139,7 @@ impl Needles {
         }
     }
 
-    /// A key of HMAC: as it is, in its two blocks, and as the two states that those lead to.
+    /// Adds a key of HMAC: unchanged, in its two blocks, and as the two states after these blocks.
     fn add_key(&mut self, name: &'static str, key: &[u8]) {
         self.add_words(name, "", key);
         let forms = [(0x36, " in its inner block", " as the inner state")];
@@ -163,7 +163,7 @@ impl Needles {
         }
     }
 
-    /// Every window in `memory`, with its place.
+    /// Returns every window in `memory`, with its index.
     pub fn find(&self, memory: &[u8]) -> Vec<(usize, What)> {
         let mut found = Vec::new();
         for (at, window) in memory.array_windows::<WIDTH>().enumerate() {
@@ -179,7 +179,7 @@ impl Needles {
     }
 }
 
-/// Where the id ends that the first characters of a new key are. It is public.
+/// Returns the length of the id, which the first characters of a new key are. It is public.
 fn len_of_id(characters: &[u8]) -> usize {
     let groups = characters.chunks_exact(4).enumerate();
     let alphanumeric = groups.filter(|(_, group)| group.iter().all(u8::is_ascii_alphanumeric));

@@ -1,8 +1,8 @@
-//! What a careless host does with a token or a pepper, which the search has to find.
+//! The mistakes of a careless application with a token or a pepper, which the search must find.
 
 use std::{hint::black_box, sync::Mutex};
 
-use keyway::token::OneTimeToken;
+use keyway::OneTimeToken;
 use pollster::block_on;
 use rand_core::TryRng;
 use zeroize::Zeroize;

@@ -1,4 +1,4 @@
-//! What is done with secrets: each path of the library that one takes.
+//! The scenarios: every path of the library that a secret takes.
 
 use std::{
     future::{Future, pending},
@@ -11,13 +11,10 @@ use std::{
 
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
-    authority::{ImportedKey, LeakResponse, NewKey, Overlap},
-    http::Guard,
+    GracePeriod, Guard, ImportedKey, KeyId, Keyring, LeakResponse, MemoryStore, NewKey, Pepper,
+    Peppers, SqliteStore, TenantKeys,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
-    keyring::{Keyring, TenantKeys},
-    pepper::{Pepper, Peppers},
-    store::{KeyLookup, MemoryStore, SqliteStore, StoreError, StoredKey},
-    token::KeyId,
+    store::{KeyLookup, StoreError, StoredKey},
     verifier::{Freshness, Verifier},
 };
 use pollster::block_on;
@@ -31,7 +28,7 @@ use crate::{
 
 pub struct Scenario {
     pub name: &'static str,
-    /// The figure that it counts for.
+    /// The figure that the scenario counts for.
     pub group: &'static str,
     pub run: fn(&mut Host),
 }
@@ -120,7 +117,7 @@ pub fn named(name: &str) -> NewKey {
     NewKey::named(name).scopes(["reporting"])
 }
 
-/// A tenant whose first token was handed out.
+/// Creates a tenant whose first token was revealed.
 pub fn tenant(host: &Host, keyring: &Keyring) -> (TenantKeys, KeyId) {
     let created = block_on(keyring.create_tenant_with("acme", "advanced", named("first")));
     let (keys, issued) = created.expect("an empty store");
@@ -138,7 +135,7 @@ fn first_key(host: &mut Host) {
 fn unrevealed(host: &mut Host) {
     let keyring = host.keyring();
     let (keys, _) = tenant(host, &keyring);
-    // What nobody looks at is known by the randomness that it was made of.
+    // A token that nobody reveals is known by the randomness that it was made of.
     drop(block_on(keys.issue(named("second"))).expect("there is room"));
     drop(keys);
     host.finish(keyring);
@@ -170,9 +167,10 @@ fn idempotent(host: &mut Host) {
 fn rotate(host: &mut Host) {
     let keyring = host.keyring();
     let (keys, id) = tenant(host, &keyring);
-    for (newest, overlap) in [(1, Overlap::UntilFirstUse), (2, Overlap::None)] {
+    for (newest, grace_period) in [(1, GracePeriod::UntilFirstUse), (2, GracePeriod::None)] {
         let version = block_on(keys.find(id)).expect("it is there").version();
-        let rotated = block_on(keys.rotate(id, version, overlap)).expect("nobody else changed it");
+        let rotated =
+            block_on(keys.rotate(id, version, grace_period)).expect("nobody else changed it");
         host.reveal(rotated.token);
         let token = host.present(newest);
         block_on(keyring.verify(&*token)).expect("it is the newest");
@@ -199,7 +197,7 @@ fn header(host: &mut Host) {
     for front in ["Bearer ", "bearer   secret-token:"] {
         let mut value = host.present(0);
         let len = value.len();
-        // Room for both, since a vector that grows leaves what it had behind.
+        // Room for both parts, since a vector that grows leaves its old content behind.
         let mut field = Zeroizing::new(Vec::with_capacity(front.len() + len));
         field.extend_from_slice(front.as_bytes());
         field.append(&mut value);
@@ -212,7 +210,7 @@ fn guard(host: &mut Host) {
     let keyring = host.keyring();
     tenant(host, &keyring);
     let guard = Guard::new(&keyring).require(["reporting"]).expect("it is declared");
-    let guard = guard.key_field("x-api-key").expect("it is a name");
+    let guard = guard.key_header("x-api-key").expect("it is a name");
     for freshness in [Freshness::Now, Freshness::Cached] {
         let token = host.present(0);
         let fields = [("x-api-key", &**token)];
@@ -240,13 +238,13 @@ fn holder(host: &mut Host) {
     host.finish(keyring);
 }
 
-/// A token where a tenant searches for its key, alone and among other text.
+/// A tenant searches with a token, alone and among other text.
 fn paste(host: &mut Host) {
     let keyring = host.keyring();
     let (keys, _) = tenant(host, &keyring);
     let token = host.present(0);
     let text = str::from_utf8(&token).expect("it is ASCII");
-    assert_eq!(block_on(keys.search(text)).expect("the store is there").len(), 1);
+    assert_eq!(block_on(keys.search(text)).expect("the store is there").items.len(), 1);
     block_on(keys.find_by_token(&*token)).expect("it is the tenant's");
     let mut line = Zeroizing::new(String::with_capacity(text.len() + 40));
     line.push_str("export KEY=\"");
@@ -272,7 +270,7 @@ fn malformed(host: &mut Host) {
     host.finish(keyring);
 }
 
-/// Changes a character, counted from the end, into another one.
+/// Changes a character, counted from the end.
 fn damage(token: &mut [u8], from_end: usize) {
     let at = token.len() - 1 - from_end;
     token[at] = if token[at] == b'A' { b'B' } else { b'A' };
@@ -293,7 +291,7 @@ fn forged(host: &mut Host) {
 fn wrong_secret(host: &mut Host) {
     let keyring = host.keyring();
     let (keys, id) = tenant(host, &keyring);
-    let rotated = block_on(keys.rotate(id, 1, Overlap::None)).expect("nobody else changed it");
+    let rotated = block_on(keys.rotate(id, 1, GracePeriod::None)).expect("nobody else changed it");
     host.reveal(rotated.token);
     let token = host.present(0);
     for _ in 0..2 {
@@ -315,7 +313,7 @@ fn unknown(host: &mut Host) {
     host.finish(keyring);
 }
 
-/// A token that was minted for a key that the store does not take.
+/// Mints a token for a key that the store refuses.
 fn quota(host: &mut Host) {
     let keyring = host.keyring();
     let created = block_on(keyring.create_tenant_with("small", "lite", named("first")));
@@ -328,25 +326,33 @@ fn quota(host: &mut Host) {
     host.finish(keyring);
 }
 
-/// Reads nothing.
+/// A lookup that fails every time.
 struct Broken;
 
 impl KeyLookup for Broken {
     async fn lookup(&self, _: KeyId) -> Result<Option<StoredKey>, StoreError> {
         Err(StoreError::unavailable("the disk is gone"))
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 }
 
-/// Never has an answer.
+/// A lookup that never returns.
 struct Hanging;
 
 impl KeyLookup for Hanging {
     async fn lookup(&self, _: KeyId) -> Result<Option<StoredKey>, StoreError> {
         pending().await
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 }
 
-/// Two nodes with one pepper: one that issues keys, and one that reads them from `lookup`.
+/// Creates two nodes with one pepper: one issues keys, and the other reads them from `lookup`.
 fn two_nodes(host: &mut Host, lookup: impl KeyLookup) -> (Keyring, Verifier) {
     let bytes = host.pepper_bytes();
     let pepper = || Pepper::from_bytes(&**bytes).expect("32 bytes");
@@ -361,14 +367,14 @@ fn outage(host: &mut Host) {
     let token = host.present(0);
     drop(block_on(verifier.verify(&*token)).expect_err("nobody can tell"));
     let fields = [("authorization", &b"Bearer"[..]), ("x-api-key", &**token)];
-    let guard = Guard::new(&verifier).key_field("x-api-key").expect("it is a name");
+    let guard = Guard::new(&verifier).key_header("x-api-key").expect("it is a name");
     drop(block_on(guard.admit(&fields[..])).expect_err("it is two credentials"));
     drop(block_on(guard.admit(&fields[1..])).expect_err("nobody can tell"));
     drop((token, guard, verifier));
     host.finish(keyring);
 }
 
-/// Panics where a token is held, in each of the forms that it has.
+/// Panics while a token is held, in each of its forms.
 fn panicking(host: &mut Host) {
     let keyring = host.keyring();
     let (keys, _) = tenant(host, &keyring);
@@ -417,7 +423,7 @@ fn panicking_randomness(host: &mut Host) {
     }
 }
 
-/// Polls a future until it has waited so often, and drops it then, as a caller does who hangs up.
+/// Polls a future until it has waited `waits` times, and drops it then, as when a caller disconnects.
 fn give_up<F: Future>(future: F, waits: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -438,7 +444,7 @@ fn verify_cancelled(host: &mut Host) {
         assert!(give_up(verifier.verify(&*token), polls).is_none());
     }
     let token = host.present(0);
-    let guard = Guard::new(&verifier).key_field("x-api-key").expect("it is a name");
+    let guard = Guard::new(&verifier).key_header("x-api-key").expect("it is a name");
     let fields = [("x-api-key", &**token)];
     assert!(give_up(guard.admit(&fields[..]), 1).is_none());
     drop((token, guard, verifier));
@@ -450,7 +456,8 @@ fn in_sqlite(host: &mut Host) -> Keyring {
     host.builder(store).build().expect("all of it is there")
 }
 
-/// Dropped at its `waits`-th turn. The rehearsal lets it end, so that it has every secret there can be.
+/// Drops the future after `waits` waits. The rehearsal lets it finish, so that it knows every secret that
+/// there can be.
 fn issue_cancelled(host: &mut Host, waits: usize) {
     let keyring = in_sqlite(host);
     let (keys, _) = tenant(host, &keyring);
@@ -466,7 +473,7 @@ fn issue_cancelled(host: &mut Host, waits: usize) {
 fn rotate_cancelled(host: &mut Host, waits: usize) {
     let keyring = in_sqlite(host);
     let (keys, id) = tenant(host, &keyring);
-    let rotation = keys.rotate(id, 1, Overlap::UntilFirstUse);
+    let rotation = keys.rotate(id, 1, GracePeriod::UntilFirstUse);
     if host.is_rehearsing() {
         drop(block_on(rotation).expect("nobody else changed it"));
     } else {
@@ -482,13 +489,13 @@ fn sqlite(host: &mut Host) {
     let (keys, id) = tenant(host, &keyring);
     let token = host.present(0);
     drop(block_on(keyring.verify(&*token)).expect("it is valid"));
-    let rotated = block_on(keys.rotate(id, 1, Overlap::UntilFirstUse)).expect("it is there");
+    let rotated = block_on(keys.rotate(id, 1, GracePeriod::UntilFirstUse)).expect("it is there");
     host.reveal(rotated.token);
     let successor = host.present(1);
     drop(block_on(keyring.verify(&*successor)).expect("it is valid"));
     drop(block_on(keyring.verify(&*token)).expect_err("the new one was used"));
     let text = str::from_utf8(&successor).expect("it is ASCII");
-    assert_eq!(block_on(keys.search(text)).expect("the store is there").len(), 1);
+    assert_eq!(block_on(keys.search(text)).expect("the store is there").items.len(), 1);
     block_on(keyring.revoke(&*successor)).expect("it is a key's");
     drop((token, successor, keys));
     host.finish(keyring);
@@ -518,7 +525,7 @@ impl Foreign {
         format.expect("it is a format")
     }
 
-    /// What stands before the secret.
+    /// The text before the secret.
     fn front(self) -> &'static [u8] {
         match self {
             Self::PublicPart => b"mycompany_CEUsS4psCmc_",
@@ -546,8 +553,8 @@ impl Foreign {
     }
 }
 
-/// The secret is known to the process that searches; the other one is handed the digest first, as an
-/// importing host is, and then the token.
+/// Imports a key. The searching process knows the secret. The searched one gets the digest first, as an
+/// application that imports keys does, and then the token.
 fn import(host: &mut Host, foreign: Foreign) {
     let builder = host.builder(MemoryStore::new()).accept_imported(foreign.format());
     let keyring = builder.build().expect("all of it is there");
@@ -601,7 +608,7 @@ fn peppers(host: &mut Host) {
     host.finish(keyring);
 }
 
-/// From a text, as a file of secrets or a variable has it, in each of two spellings.
+/// Reads a pepper from base64, as a secret file or a variable contains it, with and without padding.
 fn pepper_base64(host: &mut Host) {
     for is_padded in [true, false] {
         let bytes = host.pepper_bytes();
@@ -619,7 +626,7 @@ fn pepper_base64(host: &mut Host) {
     }
 }
 
-/// With the padding of two bytes in the last group.
+/// Encodes 32 bytes, with the padding of a last group of two bytes.
 fn base64_of_32(bytes: &[u8; 32]) -> Vec<u8> {
     let mut text = base64(&[&bytes[..], &[0]].concat());
     text[43] = b'=';

@@ -1,4 +1,4 @@
-//! What a server of axum and hyper keeps of a header field, which keyway has no hand in.
+//! The copies of a header that a server of axum and hyper keeps, which keyway cannot affect.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use keyway::http::Guard;
+use keyway::Guard;
 
 use crate::{
     host::Host,
@@ -19,10 +19,10 @@ use crate::{
     scenarios::tenant,
 };
 
-/// The seed of the one token.
+/// The seed of the only token.
 const SEED: u64 = 5;
 
-/// The process that is searched: a server whose one route is guarded.
+/// Runs in the searched process: a server with one guarded route.
 pub fn serve() -> Result<(), Box<dyn Error>> {
     let mut host = Host::performing(SEED, true);
     let keyring = host.keyring();
@@ -46,7 +46,7 @@ impl Drop for Server {
     }
 }
 
-/// One request over a connection of its own, while that is open and after it is closed.
+/// Searches after one request over its own connection, while the connection is open and after it is closed.
 pub fn report() -> Result<(), Box<dyn Error>> {
     let (mut host, secrets) = Host::rehearsing(SEED);
     let keyring = host.keyring();

@@ -1,4 +1,4 @@
-//! How a scenario is performed, so that what it leaves lies elsewhere.
+//! The ways to perform a scenario, so that its remains are at other addresses.
 
 use std::{error::Error, hint::black_box, thread};
 
@@ -6,12 +6,12 @@ use crate::host::Host;
 
 pub struct Variation {
     pub name: &'static str,
-    /// How many kilobytes of stack lie between the scenario and what waits for the search.
+    /// How many kilobytes of stack are between the scenario and the function that waits for the search.
     depth: usize,
     thread: Thread,
-    /// Whether there are freed blocks of all sizes before.
+    /// Whether the heap has freed blocks of all sizes before the scenario.
     is_churned: bool,
-    /// Whether keyrings live on, so that only tokens have to be gone.
+    /// Whether keyrings stay alive, so that only tokens must be gone.
     pub keeps: bool,
     pub environment: &'static [(&'static str, &'static str)],
 }
@@ -19,9 +19,9 @@ pub struct Variation {
 #[derive(Clone, Copy, PartialEq)]
 enum Thread {
     Main,
-    /// One of its own, which waits for the search itself.
+    /// A separate thread, which itself waits for the search.
     Waiting,
-    /// One of its own, which has ended by then. Its stack is kept for the next one.
+    /// A separate thread, which has ended before the search. Its stack is kept for the next thread.
     Ended,
 }
 
@@ -55,7 +55,7 @@ pub fn find(name: &str) -> Result<&'static Variation, Box<dyn Error>> {
 }
 
 impl Variation {
-    /// Runs `scenario`, drops all that is left, and calls `wait`.
+    /// Runs `scenario`, drops everything that is left, and calls `wait`.
     pub fn run(&self, scenario: fn(&mut Host), mut host: Host, wait: impl FnOnce() + Send) {
         if self.is_churned {
             churn();
@@ -94,7 +94,7 @@ fn churn() {
     std::mem::forget(black_box(blocks));
 }
 
-/// Calls `work` with so many kilobytes more on the stack.
+/// Calls `work` with this many more kilobytes on the stack.
 #[inline(never)]
 fn descend(kilobytes: usize, work: &mut dyn FnMut()) {
     if kilobytes == 0 {

@@ -1,4 +1,4 @@
-//! What both programs share: a service with some keys, and who presents what to it.
+//! The shared part of both programs: a service with some keys, and the tokens that are presented to it.
 
 #![allow(clippy::missing_panics_doc, reason = "for the programs of this crate alone")]
 
@@ -12,46 +12,40 @@ use std::{
 };
 
 use keyway::{
-    authority::{Authority, NewKey, Overlap},
-    decision::ResolvedKey,
-    http::Guard,
-    keyring::{Keyring, TenantKeys},
-    pepper::Pepper,
-    policy::Policy,
-    record::KeyRecord,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{KeyLookup, MemoryStore, StoreError, StoredKey},
-    tier::Tier,
-    time::{ManualClock, Timestamp},
-    token::{InsecureSeededRng, KeyId},
+    GracePeriod, Guard, KeyId, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy,
+    ScopeCatalog, TenantKeys, Tier, Timestamp,
+    lowlevel::{Authority, InsecureSeededRng, ResolvedKey},
+    scope::ScopeDeclaration,
+    store::{KeyLookup, StoreError, StoredKey},
+    time::ManualClock,
     verifier::Verifier,
 };
 use rand_core::TryRng;
 
-/// What stands before a token in its field.
+/// The text before a token in its header.
 pub const SCHEME: &[u8] = b"Bearer ";
-/// The prefix and the id of a token.
+/// The length of the prefix and the id of a token.
 pub const PUBLIC: usize = 8 + 16;
-/// All of a token.
+/// The length of a token.
 pub const TOKEN: usize = PUBLIC + 32 + 8;
 
-/// The value of the field.
+/// The value of the header.
 pub type Value = [u8; 7 + TOKEN];
 
-/// One process of a service. Its clock stands still, so whatever is cached stays so.
+/// One process of a service. Its clock stands still, so that no cache entry becomes stale.
 pub struct World {
     keyring: Keyring,
     pub store: MemoryStore,
     pub verifier: Verifier,
     pub guard: Guard,
-    /// How often the verifier has asked its store.
+    /// How often the verifier has read its store.
     pub look_ups: Arc<AtomicU64>,
     pub now: Timestamp,
     pub active: Held,
     pub disabled: Held,
 }
 
-/// A key, and what somebody presents who holds it.
+/// A key, and the token of its holder.
 pub struct Held {
     keys: TenantKeys,
     pub key: KeyRecord,
@@ -83,7 +77,7 @@ impl World {
         let (active, mut disabled) = (Held::of(&keyring, "acme"), Held::of(&keyring, "globex"));
         disabled.key = at_once(disabled.keys.disable(disabled.key.id())).unwrap();
         let world = Self { keyring, store, verifier, guard, look_ups, now, active, disabled };
-        // Both are in the cache from here on.
+        // Both keys are cached from here on.
         for _ in 0..4 {
             assert!(world.admits(&value(&world.active.token)));
             assert!(!world.admits(&value(&world.disabled.token)));
@@ -92,7 +86,7 @@ impl World {
         world
     }
 
-    /// The way of a request, from its header fields to whether it is admitted.
+    /// Runs the path of a request, from its headers to whether it is admitted.
     #[inline(never)]
     #[must_use]
     pub fn admits(&self, value: &Value) -> bool {
@@ -100,14 +94,14 @@ impl World {
         at_once(self.guard.admit(&fields[..])).is_ok()
     }
 
-    /// The way of a token without HTTP.
+    /// Runs the path of a token without HTTP.
     #[inline(never)]
     #[must_use]
     pub fn verifies(&self, token: &[u8]) -> bool {
         at_once(self.verifier.verify(token)).is_ok()
     }
 
-    /// A key, ready for decisions.
+    /// Resolves a key for decisions.
     #[must_use]
     pub fn resolve(&self, held: &Held) -> ResolvedKey {
         let tenant = at_once(self.keyring.find_tenant(held.key.tenant())).unwrap();
@@ -115,12 +109,12 @@ impl World {
         authority.resolve(&held.key, &tenant).unwrap()
     }
 
-    /// Gives the active key so many other secrets, and gives the ones that it had before.
+    /// Rotates the active key this many times, and returns its former tokens.
     pub fn rotate_active(&mut self, times: usize) -> Vec<[u8; TOKEN]> {
         let Held { keys, key, token } = &mut self.active;
         let mut superseded = Vec::new();
         for _ in 0..times {
-            let rotation = keys.rotate(key.id(), key.version(), Overlap::None);
+            let rotation = keys.rotate(key.id(), key.version(), GracePeriod::None);
             let rotated = at_once(rotation).unwrap();
             superseded.push(*token);
             *token = bytes(rotated.token.reveal().as_bytes());
@@ -145,7 +139,7 @@ impl Held {
     }
 }
 
-/// A store that counts who asks it.
+/// A store that counts its lookups.
 #[derive(Clone)]
 struct Counting {
     store: MemoryStore,
@@ -157,6 +151,10 @@ impl KeyLookup for Counting {
         self.look_ups.fetch_add(1, Relaxed);
         self.store.lookup(id).await
     }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 }
 
 fn policy() -> Policy {
@@ -164,13 +162,13 @@ fn policy() -> Policy {
     Policy::new("mm", catalog.unwrap(), Tier::built_in()).unwrap()
 }
 
-/// The pepper of the host.
+/// Returns the pepper of the application.
 #[must_use]
 pub fn pepper() -> Pepper {
     Pepper::from_bytes(&[7; 32]).unwrap()
 }
 
-/// What a future gives that has nothing to wait for.
+/// Returns the output of a future that is ready at once.
 pub fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -178,7 +176,7 @@ pub fn at_once<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The value of the field in which `token` is presented.
+/// Returns the value of the header that presents `token`.
 #[must_use]
 pub fn value(token: &[u8; TOKEN]) -> Value {
     bytes(&[SCHEME, token].concat())
@@ -189,7 +187,7 @@ pub fn bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().unwrap()
 }
 
-/// `token` with other characters in these places, each another letter or digit than before.
+/// Replaces each of these characters with another letter or digit.
 pub fn change(token: &mut [u8], random: &mut impl FnMut() -> u8) {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     for character in token {
@@ -198,7 +196,7 @@ pub fn change(token: &mut [u8], random: &mut impl FnMut() -> u8) {
     }
 }
 
-/// Random bytes that follow from a seed.
+/// Returns random bytes that are derived from a seed.
 pub fn seeded(seed: u64) -> impl FnMut() -> u8 {
     let mut rng = InsecureSeededRng::new(seed);
     let mut batch = [0; 32];

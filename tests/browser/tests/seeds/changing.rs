@@ -1,6 +1,6 @@
 //! Changes to keys, each of which counts from the next request on.
 
-use keyway::{record::Suspension, time::Timestamp};
+use keyway::{Timestamp, record::Suspension};
 use keyway_browser_tests::host::ANNA;
 
 use crate::{
@@ -144,7 +144,7 @@ fn a_leaked_secret_ends_at_once() {
         let (_, old) = visit.host.issue("Leaked", &["reporting"]).await;
         let page = visit.open(ANNA).await;
         press_on(page, "Leaked", "rotate").await;
-        page.press("#rotate [name=overlap][value=none]").await;
+        page.press("#rotate [name=grace_period][value=none]").await;
         assert_eq!(visit.host.call(&old), 200);
         page.press("#rotate [type=submit]").await;
         let new = page.value("#one-time [name=token]").await;
@@ -160,7 +160,7 @@ fn what_the_service_suspends_is_shown_and_stays() {
         let (key, token) = visit.host.issue("Abused", &["reporting"]).await;
         let (other, _) = visit.host.issue("Abused for a while", &["reporting"]).await;
         let operator = visit.host.keyring.acting_as("olga@mm.example");
-        let ban = Suspension::for_good("too many requests").unwrap();
+        let ban = Suspension::permanent("too many requests").unwrap();
         operator.suspend_key(key.id(), ban).await.unwrap();
         let end = "2099-01-02T12:00:00Z".parse::<Timestamp>().unwrap();
         let ban = Suspension::until(end, "being looked at").unwrap();

@@ -24,7 +24,7 @@ fn a_key_is_created_and_opens_what_was_chosen() {
 
         let key = visit.host.key("ERP nightly sync").await;
         let card = card(page, "ERP nightly sync").await;
-        page.shows(&card, key.hint()).await;
+        page.shows(&card, key.masked()).await;
         let created = format!("{card} .fact.created time[datetime='{}']", key.created_at());
         page.visible(&created).await;
         page.shows(&card, "by anna@acme.example").await;
@@ -99,7 +99,7 @@ fn choosing_operator_shows_what_it_includes() {
         ];
         assert_eq!(state().await, json!(included));
         page.shows("#create .tree", "Included in operator").await;
-        // What was chosen before is so again.
+        // The earlier choices are selected again.
         page.press("[name=scopes][value='operator']").await;
         assert_eq!(state().await, json!(["operator.jobs"]));
         page.press("[name=scopes][value='operator']").await;
@@ -190,7 +190,7 @@ fn the_command_beside_the_key_has_it_in_its_place() {
                 "curl -H 'Authorization: Bearer {token}' https://api.example/reports/production"
             )
         );
-        // Who copies the command has copied the key.
+        // Copying the command copies the key as well.
         page.press("[data-action=copy-curl]").await;
         page.shows("#one-time .live", "Command copied").await;
         page.press("#one-time [data-action=done]").await;
@@ -227,7 +227,7 @@ fn a_new_company_has_its_first_key() {
         let page = visit.open("tenant/initech/peter@initech.example").await;
         assert_eq!(verbs::names(page, 1).await, ["default"]);
         let card = card(page, "default").await;
-        page.shows(&card, first.key.hint()).await;
+        page.shows(&card, first.key.masked()).await;
         // It is for them to decide what it may do.
         page.shows(&card, "None: allows nothing").await;
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyway::{authority::NewKey, time::Timestamp};
+use keyway::{NewKey, Timestamp};
 use keyway_browser_tests::host::ANNA;
 use tokio::time::sleep;
 
@@ -19,9 +19,15 @@ fn a_card_shows_what_there_is_to_know() {
         visit.host.keyring.flush_uses().await.unwrap();
         let page = visit.open(ANNA).await;
         let card = card(page, "ERP nightly sync").await;
-        for text in
-            [key.hint(), "erp", "reporting", "by carla@acme.example", "just now", "Never", "Active"]
-        {
+        for text in [
+            key.masked(),
+            "erp",
+            "reporting",
+            "by carla@acme.example",
+            "just now",
+            "Never",
+            "Active",
+        ] {
             page.shows(&card, text).await;
         }
         for action in ["edit", "rotate", "history", "delete", "toggle"] {
@@ -113,7 +119,7 @@ fn a_new_key_is_copied_and_found_by_pasting_it() {
         page.shows(".count", "taken out of the field").await;
         assert_eq!(page.value("#search").await, "");
         assert_eq!(visit.host.take_requests(), ["POST /settings/api-keys/api/keys/search"]);
-        // What was pasted is what was shown.
+        // The pasted text is the shown token.
         assert_eq!(visit.host.call(&token), 200);
         page.press("[data-action=clear]").await;
         names(page, 2).await;

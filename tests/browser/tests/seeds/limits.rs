@@ -11,20 +11,20 @@ use crate::{
 fn the_quota_is_shown_and_what_to_do_when_it_is_full() {
     browse(async |visit| {
         let page = visit.open(GUS).await;
-        page.shows("#quota", "1 of 1 keys").await;
+        page.shows("#quota", "1 of 1 key").await;
         page.shows("#quota", "on the lite tier").await;
         page.press("[data-action=create]").await;
         page.shows(".notice", "You have all the keys your tier allows.").await;
         page.shows(".notice", "delete a key that is no longer used").await;
         page.shows(".notice a[href='mailto:support@example.com']", "support@example.com").await;
-        // Whoever cannot see where it stands is taken there.
+        // The page scrolls to it if it is out of view.
         page.focused(".notice").await;
         assert!(!page.has("dialog").await);
 
         press_on(page, "default", "delete").await;
         page.fill("#delete [name=confirm]", "default").await;
         page.press("#delete [type=submit]").await;
-        page.shows("#quota", "0 of 1 keys").await;
+        page.shows("#quota", "0 of 1 key").await;
         page.gone(".notice").await;
         page.press("[data-action=create]").await;
         page.visible("#create").await;
@@ -45,7 +45,7 @@ fn who_made_the_last_key_first_has_it() {
         page.shows("#create .problem", "You have all the keys your tier allows").await;
         assert_eq!(visit.host.keys("acme").await.len(), 5);
 
-        // What was entered is still there when there is room.
+        // The entered values are kept until there is room.
         visit.host.tenant("acme").delete(fifth.id()).await.unwrap();
         assert_eq!(page.value("#create [name=name]").await, "6");
         page.press("#create [type=submit]").await;
@@ -66,7 +66,7 @@ fn nobody_grants_what_they_do_not_have() {
         page.shows("#create .tree", "You cannot grant this").await;
         page.press("#create [data-action=cancel]").await;
 
-        // Who may edit keys may switch off any of them, and leave none with more than they have.
+        // An administrator may disable any key, but cannot save scopes beyond their own.
         page.expect_in_console("status of 422");
         press_on(page, "Has more", "edit").await;
         page.fill("#edit [name=name]", "Renamed").await;

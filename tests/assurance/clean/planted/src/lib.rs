@@ -1,18 +1,18 @@
-//! Faults of the kinds that the tools look for, each in a test of its own.
+//! Faults of the kinds that the tools look for, each with its own test.
 
-// Planted: the two features are not meant for each other, which no check of either one sees.
+// Planted: the two features do not compile together. A check of either one alone does not show it.
 #[cfg(all(feature = "one", feature = "other"))]
 compile_error!("the planted combination of features");
 
-/// The bytes of a number as a reader on any machine expects them, were it not for the fault.
+/// Returns the bytes of a number in little-endian order on every machine, but for the planted fault.
 pub fn encoded(number: u32) -> [u8; 4] {
-    // Planted: the order of this machine.
+    // Planted: the byte order of this machine.
     number.to_ne_bytes()
 }
 
 /// Removed in the planted break of the public interface.
 pub fn sum(a: u8, b: u8) -> u8 {
-    // Planted: it wraps where nobody looks.
+    // Planted: an overflow that wraps in a release build.
     a + b
 }
 
@@ -26,7 +26,7 @@ mod tests {
     fn reads_behind_the_end() {
         let bytes = black_box(vec![1_u8; 8].into_boxed_slice());
         let place = black_box(bytes.len());
-        // Not safe at all, which is the point.
+        // Planted: a read out of bounds.
         let byte = unsafe { bytes.as_ptr().add(place).read() };
         black_box(byte);
     }
@@ -41,7 +41,7 @@ mod tests {
 
     struct Shared(UnsafeCell<u32>);
 
-    // Planted: it is not.
+    // Planted: the type is not `Sync`.
     unsafe impl Sync for Shared {}
 
     #[test]

@@ -1,9 +1,9 @@
-//! Turns the clocks of two nodes forward and back, by a second to ten years, and counts what must not be:
-//! `clocks ROUNDS`.
+//! Moves the clocks of two nodes forward and back, by one second to ten years, and counts violations: `clocks
+//! ROUNDS`.
 //!
-//! The nodes share a store. The time of day of each is set at random; the uptime, which is another clock
-//! of the machine, goes on. Then the same is done with nodes that trust the time of day where they must
-//! not, as a control.
+//! The nodes share a store. The time of day of each node is set at random. The uptime, which is another clock
+//! of the machine, continues. As a control, the same is done with nodes that trust the time of day where they
+//! must not.
 
 use std::{
     env,
@@ -17,25 +17,21 @@ use std::{
 };
 
 use keyway::{
-    authority::{KeyEdit, NewKey, Overlap},
-    decision::KeyState,
-    keyring::{Keyring, KeyringError, TenantKeys},
-    pepper::Pepper,
-    policy::Policy,
+    GracePeriod, KeyEdit, KeyState, Keyring, KeyringError, MemoryStore, NewKey, Pepper, Policy,
+    ScopeCatalog, TenantKeys, Tier, Timestamp, VerifyError,
+    lowlevel::InsecureSeededRng,
+    rate::Rate,
     record::Suspension,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{AnyStore, MemoryStore},
-    tier::{Rate, Tier},
-    time::{Clock, Moment, Timestamp},
-    token::InsecureSeededRng,
-    verifier::VerifyError,
+    scope::ScopeDeclaration,
+    store::AnyStore,
+    time::{Clock, Moment},
 };
 use pollster::block_on;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const DAY: i64 = 24 * 60 * MINUTE;
-/// By which clocks jump, and by which they are ahead or behind.
+/// By how much clocks jump, and by how much they are ahead or behind.
 const JUMPS: [i64; 12] = [
     SECOND,
     5 * SECOND,
@@ -50,11 +46,11 @@ const JUMPS: [i64; 12] = [
     2 * 365 * DAY,
     3_652 * DAY,
 ];
-/// The true time at which everything begins.
+/// The true time at the start.
 const START: i64 = 1_800_000_000 * SECOND;
 /// The staleness bound of the nodes.
 const BOUND: i64 = 30 * SECOND;
-/// How far the clocks of the skewed nodes are apart from the true time.
+/// How far the clocks of the skewed nodes are from the true time.
 const SKEW: i64 = 5 * MINUTE;
 const KEYS: u32 = 5;
 const REQUESTS: u32 = 20;
@@ -107,16 +103,16 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What a node takes the time from.
+/// The clocks that a node uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trust {
-    /// As keyway's own clock: the time of day, and beside it an uptime.
+    /// As keyway's own clock: the time of day, and an uptime beside it.
     Uptime,
-    /// The uptime is the time of day, too.
+    /// The time of day is used as the uptime as well.
     TimeOfDay,
-    /// The time of day is the latest that was ever seen.
+    /// The time of day is the latest one that was ever seen.
     NeverBack,
-    /// The time of day is that of the start.
+    /// The time of day is the one at the start.
     StandsStill,
 }
 
@@ -165,10 +161,10 @@ fn all_rounds(rounds: u64, trust: Trust) -> Found {
     found
 }
 
-/// What happens in one round. It fails where something is refused that no clock may refuse.
+/// The outcome of one round. It is an error if something is refused that no clock may cause to be refused.
 type Outcome = Result<(), KeyringError>;
 
-/// Every answer is what the node's own clock says at that moment, whatever it said before.
+/// Checks that every result follows the node's own clock at that moment, whatever the clock showed before.
 fn states(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let world = World::new(1, "large", trust);
     let (keyring, clock) = (&world.nodes[0], &world.clocks[0]);
@@ -215,8 +211,9 @@ fn states(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     Ok(())
 }
 
-/// Two nodes of which each is ahead or behind: what has ended by the true time is accepted for the skew at
-/// most, wherever it was made.
+/// Checks two nodes of which each is ahead or behind. An expired key is accepted for at most the skew after
+/// the true time, whichever node issued it. A suspension does not end earlier than the skew before its true
+/// end.
 fn skewed(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let world = World::new(2, "free", trust);
     for clock in &world.clocks {
@@ -226,17 +223,17 @@ fn skewed(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let tenant = world.tenant(maker);
     let lives = *random.pick(&[MINUTE, 10 * MINUTE, DAY]);
     let end = START + lives;
-    // It may have ended by the clock of the node that makes it.
+    // The key may have expired already by the clock of the node that issues it.
     let request = NewKey::named("k").expires_at(time(end));
     let Ok(expiring) = block_on(tenant.issue(request)) else { return Ok(()) };
     let suspended = block_on(tenant.issue(NewKey::named("k")))?;
     let ban = Suspension::until(time(end), "a ban").expect("one line");
     block_on(world.nodes[maker].suspend_key(suspended.key.id(), ban))?;
     let rotated = block_on(tenant.issue(NewKey::named("k")))?;
-    let overlap = Overlap::For(Duration::from_millis(lives.unsigned_abs()));
+    let grace_period = GracePeriod::For(Duration::from_millis(lives.unsigned_abs()));
     let version = rotated.key.version();
-    drop(block_on(tenant.rotate(rotated.key.id(), version, overlap))?);
-    let overlap_end = world.clocks[maker].time_of_day() + lives;
+    drop(block_on(tenant.rotate(rotated.key.id(), version, grace_period))?);
+    let grace_period_end = world.clocks[maker].time_of_day() + lives;
     let [expiring, suspended, rotated] =
         [expiring, suspended, rotated].map(|issued| issued.token.reveal());
 
@@ -255,8 +252,8 @@ fn skewed(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
             if true_time < end - SKEW {
                 found.expired += is_accepted(&suspended);
             }
-            // Its end was reckoned by the clock of the node that rotated, which is off, too.
-            if true_time >= overlap_end + SKEW {
+            // The end was computed by the clock of the node that rotated, which is skewed too.
+            if true_time >= grace_period_end + SKEW {
                 found.expired += is_accepted(&rotated);
             }
         }
@@ -264,8 +261,8 @@ fn skewed(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     Ok(())
 }
 
-/// What one node revokes is refused by another one from the staleness bound on, whatever happens to the
-/// time of day there meanwhile.
+/// Checks that a revocation at one node takes effect at another one within the staleness bound, whatever
+/// happens to that node's time of day.
 fn revoked(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let world = World::new(2, "free", trust);
     let tenant = world.tenant(0);
@@ -280,9 +277,9 @@ fn revoked(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     match random.below(4) {
         0 => block_on(tenant.delete(id))?,
         1 => drop(block_on(tenant.disable(id))?),
-        2 => drop(block_on(tenant.rotate(id, issued.key.version(), Overlap::None))?),
+        2 => drop(block_on(tenant.rotate(id, issued.key.version(), GracePeriod::None))?),
         _ => {
-            let ban = Suspension::for_good("a ban").expect("one line");
+            let ban = Suspension::permanent("a ban").expect("one line");
             drop(block_on(world.nodes[0].suspend_key(id, ban))?);
         }
     }
@@ -290,7 +287,7 @@ fn revoked(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     while passed < 3 * BOUND {
         let clock = &world.clocks[1];
         let jump = random.sign() * *random.pick(&JUMPS);
-        // Also to when the key was read.
+        // One of the jumps goes back to the time at which the key was read.
         clock.set(*random.pick(&[clock.time_of_day() + jump, START]));
         let step = *random.pick(&[0, SECOND, BOUND / 3]);
         world.pass(step);
@@ -302,7 +299,7 @@ fn revoked(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     Ok(())
 }
 
-/// A tenant has no more keys than its tier allows, in whatever state clocks put them.
+/// Checks that a tenant has no more keys than its tier allows, whatever state clocks put them in.
 fn quota(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let world = World::new(2, "free", trust);
     let tenants = [world.tenant(0), world.tenant(1)];
@@ -326,7 +323,7 @@ fn quota(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     Ok(())
 }
 
-/// In any time a key is used no more often than its rate allows, whatever happens to the time of day.
+/// Checks that a key is never used more often than its rate allows, whatever happens to the time of day.
 fn rate(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let world = World::new(1, "free", trust);
     let (keyring, clock) = (&world.nodes[0], &world.clocks[0]);
@@ -348,8 +345,8 @@ fn rate(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     Ok(())
 }
 
-/// Everything is done once with a clock at either end of time, or with an uptime that goes back, which no
-/// clock may do: that may be refused, and must not panic or admit what is revoked.
+/// Does everything once with a clock at either end of the range, or with an uptime that goes back, which no
+/// clock may do. Such a call may be refused. It must not panic, and it must not admit a revoked key.
 fn ends_of_time(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome {
     let world = World::new(1, "large", trust);
     let (keyring, clock) = (&world.nodes[0], &world.clocks[0]);
@@ -366,8 +363,8 @@ fn ends_of_time(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome
     }
     let _ = block_on(keyring.verify(token.as_bytes()));
     let _ = block_on(tenant.issue(NewKey::named("k")));
-    let _ = block_on(tenant.rotate(id, version, Overlap::default()));
-    let _ = block_on(tenant.rotate(id, version, Overlap::For(Overlap::MAX)));
+    let _ = block_on(tenant.rotate(id, version, GracePeriod::default()));
+    let _ = block_on(tenant.rotate(id, version, GracePeriod::For(GracePeriod::MAX)));
     let record = block_on(tenant.find(id))?;
     let edit = KeyEdit::new().expires_at(time(START));
     let _ = block_on(tenant.edit(id, record.version(), edit));
@@ -383,7 +380,7 @@ fn ends_of_time(random: &mut Random, trust: Trust, found: &mut Found) -> Outcome
     Ok(())
 }
 
-/// Nodes that share a store, each with a clock of its own.
+/// Nodes that share a store, each with its own clock.
 struct World {
     nodes: Vec<Keyring>,
     clocks: Vec<Node>,
@@ -419,7 +416,7 @@ impl World {
         self.nodes[node].tenant("acme".parse().expect("an id"))
     }
 
-    /// Lets time pass on all nodes.
+    /// Lets this time pass on all nodes.
     fn pass(&self, time: i64) {
         for clock in &self.clocks {
             clock.now.fetch_add(time, SeqCst);

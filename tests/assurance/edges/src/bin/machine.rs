@@ -1,10 +1,11 @@
-//! What runs under a faked clock or a failing source of randomness: see
+//! Runs under a faked clock or a failing source of randomness: see
 //! tests/assurance/rows/17-clocks-and-randomness.sh.
 //!
-//! `machine clock FILE` sets its own time of day by FILE, as libfaketime reads it, and counts what is
-//! answered otherwise than that clock says. `machine mint KEYS` prints the tokens that it could mint with
-//! the system's randomness, and tells errors on the other channel; `machine mint KEYS SEED` with a source
-//! that is the same for the same seed. `machine check` reads tokens and tells how many of them are weak.
+//! - `machine clock FILE` sets its own time of day through FILE, which libfaketime reads, and counts results
+//!   that contradict the standard library's clock.
+//! - `machine mint KEYS` prints the tokens that it could mint with the system's randomness, and prints errors
+//!   to stderr. `machine mint KEYS SEED` uses a source that returns the same bytes for the same seed.
+//! - `machine check` reads tokens and counts the weak ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,19 +17,16 @@ use std::{
 };
 
 use keyway::{
-    authority::NewKey,
-    keyring::{Keyring, KeyringBuilder, TenantKeys},
-    pepper::Pepper,
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::{AnyStore, MemoryStore},
-    tier::Tier,
-    time::{Clock, ManualClock, SystemClock, Timestamp},
-    token::{InsecureSeededRng, TokenFormat},
+    Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog, TenantKeys, Tier, Timestamp,
+    keyring::KeyringBuilder,
+    lowlevel::{InsecureSeededRng, TokenFormat},
+    scope::ScopeDeclaration,
+    store::AnyStore,
+    time::{Clock, ManualClock, SystemClock},
 };
 use pollster::block_on;
 
-/// The time of day is read anew this often; see `SystemClock`.
+/// The time of day is read again this often; see `SystemClock`.
 const NOTICED_WITHIN: Duration = Duration::from_millis(150);
 
 fn main() -> ExitCode {
@@ -48,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn clock(file: &str) {
-    // Seconds, both ways: 1 s to 10 years.
+    // Seconds, in both directions: 1 s to 10 years.
     let spans: [i64; 7] = [1, 60, 300, 3_600, 86_400, 31_557_600, 315_576_000];
     let set = |seconds: i64| {
         fs::write(file, format!("{seconds:+}")).expect("a file that can be written");
@@ -58,7 +56,7 @@ fn clock(file: &str) {
     let start = SystemClock.moment();
     let store = AnyStore::new(MemoryStore::new());
     let keyring = builder(&store).build().expect("an environment and a store");
-    // It goes by the time at which it was started.
+    // The control: its clock stays at the time of the start.
     let frozen = builder(&store).clock(ManualClock::at(start.now)).build();
     let frozen = frozen.expect("an environment and a store");
     let tenant = tenant(&keyring);
@@ -66,7 +64,7 @@ fn clock(file: &str) {
         let millis = start.now.as_millis() + 1_000 * seconds;
         Timestamp::from_millis(millis).expect("within the years 1 to 9999")
     };
-    // Each ends half a jump later.
+    // Each key ends halfway through a jump.
     let keys: Vec<(String, Timestamp)> = spans
         .iter()
         .map(|span| {
@@ -79,22 +77,21 @@ fn clock(file: &str) {
     for span in spans {
         for seconds in [span, -span, 1_000 + span, 1_000 - span] {
             set(seconds);
-            let moment = SystemClock.moment();
-            let of_std = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_millis());
-            let is_faked = moment.now.as_millis().abs_diff(at(seconds).as_millis()) < 60_000;
-            let agrees =
-                i64::try_from(of_std).unwrap_or(0).abs_diff(moment.now.as_millis()) < 2_000;
+            let ours = SystemClock.moment().now;
+            let theirs = time_of_day();
+            let is_faked = theirs.as_millis().abs_diff(at(seconds).as_millis()) < 60_000;
+            let agrees = theirs.as_millis().abs_diff(ours.as_millis()) < 2_000;
             faked += u64::from(is_faked && agrees);
             for (token, end) in &keys {
-                let before = SystemClock.moment().now;
+                let before = time_of_day();
                 let is_accepted = block_on(keyring.verify(token.as_bytes())).is_ok();
-                let after = SystemClock.moment().now;
+                let after = time_of_day();
                 answers += 1;
-                // Between the two the key may have ended.
-                refused += u64::from(!is_accepted && after < *end);
-                expired += u64::from(is_accepted && before >= *end);
+                // The key may have expired between `before` and `after`.
+                refused += u64::from(!is_accepted && later(after) < *end);
+                expired += u64::from(is_accepted && before >= later(*end));
                 let is_accepted = block_on(frozen.verify(token.as_bytes())).is_ok();
-                planted += u64::from(is_accepted && before >= *end);
+                planted += u64::from(is_accepted && before >= later(*end));
             }
         }
     }
@@ -107,7 +104,20 @@ fn clock(file: &str) {
     println!("control {planted} > 0 accept what has ended, by a clock that stands still");
 }
 
-/// Of a service whose tenant is `acme`.
+/// Returns the time of day of the standard library, independent of the clock under test. libfaketime sets
+/// both.
+fn time_of_day() -> Timestamp {
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().expect("a time after 1970");
+    let millis = i64::try_from(since_1970.as_millis()).expect("a time before the year 9999");
+    Timestamp::from_millis(millis).expect("within the years 1 to 9999")
+}
+
+/// Adds the time within which the clock under test must notice a change.
+fn later(time: Timestamp) -> Timestamp {
+    time.checked_add(NOTICED_WITHIN).expect("before the year 9999")
+}
+
+/// The keyring of a service whose tenant is `acme`.
 fn builder(store: &AnyStore) -> KeyringBuilder {
     let catalog = ScopeCatalog::new([ScopeDeclaration::new("read", "")]).expect("one scope");
     let policy = Policy::new("mm", catalog, [Tier::new("free", u32::MAX)]).expect("a tier");
@@ -146,8 +156,8 @@ fn mint(keys: &str, seed: Option<&str>) {
     }
 }
 
-/// Ids that are there twice, and stretches of twelve characters that two of the secrets share or one has
-/// twice: by chance there is none in millions of keys.
+/// Counts ids that occur twice, and runs of twelve characters that two secrets share or one secret has twice.
+/// By chance there is none in millions of keys.
 fn check() {
     let format = TokenFormat::new("mm", "live", &pepper().into()).expect("labels");
     let (mut ids, mut stretches) = (BTreeMap::new(), BTreeSet::new());

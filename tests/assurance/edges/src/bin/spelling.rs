@@ -1,26 +1,19 @@
-//! Tries every other spelling of tokens: `spelling TOKENS`, as many of each format.
+//! Tries every other spelling of tokens: `spelling TOKENS`, with that many tokens of each format.
 //!
-//! Each edit is presented to the check of tokens, to a guard behind `Authorization: Bearer` and to a guard
-//! in a field of its own. What a guard takes for the same as the token is said in its documentation: white
-//! space around the value of a field. That is counted apart, and nothing else may be accepted.
+//! Each edit is presented to the check of tokens, to a guard with `Authorization: Bearer`, and to a guard
+//! with another header. A guard ignores white space around the value of a header, as its documentation says.
+//! Such edits are counted separately. No other edit may be accepted.
 
 use std::{collections::BTreeMap, env, process::ExitCode};
 
 use keyway::{
-    authority::NewKey,
-    authorization::bearer_token,
-    http::Guard,
-    keyring::Keyring,
-    pepper::{Pepper, Peppers},
-    policy::Policy,
-    scope::{ScopeCatalog, ScopeDeclaration},
-    store::MemoryStore,
-    tier::Tier,
-    token::{InsecureSeededRng, TokenFormat},
+    Guard, Keyring, MemoryStore, NewKey, Pepper, Peppers, Policy, ScopeCatalog, Tier,
+    lowlevel::{InsecureSeededRng, TokenFormat, bearer_token},
+    scope::ScopeDeclaration,
 };
 
-/// Issuers and environments: the shortest, the longest, some that look like something else; and the slot of
-/// the pepper, which is the first character of the id.
+/// Issuers, environments and slots of the pepper. Among them are the shortest and the longest, and some that
+/// look like another part of a token. The slot is the first character of the id.
 const FORMATS: [(&str, &str, u8); 6] = [
     ("mm", "live", 0),
     ("a", "b", 61),
@@ -82,8 +75,8 @@ impl Tried {
     fn add(&mut self, service: &Service, token: &[u8], edit: &[u8]) {
         self.edits += 1;
         self.by_check += u64::from(service.format.check(edit).is_ok());
-        // White space around the value of a field is not of the value (RFC 9110, section 5.5), and spaces
-        // behind the scheme are of the scheme (RFC 6750, section 2.1).
+        // White space around the value of a header is not part of the value (RFC 9110, section 5.5). Spaces
+        // after the scheme belong to the scheme (RFC 6750, section 2.1).
         let is_space = edit.trim_ascii() == token;
         self.spaces += u64::from(is_space);
         let bearer = [b"Bearer ", edit].concat();
@@ -100,7 +93,7 @@ impl Tried {
     }
 }
 
-/// A check that is less strict than ours, and in what.
+/// A check that is less strict than keyway's, and a name for the difference.
 type Lenient = (&'static str, fn(&TokenFormat, &[u8]) -> bool);
 
 const LENIENT: [Lenient; 5] = [
@@ -153,9 +146,9 @@ impl Service {
                 let key = keyring.tenant(Clone::clone(&tenant)).issue(NewKey::named("k")).await?;
                 minted.push(key.token.reveal().to_string());
             }
-            Ok::<_, keyway::keyring::KeyringError>(minted)
+            Ok::<_, keyway::KeyringError>(minted)
         });
-        let guard = Guard::new(&keyring).key_field("x-api-key").expect("the name of a field");
+        let guard = Guard::new(&keyring).key_header("x-api-key").expect("the name of a field");
         Self {
             format: TokenFormat::new(issuer, environment, &peppers()).expect("labels"),
             guard,
@@ -163,7 +156,7 @@ impl Service {
         }
     }
 
-    /// The token itself goes all the ways that its edits go.
+    /// Checks that the token itself is accepted on every path that its edits take.
     fn check_itself(&self, token: &str) {
         let bearer = format!("Bearer {token}");
         assert!(self.format.check(token.as_bytes()).is_ok());
@@ -174,7 +167,7 @@ impl Service {
     }
 }
 
-/// Every edit of `token`, and its kind.
+/// Returns every edit of `token`, each with its kind.
 fn edits(token: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let mut edits = Vec::new();
     for place in 0..=token.len() {
@@ -210,7 +203,7 @@ fn edits(token: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     edits
 }
 
-/// The token as a whole in other encodings, and with other things around it.
+/// Returns the whole token in other encodings, and with other text around it.
 fn encodings(token: &[u8]) -> Vec<Vec<u8>> {
     let hex = |upper: bool| {
         let digits = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
@@ -311,7 +304,7 @@ fn encodings(token: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// The token with one of its characters written in another way.
+/// Returns the token with one of its characters written in another way.
 fn encoded_places(token: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for (place, byte) in token.iter().enumerate() {
@@ -332,10 +325,10 @@ fn encoded_places(token: &[u8]) -> Vec<Vec<u8>> {
             // Longer than UTF-8 allows.
             vec![0xc0 | byte >> 6, 0x80 | byte & 0x3f],
             vec![0xe0, 0x80 | byte >> 6, 0x80 | byte & 0x3f],
-            // With an accent that joins it.
+            // With a combining accent, and with a zero-width joiner.
             [&[*byte], &b"\xcc\x81"[..]].concat(),
             [&[*byte], &b"\xe2\x80\x8d"[..]].concat(),
-            // A soft hyphen.
+            // With a soft hyphen.
             [&[*byte], &b"\xc2\xad"[..]].concat(),
         ];
         let (before, behind) = (&token[..place], &token[place + 1..]);

@@ -1,14 +1,16 @@
-//! What may be done to keys, and what becomes of them.
+//! The changes of keys, and their results.
 //!
-//! Where several reasons hold for a refusal, all are given: which of them is told is not for here.
+//! If a change is refused for several reasons, all of them are returned.
 
 use std::collections::BTreeSet;
 
-use super::{DAY, Key, Names, Overlap, Policy, Previous, Refusal, Ring, Rules, Tenant, Time, Wish};
-use crate::fault::Fault;
+use super::super::fault::Fault;
+use super::{
+    DAY, GracePeriod, Key, Names, Older, Policy, Refusal, Ring, Rules, Tenant, Time, Wish,
+};
 
 impl Rules {
-    /// A new key, or why not. `number` and `secret` are new.
+    /// Returns a new key, or the reasons for a refusal. `number` and `secret` are new.
     pub fn issue(
         self,
         policy: &Policy,
@@ -24,11 +26,15 @@ impl Rules {
             reasons.insert(Refusal::Tampered);
         }
         let asked = wish.scopes.clone().unwrap_or_default();
-        self.check_grant(policy, tenant, &asked, wish.granter.as_deref(), &mut reasons);
+        let granter = wish.granter.as_deref();
+        self.check_grant(policy, tenant, &asked, &Names::new(), granter, &mut reasons);
         let longest = longest(policy, tenant);
         let end = wish.end.flatten().or(longest.map(|longest| now + longest));
         let from = wish.from.flatten();
-        check_times(longest, from, end, now, now, &mut reasons);
+        if longest.is_some_and(|longest| end.is_none_or(|end| end - now > longest)) {
+            reasons.insert(Refusal::LifetimeTooLong);
+        }
+        check_order(from, end, now, &mut reasons);
         if !reasons.is_empty() {
             return Err(reasons);
         }
@@ -44,7 +50,10 @@ impl Rules {
             end,
             created: now,
             secret,
-            previous: None,
+            older: Vec::new(),
+            counts_from: now,
+            rotated: None,
+            version: 1,
         })
     }
 
@@ -67,20 +76,41 @@ impl Rules {
         let mut changed = key.clone();
         let granter = wish.granter.as_deref();
         if let Some(asked) = &wish.scopes {
-            self.check_grant(policy, tenant, asked, granter, &mut reasons);
+            self.check_grant(policy, tenant, asked, &key.granted, granter, &mut reasons);
             changed.granted = self.maximal(policy, &self.held(policy, asked));
+            changed.granted.extend(kept_unknown(policy, asked, &key.granted));
         } else if wish.enabled != Some(false) || wish.from.is_some() || wish.end.is_some() {
-            self.check_granter(policy, &self.held(policy, &key.granted), granter, &mut reasons);
+            self.check_held(policy, key, granter, &mut reasons);
         }
         changed.from = wish.from.unwrap_or(key.from);
         changed.end = wish.end.unwrap_or(key.end);
         changed.enabled = wish.enabled.unwrap_or(key.enabled);
-        if wish.from.is_some() || wish.end.is_some() {
+        if wish.end.is_some() {
             let longest = longest(policy, tenant);
-            let created = if self.has(Fault::LifetimesBeginAnew) { now } else { key.created };
-            check_times(longest, changed.from, changed.end, created, now, &mut reasons);
+            let before = self.end(policy, key, tenant).unwrap_or(Time::MAX);
+            let stored = key.end.unwrap_or(Time::MAX);
+            let asked = changed.end.unwrap_or(Time::MAX);
+            let secret = key.rotated.unwrap_or(key.created);
+            let secret = if self.has(Fault::LifetimesBeginAnew) { now } else { secret };
+            let is_within = longest
+                .is_none_or(|longest| changed.end.is_some_and(|end| end - secret <= longest));
+            let lengthens = asked > before || self.has(Fault::ShorteningIsRefused);
+            if lengthens && is_within {
+                changed.counts_from = secret;
+            } else if lengthens && (asked > stored || self.has(Fault::ShorteningIsRefused)) {
+                reasons.insert(Refusal::LifetimeTooLong);
+            }
+            // An expiry that does not change may have passed.
+            let since = if changed.end == key.end { Time::MIN } else { now };
+            check_order(changed.from, changed.end, since, &mut reasons);
         }
-        changed.sealed = ring.current;
+        if wish.from.is_some() {
+            check_order(changed.from, self.end(policy, &changed, tenant), Time::MIN, &mut reasons);
+        }
+        if wish.enabled == Some(true) && self.has(Fault::EnablingLiftsSuspensions) {
+            changed.suspension = None;
+        }
+        changed.write(ring);
         if reasons.is_empty() { Ok(changed) } else { Err(reasons) }
     }
 
@@ -89,51 +119,79 @@ impl Rules {
         policy: &Policy,
         ring: &Ring,
         key: &Key,
-        overlap: Overlap,
+        tenant: &Tenant,
+        grace_period: GracePeriod,
         granter: Option<&[String]>,
         now: Time,
         secret: usize,
     ) -> Result<Key, BTreeSet<Refusal>> {
         let mut reasons = BTreeSet::new();
-        if !ring.seals.contains(&key.sealed) {
+        if !ring.seals.contains(&key.sealed) || !ring.seals.contains(&tenant.sealed) {
             reasons.insert(Refusal::Tampered);
         }
-        self.check_granter(policy, &self.held(policy, &key.granted), granter, &mut reasons);
-        if key.end.is_some_and(|end| end <= now) {
+        if key.tenant != tenant.name {
+            reasons.insert(Refusal::OtherTenant);
+        }
+        if policy.tiers.iter().all(|tier| tier.name != tenant.tier) {
+            reasons.insert(Refusal::UnknownTier);
+        }
+        self.check_held(policy, key, granter, &mut reasons);
+        if self.end(policy, key, tenant).is_some_and(|end| end <= now) {
             reasons.insert(Refusal::Expired);
         }
         if !ring.tokens.contains(&key.slot) {
             reasons.insert(Refusal::NoPepper);
         }
-        if matches!(overlap, Overlap::For(time) if time > 30 * DAY) {
-            reasons.insert(Refusal::OverlapTooLong);
+        if matches!(grace_period, GracePeriod::For(time) if time > 30 * DAY) {
+            reasons.insert(Refusal::GracePeriodTooLong);
+        }
+        let alive: Vec<Older> = key.older.iter().filter(|old| now < old.until).copied().collect();
+        let lasts = match grace_period {
+            GracePeriod::None | GracePeriod::For(0) => None,
+            GracePeriod::For(time) => Some(now + time),
+            GracePeriod::UntilFirstUse => Some(now + DAY),
+        };
+        if lasts.is_some() && alive.len() > 1 {
+            reasons.insert(Refusal::TooManySecrets);
         }
         if !reasons.is_empty() {
             return Err(reasons);
         }
-        // A secret that was still waited for has not been used: it is the one that ends.
-        let is_unused = key.previous.filter(|old| old.until_first_use && now < old.until);
-        let lives_on = match is_unused {
-            Some(old) if !self.has(Fault::UnusedSecretsLiveOn) => old.secret,
-            _ => key.secret,
-        };
         let mut changed = key.clone();
-        changed.previous = match overlap {
-            Overlap::None if self.has(Fault::OverlapNeverEnds) => key.previous,
-            Overlap::None => None,
-            Overlap::For(time) => {
-                Some(Previous { secret: lives_on, until: now + time, until_first_use: false })
-            }
-            Overlap::UntilFirstUse => {
-                Some(Previous { secret: lives_on, until: now + DAY, until_first_use: true })
+        changed.older = match lasts {
+            None if self.has(Fault::GracePeriodNeverEnds) => key.older.clone(),
+            None => Vec::new(),
+            Some(until) => {
+                let until_first_use = matches!(grace_period, GracePeriod::UntilFirstUse);
+                let mut older = vec![Older { secret: key.secret, until, until_first_use }];
+                // Each old secret keeps its own deadline.
+                older.extend(alive.into_iter().map(|old| match self.0 {
+                    Some(Fault::RotationsMoveDeadlines) => Older { until, ..old },
+                    _ => old,
+                }));
+                older
             }
         };
+        changed.rotated = Some(now);
         changed.secret = secret;
-        changed.sealed = ring.current;
+        changed.write(ring);
         Ok(changed)
     }
 
-    /// The key keeps those of its scopes that are in `floor` too; whether that changes it.
+    /// Ends the grace periods that last until the first use of `secret`. Returns whether that changes the key.
+    pub fn first_use(self, ring: &Ring, key: &mut Key, secret: usize, now: Time) -> bool {
+        let place = key.older.iter().position(|older| older.secret == secret);
+        let before = key.older.split_off(place.map_or(0, |place| place + 1));
+        let ends = before.iter().any(|older| older.until_first_use && now < older.until)
+            && !self.has(Fault::FirstUseEndsNothing);
+        key.older.extend(before.into_iter().filter(|older| !(ends && older.until_first_use)));
+        if ends {
+            key.write(ring);
+        }
+        ends
+    }
+
+    /// Limits the scopes of the key to those in `floor`. Returns whether that changes the key.
     pub fn quarantine(self, policy: &Policy, key: &mut Key, floor: &[String]) -> bool {
         let held = self.held(policy, &key.granted);
         let floor = self.held(policy, floor);
@@ -148,72 +206,87 @@ impl Rules {
         changes
     }
 
+    /// Checks the requested scopes. A key may keep any part of its present scopes, `kept`, whatever its tier
+    /// allows now.
     fn check_grant(
         self,
         policy: &Policy,
         tenant: &Tenant,
         asked: &[String],
+        kept: &Names,
         granter: Option<&[String]>,
         reasons: &mut BTreeSet<Refusal>,
     ) {
-        let unknown = asked.iter().filter(|name| !policy.scopes.contains_key(*name));
-        reasons.extend(unknown.cloned().map(Refusal::UnknownScope));
-        let asked = self.held(policy, asked);
+        let is_unknown =
+            |name: &&String| !policy.scopes.contains_key(*name) && !kept.contains(*name);
+        reasons.extend(asked.iter().filter(is_unknown).cloned().map(Refusal::UnknownScope));
+        let set = self.held(policy, asked);
         let tier = policy.tiers.iter().find(|tier| tier.name == tenant.tier);
-        let ceiling = tier.map(|tier| self.ceiling(policy, tier)).unwrap_or_default();
-        let above = self.above(policy, &asked, &ceiling);
+        let mut allowed = tier.map(|tier| self.ceiling(policy, tier)).unwrap_or_default();
+        allowed.extend(self.held(policy, kept));
+        let above = self.above(policy, &set, &allowed);
         if !above.is_empty() {
             reasons.insert(Refusal::AboveCeiling(above));
         }
-        self.check_granter(policy, &asked, granter, reasons);
+        let mut names = self.maximal(policy, &set);
+        names.extend(kept_unknown(policy, asked, kept));
+        self.check_granter(policy, &names, granter, reasons);
     }
 
+    /// Checks that the granter has every one of `names`. The granter cannot have a name that this node does
+    /// not know, although another node may let the key use it.
     fn check_granter(
         self,
         policy: &Policy,
-        asked: &Names,
+        names: &Names,
         granter: Option<&[String]>,
         reasons: &mut BTreeSet<Refusal>,
     ) {
         let Some(granter) = granter else { return };
-        let above = self.above(policy, asked, &self.held(policy, granter));
+        let mut above = self.above(policy, &self.held(policy, names), &self.held(policy, granter));
+        if !self.has(Fault::UnknownScopesAreInNoBound) {
+            let is_unknown = |name: &&String| !policy.scopes.contains_key(*name);
+            above.extend(names.iter().filter(is_unknown).cloned());
+        }
         if !above.is_empty() && !self.has(Fault::AnybodyGrants) {
             reasons.insert(Refusal::AboveGranter(above));
         }
     }
 
-    /// Those of the maximal names of `set` that stand for more than is in `bound`.
+    /// Checks that the granter has every name that the key holds.
+    fn check_held(
+        self,
+        policy: &Policy,
+        key: &Key,
+        granter: Option<&[String]>,
+        reasons: &mut BTreeSet<Refusal>,
+    ) {
+        self.check_granter(policy, &key.granted, granter, reasons);
+    }
+
+    /// Returns the maximal names of `set` that imply more than `bound` contains.
     fn above(self, policy: &Policy, set: &Names, bound: &Names) -> Names {
         let is_above = |name: &String| !self.held(policy, [name]).is_subset(bound);
         self.maximal(policy, set).into_iter().filter(is_above).collect()
     }
 }
 
+/// Returns the names of `asked` that the key has and this node does not know.
+fn kept_unknown(policy: &Policy, asked: &[String], kept: &Names) -> Names {
+    let is_unknown = |name: &&String| !policy.scopes.contains_key(*name);
+    asked.iter().filter(is_unknown).filter(|name| kept.contains(*name)).cloned().collect()
+}
+
 fn longest(policy: &Policy, tenant: &Tenant) -> Option<Time> {
     policy.tiers.iter().find(|tier| tier.name == tenant.tier)?.longest
 }
 
-fn check_times(
-    longest: Option<Time>,
-    from: Option<Time>,
-    end: Option<Time>,
-    created: Time,
-    now: Time,
-    reasons: &mut BTreeSet<Refusal>,
-) {
-    let Some(end) = end else {
-        if longest.is_some() {
-            reasons.insert(Refusal::LifetimeTooLong);
-        }
-        return;
-    };
+fn check_order(from: Option<Time>, end: Option<Time>, now: Time, reasons: &mut BTreeSet<Refusal>) {
+    let Some(end) = end else { return };
     if end <= now {
         reasons.insert(Refusal::ExpiryInPast);
     }
     if from.is_some_and(|from| from >= end) {
         reasons.insert(Refusal::EndsBeforeStart);
-    }
-    if longest.is_some_and(|longest| end - created > longest) {
-        reasons.insert(Refusal::LifetimeTooLong);
     }
 }

@@ -1,13 +1,13 @@
-//! Who may do what, told as naively as it can be: sets of strings, searched until nothing is new. Nothing
-//! is made to be fast.
+//! The rules of who may do what, in the most naive form: sets of strings that are searched until nothing new
+//! is found. Nothing here is optimized.
 
 use std::collections::BTreeSet;
 
+use super::super::fault::Fault;
 use super::{
     Answer, Key, Names, Policy, Requirement, Ring, Shape, Suspension, Tenant, Tier, Time, Token,
     Unready,
 };
-use crate::fault::Fault;
 
 /// The rules, perhaps with one of them broken.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ impl Rules {
         self.0 == Some(fault)
     }
 
-    /// Whether whoever holds `upper` holds `lower` for that alone.
+    /// Returns whether `upper` alone implies `lower` in one step.
     fn implies(self, policy: &Policy, upper: &str, lower: &str) -> bool {
         let declared = policy.scopes.get(upper).is_some_and(|implied| implied.contains(lower));
         let by_dot = match lower.strip_prefix(upper) {
@@ -30,7 +30,7 @@ impl Rules {
         declared || by_dot
     }
 
-    /// Those of `names` that are declared, and everything that they imply, and so on down.
+    /// Returns the declared ones of `names` and all scopes that they imply, directly or not.
     pub fn held<'n>(self, policy: &Policy, names: impl IntoIterator<Item = &'n String>) -> Names {
         let is_declared = |name: &&String| policy.scopes.contains_key(*name);
         let keeps = |name: &&String| self.has(Fault::RemovedScopesStillGrant) || is_declared(name);
@@ -51,7 +51,7 @@ impl Rules {
         }
     }
 
-    /// Those that no other one of them implies.
+    /// Returns the names that no other one of them implies.
     pub fn maximal(self, policy: &Policy, names: &Names) -> Names {
         let is_below = |name: &String| {
             names.iter().any(|other| other != name && self.held(policy, [other]).contains(name))
@@ -59,7 +59,7 @@ impl Rules {
         names.iter().filter(|name| !is_below(name)).cloned().collect()
     }
 
-    /// Whether a service may declare this.
+    /// Returns whether a service may declare this policy.
     pub fn is_consistent(self, policy: &Policy) -> bool {
         let is_known = |name: &String| policy.scopes.contains_key(name);
         let has_cycle = || {
@@ -85,7 +85,7 @@ impl Rules {
         }
     }
 
-    /// What a key of this tenant may do.
+    /// Returns the scopes of a key of this tenant.
     pub fn scopes(self, policy: &Policy, key: &Key, tenant: &Tenant) -> Names {
         let tier = policy.tiers.iter().find(|tier| tier.name == tenant.tier);
         let ceiling = tier.map(|tier| self.ceiling(policy, tier)).unwrap_or_default();
@@ -118,10 +118,11 @@ impl Rules {
         reasons
     }
 
-    /// The answer to who presents `token` at `now`, where the route asks for `requirement` and the key
-    /// may do what is in `scopes`.
+    /// Returns the result for a caller that presents `token` at `now`. The route requires `requirement`, and
+    /// the key has `scopes`.
     pub fn answer(
         self,
+        policy: &Policy,
         ring: &Ring,
         key: &Key,
         tenant: &Tenant,
@@ -140,23 +141,11 @@ impl Rules {
             return Answer::Unknown;
         }
         let is_current = token.secret == key.secret;
-        let is_previous = key.previous.is_some_and(|previous| {
-            let lasts = if self.has(Fault::OverlapEndsLate) {
-                now <= previous.until
-            } else {
-                now < previous.until || self.has(Fault::OverlapNeverEnds)
-            };
-            token.secret == previous.secret && lasts
-        });
+        let is_previous = self.is_previous(key, token.secret, now);
         if !is_current && !is_previous {
             return Answer::WrongSecret;
         }
-        // The first one in this order is told.
-        let mut reasons = [self.suspended(tenant, key, now), self.dormant(key, now)];
-        if self.has(Fault::DormantBeforeSuspended) {
-            reasons.reverse();
-        }
-        if let Some(reason) = reasons.into_iter().flatten().next() {
+        if let Some(reason) = self.inactive(policy, key, tenant, now) {
             return reason;
         }
         match self.missing(scopes, requirement) {
@@ -165,7 +154,36 @@ impl Rules {
         }
     }
 
-    /// What somebody who holds `scopes` lacks, unless that is enough.
+    /// Returns whether this older secret of the key is in its grace period.
+    pub(super) fn is_previous(self, key: &Key, secret: usize, now: Time) -> bool {
+        key.older.iter().any(|older| {
+            let lasts = if self.has(Fault::GracePeriodEndsLate) {
+                now <= older.until
+            } else {
+                now < older.until || self.has(Fault::GracePeriodNeverEnds)
+            };
+            secret == older.secret && lasts
+        })
+    }
+
+    /// Returns the reason why the key does not work at `now`. `None` if it works.
+    pub fn inactive(
+        self,
+        policy: &Policy,
+        key: &Key,
+        tenant: &Tenant,
+        now: Time,
+    ) -> Option<Answer> {
+        // The first reason in this order is returned.
+        let end = self.end(policy, key, tenant);
+        let mut reasons = [self.suspended(tenant, key, now), self.dormant(key, end, now)];
+        if self.has(Fault::DormantBeforeSuspended) {
+            reasons.reverse();
+        }
+        reasons.into_iter().flatten().next()
+    }
+
+    /// Returns the names that `scopes` lacks for `requirement`. `None` if the requirement is met.
     pub fn missing(self, scopes: &Names, requirement: &Requirement) -> Option<Names> {
         let missing: Names = requirement.names.difference(scopes).cloned().collect();
         let is_any = requirement.any && !self.has(Fault::AnyMeansAll)
@@ -196,7 +214,16 @@ impl Rules {
         }
     }
 
-    fn dormant(self, key: &Key, now: Time) -> Option<Answer> {
+    /// Returns when the key ends: by its own expiry, or by the longest lifetime of its tier.
+    pub(super) fn end(self, policy: &Policy, key: &Key, tenant: &Tenant) -> Option<Time> {
+        let tier = policy.tiers.iter().find(|tier| tier.name == tenant.tier);
+        let longest = tier.and_then(|tier| tier.longest);
+        let limit = longest.map(|longest| key.counts_from + longest);
+        let limit = limit.filter(|_| !self.has(Fault::LifetimesBindCreationOnly));
+        key.end.into_iter().chain(limit).min()
+    }
+
+    fn dormant(self, key: &Key, end: Option<Time>, now: Time) -> Option<Answer> {
         if !key.enabled && !self.has(Fault::DisabledMeansNothing) {
             return Some(Answer::Disabled);
         }
@@ -207,7 +234,7 @@ impl Rules {
             }
             _ => {}
         }
-        match key.end {
+        match end {
             Some(end) if end < now => Some(Answer::Expired(end)),
             Some(end) if end == now && !self.has(Fault::ExpiresLate) => Some(Answer::Expired(end)),
             _ => None,

@@ -1,7 +1,8 @@
-//! Whether the time of an answer tells two kinds of input apart, on the processor as it is.
+//! Measures whether the response time distinguishes two classes of input on this processor.
 //!
-//! Every input is made beforehand, in a row of equal cells, and which kind the next one is of is random.
-//! What is compared is said at each function; `planted_` ones have a leak in front of keyway's own way.
+//! All inputs are made beforehand, in a row of equal cells. The class of each is random. Each function names
+//! the classes that it compares. The functions that begin with `planted_` have a leak before keyway's own
+//! path.
 
 use std::{hint::black_box, ops::Range, sync::LazyLock};
 
@@ -12,17 +13,17 @@ use timing::{Held, PUBLIC, SCHEME, TOKEN, Value, World, at_once, change, value};
 /// How many inputs a run has.
 const SAMPLES: usize = 100_000;
 
-/// How many secrets a key had before.
+/// How many former secrets the key has.
 const SUPERSEDED: usize = 64;
 
-/// Where the parts of a token are.
+/// The indexes of the parts of a token.
 const ID: Range<usize> = PUBLIC - 15..PUBLIC;
 const SECRET: Range<usize> = PUBLIC..TOKEN - 8;
 const TAG: Range<usize> = TOKEN - 8..TOKEN;
 
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
-/// Times `path` with inputs of two kinds.
+/// Times `path` with inputs of two classes.
 fn compare<I>(
     runner: &mut CtRunner,
     rng: &mut BenchRng,
@@ -42,7 +43,7 @@ fn compare<I>(
     }
 }
 
-/// The field with the token of `held`, of which these parts are made up.
+/// Returns the header with the token of `held`, in which these parts are random.
 fn made_up(held: &Held, parts: &[Range<usize>], rng: &mut BenchRng) -> Value {
     let mut token = held.token;
     let mut random = || rng.random();
@@ -52,8 +53,8 @@ fn made_up(held: &Held, parts: &[Range<usize>], rng: &mut BenchRng) -> Value {
     value(&token)
 }
 
-/// Two kinds of forged tokens on the whole way of a request, each by whose token it is and what of it is
-/// made up.
+/// Compares two classes of forged tokens on the whole path of a request. Each class is a key and the parts of
+/// its token that are random.
 fn refused(
     runner: &mut CtRunner,
     rng: &mut BenchRng,
@@ -78,13 +79,13 @@ const fn at(place: usize) -> Range<usize> {
     place..place + 1
 }
 
-/// The right secret under a made-up tag, and a made-up one under a made-up tag.
+/// The right secret with a random tag, and a random secret with a random tag.
 fn right_or_wrong_secret(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     refused(runner, rng, (active, &[TAG]), (active, &[SECRET, TAG]), admits);
 }
 
-/// Under the right tag, a secret that is wrong in its first character alone, and one that is all wrong.
+/// With the right tag: a secret that is wrong in its first character alone, and one that is wrong everywhere.
 fn secret_wrong_at_its_first_character(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     refused(runner, rng, (active, &[at(SECRET.start)]), (active, &[SECRET]), admits);
@@ -100,26 +101,26 @@ fn secret_wrong_at_its_last_character(runner: &mut CtRunner, rng: &mut BenchRng)
     refused(runner, rng, (active, &[at(SECRET.end - 1)]), (active, &[SECRET]), admits);
 }
 
-/// All is right but the first character of the tag, or all but its last.
+/// A token that is wrong only in the first character of its tag, and one that is wrong only in the last.
 fn tag_wrong_at_its_first_or_last_character(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     refused(runner, rng, (active, &[at(TAG.start)]), (active, &[at(TAG.end - 1)]), admits);
 }
 
-/// Secret and tag are made up, under an id that exists or a made-up one.
+/// A random secret and tag, with an id that exists and with a random one.
 fn known_or_unknown_id(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     refused(runner, rng, (active, &[SECRET, TAG]), (active, &[ID, SECRET, TAG]), admits);
 }
 
-/// Secret and tag are made up, under the id of an active key or of a disabled one.
+/// A random secret and tag, with the id of an active key and of a disabled one.
 fn active_or_disabled_key(runner: &mut CtRunner, rng: &mut BenchRng) {
     let (active, disabled) = (&WORLD.active, &WORLD.disabled);
     refused(runner, rng, (active, &[SECRET, TAG]), (disabled, &[SECRET, TAG]), admits);
 }
 
-/// What has passed the tag: the present secret of a key and those that it had before, up to the one bit
-/// that tells them apart.
+/// Tokens that have passed the tag check: with the key's present secret and with its former ones, up to the
+/// one bit that distinguishes them.
 fn present_or_superseded_digest(runner: &mut CtRunner, rng: &mut BenchRng) {
     let mut world = World::new();
     let superseded = world.rotate_active(SUPERSEDED);
@@ -135,24 +136,24 @@ fn present_or_superseded_digest(runner: &mut CtRunner, rng: &mut BenchRng) {
     );
 }
 
-/// There is a difference, and it is meant: who is admitted gets a principal, and who is refused an answer.
+/// The difference is intended: an admitted caller gets a principal, and a rejected one an error response.
 fn real_admitted_or_refused(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     refused(runner, rng, (active, &[]), (active, &[SECRET, TAG]), admits);
 }
 
-/// There is a difference, and it is meant: who holds the key is told what it is.
+/// The difference is intended: the holder of a key learns the key's state.
 fn real_active_or_disabled_key_of_its_holder(runner: &mut CtRunner, rng: &mut BenchRng) {
     let (active, disabled) = (&WORLD.active, &WORLD.disabled);
     refused(runner, rng, (active, &[]), (disabled, &[]), admits);
 }
 
-/// In front of the guard, the token is compared with the right one up to the first difference.
+/// Before the guard, the token is compared with the right one up to the first difference.
 fn planted_comparison_that_ends_early(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     let right = black_box(value(&active.token));
     let leaky = |value: &Value| {
-        // A byte at a time, whatever the compiler would like to make of it.
+        // One byte at a time. `black_box` keeps the compiler from merging the comparisons.
         let pairs = value.iter().zip(&right);
         let same = pairs.take_while(|(left, right)| black_box(left) == right).count();
         black_box(same) == value.len() || admits(value)
@@ -161,7 +162,7 @@ fn planted_comparison_that_ends_early(runner: &mut CtRunner, rng: &mut BenchRng)
     refused(runner, rng, (active, &[first]), (active, &[last]), leaky);
 }
 
-/// In front of the guard, the record is read of whatever id is presented.
+/// Before the guard, the record of the presented id is read, whatever the id is.
 fn planted_look_up_before_the_tag(runner: &mut CtRunner, rng: &mut BenchRng) {
     let active = &WORLD.active;
     let leaky = |value: &Value| {
@@ -173,7 +174,7 @@ fn planted_look_up_before_the_tag(runner: &mut CtRunner, rng: &mut BenchRng) {
     refused(runner, rng, (active, &[SECRET, TAG]), (active, &[ID, SECRET, TAG]), leaky);
 }
 
-/// In front of the guard, the state of the key is asked.
+/// Before the guard, the state of the key is checked.
 fn planted_state_before_the_tag(runner: &mut CtRunner, rng: &mut BenchRng) {
     let (active, disabled) = (&WORLD.active, &WORLD.disabled);
     let leaky = |value: &Value| {

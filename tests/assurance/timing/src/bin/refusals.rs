@@ -1,8 +1,9 @@
-//! What a refusal costs.
+//! Measures the cost of a rejection.
 //!
-//! `refusals count N` presents N forged tokens and counts the look-ups in the store. `refusals run KIND N`
-//! makes N refusals of a kind and nothing else that depends on N, for callgrind. `refusals time` tells how
-//! fast SHA-256 is, and so whether the processor's instructions for it are used.
+//! - `refusals count N` presents N forged tokens and counts the lookups in the store.
+//! - `refusals run KIND N` makes N rejections of a kind and nothing else that depends on N, for callgrind.
+//! - `refusals time` measures how fast SHA-256 is, which shows whether the processor's instructions for it
+//!   are used.
 
 use std::{
     env, hint::black_box, ops::Range, process::ExitCode, sync::atomic::Ordering::Relaxed,
@@ -10,9 +11,9 @@ use std::{
 };
 
 use keyway::{
-    pepper::Pepper,
+    Pepper,
+    lowlevel::{InsecureSeededRng, TokenFormat},
     store::KeyLookup,
-    token::{InsecureSeededRng, TokenFormat},
 };
 use sha2::block_api::compress256;
 use timing::{PUBLIC, TOKEN, World, at_once, change, pepper, seeded, value};
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The nanoseconds of one compression, as fast as it gets.
+/// Returns the time of one compression in nanoseconds, at best.
 fn compression() -> u128 {
     let mut state = [0; 8];
     let blocks = vec![[7; 64]; 1_000];
@@ -41,7 +42,7 @@ fn compression() -> u128 {
     times.min().unwrap_or_default()
 }
 
-/// The ways to forge a token, by what of it is made up. Everything else is that of a key in use.
+/// The ways to forge a token, each with the part that is random. The rest is that of an active key.
 const FORGERIES: [(&str, Range<usize>); 6] = [
     ("secret and tag of a key that exists", PUBLIC..TOKEN),
     ("all behind the slot", PUBLIC - 15..TOKEN),
@@ -81,7 +82,7 @@ fn count(number: u64) {
         "figure {look_ups} = 0 look-ups for tokens of every other length to 200, or with another prefix"
     );
 
-    // Whoever knows the pepper can tag what they make up.
+    // Anyone who knows the pepper can make valid tags for random tokens.
     let known = 1_000;
     let look_ups = tagged(&world, pepper(), known);
     println!("control {look_ups} = {known} look-ups for {known} made-up tokens with the right tag");
@@ -91,7 +92,7 @@ fn count(number: u64) {
     );
 }
 
-/// Tokens of this length, and one with another prefix.
+/// Returns tokens of this length, and one with another prefix.
 fn malformed(world: &World, length: usize) -> Vec<Vec<u8>> {
     let token = world.active.token;
     let mut cut = token.repeat(4);
@@ -101,7 +102,7 @@ fn malformed(world: &World, length: usize) -> Vec<Vec<u8>> {
     if length == TOKEN { vec![other.into()] } else { vec![cut, other.into()] }
 }
 
-/// How often the store is asked for keys that do not exist, with tokens that were minted under `pepper`.
+/// Counts the lookups of keys that do not exist, with tokens that were minted under `pepper`.
 fn tagged(world: &World, pepper: Pepper, number: u64) -> u64 {
     let format = TokenFormat::new("mm", "live", &pepper.into()).unwrap();
     let mut rng = InsecureSeededRng::new(2);

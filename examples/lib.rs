@@ -1,1 +1,0 @@
-//! Nothing is here: see the examples beside this file.

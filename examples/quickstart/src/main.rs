@@ -1,0 +1,209 @@
+//! The life cycle of API keys in one short program: `cargo run -p quickstart`.
+
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{Write, stdout},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use keyway::{
+    GracePeriod, KeyEdit, KeyId, Keyring, NewKey, Pepper, Peppers, Policy, SqliteStore,
+    record::Suspension,
+    store::{KeyLookup, StoreError, StoredKey},
+    time::{Clock, SystemClock},
+    verifier::Verifier,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::temp_dir().join(format!("keyway-quickstart-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let told = pollster::block_on(story(&folder.join("keys.db")));
+    std::fs::remove_dir_all(folder)?;
+    told
+}
+
+async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
+    let policy: Policy = serde_json::from_str(include_str!("../../machinemetrics.json"))?;
+    let scopes = policy.catalog().iter().count();
+    let store = SqliteStore::open(database).await?;
+    // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
+    let pepper = || Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=");
+    let keyring = Keyring::builder(policy.clone(), pepper()?)
+        .environment("live")
+        .store(store.clone())
+        .open()
+        .await?;
+
+    chapter("A tenant and its first key");
+    say("store", database.display());
+    say("policy", format!("{scopes} scopes, tiers lite (1 key) and advanced (5 keys)"));
+    let first = NewKey::named("ERP nightly sync").scopes(["reporting", "operator"]);
+    let (acme, first) = keyring.create_tenant_with("acme", "lite", first).await?;
+    let token = first.token.reveal();
+    say("created", format!("tenant {} on lite, with the key {:?}", acme.id(), first.key.name()));
+    say("shown once", &*token);
+    say("from now on", first.key.masked());
+    let more = KeyEdit::new().scopes(["reporting", "metrics.advanced"]);
+    say("refused", refusal(acme.edit(first.key.id(), first.key.version(), more).await));
+    let second = NewKey::named("Dashboard").scopes(["reporting"]);
+    say("refused", refusal(acme.issue(second.clone()).await));
+
+    chapter("A larger tier");
+    let change = keyring.set_tier(acme.id(), "advanced").await?;
+    say("moved", format!("to advanced: {} of {} keys held", change.held, change.allowed));
+    let mut dashboard = None;
+    for name in ["Dashboard", "Edge gateway", "Reports", "Sandbox"] {
+        let issued = acme.issue(NewKey::named(name).scopes(["reporting"])).await?;
+        say("issued", format!("{name:<12} {}", issued.key.masked()));
+        if name == "Dashboard" {
+            dashboard = Some(issued.token.reveal());
+        }
+    }
+    say("refused", refusal(acme.issue(NewKey::named("A sixth")).await));
+
+    chapter("A request");
+    let header = format!("Bearer {}", &*token);
+    let caller = keyring.verify_authorization(Some(&header)).await?;
+    say("verified", format!("{} of {}", caller.name(), caller.tenant()));
+    say("may do", keyring.policy().catalog().text(caller.scopes()));
+    for scope in ["reporting", "operator.jobs", "manager"] {
+        let requirement = keyring.requirement([scope])?;
+        match caller.require(&requirement) {
+            Ok(()) => say("allowed", scope),
+            Err(missing) => say("refused", format!("{scope}: {missing}")),
+        }
+    }
+
+    chapter("Less, off, on, and a ban");
+    let id = first.key.id();
+    let edit = KeyEdit::new().scopes(["reporting", "operator.read"]);
+    let key = acme.edit(id, first.key.version(), edit).await?;
+    let caller = keyring.verify(&*token).await?;
+    say("narrowed", keyring.policy().catalog().text(caller.scopes()));
+    say("lost race", refusal(acme.edit(id, 1, KeyEdit::new().name("Too late")).await));
+    acme.disable(id).await?;
+    say("disabled", refusal(keyring.verify(&*token).await));
+    acme.enable(id).await?;
+    say("enabled", accepted(keyring.verify(&*token).await.is_ok()));
+    let end = SystemClock.moment().now.checked_add(Duration::from_secs(3_600)).ok_or("clock")?;
+    keyring.suspend_key(id, Suspension::until(end, "floods the report endpoint")?).await?;
+    acme.enable(id).await?;
+    say(
+        "suspended",
+        format!("{}, and the tenant cannot lift it", refusal(keyring.verify(&*token).await)),
+    );
+    keyring.resume_key(id).await?;
+    say("resumed", accepted(keyring.verify(&*token).await.is_ok()));
+
+    chapter("A new secret without downtime");
+    let version = acme.find(id).await?.version();
+    assert!(version > key.version());
+    let rotated = acme.rotate(id, version, GracePeriod::UntilFirstUse).await?;
+    let successor = rotated.token.reveal();
+    say("rotated", format!("{} becomes {}", first.key.masked(), rotated.key.masked()));
+    say("old secret", accepted(keyring.verify(&*token).await.is_ok()));
+    say("new secret", accepted(keyring.verify(&*successor).await.is_ok()));
+    say("old secret", refusal(keyring.verify(&*token).await));
+
+    chapter("Finding and deleting");
+    let found = acme.search("dash").await?.items;
+    say("by name", format!("\"dash\" finds {}", names(&found)));
+    let found = acme.search(&successor).await?.items;
+    say("by token", format!("the full token finds {}", names(&found)));
+    acme.delete(id).await?;
+    say("deleted", refusal(keyring.verify(&*successor).await));
+
+    chapter("A made-up token");
+    let reads = Arc::new(AtomicUsize::new(0));
+    let node = Verifier::builder(policy.clone(), pepper()?)
+        .environment("live")
+        .lookup(Counting { store: store.clone(), reads: Arc::clone(&reads) })
+        .build()?;
+    let dashboard = dashboard.ok_or("the dashboard has no key")?;
+    let mut forged = dashboard.clone();
+    let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
+    forged.push(last);
+    say("forged", refusal(node.verify(&*forged).await));
+    say("store reads", reads.load(Ordering::Relaxed));
+    say("genuine", accepted(node.verify(&*dashboard).await.is_ok()));
+    say("store reads", reads.load(Ordering::Relaxed));
+
+    let written = keyring.flush_uses().await?;
+    say("last use", format!("written for {written} key in one batch"));
+
+    chapter("A restart, and a new pepper");
+    for number in 1..=400 {
+        keyring.create_empty_tenant(&format!("tenant {number}"), "lite").await?;
+    }
+    drop((keyring, node, store));
+    let renewed = Pepper::from_base64("YW5vdGhlciBvbmUsIG5vIG1vcmUgYSBzZWNyZXQgdGhhbiBpdA==")?;
+    let peppers = Peppers::new(renewed.in_slot(1)?).retiring(pepper()?)?;
+    let keyring = Keyring::builder(policy, peppers)
+        .environment("live")
+        .store(SqliteStore::open(database).await?)
+        .build()?;
+    say("reopened", accepted(keyring.verify(&*dashboard).await.is_ok()));
+    let tenants = 401;
+    let done = keyring.reseal(None, |so_far| bar("re-sealing", so_far.tenants, tenants)).await?;
+    say("re-sealed", format!("{} rows with the new pepper, without any token", done.changed));
+    say("genuine", accepted(keyring.verify(&*dashboard).await.is_ok()));
+    let purged = keyring.purge_expired(Duration::from_secs(90 * 86_400), None, |_| {}).await?;
+    say("purged", format!("{} keys that expired over 90 days ago", purged.changed));
+    Ok(())
+}
+
+/// A node that only verifies needs one method of its store. This one counts.
+struct Counting {
+    store: SqliteStore,
+    reads: Arc<AtomicUsize>,
+}
+
+impl KeyLookup for Counting {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.store.lookup(id).await
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+}
+
+fn chapter(title: &str) {
+    println!("\n{title}");
+}
+
+fn say(what: &str, how: impl Display) {
+    println!("  {what:<12} {how}");
+}
+
+fn bar(what: &str, done: u64, all: u64) {
+    let filled = usize::try_from(done * 40 / all).unwrap_or_default();
+    print!("\r  {what:<12} [{:<40}] {done} of {all}", "#".repeat(filled));
+    if done == all {
+        println!();
+    }
+    let _ = stdout().flush();
+}
+
+fn accepted(yes: bool) -> &'static str {
+    if yes { "accepted" } else { "refused" }
+}
+
+fn refusal<T>(result: Result<T, impl Display>) -> String {
+    match result {
+        Ok(_) => "accepted".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn names(keys: &[keyway::KeyRecord]) -> String {
+    let names: Vec<_> = keys.iter().map(|key| format!("{:?}", key.name())).collect();
+    names.join(", ")
+}

@@ -1,0 +1,103 @@
+//! A service on axum: `cargo run -p service-axum`.
+//!
+//! Prints its routes with the scopes that each requires, and a line of `curl` for every endpoint with a real
+//! key and the status of the response. Writes the outcome of each request to stderr. The keys are in SQLite,
+//! in a folder that is removed when the service ends (Ctrl-C).
+//!
+//! `service-actix` is the same service on actix-web. Both use the library `factory`.
+
+use std::{error::Error, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::MethodRouter,
+};
+use factory::{Factory, Order, ReportRequest};
+use keyway::{
+    Guard, Keyring, Principal,
+    http::{
+        OwnKey, Routes,
+        axum::{get, leak_reports, own_key, post, put},
+        leak::LeakReports,
+    },
+};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let metrics = factory::observe()?;
+    let folder = tempfile::tempdir()?;
+    let keyring = factory::open_keyring(folder.path()).await?;
+    // Writes the times of last uses in batches, apart from requests.
+    tokio::spawn(keyring.flush_uses_every(Duration::from_secs(10), tokio::time::sleep));
+
+    let page = get(async move || metrics.render()).public();
+    let routes = routes(&keyring, &factory::leak_reports(&keyring)?).route("/metrics", page);
+    let table = routes.table()?;
+    let app: Router = routes.build()?.with_state(Factory::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    println!("{address}\n\n{table}");
+    factory::print_calls(&keyring, &address).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async {
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await?;
+    keyring.flush_uses().await?;
+    Ok(())
+}
+
+/// A route without a declared requirement makes `build` fail.
+fn routes(keyring: &Keyring, reports: &LeakReports) -> Routes<MethodRouter<Factory>> {
+    let guard = Guard::new(keyring);
+    let holder = OwnKey::new(keyring, &guard);
+    Routes::new(guard)
+        .route("/health", get(async || "ok").public())
+        .route("/reports/production", get(report_today).post(report).require(["reporting"]))
+        .route("/graphql", post(graphql).require(["reporting"]))
+        .route("/jobs", get(list_jobs).require(["operator.read"]))
+        .route("/jobs/{job}/start", post(start_job).require(["operator.jobs"]))
+        .route("/erp/orders/{order}", put(write_order).require(["erp"]))
+        .route("/key", own_key(&holder))
+        .route("/leaks/github", leak_reports(reports))
+}
+
+async fn report_today(caller: Principal) -> Json<Value> {
+    Json(factory::report_today(&caller))
+}
+
+async fn report(caller: Principal, Json(request): Json<ReportRequest>) -> Json<Value> {
+    Json(factory::report(&caller, request))
+}
+
+async fn graphql(
+    caller: Principal,
+    State(factory): State<Factory>,
+    Json(request): Json<async_graphql::Request>,
+) -> Json<async_graphql::Response> {
+    Json(factory.query(caller, request).await)
+}
+
+async fn list_jobs(State(factory): State<Factory>) -> Json<Value> {
+    Json(factory.jobs())
+}
+
+async fn start_job(
+    caller: Principal,
+    State(factory): State<Factory>,
+    Path(job): Path<String>,
+) -> (StatusCode, String) {
+    (StatusCode::ACCEPTED, factory.start(&caller, job))
+}
+
+async fn write_order(
+    State(factory): State<Factory>,
+    Path(number): Path<String>,
+    Json(order): Json<Order>,
+) -> StatusCode {
+    if factory.write_order(number, order) { StatusCode::CREATED } else { StatusCode::OK }
+}

@@ -1,0 +1,99 @@
+//! A keyring and its callers for the tests of an application.
+//!
+//! ```
+//! use keyway::{Policy, testing};
+//!
+//! # pollster::block_on(async {
+//! let policy: Policy = serde_json::from_str(r#"{
+//!     "issuer": "mm",
+//!     "scopes": [{ "name": "reporting", "description": "Read reports" }]
+//! }"#)?;
+//! let keyring = testing::keyring(policy)?;
+//! // The value of `Authorization` in a request to the router that the application builds with this keyring.
+//! let value = testing::authorization(&keyring, "acme", ["reporting"]).await?;
+//!
+//! let caller = keyring.verify_authorization(Some(&value)).await?;
+//! assert_eq!(caller.tenant(), "acme");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+use alloc::string::String;
+
+use crate::{
+    authority::NewKey,
+    config::ConfigError,
+    keyring::{Keyring, KeyringError},
+    pepper::Pepper,
+    policy::Policy,
+    record::TenantId,
+    store::MemoryStore,
+};
+
+/// Returns a keyring with no tenants, which keeps its keys in memory. The environment of its tokens is `test`.
+///
+/// Its pepper is [public](Pepper::public), so it is not for a service that others can reach.
+///
+/// # Errors
+///
+/// As [`KeyringBuilder::build`](crate::keyring::KeyringBuilder::build).
+pub fn keyring(policy: Policy) -> Result<Keyring, ConfigError> {
+    Keyring::builder(policy, Pepper::public()).environment("test").store(MemoryStore::new()).build()
+}
+
+/// Issues a key with `scopes` to `tenant`, and returns the value of the header `Authorization` that presents it.
+///
+/// Creates the tenant on the highest tier of the policy if there is none. A test that needs more keys than the
+/// tier allows uses several tenants.
+///
+/// # Errors
+///
+/// [`KeyringError::Refused`] for an invalid tenant id or a scope that the policy or the tier lacks,
+/// [`KeyringError::QuotaExceeded`], or [`KeyringError::Unavailable`] from the keyring's store.
+pub async fn authorization<S: Into<String>>(
+    keyring: &Keyring,
+    tenant: &str,
+    scopes: impl IntoIterator<Item = S>,
+) -> Result<String, KeyringError> {
+    let request = NewKey::named("test").scopes(scopes);
+    let tier = keyring.policy().tiers().last().map_or("", |tier| tier.name.as_str());
+    let keys = match keyring.create_empty_tenant(tenant, tier).await {
+        Err(KeyringError::TenantExists(_)) => keyring.tenant(TenantId::try_from(tenant)?),
+        created => created?,
+    };
+    let token = keys.issue(request).await?.token.reveal();
+    Ok(["Bearer ", token.as_str()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        scope::{ScopeCatalog, ScopeDeclaration},
+        tier::Tier,
+    };
+
+    #[test]
+    fn authorization_verifies_with_the_scopes_of_the_key() {
+        let catalog = ["read", "write"].map(|name| ScopeDeclaration::new(name, "for tests"));
+        let catalog = ScopeCatalog::new(catalog).unwrap();
+        let tiers = [Tier::new("lite", 1), Tier::new("advanced", 2)];
+        let keyring = keyring(Policy::new("mm", catalog, tiers).unwrap()).unwrap();
+        let authorization =
+            |tenant, scope| pollster::block_on(super::authorization(&keyring, tenant, Some(scope)));
+        for (tenant, scope) in [("acme", "read"), ("acme", "write"), ("globex", "read")] {
+            let value = authorization(tenant, scope).unwrap();
+            let caller = keyring.verify_authorization(Some(&value));
+            let caller = pollster::block_on(caller).unwrap();
+            assert_eq!(caller.tenant(), tenant);
+            for other in ["read", "write"] {
+                let requirement = keyring.requirement([other]).unwrap();
+                assert_eq!(caller.require(&requirement).is_ok(), other == scope);
+            }
+        }
+        let full = authorization("acme", "read");
+        assert!(matches!(full, Err(KeyringError::QuotaExceeded { .. })), "{full:?}");
+        assert!(matches!(authorization("globex", "gone"), Err(KeyringError::Refused(_))));
+        assert!(matches!(authorization(" ", "read"), Err(KeyringError::Refused(_))));
+    }
+}

@@ -1,0 +1,247 @@
+//! The state that all clones of a verifier share, and the steps of a verification.
+
+use alloc::sync::Arc;
+
+use super::{
+    Freshness, OnDrop, Progress, VerifyError,
+    grace::EndingKeys,
+    imported::Candidates,
+    load::{LoadCause, LoadSubject, Loaded},
+    sources::Sources,
+};
+#[cfg(feature = "rate-limit")]
+use crate::rate::Rates;
+use crate::{
+    audit::{AuditKind, AuditSink, Sampler},
+    authority::Authority,
+    cache::{Cache, SingleFlight},
+    decision::{Denial, Principal, ResolvedKey, decide},
+    record::TenantId,
+    seal::Marker,
+    store::KeyUse,
+    time::{Clock, Moment, Timestamp},
+    token::{CheckedToken, KeyId, Rejection},
+};
+
+pub(crate) struct Engine {
+    pub(crate) authority: Authority,
+    /// The marker that this node compares with that of its store.
+    pub(crate) marker: Marker,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: Cache,
+    pub(super) sources: Sources,
+    pub(super) loads: SingleFlight<LoadSubject, Loaded>,
+    pub(super) ending: EndingKeys,
+    pub(super) audit: Option<Arc<dyn AuditSink>>,
+    pub(super) noise: Sampler,
+    #[cfg(feature = "rate-limit")]
+    pub(super) rates: Rates,
+}
+
+/// A verification that has to wait for the store.
+pub(crate) enum Unfinished {
+    /// For the key of `checked`.
+    Own {
+        checked: CheckedToken,
+        moment: Moment,
+        /// The decision from the cache, if the key is cached.
+        cached: Option<Result<Principal, Denied>>,
+    },
+    /// For keys that were imported from another system.
+    Imported(Candidates),
+}
+
+/// A denial, and the key that it is about if the caller has proven to hold that key. Audit events and log
+/// lines then name the key and its tenant.
+pub(crate) struct Denied {
+    pub(super) denial: Denial,
+    key: Option<Arc<ResolvedKey>>,
+}
+
+impl Denied {
+    pub(super) fn of(denial: Denial, key: &Arc<ResolvedKey>) -> Self {
+        let is_proven = matches!(denial, Denial::Inactive(_));
+        Self { denial, key: is_proven.then(|| Arc::clone(key)) }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Unfinished {
+    /// Returns the id in the token, if the token was minted here. Its secret is not proven yet.
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match self {
+            Self::Own { checked, .. } => Some(checked.id()),
+            Self::Imported(_) => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Returns the outcome if it is known without waiting.
+    #[inline]
+    pub(crate) fn verify_at_once(
+        &self,
+        presented: &[u8],
+        freshness: Freshness,
+    ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
+        let checked = match self.authority.check(presented) {
+            Ok(checked) => checked,
+            Err(rejection) => {
+                return self.verify_imported_at_once(presented, rejection, freshness);
+            }
+        };
+        let moment = self.clock.moment();
+        let cached = match freshness {
+            Freshness::Cached => self.decide_cached(&checked, moment),
+            Freshness::Now => None,
+        };
+        match cached {
+            Some(Ok(principal)) if !self.must_end_grace_period(&principal) => {
+                Progress::Done(Ok(principal))
+            }
+            cached => Progress::Pending(Unfinished::Own { checked, moment, cached }),
+        }
+    }
+
+    /// Completes a verification that has to wait. If the key is proven and inactive, it is left in
+    /// `inactive`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::verify`].
+    #[cold]
+    pub(crate) async fn finish(
+        self: &Arc<Self>,
+        unfinished: Unfinished,
+        freshness: Freshness,
+        inactive: &mut Option<Arc<ResolvedKey>>,
+    ) -> Result<Principal, VerifyError> {
+        let (checked, moment, cached) = match unfinished {
+            Unfinished::Own { checked, moment, cached } => (checked, moment, cached),
+            Unfinished::Imported(candidates) => {
+                return self.finish_imported(candidates, freshness, inactive).await;
+            }
+        };
+        let now = moment.now;
+        let is_cached = cached.is_some();
+        let decision = match cached {
+            Some(Ok(principal)) => Ok(principal),
+            Some(Err(denied)) if denied.key.is_some() => Err(denied),
+            Some(Err(_)) | None => {
+                // Another node may have changed the secret since it was cached, even while a read is under
+                // way. The caller has proven that the token was minted here, so made-up tokens cannot flood
+                // the store this way.
+                if freshness == Freshness::Cached
+                    && let Some(reason) = self.cache.rejection(&checked, moment)
+                {
+                    return Err(self.reject(reason, &checked, now));
+                }
+                let before = self.cache.before_rejection(&checked);
+                let cause = LoadCause::of(is_cached, freshness);
+                let key = match self.load(&checked, cause, moment).await {
+                    Ok(Some(key)) => key,
+                    Ok(None) => {
+                        self.cache.note_rejection(&checked, Rejection::Unknown, moment, before);
+                        return Err(self.reject(Rejection::Unknown, &checked, now));
+                    }
+                    Err(error) => return Err(self.fail(&error, &checked, now)),
+                };
+                let decision = decide(&checked, &key, now);
+                match decision {
+                    Ok(_) => self.note_use(&key, moment),
+                    Err(Denial::Rejected(reason)) => {
+                        self.cache.note_rejection(&checked, reason, moment, before);
+                    }
+                    Err(Denial::Inactive(_)) => {}
+                }
+                decision.map_err(|denial| Denied::of(denial, &key))
+            }
+        };
+        self.conclude(decision, &checked, now, inactive).await
+    }
+
+    /// Applies the consequences of a decision, and returns the outcome.
+    pub(super) async fn conclude(
+        &self,
+        decision: Result<Principal, Denied>,
+        checked: &CheckedToken,
+        now: Timestamp,
+        inactive: &mut Option<Arc<ResolvedKey>>,
+    ) -> Result<Principal, VerifyError> {
+        match decision {
+            Ok(principal) => {
+                if self.must_end_grace_period(&principal) {
+                    self.end_grace_period(checked).await;
+                }
+                Ok(principal)
+            }
+            Err(Denied { denial: Denial::Rejected(rejection), .. }) => {
+                Err(self.reject(rejection, checked, now))
+            }
+            Err(Denied { denial: Denial::Inactive(state), key }) => {
+                let tenant = key.as_ref().map(|key| key.tenant());
+                self.record(now, "", tenant, Some(checked.id()), AuditKind::Inactive(state));
+                *inactive = key;
+                Err(VerifyError::Inactive(state))
+            }
+        }
+    }
+
+    /// Returns whether this use must end the grace period of an older secret, and no other caller is doing so.
+    #[inline]
+    fn must_end_grace_period(&self, principal: &Principal) -> bool {
+        principal.ends_grace_period()
+            && self.sources.store().is_some()
+            && !self.ending.contains(principal.key_id())
+    }
+
+    #[inline]
+    pub(super) fn decide_cached(
+        &self,
+        checked: &CheckedToken,
+        moment: Moment,
+    ) -> Option<Result<Principal, Denied>> {
+        self.cache.with(checked.id(), moment, |key| {
+            let decision = decide(checked, key, moment.now);
+            if decision.is_ok() {
+                self.note_use(key, moment);
+            }
+            decision.map_err(|denial| Denied::of(denial, key))
+        })
+    }
+
+    #[inline]
+    pub(super) fn note_use(&self, key: &ResolvedKey, moment: Moment) {
+        let minute = moment.now.as_millis().div_euclid(60_000);
+        if key.stamp.note_use(minute) && self.sources.store().is_some() {
+            let at = Timestamp::saturating_from_millis(minute * 60_000);
+            self.cache.record_use(KeyUse { id: key.id(), at });
+        }
+    }
+
+    /// Invalidates a key. After this returns, no verification uses anything loaded before of this key.
+    pub(super) fn invalidate_key(&self, id: KeyId) {
+        self.sources.note_change(Some(id), || self.clock.moment());
+        self.cache.invalidate_key(id);
+    }
+
+    /// Invalidates a tenant's keys. After this returns, no verification uses anything loaded before of them.
+    pub(super) fn invalidate_tenant(&self, id: &TenantId) {
+        self.sources.note_change(None, || self.clock.moment());
+        self.cache.invalidate_tenant(id);
+    }
+
+    /// Invalidates everything. After this returns, no verification uses anything loaded before.
+    pub(super) fn invalidate_all(&self) {
+        self.sources.note_change(None, || self.clock.moment());
+        self.cache.invalidate_all();
+    }
+
+    pub(crate) fn invalidate_key_on_drop(&self, id: KeyId) -> impl Drop + '_ {
+        OnDrop(move || self.invalidate_key(id))
+    }
+
+    pub(crate) fn invalidate_tenant_on_drop(&self, id: TenantId) -> impl Drop + '_ {
+        OnDrop(move || self.invalidate_tenant(&id))
+    }
+}

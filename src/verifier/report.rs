@@ -1,0 +1,162 @@
+//! Reports of the engine to the audit sink, and the errors that callers get.
+
+use alloc::sync::Arc;
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+
+use super::{Engine, VerifyError, load::LoadError};
+#[cfg(feature = "http")]
+use crate::decision::Principal;
+use crate::{
+    audit::{AuditEvent, AuditKind, Noise},
+    store::StoreError,
+    time::{Moment, Timestamp},
+    token::{CheckedToken, KeyId, Rejection},
+};
+
+impl Engine {
+    #[cold]
+    pub(super) fn reject_unproven(&self, rejection: Rejection) -> VerifyError {
+        self.record_noise(match rejection {
+            Rejection::Malformed => Noise::Malformed,
+            Rejection::Forged => Noise::Forged,
+            Rejection::Unknown | Rejection::WrongSecret => Noise::Unknown,
+        });
+        VerifyError::Rejected
+    }
+
+    /// Reports to the audit sink that the token `presented` was rejected for the reason `rejection`.
+    pub(crate) fn record_rejected(&self, presented: &[u8], rejection: Rejection) {
+        let _ = match self.authority.check(presented) {
+            Ok(checked) => self.reject(rejection, &checked, self.clock.moment().now),
+            Err(_) => self.reject_unproven(rejection),
+        };
+    }
+
+    pub(super) fn reject(
+        &self,
+        rejection: Rejection,
+        checked: &CheckedToken,
+        now: Timestamp,
+    ) -> VerifyError {
+        self.record(now, "", None, Some(checked.id()), AuditKind::Rejected(rejection));
+        VerifyError::Rejected
+    }
+
+    pub(super) fn fail(
+        &self,
+        error: &LoadError,
+        checked: &CheckedToken,
+        now: Timestamp,
+    ) -> VerifyError {
+        let key = Some(checked.id());
+        match error {
+            LoadError::Store(cause) => {
+                let kind = match **cause {
+                    // It is not known whose secret this is, so the caller does not learn that the record is
+                    // corrupt.
+                    StoreError::Corrupt(_) => AuditKind::Tampered,
+                    _ => AuditKind::Unavailable,
+                };
+                self.record(now, "", None, key, kind);
+                VerifyError::unavailable(Arc::clone(cause))
+            }
+            LoadError::Paused(paused) => {
+                self.record_noise(Noise::Unavailable);
+                VerifyError::unavailable(Arc::new(*paused))
+            }
+            LoadError::UnknownTier { record, tier } => {
+                let tenant = Some(record.tenant.as_str());
+                self.record(now, "", tenant, key, AuditKind::UnknownTier(tier));
+                if record.holds(checked, now) {
+                    VerifyError::unavailable(Arc::new(error.clone()))
+                } else {
+                    VerifyError::Rejected
+                }
+            }
+            LoadError::Tampered(record) => {
+                let tenant = Some(record.tenant.as_str());
+                self.record(now, "", tenant, key, AuditKind::Tampered);
+                // Only a caller that holds the secret may learn that the record is broken.
+                if record.holds(checked, now) {
+                    VerifyError::Tampered
+                } else {
+                    VerifyError::Rejected
+                }
+            }
+        }
+    }
+
+    /// Reports an event to the audit sink, if there is one.
+    pub(crate) fn record(
+        &self,
+        at: Timestamp,
+        actor: &str,
+        tenant: Option<&str>,
+        key: Option<KeyId>,
+        kind: AuditKind<'_>,
+    ) {
+        if let Some(sink) = &self.audit {
+            let event = AuditEvent { at, actor, tenant, key, kind };
+            // A panic in the sink must not change the outcome.
+            let _ = catch_unwind(AssertUnwindSafe(|| sink.record(&event)));
+        }
+    }
+
+    /// Reports a rejected request that proved nothing to the audit sink, or only counts it.
+    #[cold]
+    pub(crate) fn record_noise(&self, noise: Noise) {
+        if self.audit.is_none() {
+            return;
+        }
+        let Moment { now, uptime } = self.clock.moment();
+        let sampled = self.noise.count(noise, uptime);
+        self.record_suppressed(now, noise, sampled.suppressed);
+        if sampled.is_reported {
+            self.record(now, "", None, None, noise.kind());
+        }
+    }
+
+    /// Reports to the audit sink how many rejected requests have not been events of their own so far.
+    pub(crate) fn flush_noise(&self) {
+        let now = self.clock.moment().now;
+        for (noise, count) in self.noise.take() {
+            self.record_suppressed(now, noise, count);
+        }
+    }
+
+    fn record_suppressed(&self, now: Timestamp, noise: Noise, count: u64) {
+        if count > 0 {
+            self.record(now, "", None, None, AuditKind::Suppressed { noise, count });
+        }
+    }
+
+    /// Reports to the audit sink a verified caller that is rejected nevertheless, or a request without a
+    /// readable credential. Verification has already reported the requests that it rejected.
+    #[cfg(feature = "http")]
+    #[cold]
+    pub(crate) fn record_refused(&self, error: &VerifyError, caller: Option<&Principal>) {
+        let kind = match error {
+            VerifyError::Missing => return self.record_noise(Noise::Missing),
+            VerifyError::BadRequest => return self.record_noise(Noise::BadRequest),
+            VerifyError::Forbidden(missing) => AuditKind::Forbidden { scopes: missing.scopes() },
+            VerifyError::Limited { retry_after } => {
+                AuditKind::Limited { retry_after: *retry_after }
+            }
+            _ => return,
+        };
+        let (tenant, key) = (caller.map(Principal::tenant), caller.map(Principal::key_id));
+        self.record(self.clock.moment().now, "", tenant, key, kind);
+    }
+
+    /// Returns whether there is an audit sink.
+    pub(crate) fn is_audited(&self) -> bool {
+        self.audit.is_some()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.flush_noise();
+    }
+}

@@ -1,0 +1,128 @@
+//! Verification of a cached key allocates nothing, however many keys take turns.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong stops"
+)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{alloc::System, sync::Mutex, thread, time::Duration};
+
+use crate::support::{HOUR, World, block_on, overheard::RevealKnown as _, policy};
+use keyway::NewKey;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Serializes the tests, since allocations of the whole process are counted.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const KEYS: usize = 1_000;
+
+/// Returns a node on which this many keys are cached, with their tokens.
+fn cached(number: usize) -> (World, Vec<String>) {
+    let world = World::with(policy(), |builder| builder.max_staleness(HOUR));
+    let tokens: Vec<String> = (0..number)
+        .map(|tenant| {
+            let request = NewKey::named("a key").scopes(["reporting"]);
+            let id = format!("tenant-{tenant}");
+            let created = block_on(world.keyring.create_tenant_with(&id, "advanced", request));
+            created.unwrap().1.token.reveal_known().to_string()
+        })
+        .collect();
+    for token in &tokens {
+        verify(&world, token);
+    }
+    (world, tokens)
+}
+
+fn verify(world: &World, token: &str) {
+    assert!(block_on(world.keyring.verify(token)).is_ok());
+}
+
+/// Returns how many allocations `work` makes. It is the least of three, since other threads of the test
+/// runner allocate.
+fn allocations(mut work: impl FnMut()) -> usize {
+    (0..3)
+        .map(|_| {
+            let region = Region::new(ALLOCATOR);
+            work();
+            let change = region.change();
+            change.allocations + change.reallocations
+        })
+        .min()
+        .unwrap()
+}
+
+#[test]
+fn cached_keys_are_verified_without_allocating() {
+    let _alone = ALONE.lock();
+    let (world, tokens) = cached(KEYS);
+    // Each key once, each key twice in a row, and a few keys that share slots all the time.
+    let orders: [Box<dyn Fn()>; 3] = [
+        Box::new(|| tokens.iter().for_each(|token| verify(&world, token))),
+        Box::new(|| tokens.iter().for_each(|token| (0..2).for_each(|_| verify(&world, token)))),
+        Box::new(|| (0..KEYS).for_each(|turn| verify(&world, &tokens[turn / 3 * 7 % 100]))),
+    ];
+    for order in &orders {
+        // The control shows that allocations are counted.
+        assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(7)))), 1);
+        assert_eq!(allocations(order), 0);
+    }
+}
+
+#[test]
+fn a_new_minute_allocates_nothing() {
+    let _alone = ALONE.lock();
+    let (world, tokens) = cached(KEYS);
+    for _ in 0..3 {
+        let turn = || {
+            world.clock.advance(Duration::from_secs(60));
+            for token in &tokens {
+                verify(&world, token);
+            }
+        };
+        assert_eq!(allocations(turn), 0);
+        assert_eq!(block_on(world.keyring.flush_uses()).unwrap(), KEYS);
+    }
+}
+
+#[test]
+fn thread_allocates_its_slots_once() {
+    let _alone = ALONE.lock();
+    let (world, tokens) = cached(KEYS);
+    thread::scope(|scope| {
+        let work = || {
+            let all = || tokens.iter().for_each(|token| (0..2).for_each(|_| verify(&world, token)));
+            let region = Region::new(ALLOCATOR);
+            all();
+            let first = region.change().allocations;
+            (first, allocations(all))
+        };
+        let (first, then) = scope.spawn(work).join().unwrap();
+        assert!((1..=100).contains(&first), "{first}");
+        assert_eq!(then, 0);
+    });
+}
+
+#[test]
+fn held_principals_cost_no_allocations() {
+    let _alone = ALONE.lock();
+    let (world, tokens) = cached(KEYS);
+    let all = || {
+        tokens.iter().map(|token| {
+            verify(&world, token);
+            block_on(world.keyring.verify(&**token)).unwrap()
+        })
+    };
+    let _held: Vec<_> = all().collect();
+    let turn = || all().for_each(drop);
+    assert_eq!(allocations(turn), 0);
+}

@@ -1,0 +1,197 @@
+//! The reaction of a node to a change feed, and the store that it reads while a replica lags behind.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use crate::support::{
+    FaultyStore, MAX_STALENESS, World, block_on, overheard::RevealKnown as _, policy,
+};
+use keyway::{
+    GracePeriod,
+    record::Suspension,
+    store::{Change, ChangeFeed},
+    verifier::Freshness,
+};
+
+/// A feed that returns the changes passed to `tell`.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<VecDeque<Option<Change>>>>);
+
+impl Told {
+    fn tell(&self, change: impl Into<Option<Change>>) {
+        self.0.lock().unwrap().push_back(change.into());
+    }
+}
+
+impl ChangeFeed for Told {
+    async fn next(&mut self) -> Option<Change> {
+        poll_fn(|_| self.0.lock().unwrap().pop_front().map_or(Poll::Pending, Poll::Ready)).await
+    }
+}
+
+fn poll(future: &mut Pin<Box<impl Future<Output = ()>>>) -> Poll<()> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn accepts(world: &World, token: &str) -> bool {
+    block_on(world.keyring.verify(token)).is_ok()
+}
+
+/// Creates a node that writes, a node that has the key in its cache and follows a feed, and the key.
+fn nodes() -> (World, World, crate::support::Held, Told) {
+    let writes = World::new();
+    let reads = writes.another_node();
+    let held = writes.tenant_with_key("acme");
+    for _ in 0..3 {
+        assert!(accepts(&reads, &held.token));
+    }
+    (writes, reads, held, Told::default())
+}
+
+#[test]
+fn reported_change_takes_effect_at_once() {
+    let (writes, reads, held, feed) = nodes();
+    let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    assert!(poll(&mut following).is_pending());
+    // The feed has not reported anything yet, so the cached key is valid within the staleness bound.
+    assert!(accepts(&reads, &held.token));
+    feed.tell(Change::Key(held.key.id()));
+    assert!(poll(&mut following).is_pending());
+    assert!(!accepts(&reads, &held.token));
+
+    block_on(held.keys.enable(held.key.id())).unwrap();
+    feed.tell(Change::Key(held.key.id()));
+    assert!(poll(&mut following).is_pending());
+    assert!(accepts(&reads, &held.token));
+    let reason = Suspension::permanent("unpaid").unwrap();
+    block_on(writes.keyring.suspend_tenant(held.keys.id(), reason)).unwrap();
+    assert!(accepts(&reads, &held.token));
+    feed.tell(Change::Tenant("another".parse().unwrap()));
+    feed.tell(Change::Tenant(held.keys.id().clone()));
+    assert!(poll(&mut following).is_pending());
+    assert!(!accepts(&reads, &held.token));
+    assert!(!reads.audit.kinds().contains(&"FeedGap".into()));
+}
+
+#[test]
+fn after_a_gap_everything_is_read_again() {
+    let (_, reads, held, feed) = nodes();
+    let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    feed.tell(Change::Gap);
+    assert!(poll(&mut following).is_pending());
+    assert!(!accepts(&reads, &held.token));
+    assert!(reads.audit.kinds().contains(&"FeedGap".into()));
+}
+
+#[test]
+fn when_a_feed_ends_everything_is_read_again() {
+    let (_, reads, held, feed) = nodes();
+    let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    feed.tell(None);
+    assert!(poll(&mut following).is_ready());
+    assert!(!accepts(&reads, &held.token));
+}
+
+#[test]
+fn following_ends_with_the_verifier() {
+    let (writes, reads, held, feed) = nodes();
+    let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    assert!(poll(&mut following).is_pending());
+    drop(reads);
+    feed.tell(Change::Key(held.key.id()));
+    assert!(poll(&mut following).is_ready());
+    drop(writes);
+}
+
+const LAG: Duration = Duration::from_secs(2);
+
+/// Like [`nodes`], with a replica between the reading node and the store. The replica keeps returning the old
+/// record until `rewrite_nothing` is called.
+fn behind_a_replica() -> (World, World, crate::support::Held, Told, FaultyStore) {
+    let writes = World::new();
+    let held = writes.tenant_with_key("acme");
+    // The machine has been running for a while.
+    writes.clock.advance(Duration::from_secs(3_600));
+    let replica = FaultyStore::over(writes.store.memory().clone());
+    let reads = World::with(policy(), |builder| {
+        builder
+            .store(writes.store.clone())
+            .clock(writes.clock.clone())
+            .replica(replica.clone(), LAG)
+    });
+    for _ in 0..3 {
+        assert!(accepts(&reads, &held.token));
+    }
+    let stored = held.key.clone();
+    replica.rewrite_keys(move |key| Ok(if key.id() == stored.id() { stored.clone() } else { key }));
+    (writes, reads, held, Told::default(), replica)
+}
+
+#[test]
+fn verification_reads_the_replica() {
+    let (writes, reads, held, _, replica) = behind_a_replica();
+    assert!(replica.calls("lookup") > 0);
+    assert_eq!(writes.store.calls("lookup"), 0);
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    // The replica does not have the change yet, and no feed has reported it.
+    writes.clock.advance(MAX_STALENESS);
+    assert!(accepts(&reads, &held.token));
+    // A verification of fresh data reads the store.
+    assert!(block_on(reads.keyring.verify_as_of(&held.token, Freshness::Now)).is_err());
+    replica.rewrite_nothing();
+    writes.clock.advance(MAX_STALENESS);
+    assert!(!accepts(&reads, &held.token));
+}
+
+#[test]
+fn own_change_is_not_read_from_a_lagging_replica() {
+    let (writes, reads, held, _, replica) = behind_a_replica();
+    let acme = reads.keyring.tenant(held.keys.id().clone());
+    block_on(acme.disable(held.key.id())).unwrap();
+    assert!(!accepts(&reads, &held.token));
+    writes.clock.advance(LAG);
+    assert!(!accepts(&reads, &held.token));
+    // Once the lag has passed, the replica has the change and is read again.
+    let before = replica.calls("lookup");
+    replica.rewrite_nothing();
+    writes.clock.advance(LAG + MAX_STALENESS);
+    assert!(!accepts(&reads, &held.token));
+    assert!(replica.calls("lookup") > before);
+}
+
+#[test]
+fn new_secret_of_another_node_is_read_from_the_store() {
+    let (_, reads, held, _, replica) = behind_a_replica();
+    let rotated = block_on(held.keys.rotate(held.key.id(), held.key.version(), GracePeriod::None));
+    let token = rotated.unwrap().token.reveal_known();
+    let before = replica.calls("lookup");
+    // The replica lags behind and would reject the new token.
+    assert!(accepts(&reads, &token));
+    assert_eq!(replica.calls("lookup"), before);
+    assert!(!accepts(&reads, &held.token));
+}
+
+#[test]
+fn followed_change_is_not_read_from_a_lagging_replica() {
+    for change in 0..3 {
+        let (_, reads, held, feed, _) = behind_a_replica();
+        let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+        block_on(held.keys.disable(held.key.id())).unwrap();
+        feed.tell(match change {
+            0 => Change::Key(held.key.id()),
+            1 => Change::Tenant(held.keys.id().clone()),
+            _ => Change::Gap,
+        });
+        assert!(poll(&mut following).is_pending());
+        assert!(!accepts(&reads, &held.token), "{change}");
+    }
+}

@@ -1,0 +1,51 @@
+//! The core: all that the library does without a database, a framework or a server.
+//!
+//! Each module says in its first line what it proves.
+
+#![allow(
+    clippy::expect_used,
+    clippy::format_collect,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::type_complexity,
+    clippy::unused_async,
+    clippy::unwrap_used,
+    reason = "a test that goes wrong stops"
+)]
+
+mod audit;
+mod audit_subjects;
+mod authority;
+mod autotraits;
+mod bearer;
+mod breaker;
+mod canary;
+#[cfg(feature = "conformance")]
+mod conformance;
+mod corpus;
+mod dead_tokens;
+mod decision;
+mod feed;
+mod idempotency;
+mod import;
+mod invalidation;
+mod isolation;
+mod keyring;
+mod layers;
+mod left_out;
+mod model;
+mod pepper;
+mod policy;
+mod records;
+mod scopes;
+mod store;
+mod store_check;
+mod substitution;
+#[path = "../support/mod.rs"]
+mod support;
+mod time;
+mod token;
+mod upkeep;
+mod verification;

@@ -1,0 +1,1 @@
+//! Empty. The tests are in `tests`.

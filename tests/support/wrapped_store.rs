@@ -1,0 +1,256 @@
+//! A store around another one, with faults in its calls.
+
+use std::{future::Future, num::NonZeroUsize, ops::Deref, sync::Arc};
+
+use keyway::{
+    KeyId, KeyRecord, TenantId, Timestamp,
+    record::TenantRecord,
+    store::{
+        BrokenRow, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Notices, Rows, StoreError,
+        StoredKey,
+    },
+};
+
+/// The faults of a store. A method that is not implemented has none.
+pub trait Faults: Send + Sync + 'static {
+    /// Reads from the store. `nothing` is the result that means "not found".
+    fn read<T: Clone + Send + 'static>(
+        &self,
+        _: Call,
+        _nothing: T,
+        read: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        read
+    }
+
+    /// Writes to the store.
+    fn write(
+        &self,
+        _: Call,
+        write: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        write
+    }
+
+    /// Returns the limit for an insert of `key`.
+    fn limit(
+        &self,
+        _store: &impl KeyStore,
+        _key: &KeyRecord,
+        max_keys: Option<u32>,
+    ) -> impl Future<Output = Result<Option<u32>, StoreError>> + Send {
+        async move { Ok(max_keys) }
+    }
+
+    /// Returns the version that an update of `key` replaces.
+    fn replaced(
+        &self,
+        _store: &impl KeyStore,
+        _key: &KeyRecord,
+        replaces: u64,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async move { Ok(replaces) }
+    }
+
+    /// Returns a key that was read.
+    fn key(&self, key: KeyRecord) -> Result<KeyRecord, StoreError> {
+        Ok(key)
+    }
+
+    /// Returns a tenant that was read.
+    fn tenant(&self, tenant: TenantRecord) -> Result<TenantRecord, StoreError> {
+        Ok(tenant)
+    }
+}
+
+/// A call of a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Call {
+    pub method: &'static str,
+    /// The arguments of a read.
+    pub arguments: String,
+    /// The text that a list is filtered by.
+    pub text: Option<String>,
+}
+
+impl Call {
+    fn read(method: &'static str, arguments: String) -> Self {
+        Self { method, arguments, text: None }
+    }
+
+    fn write(method: &'static str) -> Self {
+        Self::read(method, String::new())
+    }
+}
+
+/// A store with faults. Clones share the faults.
+#[derive(Default)]
+pub struct Wrapped<S, F> {
+    store: S,
+    faults: Arc<F>,
+}
+
+impl<S: Clone, F> Clone for Wrapped<S, F> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), faults: Arc::clone(&self.faults) }
+    }
+}
+
+/// The faults.
+impl<S, F> Deref for Wrapped<S, F> {
+    type Target = F;
+
+    fn deref(&self) -> &F {
+        &self.faults
+    }
+}
+
+impl<S: KeyStore + Clone, F: Faults> Wrapped<S, F> {
+    pub fn new(store: S, faults: F) -> Self {
+        Self { store, faults: Arc::new(faults) }
+    }
+
+    /// Returns the store beneath, without faults.
+    pub fn beneath(&self) -> &S {
+        &self.store
+    }
+
+    async fn write<W: Future<Output = Result<(), StoreError>> + Send + 'static>(
+        &self,
+        method: &'static str,
+        write: impl FnOnce(S) -> W,
+    ) -> Result<(), StoreError> {
+        self.faults.write(Call::write(method), write(self.store.clone())).await
+    }
+
+    /// Returns a key of a page. An error becomes a row that cannot be read.
+    fn key_of_page(&self, key: KeyRecord) -> Result<KeyRecord, BrokenRow> {
+        let (tenant, place) = (key.tenant().clone(), KeyCursor::of(&key));
+        self.faults.key(key).map_err(|_| BrokenRow::of_key(tenant, Some(place)))
+    }
+
+    fn tenant_of_page(&self, tenant: TenantRecord) -> Result<TenantRecord, BrokenRow> {
+        let id = tenant.id().clone();
+        self.faults.tenant(tenant).map_err(|_| BrokenRow::of_tenant(Some(id)))
+    }
+}
+
+impl<S: KeyStore + Clone, F: Faults> KeyLookup for Wrapped<S, F> {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        let call = Call::read("lookup", id.to_string());
+        let stored = self.faults.read(call, None, self.store.lookup(id)).await?;
+        let as_told = |stored: StoredKey| {
+            let (key, tenant) = (self.faults.key(stored.key)?, self.faults.tenant(stored.tenant)?);
+            Ok(StoredKey { key, tenant })
+        };
+        stored.map(as_told).transpose()
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let call = Call::read("marker", String::new());
+        self.faults.read(call, None, self.store.marker()).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
+    fn announce_with(&self, notices: &Notices) {
+        self.store.announce_with(notices);
+    }
+
+    async fn insert_tenant(
+        &self,
+        tenant: TenantRecord,
+        first_key: Option<KeyRecord>,
+    ) -> Result<(), StoreError> {
+        let insert = async move |store: S| store.insert_tenant(tenant, first_key).await;
+        self.write("insert_tenant", insert).await
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
+        let call = Call::read("tenant", id.to_string());
+        let tenant = self.faults.read(call, None, self.store.tenant(id)).await?;
+        tenant.map(|tenant| self.faults.tenant(tenant)).transpose()
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: NonZeroUsize,
+    ) -> Result<Rows<TenantRecord>, StoreError> {
+        let call = Call::read("tenants", format!("{after:?} {limit}"));
+        let tenants = self.faults.read(call, Vec::new(), self.store.tenants(after, limit)).await?;
+        Ok(tenants.into_iter().map(|tenant| self.tenant_of_page(tenant?)).collect())
+    }
+
+    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+        let update = async move |store: S| store.update_tenant(tenant, replaces).await;
+        self.write("update_tenant", update).await
+    }
+
+    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.write("delete_tenant", async move |store: S| store.delete_tenant(&id).await).await
+    }
+
+    async fn insert_key(
+        &self,
+        key: KeyRecord,
+        tenant_version: u64,
+        max_keys: Option<u32>,
+    ) -> Result<(), StoreError> {
+        let max = self.faults.limit(&self.store, &key, max_keys).await?;
+        let insert = async move |store: S| store.insert_key(key, tenant_version, max).await;
+        self.write("insert_key", insert).await
+    }
+
+    async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let call = Call::read("key", format!("{tenant} {id}"));
+        let key = self.faults.read(call, None, self.store.key(tenant, id)).await?;
+        key.map(|key| self.faults.key(key)).transpose()
+    }
+
+    async fn keys(
+        &self,
+        tenant: &TenantId,
+        query: &KeyQuery,
+    ) -> Result<Rows<KeyRecord>, StoreError> {
+        let mut call = Call::read("keys", format!("{tenant} {query:?}"));
+        call.text = query.text().map(String::from);
+        let keys = self.faults.read(call, Vec::new(), self.store.keys(tenant, query)).await?;
+        Ok(keys.into_iter().map(|key| self.key_of_page(key?)).collect())
+    }
+
+    async fn count_keys(&self, tenant: &TenantId, up_to: u32) -> Result<u32, StoreError> {
+        let call = Call::read("count_keys", format!("{tenant} {up_to}"));
+        self.faults.read(call, 0, self.store.count_keys(tenant, up_to)).await
+    }
+
+    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+        let replaces = self.faults.replaced(&self.store, &key, replaces).await?;
+        self.write("update_key", async move |store: S| store.update_key(key, replaces).await).await
+    }
+
+    async fn delete_key(
+        &self,
+        tenant: &TenantId,
+        id: KeyId,
+        replaces: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let tenant = tenant.clone();
+        let delete = async move |store: S| store.delete_key(&tenant, id, replaces).await;
+        self.write("delete_key", delete).await
+    }
+
+    async fn record_uses(&self, uses: &[KeyUse], latest: Timestamp) -> Result<(), StoreError> {
+        let uses = uses.to_vec();
+        let record = async move |store: S| store.record_uses(&uses, latest).await;
+        self.write("record_uses", record).await
+    }
+
+    async fn set_marker(&self, marker: &[u8], replaces: Option<&[u8]>) -> Result<(), StoreError> {
+        let (marker, replaces) = (marker.to_vec(), replaces.map(<[u8]>::to_vec));
+        let set = async move |store: S| store.set_marker(&marker, replaces.as_deref()).await;
+        self.write("set_marker", set).await
+    }
+}
