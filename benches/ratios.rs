@@ -220,6 +220,14 @@ impl KeyLookup for Table {
         }))
     }
 
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
@@ -257,6 +265,14 @@ impl KeyLookup for Slow {
         })
         .await;
         Ok(Some(self.stored.clone()))
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,7 +1,8 @@
 //! Resolved keys in memory, bounded in number and in age.
 //!
-//! A cached key is served while three conditions hold. Neither the key nor its tenant has been invalidated
-//! since the load of the key began. The cached key is younger than the staleness bound.
+//! A cached key is served while two conditions hold. Neither the key nor its tenant has been invalidated since
+//! the load of the key began. The cached key, or the last proof that nothing else has changed, is younger than
+//! the staleness bound.
 //!
 //! An invalidation increments a counter. Every cached key carries the sum of its counters from before its
 //! load began. So a load that began before an invalidation is never served after it, no matter when the load
@@ -12,6 +13,7 @@ mod fence_tests;
 mod generations;
 mod index;
 mod negative;
+mod proofs;
 mod single_flight;
 mod thread_cache;
 mod uses;
@@ -26,7 +28,11 @@ use core::{
 use std::sync::PoisonError;
 
 use self::{
-    generations::Generations, index::Index, negative::NegativeCache, thread_cache::ThreadCache,
+    generations::Generations,
+    index::Index,
+    negative::NegativeCache,
+    proofs::{Clocks, Proofs, covers, jumped},
+    thread_cache::ThreadCache,
 };
 pub(crate) use self::{single_flight::SingleFlight, uses::Uses};
 use crate::{
@@ -57,6 +63,7 @@ pub(crate) struct Cache {
     records_uses: bool,
     hasher: foldhash::fast::RandomState,
     generations: Generations,
+    proofs: Proofs,
     negative: NegativeCache,
     /// A cached key of at least this age, in ticks, is not served.
     max_age: u32,
@@ -72,6 +79,7 @@ struct Shard(RwLock<Index>);
 pub(crate) struct Ticket {
     key_generation: u32,
     tenant_changes: u32,
+    /// The earliest tick of the snapshot that the load reads.
     began: u32,
 }
 
@@ -86,6 +94,7 @@ impl Cache {
             records_uses,
             hasher: foldhash::fast::RandomState::default(),
             generations: Generations::new(),
+            proofs: Proofs::new(),
             negative: NegativeCache::new(if capacity == 0 {
                 Duration::ZERO
             } else {
@@ -94,6 +103,16 @@ impl Cache {
             max_age: u32::try_from(max_staleness.as_millis() / u128::from(TICK))
                 .unwrap_or(u32::MAX),
         }
+    }
+
+    /// Returns the staleness bound, rounded down to a tenth of a second.
+    pub(crate) fn max_staleness(&self) -> Duration {
+        Duration::from_millis(self.max_age_millis())
+    }
+
+    /// Returns the staleness bound in milliseconds.
+    pub(crate) fn max_age_millis(&self) -> u64 {
+        u64::from(self.max_age) * TICK
     }
 
     /// Returns the number that no other cache in the process has.
@@ -111,16 +130,23 @@ impl Cache {
         moment: Moment,
         read: impl FnOnce(&Arc<ResolvedKey>) -> T,
     ) -> Option<T> {
+        if self.proofs.compare(moment) == Clocks::Jumped {
+            self.end_pause(moment);
+            return None;
+        }
+        // The proof is read before the generations.
+        let covered = self.proofs.cover(moment);
+        let is_good = |stamp: &Stamp| self.is_good(id, stamp, moment, covered);
         let hash = self.hash(id);
         let mut thread_cache = ThreadCache::take();
         let index;
         let copy = thread_cache.find(self.number, hash, id);
-        let key = if let Some(copy) = copy.filter(|copy| self.is_good(id, &copy.stamp, moment)) {
+        let key = if let Some(copy) = copy.filter(|copy| is_good(&copy.stamp)) {
             copy
         } else {
             index = self.shard(hash)?.0.read().unwrap_or_else(PoisonError::into_inner);
             let key = index.find(hash, id)?;
-            if !self.is_good(id, &key.stamp, moment) {
+            if !is_good(&key.stamp) {
                 return None;
             }
             thread_cache.note(self.number, hash, key);
@@ -165,12 +191,13 @@ impl Cache {
         }
     }
 
-    /// Returns the ticket of a load of the key `id`. Call this before the load begins.
-    pub(crate) fn ticket(&self, id: KeyId, moment: Moment) -> Ticket {
+    /// Returns the ticket of a load of the key `id` from a source that is at most `lag` ticks behind. Call this
+    /// before the load begins.
+    pub(crate) fn ticket(&self, id: KeyId, moment: Moment, lag: u32) -> Ticket {
         Ticket {
             tenant_changes: self.generations.tenant_changes(),
             key_generation: self.generations.of_key(id),
-            began: tick(moment),
+            began: tick(moment).wrapping_sub(lag),
         }
     }
 
@@ -262,10 +289,41 @@ impl Cache {
     }
 
     #[inline]
-    fn is_good(&self, id: KeyId, stamp: &Stamp, moment: Moment) -> bool {
+    fn is_good(&self, id: KeyId, stamp: &Stamp, moment: Moment, covered: Option<u32>) -> bool {
         let tenant_generation = self.generations.of_tenant(stamp.tenant_stripe);
         let generation = self.generations.of_key(id).wrapping_add(tenant_generation);
-        generation == stamp.generation && age(stamp.loaded, moment) < self.max_age
+        generation == stamp.generation
+            && (age(stamp.loaded, moment) < self.max_age
+                || covered.is_some_and(|since| covers(since, stamp.loaded)))
+    }
+
+    /// Installs a proof that every change committed before `proved` has been applied here. Returns `false` if
+    /// `proved` is later than `now`, which no honest proof is.
+    pub(crate) fn prove(&self, proved: Moment, now: Moment) -> bool {
+        if proved.uptime > now.uptime {
+            return false;
+        }
+        if self.proofs.compare(now) == Clocks::Jumped {
+            self.end_pause(now);
+        }
+        // Otherwise the clocks drift apart until it looks like a jump.
+        self.proofs.note(now);
+        if !jumped(proved, now) {
+            self.proofs.extend(proved.uptime.saturating_add(self.max_age_millis()));
+        }
+        true
+    }
+
+    /// Lets proofs cover only loads that began after `moment`.
+    pub(crate) fn cover_after(&self, moment: Moment) {
+        self.proofs.begin_after(moment);
+    }
+
+    /// Invalidates everything, because it is not known how much time has passed.
+    #[cold]
+    fn end_pause(&self, moment: Moment) {
+        self.invalidate_all();
+        self.proofs.note(moment);
     }
 
     #[inline]
@@ -330,7 +388,8 @@ mod tests {
     }
 
     fn after(uptime: Duration) -> Moment {
-        Moment { now: Timestamp::MAX, uptime: u64::try_from(uptime.as_millis()).unwrap() }
+        let uptime = u64::try_from(uptime.as_millis()).unwrap();
+        Moment { now: Timestamp::saturating_from_millis(uptime.cast_signed()), uptime }
     }
 
     fn seconds(uptime: u64) -> Moment {
@@ -343,7 +402,7 @@ mod tests {
 
     /// Returns the cache with one key, loaded without an invalidation in between.
     fn loaded(cache: Cache, moment: Moment) -> Cache {
-        let ticket = cache.ticket(id(), moment);
+        let ticket = cache.ticket(id(), moment, 0);
         cache.insert(key("old"), ticket);
         // The second call makes this thread's copy, and the third finds the copy.
         for _ in 0..3 {
@@ -375,7 +434,7 @@ mod tests {
     #[test]
     fn invalidate_all_drops_cached_and_loading_keys() {
         let cache = loaded(new(), seconds(0));
-        let ticket = cache.ticket(id(), seconds(0));
+        let ticket = cache.ticket(id(), seconds(0), 0);
         cache.invalidate_all();
         assert_eq!(cached(&cache, seconds(0)), None);
         // The load under way is not served either.
@@ -402,7 +461,7 @@ mod tests {
             [|cache| cache.invalidate_key(id()), |cache| cache.invalidate_tenant(&tenant("acme"))];
         for invalidate in invalidations {
             let cache = new();
-            let ticket = cache.ticket(id(), seconds(0));
+            let ticket = cache.ticket(id(), seconds(0), 0);
             assert!(cache.is_current(id(), ticket, seconds(0)));
             invalidate(&cache);
             assert!(!cache.is_current(id(), ticket, seconds(0)));
@@ -417,9 +476,9 @@ mod tests {
     #[test]
     fn late_load_does_not_replace_a_newer_one() {
         let cache = new();
-        let late = cache.ticket(id(), seconds(0));
+        let late = cache.ticket(id(), seconds(0), 0);
         cache.invalidate_key(id());
-        let ticket = cache.ticket(id(), seconds(0));
+        let ticket = cache.ticket(id(), seconds(0), 0);
         cache.insert(key("new"), ticket);
         cache.insert(key("old"), late);
         assert_eq!(cached(&cache, seconds(0)).as_deref(), Some("new"));
@@ -432,12 +491,12 @@ mod tests {
         assert!(cached(&cache, seconds(105)).is_none());
         assert!(cached(&cache, seconds(1_000)).is_none());
         // The age counts from before the load, however long the load took.
-        let ticket = cache.ticket(id(), seconds(200));
+        let ticket = cache.ticket(id(), seconds(200), 0);
         cache.insert(key("slow"), ticket);
         assert!(cached(&cache, seconds(204)).is_some());
         assert!(cached(&cache, seconds(205)).is_none());
         // A caller that comes later does not share the load either.
-        let ticket = cache.ticket(id(), seconds(200));
+        let ticket = cache.ticket(id(), seconds(200), 0);
         assert!(cache.is_current(id(), ticket, seconds(204)));
         assert!(!cache.is_current(id(), ticket, seconds(205)));
     }
@@ -451,7 +510,7 @@ mod tests {
         ) {
             let millis = Duration::from_millis;
             let cache = Cache::new(1, millis(bound), true);
-            let ticket = cache.ticket(id(), after(millis(began)));
+            let ticket = cache.ticket(id(), after(millis(began)), 0);
             cache.insert(key("old"), ticket);
             let served = cached(&cache, after(millis(began + age))).is_some();
             prop_assert!(!served || age < bound);
@@ -476,7 +535,7 @@ mod tests {
             for invalidations in 0..4 {
                 let mut cache = new();
                 cache.generations = Generations::starting_at(start);
-                let early = cache.ticket(id(), seconds(0));
+                let early = cache.ticket(id(), seconds(0), 0);
                 let cache = loaded(cache, seconds(0));
                 for number in 0..invalidations {
                     if number % 2 == 0 {
@@ -500,7 +559,7 @@ mod tests {
             Cache::new(1_000, Duration::ZERO, true),
             Cache::new(1_000, STEP - Duration::from_nanos(1), true),
         ] {
-            let ticket = cache.ticket(id(), seconds(0));
+            let ticket = cache.ticket(id(), seconds(0), 0);
             let inserted = cache.insert(key("new"), ticket);
             assert_eq!(inserted.name(), "new");
             assert_eq!(Arc::strong_count(&inserted), 1);
@@ -516,7 +575,7 @@ mod tests {
             .map(|number| alloc::format!("{number:016}").parse().unwrap())
             .collect();
         for id in &ids {
-            let ticket = cache.ticket(*id, seconds(0));
+            let ticket = cache.ticket(*id, seconds(0), 0);
             cache.insert(ResolvedKey::sample(id.as_str(), "acme", ""), ticket);
             assert!(cache.with(*id, seconds(0), |key| key.id() == *id) == Some(true));
         }

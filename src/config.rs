@@ -57,6 +57,15 @@ pub enum ConfigError {
     /// The staleness bound is longer than a day.
     #[error("the staleness bound is {0:?}, and at most a day is allowed")]
     MaxStaleness(Duration),
+    /// The replica may lag as far behind as the staleness bound or further, so no key that is read from it could
+    /// be cached.
+    #[error("the replica's lag of {lag:?} must be below the staleness bound of {bound:?}")]
+    MaxLag {
+        /// The lag that was given.
+        lag: Duration,
+        /// The staleness bound.
+        bound: Duration,
+    },
 
     /// A pepper is too short to be a secret, or longer than one block.
     #[error("a pepper has 32 to 64 bytes, and this one has {0}")]

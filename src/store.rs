@@ -24,8 +24,8 @@
 //! **Visibility.** Every read that begins after a write has completed sees that write, on every node. A store
 //! that reads from replicas documents by how much they may lag.
 //!
-//! **One snapshot.** [`lookup`](KeyLookup::lookup) reads a key and its tenant as they were at one
-//! point in time.
+//! **One snapshot.** [`lookup`](KeyLookup::lookup) and [`lookup_many`](KeyLookup::lookup_many) read a key and its
+//! tenant as they were at one point in time.
 //!
 //! **Permanence.** A deleted key is gone, and its id is never accepted again.
 //!
@@ -73,7 +73,7 @@ mod sql;
 pub(crate) mod sqlite;
 
 use alloc::vec::Vec;
-use core::{future::Future, num::NonZeroUsize};
+use core::{future::Future, num::NonZeroUsize, time::Duration};
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::audit_table::AuditTable;
@@ -82,13 +82,13 @@ pub(crate) use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{SqliteBuilder, SqliteError};
+pub use self::sqlite::{SqliteBuilder, SqliteError, SqliteFeed};
 pub use self::{
     broken::BrokenRow,
     copy::{Copied, CopyError, copy},
     erased::{AnyLookup, AnyStore},
     error::StoreError,
-    feed::{Change, ChangeFeed},
+    feed::{Change, ChangeFeed, Follower},
     notices::Notices,
     query::{KeyCursor, KeyQuery},
 };
@@ -107,6 +107,9 @@ pub struct StoredKey {
     pub tenant: TenantRecord,
 }
 
+/// The results of a lookup of several keys, one for each id.
+pub type Lookups = Vec<Result<Option<StoredKey>, StoreError>>;
+
 /// The rows of a page: records, and the rows that cannot be read as records.
 pub type Rows<T> = Vec<Result<T, BrokenRow>>;
 
@@ -122,6 +125,25 @@ pub trait KeyLookup: Send + Sync + 'static {
         id: KeyId,
     ) -> impl Future<Output = Result<Option<StoredKey>, StoreError>> + Send;
 
+    /// Looks up several keys at once, as many calls of [`lookup`](Self::lookup) would. The results are in the order
+    /// of `ids`. Each key and its tenant are read in one snapshot. No id occurs twice. There are at most 500.
+    ///
+    /// A node calls this when it needs many keys that it does not have, as after its start. A store with a network
+    /// in between sends one request for all of them. Others may return [`lookup_each`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if no key can be read. A key that cannot be read is
+    /// [`StoreError::Corrupt`] in its place, and does not affect the others.
+    fn lookup_many(
+        &self,
+        ids: &[KeyId],
+    ) -> impl Future<Output = Result<Lookups, StoreError>> + Send;
+
+    /// Returns the most by which this lookup lags behind the writes to the store. It is zero for the store itself. A
+    /// lookup that reads a replica fails while the replica is further behind.
+    fn max_lag(&self) -> Duration;
+
     /// Returns the bytes that [`set_marker`](KeyStore::set_marker) wrote, or `None` if there are none.
     ///
     /// The marker identifies the issuer, environment and peppers to which the store belongs. A lookup that
@@ -131,6 +153,23 @@ pub trait KeyLookup: Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`].
     fn marker(&self) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+}
+
+/// Looks up each of `ids` by itself, for a [`lookup_many`](KeyLookup::lookup_many) that has nothing to gain from one
+/// request.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] if a key cannot be read.
+pub async fn lookup_each(lookup: &impl KeyLookup, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        match lookup.lookup(*id).await {
+            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            result => found.push(result),
+        }
+    }
+    Ok(found)
 }
 
 /// Stores keys and tenants, as the [contract](self) requires.

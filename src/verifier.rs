@@ -1,5 +1,6 @@
 //! Verification of tokens: from the bytes that a caller presents to a [`Principal`].
 
+mod batches;
 mod breaker;
 mod builder;
 mod check;

@@ -93,6 +93,14 @@ impl KeyLookup for Table {
         Ok(found.map(|(key, tenant)| StoredKey { key, tenant }))
     }
 
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }

@@ -38,11 +38,15 @@ struct World {
 
 type Load = fn(&World);
 type Invalidate = fn(&World);
+/// Delivers a change of another node, with `Invalidate`, and the proof that there is no other.
+type Deliver = fn(&World, Invalidate);
+/// Returns the version that is served when it is late.
+type Serve = fn(&World) -> Option<u32>;
 
 impl World {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            cache: Cache::new(SHARDS, Duration::from_secs(5), false),
+            cache: Cache::new(SHARDS, Duration::from_millis(BOUND), false),
             stored: AtomicU32::new(0),
             settled: AtomicU32::new(0),
         })
@@ -54,7 +58,7 @@ impl World {
     }
 
     fn ticket(&self) -> Ticket {
-        self.cache.ticket(id(), moment())
+        self.cache.ticket(id(), moment(0), 0)
     }
 
     /// Writes the next version, and then invalidates the earlier ones.
@@ -67,7 +71,7 @@ impl World {
     /// Verifies the key once.
     fn verify(&self) {
         let settled = self.settled.load(SeqCst);
-        let served = self.cache.with(id(), moment(), |key| key.name().parse::<u32>().unwrap());
+        let served = self.cache.with(id(), moment(0), |key| key.name().parse::<u32>().unwrap());
         assert!(
             served.is_none_or(|version| version >= settled),
             "version {served:?} was served after the invalidation of what was before {settled}"
@@ -79,8 +83,14 @@ fn id() -> KeyId {
     ID.parse().unwrap()
 }
 
-fn moment() -> Moment {
-    Moment { now: Timestamp::MAX, uptime: 0 }
+/// The staleness bound, in milliseconds.
+const BOUND: u64 = 5_000;
+
+/// When everything loaded at the start has aged, so that only a proof covers it.
+const LATE: u64 = 2 * BOUND;
+
+fn moment(uptime: u64) -> Moment {
+    Moment { now: Timestamp::saturating_from_millis(uptime.cast_signed()), uptime }
 }
 
 fn load(world: &World) {
@@ -152,6 +162,109 @@ fn tenant_backwards(world: &World) {
     generations.bump_tenant_backwards(Generations::stripe(world.cache.hasher.hash_one(TENANT)));
 }
 
+/// What a feed does: the change is applied before the proof that covers it.
+fn deliver(world: &World, invalidate: Invalidate) {
+    invalidate(world);
+    prove(world);
+}
+
+fn prove(world: &World) {
+    assert!(world.cache.prove(moment(LATE), moment(LATE)));
+}
+
+/// What a feed does that cannot read a notice: what was loaded before is not covered.
+fn exclude(world: &World, _: Invalidate) {
+    world.cache.cover_after(moment(BOUND));
+    prove(world);
+}
+
+/// Fault: the proof is installed before the change that it covers.
+fn deliver_late(world: &World, invalidate: Invalidate) {
+    prove(world);
+    invalidate(world);
+}
+
+/// Fault: the proof is installed before what it does not cover.
+fn exclude_late(world: &World, _: Invalidate) {
+    prove(world);
+    world.cache.cover_after(moment(BOUND));
+}
+
+fn serve(world: &World) -> Option<u32> {
+    world.cache.with(id(), moment(LATE), version_of)
+}
+
+fn version_of(key: &Arc<ResolvedKey>) -> u32 {
+    key.name().parse().unwrap()
+}
+
+/// Fault: the generations are read before the proof.
+fn serve_with_a_late_proof(world: &World) -> Option<u32> {
+    let cache = &world.cache;
+    let hash = cache.hash(id());
+    let index = cache.shard(hash).unwrap().0.read().unwrap();
+    let key = index.find(hash, id())?;
+    let is_current = cache.is_good(id(), &key.stamp, moment(LATE), Some(key.stamp.loaded));
+    let covered = cache.proofs.cover(moment(LATE));
+    let is_covered = covered.is_some_and(|since| proofs::covers(since, key.stamp.loaded));
+    (is_current && is_covered).then(|| version_of(key))
+}
+
+/// Fault: the first load that is covered is read before the end of the proof.
+fn serve_with_an_early_start(world: &World) -> Option<u32> {
+    let cache = &world.cache;
+    let since = cache.proofs.since();
+    let covered = cache.proofs.cover(moment(LATE)).map(|_| since);
+    let hash = cache.hash(id());
+    let index = cache.shard(hash).unwrap().0.read().unwrap();
+    let key = index.find(hash, id())?;
+    cache.is_good(id(), &key.stamp, moment(LATE), covered).then(|| version_of(key))
+}
+
+/// Delivers one change while the version before it is cached, is loaded again, and is asked for when only a proof
+/// makes it valid. That version must never be served.
+fn proof_model(
+    world: &World,
+    part: Part,
+    (deliver, invalidate, serve): (Deliver, Invalidate, Serve),
+) {
+    match part {
+        Part::Begin => load(world),
+        Part::Deliver => {
+            world.stored.store(1, SeqCst);
+            deliver(world, invalidate);
+        }
+        Part::Serve => {
+            let served = serve(world);
+            assert!(served != Some(0), "version 0 was served after a proof without it");
+        }
+    }
+}
+
+/// One thread of the model of a proof.
+#[derive(Clone, Copy)]
+enum Part {
+    Begin,
+    Deliver,
+    Serve,
+}
+
+/// A fault of a proof, and its name.
+type ProofFault = ((Deliver, Invalidate, Serve), &'static str);
+
+/// The proofs that must hold.
+const PROOFS: [(Deliver, Invalidate, Serve); 3] =
+    [(deliver, key, serve), (deliver, tenant, serve), (exclude, key, serve)];
+
+const PROOF_FAULTS: [ProofFault; 6] = [
+    ((deliver_late, key, serve), "proof before the change, key"),
+    ((deliver_late, tenant, serve), "proof before the change, tenant"),
+    ((exclude_late, key, serve), "proof before its start"),
+    ((deliver, key, serve_with_a_late_proof), "proof read after the generations, key"),
+    ((deliver, tenant, serve_with_a_late_proof), "proof read after the generations, tenant"),
+    ((exclude, key, serve_with_an_early_start), "start read before the proof"),
+];
+
 /// The faults that both model checkers must find.
 const FAULTS: [(Load, Invalidate, &str); 7] = [
     (load_with_a_late_ticket, key, "late ticket, key"),
@@ -170,7 +283,8 @@ fn explored(explore: impl FnOnce(Arc<AtomicUsize>) + UnwindSafe) -> (usize, bool
     let held = match catch_unwind(|| explore(count)) {
         Ok(()) => true,
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map_or("", String::as_str);
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
             assert!(text.contains("was served after"), "it failed for another reason: {text}");
             false
         }

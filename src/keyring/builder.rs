@@ -51,16 +51,17 @@ impl KeyringBuilder {
         self
     }
 
-    /// Sets a replica of the store, from which verifications read keys. It lags at most `max_lag` behind the
-    /// store.
+    /// Sets a replica of the store, from which verifications read keys. It lags at most
+    /// [`max_lag`](KeyLookup::max_lag) behind the store.
     ///
     /// A key that has not reached the replica yet is rejected. Presenting it in that time extends the
-    /// rejection by one second. `max_lag` is added to the staleness bound. Changes made by this node, or
-    /// received through a [feed](crate::verifier::Verifier::follow), are exempt: for `max_lag` after such a
-    /// change the affected data is read from the store. [`Freshness::Now`](crate::verifier::Freshness::Now)
+    /// rejection by one second. `max_lag` must be below the staleness bound, which holds as without a replica: a
+    /// key that is read from the replica counts as `max_lag` old. For `max_lag` after a change that this node
+    /// made or received through a [feed](crate::verifier::Verifier::follow), the affected data is read from the
+    /// store. [`Freshness::Now`](crate::verifier::Freshness::Now)
     /// and every read that precedes a change use the store as well.
-    pub fn replica(mut self, lookup: impl KeyLookup, max_lag: Duration) -> Self {
-        self.verifier = self.verifier.replica(lookup, max_lag);
+    pub fn replica(mut self, lookup: impl KeyLookup) -> Self {
+        self.verifier = self.verifier.lookup(lookup);
         self
     }
 

@@ -34,6 +34,7 @@ mod cached;
 mod cancellation;
 mod deletion;
 mod expect;
+mod feeds;
 mod give_up;
 mod identity;
 mod issuer;
@@ -55,6 +56,7 @@ mod visibility;
 use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
+pub use self::feeds::{FollowedStore, feed_clauses};
 use super::{AnyStore, KeyStore};
 
 type Run<S> = for<'s> fn(&'s S) -> Pin<Box<dyn Future<Output = ()> + 's>>;

@@ -1,9 +1,9 @@
 //! Handles that hide the type of a store, so that code above the store needs no type parameter.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin};
+use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 
-use super::{KeyLookup, KeyQuery, KeyStore, KeyUse, Notices, Rows, StoreError, StoredKey};
+use super::{KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
@@ -54,12 +54,22 @@ impl fmt::Debug for AnyStore {
 /// The object-safe form of [`KeyLookup`], with boxed futures.
 trait DynLookup: Send + Sync {
     fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>>;
+    fn lookup_many<'a>(&'a self, ids: &'a [KeyId]) -> Answer<'a, Lookups>;
+    fn max_lag(&self) -> Duration;
     fn marker(&self) -> Answer<'_, Option<Vec<u8>>>;
 }
 
 impl<S: KeyLookup> DynLookup for S {
     fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>> {
         Box::pin(KeyLookup::lookup(self, id))
+    }
+
+    fn lookup_many<'a>(&'a self, ids: &'a [KeyId]) -> Answer<'a, Lookups> {
+        Box::pin(KeyLookup::lookup_many(self, ids))
+    }
+
+    fn max_lag(&self) -> Duration {
+        KeyLookup::max_lag(self)
     }
 
     fn marker(&self) -> Answer<'_, Option<Vec<u8>>> {
@@ -72,6 +82,14 @@ impl KeyLookup for AnyLookup {
         DynLookup::lookup(&*self.0, id).await
     }
 
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        DynLookup::lookup_many(&*self.0, ids).await
+    }
+
+    fn max_lag(&self) -> Duration {
+        DynLookup::max_lag(&*self.0)
+    }
+
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         DynLookup::marker(&*self.0).await
     }
@@ -80,6 +98,14 @@ impl KeyLookup for AnyLookup {
 impl KeyLookup for AnyStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         DynLookup::lookup(&*self.0, id).await
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        DynLookup::lookup_many(&*self.0, ids).await
+    }
+
+    fn max_lag(&self) -> Duration {
+        DynLookup::max_lag(&*self.0)
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -5,7 +5,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{num::NonZeroUsize, ops::Bound};
+use core::{num::NonZeroUsize, ops::Bound, time::Duration};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,7 +13,9 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::{KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Rows, StoreError, StoredKey};
+use super::{
+    KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
+};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
@@ -56,6 +58,12 @@ impl MemoryStore {
 }
 
 impl Tables {
+    fn lookup(&self, id: KeyId) -> Option<StoredKey> {
+        let key = self.keys.get(&id)?;
+        let tenant = self.tenants.get(&key.tenant)?.record.clone();
+        Some(StoredKey { key: key.clone(), tenant })
+    }
+
     fn check_new(&self, id: KeyId) -> Result<(), StoreError> {
         if self.keys.contains_key(&id) || self.deleted.contains(&id) {
             return Err(StoreError::Exists);
@@ -66,11 +74,16 @@ impl Tables {
 
 impl KeyLookup for MemoryStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        Ok(self.tables().lookup(id))
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
         let tables = self.tables();
-        Ok(tables.keys.get(&id).and_then(|key| {
-            let tenant = tables.tenants.get(&key.tenant)?.record.clone();
-            Some(StoredKey { key: key.clone(), tenant })
-        }))
+        Ok(ids.iter().map(|id| Ok(tables.lookup(*id))).collect())
+    }
+
+    fn max_lag(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {

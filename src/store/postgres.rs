@@ -11,7 +11,7 @@ mod run;
 mod schema;
 mod statements;
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 use std::sync::{PoisonError, RwLock};
 
@@ -34,7 +34,7 @@ use self::{
     statements::Statements,
 };
 use super::{
-    KeyLookup, KeyQuery, KeyStore, KeyUse, Notices, Rows, StoreError, StoredKey,
+    KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey,
     sql::{self, KeyRow, Page, TenantRow},
 };
 use crate::{
@@ -153,6 +153,18 @@ impl KeyLookup for PostgresStore {
             let row = statements.lookup.query(pool).bind(&id.as_bytes()[..]);
             row.fetch_optional(connection).await?.map_or(Ok(None), |row| stored(&row))
         })
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        let Inner { pool, statements, time_limit, .. } = &*self.0;
+        attempt!(Read, *time_limit, pool, connection => {
+            let rows = statements.lookup_many.query(pool).bind(id_bytes(ids));
+            lookups(ids, &rows.fetch_all(connection).await?)
+        })
+    }
+
+    fn max_lag(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
@@ -534,6 +546,26 @@ fn stored(row: &PgRow) -> Result<Option<StoredKey>, Failure> {
         None => None,
     };
     Ok(sql::stored(&key_row(row)?, tenant.as_ref())?)
+}
+
+/// Returns the ids as a parameter of a statement.
+fn id_bytes(ids: &[KeyId]) -> Vec<Vec<u8>> {
+    ids.iter().map(|id| id.as_bytes().to_vec()).collect()
+}
+
+/// Returns the results of a lookup of `ids`. A broken row does not affect the others.
+fn lookups(ids: &[KeyId], rows: &[PgRow]) -> Result<Lookups, Failure> {
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let result = match stored(row) {
+            Ok(stored) => Ok(stored),
+            Err(Failure::Store(error)) => Err(error),
+            Err(failure) => return Err(failure),
+        };
+        found.insert(key_row(row)?.named(), result);
+    }
+    // A key without a row does not exist.
+    Ok(ids.iter().map(|id| found.remove(&Some(*id)).unwrap_or(Ok(None))).collect())
 }
 
 fn key_row(row: &PgRow) -> Result<KeyRow<'_>, sqlx::Error> {

@@ -148,7 +148,7 @@ impl KeyRow<'_> {
         RecordError::UnreadableKey(self.named()).into()
     }
 
-    fn named(&self) -> Option<KeyId> {
+    pub(super) fn named(&self) -> Option<KeyId> {
         KeyId::from_bytes(self.id.try_into().ok()?)
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod audit;
 mod builder;
 mod connections;
+mod feed;
 mod files;
 mod origin;
 mod schema;
@@ -15,7 +16,10 @@ use std::{path::Path, time::Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig, types::ValueRef};
 
-pub use self::builder::{SqliteBuilder, SqliteError};
+pub use self::{
+    builder::{SqliteBuilder, SqliteError},
+    feed::SqliteFeed,
+};
 use self::{
     connections::Connections,
     files::DatabaseFile,
@@ -26,7 +30,7 @@ use self::{
     watch::Watch,
 };
 use super::{
-    KeyLookup, KeyQuery, KeyStore, KeyUse, Rows, StoreError, StoredKey,
+    KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
     sql::{self, CommonStatements, Page},
 };
 use crate::{
@@ -48,7 +52,8 @@ use crate::{
 /// source of the error is [`SqliteError::Replaced`]. The same happens if another database is copied over the
 /// database file. Once the original file is back, the store works again.
 ///
-/// A node sees another process's changes within the
+/// A node that follows the [feed](Self::feed) sees another process's changes in about 50 ms, and reads a key again
+/// only after a change. Without the feed it sees them within the
 /// [staleness bound](crate::verifier::VerifierBuilder::max_staleness).
 ///
 /// ```
@@ -126,6 +131,12 @@ impl SqliteStore {
     /// Creates a builder, to open the database at `path` with options.
     pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
         SqliteBuilder::new(Some(path.as_ref()))
+    }
+
+    /// Creates a feed of the changes that other processes make, for
+    /// [`Verifier::follow`](crate::verifier::Verifier::follow). The feed has a connection and a thread of its own.
+    pub fn feed(&self) -> SqliteFeed {
+        SqliteFeed::new(self.clone())
     }
 
     /// Writes a copy of the whole database, as of one point in time, to a new file at `path`. The store
@@ -239,20 +250,45 @@ impl SqliteStore {
 
 impl KeyLookup for SqliteStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.read(move |connection, shared| lookup(connection, shared, id)).await
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        let ids = ids.to_vec();
+        // One job for all of them. Handing a job to a thread takes longer than a lookup.
         self.read(move |connection, shared| {
-            let mut statement = connection.prepare_cached(&shared.lookup).map_err(unavailable)?;
-            let mut rows = statement.query([id.as_bytes()]).map_err(unavailable)?;
-            let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
-            let has_tenant = row.get_ref(6).map_err(unavailable)? != ValueRef::Null;
-            let tenant = has_tenant.then(|| tenant_row(row, 6)).transpose().map_err(unavailable)?;
-            sql::stored(&key_row(row).map_err(unavailable)?, tenant.as_ref())
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                found.push(match lookup(connection, shared, id) {
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    result => result,
+                });
+            }
+            Ok(found)
         })
         .await
+    }
+
+    fn max_lag(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|connection, _| bytes(connection, MARKER, [])).await
     }
+}
+
+fn lookup(
+    connection: &Connection,
+    shared: &CommonStatements,
+    id: KeyId,
+) -> Result<Option<StoredKey>, StoreError> {
+    let mut statement = connection.prepare_cached(&shared.lookup).map_err(unavailable)?;
+    let mut rows = statement.query([id.as_bytes()]).map_err(unavailable)?;
+    let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
+    let has_tenant = row.get_ref(6).map_err(unavailable)? != ValueRef::Null;
+    let tenant = has_tenant.then(|| tenant_row(row, 6)).transpose().map_err(unavailable)?;
+    sql::stored(&key_row(row).map_err(unavailable)?, tenant.as_ref())
 }
 
 const MARKER: &str = "SELECT marker FROM keyway_marker WHERE id = 1";
@@ -268,7 +304,7 @@ const TENANT_VERSION: &str =
     "SELECT version FROM keyway_tenants WHERE id = ?1 AND record IS NOT NULL";
 
 impl KeyStore for SqliteStore {
-    /// Does nothing: this store has no feed, so no node could receive an announcement.
+    /// Does nothing: the log of changes is in the file, which whoever may write it could change in any case.
     fn announce_with(&self, _: &super::Notices) {}
 
     async fn insert_tenant(

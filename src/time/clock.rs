@@ -12,7 +12,7 @@ use super::{Clock, Moment, Timestamp};
 ///
 /// On Linux these are `CLOCK_REALTIME_COARSE` and `CLOCK_MONOTONIC_COARSE`. They are exact to one kernel
 /// tick (1 to 10 ms), at a quarter of the cost of the precise clocks. A change to the time of day is
-/// noticed within a tenth of a second. Other systems use the clocks of the standard library.
+/// noticed with the next kernel tick. Other systems use the clocks of the standard library.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -38,7 +38,7 @@ impl Clock for SystemClock {
         if !is_good {
             ahead = millis(clock_gettime(ClockId::RealtimeCoarse)).saturating_sub(uptime);
             AHEAD.store(ahead, Ordering::Relaxed);
-            GOOD_UNTIL.store(unsigned.saturating_add(100), Ordering::Release);
+            GOOD_UNTIL.store(unsigned.saturating_add(1), Ordering::Release);
         }
         Moment {
             now: Timestamp::saturating_from_millis(uptime.saturating_add(ahead)),

@@ -144,6 +144,14 @@ impl Breaker {
         Ok(Waiting { breaker: self, probe })
     }
 
+    /// Returns why a request that has waited for another one may not go to the source at the uptime `now`.
+    pub(super) fn paused(&self, now: u64) -> Option<Paused> {
+        let state = self.state();
+        let until = state.open.as_ref()?.until;
+        let rest = until.saturating_sub(now).max(FIRST_PAUSE);
+        Some(Paused::Open(Duration::from_millis(rest)))
+    }
+
     /// Notes that a load of the source begins.
     pub(super) fn load<'b>(&'b self, clock: &'b dyn Clock) -> Load<'b> {
         let began = clock.moment().uptime;

@@ -30,7 +30,6 @@ pub struct VerifierBuilder {
     environment: Option<String>,
     lookup: Option<AnyLookup>,
     store: Option<AnyStore>,
-    max_lag: Option<Duration>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
     foreign: Vec<ForeignFormat>,
@@ -53,7 +52,6 @@ impl VerifierBuilder {
             environment: None,
             lookup: None,
             store: None,
-            max_lag: None,
             clock: Arc::new(SystemClock),
             audit: None,
             foreign: Vec::new(),
@@ -68,7 +66,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the source that keys are read from.
+    /// Sets the source that keys are read from. If it lags, as a replica does, a key counts as so much older, and
+    /// proofs of a [feed](Verifier::follow) do not spare reads.
     pub fn lookup(mut self, lookup: impl KeyLookup) -> Self {
         self.lookup = Some(AnyLookup::new(lookup));
         self
@@ -78,11 +77,6 @@ impl VerifierBuilder {
         self.lookup = self.lookup.or_else(|| Some(store.to_lookup()));
         self.store = Some(store.clone());
         self
-    }
-
-    pub(crate) fn replica(mut self, lookup: impl KeyLookup, max_lag: Duration) -> Self {
-        self.max_lag = Some(max_lag);
-        self.lookup(lookup)
     }
 
     /// Sets the source of time, which is by default the system's clocks.
@@ -129,6 +123,10 @@ impl VerifierBuilder {
         if self.max_staleness > Self::LONGEST_MAX_STALENESS {
             return Err(ConfigError::MaxStaleness(self.max_staleness));
         }
+        let lag = lookup.max_lag();
+        if self.capacity > 0 && !lag.is_zero() && lag >= self.max_staleness {
+            return Err(ConfigError::MaxLag { lag, bound: self.max_staleness });
+        }
         let mut authority = Authority::new(self.policy, &environment, &self.peppers)?;
         for format in self.foreign {
             authority = authority.accept_imported(format)?;
@@ -140,7 +138,7 @@ impl VerifierBuilder {
             authority,
             clock: self.clock,
             cache: Cache::new(self.capacity, self.max_staleness, self.store.is_some()),
-            sources: Sources::new(lookup, self.store, self.max_lag),
+            sources: Sources::new(lookup, self.store),
             loads: SingleFlight::new(),
             ending: EndingKeys::default(),
             audit: self.audit,

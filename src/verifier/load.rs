@@ -1,10 +1,11 @@
 //! Loading of a key from the store into the cache.
 
-use alloc::{string::String, sync::Arc};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::hash::{Hash, Hasher};
 
 use super::{
     Engine, Freshness,
+    batches::Found,
     breaker::{Paused, Waiting},
     sources::Which,
 };
@@ -31,6 +32,17 @@ pub(super) enum LoadError {
     Tampered(Arc<KeyRecord>),
     #[error(transparent)]
     Paused(#[from] Paused),
+}
+
+impl LoadError {
+    pub(super) fn of(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+
+    /// Returns the error for a store that returned fewer results than it was asked for.
+    pub(super) fn incomplete() -> Self {
+        Self::of(StoreError::unavailable("the store left out results of `lookup_many`"))
+    }
 }
 
 /// The reason for a load. It decides which source is read, and which callers share the read.
@@ -83,17 +95,18 @@ impl Engine {
         let id = checked.id();
         let which = self.sources.choose(id, moment, cause != LoadCause::NotCached);
         let waiting = self.enter(which, moment)?;
-        let ticket = self.cache.ticket(id, moment);
+        let ticket = self.cache.ticket(id, moment, self.sources.lag(which));
         let engine = Arc::clone(self);
-        let begin = move || async move { engine.read(which, id, ticket).await };
+        let begin = move |shares| async move { engine.read(which, id, ticket, shares).await };
         let secret = match cause {
             LoadCause::NotCached => None,
             LoadCause::OtherSecret => Some(checked.digest()),
-            LoadCause::Fresh => return begin().await,
+            LoadCause::Fresh => return begin(false).await,
         };
         if waiting.is_probe() {
-            return begin().await;
+            return begin(false).await;
         }
+        let begin = || begin(cause == LoadCause::NotCached);
         let is_current = |ticket| self.cache.is_current(id, ticket, moment);
         self.loads.join(LoadSubject { id, secret }, ticket, is_current, begin).await
     }
@@ -125,14 +138,43 @@ impl Engine {
         found
     }
 
-    async fn read(&self, which: Which, id: KeyId, ticket: Ticket) -> Loaded {
-        let stored = match self.ask(which, id).await {
-            Ok(Some(stored)) if stored.key.id() == id => stored,
-            Ok(_) => {
+    /// Reads a key that is missing, together with others that are missing at the same time.
+    async fn ask_with_others(&self, which: Which, id: KeyId) -> Found {
+        let source = self.sources.get(which);
+        let uptime = move || self.clock.moment().uptime;
+        let request = |ids: Vec<KeyId>| async move {
+            // The source may have failed while this request waited for another one.
+            if let Some(paused) = source.breaker.paused(uptime()) {
+                return Err(paused.into());
+            }
+            if let [id] = *ids {
+                return Ok(Vec::from([Ok(self.ask(which, id).await.map_err(LoadError::of)?)]));
+            }
+            let load = source.breaker.load(&*self.clock);
+            let found = source.lookup.lookup_many(&ids).await;
+            load.end(!matches!(found, Err(StoreError::Unavailable(_))));
+            match found {
+                Ok(found) if found.len() == ids.len() => Ok(found),
+                Ok(_) => Err(LoadError::incomplete()),
+                Err(error) => Err(LoadError::of(error)),
+            }
+        };
+        source.batches.load(id, uptime, request).await
+    }
+
+    /// Reads a key. If it `shares`, others that are missing may be read in the same request.
+    async fn read(&self, which: Which, id: KeyId, ticket: Ticket, shares: bool) -> Loaded {
+        let found = if shares {
+            self.ask_with_others(which, id).await
+        } else {
+            self.ask(which, id).await.map_err(LoadError::of)
+        };
+        let stored = match found? {
+            Some(stored) if stored.key.id() == id => stored,
+            _ => {
                 self.cache.forget_missing(id);
                 return Ok(None);
             }
-            Err(error) => return Err(LoadError::Store(Arc::new(error))),
         };
         let resolved = self.authority.resolve(&stored.key, &stored.tenant);
         let record = || Arc::new(stored.key.clone());

@@ -6,10 +6,10 @@ use core::{
     time::Duration,
 };
 
-use super::breaker::Breaker;
+use super::{batches::Batches, breaker::Breaker};
 use crate::{
     cache::{TICK, tick},
-    store::{AnyLookup, AnyStore},
+    store::{AnyLookup, AnyStore, KeyLookup},
     time::Moment,
     token::KeyId,
 };
@@ -19,6 +19,8 @@ pub(crate) struct Sources {
     lookup: Source,
     /// The store that the first use of a rotated secret is written to, on a node that writes.
     store: Option<AnyStore>,
+    /// By how many ticks `lookup` may lag behind the store.
+    lag: u32,
     /// The recent changes, and the source that changed keys are read from, if `lookup` may lag behind the
     /// store.
     behind: Option<(Recent, Source)>,
@@ -28,6 +30,7 @@ pub(crate) struct Sources {
 pub(super) struct Source {
     pub(super) lookup: AnyLookup,
     pub(super) breaker: Breaker,
+    pub(super) batches: Batches,
 }
 
 /// The source that a load reads.
@@ -41,21 +44,24 @@ pub(super) enum Which {
 
 impl Source {
     fn new(lookup: AnyLookup) -> Self {
-        Self { lookup, breaker: Breaker::default() }
+        Self { lookup, breaker: Breaker::default(), batches: Batches::default() }
     }
 }
 
 impl Sources {
-    /// Creates the sources. `max_lag` is the most by which `lookup` may lag behind `store`. Without it, they
-    /// are the same.
-    pub(super) fn new(
-        lookup: AnyLookup,
-        store: Option<AnyStore>,
-        max_lag: Option<Duration>,
-    ) -> Self {
-        let primary = max_lag.zip(store.as_ref());
-        let behind = primary.map(|(lag, store)| (Recent::new(lag), Source::new(store.to_lookup())));
-        Self { lookup: Source::new(lookup), store, behind }
+    /// Creates the sources. Keys are read from `lookup`. If it lags, those that have just changed are read from
+    /// `store`.
+    pub(super) fn new(lookup: AnyLookup, store: Option<AnyStore>) -> Self {
+        let lag = ticks_of(lookup.max_lag());
+        let primary = store.as_ref().filter(|_| lag > 0);
+        let behind = primary.map(|store| (Recent::new(lag), Source::new(store.to_lookup())));
+        Self { lookup: Source::new(lookup), store, lag, behind }
+    }
+
+    /// Returns whether a proof that a change was delivered covers a key that is loaded afterwards. If it is loaded
+    /// from a source that lags, it may be older than the change.
+    pub(super) fn accept_proofs(&self) -> bool {
+        self.lag == 0 || self.behind.is_some()
     }
 
     pub(super) fn store(&self) -> Option<&AnyStore> {
@@ -80,6 +86,14 @@ impl Sources {
         }
     }
 
+    /// Returns by how many ticks a source may lag behind the store.
+    pub(super) fn lag(&self, which: Which) -> u32 {
+        match which {
+            Which::Lookup => self.lag,
+            Which::Store => 0,
+        }
+    }
+
     /// Notes a change of the key `id`, or of any number of keys if it is `None`.
     pub(super) fn note_change(&self, id: Option<KeyId>, moment: impl FnOnce() -> Moment) {
         if let Some((recent, _)) = &self.behind {
@@ -100,13 +114,11 @@ struct Recent {
 const STRIPES: usize = 1_024;
 
 impl Recent {
-    fn new(max_lag: Duration) -> Self {
-        // One tick more, since the times of changes are rounded down.
-        let ticks = max_lag.as_millis().div_ceil(TICK.into()) + 1;
+    fn new(window: u32) -> Self {
         Self {
             keys: (0..STRIPES).map(|_| AtomicU32::new(0)).collect(),
             all: AtomicU32::new(0),
-            window: u32::try_from(ticks).unwrap_or(u32::MAX),
+            window,
         }
     }
 
@@ -126,6 +138,16 @@ impl Recent {
     }
 }
 
+/// Returns the number of ticks of a lag.
+fn ticks_of(lag: Duration) -> u32 {
+    if lag.is_zero() {
+        return 0;
+    }
+    // One tick more, since the times of changes are rounded down.
+    let ticks = lag.as_millis().div_ceil(TICK.into()) + 1;
+    u32::try_from(ticks).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::format;
@@ -138,7 +160,7 @@ mod tests {
         let moment = |uptime| Moment { now: Timestamp::MIN, uptime };
         let id = |end: &str| format!("AAAAAAAAAAAAAA{end}").parse().unwrap();
         let others = ["AB", "AC", "BA", "BC", "Ab", "A0", "0A", "zz"].map(id);
-        let recent = Recent::new(Duration::from_secs(1));
+        let recent = Recent::new(ticks_of(Duration::from_secs(1)));
         let (before, after, much_later) = (moment(50_000), moment(50_500), moment(60_000));
         assert!(!recent.contains(id("AA"), before));
         recent.note(Some(id("AA")), before);

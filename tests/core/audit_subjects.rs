@@ -16,7 +16,7 @@ use keyway::{
     import::{ForeignDigest, ForeignFormat, ForeignHash},
     record::Suspension,
     scope::ScopeDeclaration,
-    store::{Change, ChangeFeed},
+    store::{Change, ChangeFeed, Follower},
 };
 
 const OPERATOR: &str = "olga@example.com";
@@ -212,7 +212,7 @@ const NOT_DRIVEN: [&str; 3] = ["UsesLost", "Forbidden", "Limited"];
 struct Gap(bool);
 
 impl ChangeFeed for Gap {
-    async fn next(&mut self) -> Option<Change> {
+    async fn next(&mut self, _: &Follower) -> Option<Change> {
         if core::mem::take(&mut self.0) { Some(Change::Gap) } else { pending().await }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bug;
 mod controls;
+mod feeds;
 mod methods;
 mod planted;
 

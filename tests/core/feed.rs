@@ -13,9 +13,10 @@ use crate::support::{
     FaultyStore, MAX_STALENESS, World, block_on, overheard::RevealKnown as _, policy,
 };
 use keyway::{
-    GracePeriod,
+    GracePeriod, Timestamp,
     record::Suspension,
-    store::{Change, ChangeFeed},
+    store::{Change, ChangeFeed, Follower},
+    time::Clock,
     verifier::Freshness,
 };
 
@@ -30,12 +31,14 @@ impl Told {
 }
 
 impl ChangeFeed for Told {
-    async fn next(&mut self) -> Option<Change> {
+    async fn next(&mut self, _: &Follower) -> Option<Change> {
         poll_fn(|_| self.0.lock().unwrap().pop_front().map_or(Poll::Pending, Poll::Ready)).await
     }
 }
 
-fn poll(future: &mut Pin<Box<impl Future<Output = ()>>>) -> Poll<()> {
+type Following = Pin<Box<dyn Future<Output = ()>>>;
+
+fn poll(future: &mut Pin<Box<impl Future<Output = ()> + ?Sized>>) -> Poll<()> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -91,6 +94,154 @@ fn after_a_gap_everything_is_read_again() {
     assert!(reads.audit.kinds().contains(&"FeedGap".into()));
 }
 
+/// Returns a proof as of `ago` before now.
+fn proof(world: &World, ago: Duration) -> Change {
+    let mut moment = world.clock.moment();
+    moment.uptime -= u64::try_from(ago.as_millis()).unwrap();
+    let millis = moment.now.as_millis() - i64::try_from(ago.as_millis()).unwrap();
+    moment.now = Timestamp::from_millis(millis).unwrap();
+    Change::Proof(moment)
+}
+
+/// Lets time pass in seconds, with one proof of each.
+fn seconds_with_proofs(world: &World, feed: &Told, following: &mut Following, seconds: u32) {
+    for _ in 0..seconds {
+        world.clock.advance(Duration::from_secs(1));
+        feed.tell(proof(world, Duration::ZERO));
+        assert!(poll(following).is_pending());
+    }
+}
+
+/// Like [`nodes`], with a feed that has begun. The key was loaded since then.
+fn followed() -> (World, World, crate::support::Held, Told, Following) {
+    let (writes, reads, held, feed) = nodes();
+    let mut following: Following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    feed.tell(Change::Gap);
+    assert!(poll(&mut following).is_pending());
+    assert!(accepts(&reads, &held.token));
+    (writes, reads, held, feed, following)
+}
+
+#[test]
+fn nothing_is_read_while_proofs_arrive() {
+    let (writes, reads, held, feed, mut following) = followed();
+    let before = reads.store.calls("lookup");
+    for _ in 0..60 {
+        seconds_with_proofs(&reads, &feed, &mut following, 60);
+        assert!(accepts(&reads, &held.token));
+    }
+    assert_eq!(reads.store.calls("lookup"), before);
+    // A reported change takes effect, proofs or not.
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    feed.tell(Change::Key(held.key.id()));
+    feed.tell(proof(&reads, Duration::ZERO));
+    assert!(poll(&mut following).is_pending());
+    assert!(!accepts(&reads, &held.token));
+    drop(writes);
+}
+
+#[test]
+fn without_proofs_keys_age_from_the_last_one() {
+    let (_writes, reads, held, feed, mut following) = followed();
+    seconds_with_proofs(&reads, &feed, &mut following, 60);
+    // The last proof is older than its arrival.
+    reads.clock.advance(Duration::from_secs(3));
+    feed.tell(proof(&reads, Duration::from_secs(2)));
+    assert!(poll(&mut following).is_pending());
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    reads.clock.advance(MAX_STALENESS - Duration::from_secs(2) - Duration::from_millis(1));
+    assert!(accepts(&reads, &held.token));
+    reads.clock.advance(Duration::from_millis(1));
+    assert!(!accepts(&reads, &held.token));
+}
+
+#[test]
+fn older_proof_does_not_replace_a_newer_one() {
+    let (_writes, reads, held, feed, mut following) = followed();
+    seconds_with_proofs(&reads, &feed, &mut following, 60);
+    let before = reads.store.calls("lookup");
+    for ago in [30, 2, 40] {
+        feed.tell(proof(&reads, Duration::from_secs(ago)));
+    }
+    assert!(poll(&mut following).is_pending());
+    reads.clock.advance(MAX_STALENESS - Duration::from_millis(1));
+    assert!(accepts(&reads, &held.token));
+    assert_eq!(reads.store.calls("lookup"), before);
+}
+
+#[test]
+fn proof_of_a_feed_that_has_not_begun_is_ignored() {
+    let (_writes, reads, held, feed) = nodes();
+    let mut following: Following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    seconds_with_proofs(&reads, &feed, &mut following, 5);
+    assert!(!accepts(&reads, &held.token));
+}
+
+#[test]
+fn proof_of_the_future_is_a_gap() {
+    let (_writes, reads, held, feed, mut following) = followed();
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    let mut moment = reads.clock.moment();
+    moment.uptime += 1;
+    feed.tell(Change::Proof(moment));
+    assert!(poll(&mut following).is_pending());
+    assert!(!accepts(&reads, &held.token));
+}
+
+#[test]
+fn proofs_do_not_cover_what_an_unreadable_notice_may_name() {
+    let (_writes, reads, held, feed, mut following) = followed();
+    let later = reads.tenant_with_key("later");
+    seconds_with_proofs(&reads, &feed, &mut following, 60);
+    // The text may come from a node with a newer pepper. It empties no cache.
+    let before = reads.store.calls("lookup");
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    feed.tell(Change::Notice("unreadable".into()));
+    feed.tell(proof(&reads, Duration::ZERO));
+    assert!(poll(&mut following).is_pending());
+    assert!(accepts(&reads, &held.token));
+    assert_eq!(reads.store.calls("lookup"), before);
+    // The key was loaded long ago, but the last proof before the notice covers it up to the bound.
+    seconds_with_proofs(&reads, &feed, &mut following, 5);
+    assert!(!accepts(&reads, &held.token));
+    // Keys that are loaded from then on are covered again.
+    assert!(accepts(&reads, &later.token));
+    let before = reads.store.calls("lookup");
+    seconds_with_proofs(&reads, &feed, &mut following, 60);
+    assert!(accepts(&reads, &later.token));
+    assert_eq!(reads.store.calls("lookup"), before);
+}
+
+#[test]
+fn nothing_old_is_served_after_a_pause_of_the_clock() {
+    for pause in [Duration::from_secs(6), Duration::from_secs(3_600)] {
+        let (_writes, reads, held, feed, mut following) = followed();
+        seconds_with_proofs(&reads, &feed, &mut following, 10);
+        let begun = proof(&reads, Duration::ZERO);
+        block_on(held.keys.disable(held.key.id())).unwrap();
+        // The machine is suspended: the uptime stands still, and the time of day goes on.
+        reads.clock.set(reads.clock.moment().now.checked_add(pause).unwrap());
+        feed.tell(begun);
+        assert!(!accepts(&reads, &held.token), "before the proof, {pause:?}");
+        assert!(poll(&mut following).is_pending());
+        assert!(!accepts(&reads, &held.token), "after the proof, {pause:?}");
+    }
+}
+
+#[test]
+fn slowly_drifting_clocks_cost_no_read() {
+    let (_writes, reads, held, feed, mut following) = followed();
+    let before = reads.store.calls("lookup");
+    for _ in 0..600 {
+        // The time of day gains a thousandth.
+        reads.clock.set(reads.clock.moment().now.checked_add(Duration::from_millis(1)).unwrap());
+        seconds_with_proofs(&reads, &feed, &mut following, 1);
+        assert!(accepts(&reads, &held.token));
+    }
+    assert_eq!(reads.store.calls("lookup"), before);
+}
+
 #[test]
 fn when_a_feed_ends_everything_is_read_again() {
     let (_, reads, held, feed) = nodes();
@@ -122,11 +273,9 @@ fn behind_a_replica() -> (World, World, crate::support::Held, Told, FaultyStore)
     // The machine has been running for a while.
     writes.clock.advance(Duration::from_secs(3_600));
     let replica = FaultyStore::over(writes.store.memory().clone());
+    replica.set_max_lag(LAG);
     let reads = World::with(policy(), |builder| {
-        builder
-            .store(writes.store.clone())
-            .clock(writes.clock.clone())
-            .replica(replica.clone(), LAG)
+        builder.store(writes.store.clone()).clock(writes.clock.clone()).replica(replica.clone())
     });
     for _ in 0..3 {
         assert!(accepts(&reads, &held.token));

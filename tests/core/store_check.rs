@@ -192,7 +192,8 @@ fn the_replica_is_compared_as_well() {
     let lag = core::time::Duration::from_secs(2);
     let beside = |replica: &FaultyStore| {
         let builder = node(&store, "mm", "live", pepper(1, 0));
-        block_on(builder.replica(AnyStore::new(replica.clone()).to_lookup(), lag).open())
+        replica.set_max_lag(lag);
+        block_on(builder.replica(AnyStore::new(replica.clone()).to_lookup()).open())
     };
     assert_eq!(differences(beside(&other)), (false, true, false));
     assert!(beside(&FaultyStore::default()).is_ok());

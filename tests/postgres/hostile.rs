@@ -12,7 +12,7 @@ use keyway::{
     KeyId, Keyring, NewKey, Pepper, PostgresStore,
     audit::{AuditEvent, AuditKind, AuditSink},
     lowlevel::Authority,
-    store::{Change, ChangeFeed, KeyLookup, StoreError, StoredKey},
+    store::{Change, KeyLookup, StoreError, StoredKey},
     verifier::Verifier,
 };
 use sqlx::{
@@ -23,7 +23,7 @@ use sqlx::{
 use super::{
     keyring,
     support::server::{Server, fresh_schema, shared},
-    support::{overheard::RevealKnown as _, pepper, policy},
+    support::{Events, overheard::RevealKnown as _, pepper, policy},
     writes::write_everything,
 };
 
@@ -123,7 +123,7 @@ async fn no_statement_resolves_a_name_through_the_search_path() {
         writes.set_tier(acme.id(), "lite").await.unwrap();
         writes.tenants(None, 10).await.unwrap();
         // Run the feed's beat, and a lookup that measures the lag with it.
-        let mut feed = store.feed();
+        let mut feed = Events(store.feed());
         assert_eq!(feed.next().await, Some(Change::Gap));
         let beat = tokio::time::timeout(Duration::from_millis(500), feed.next()).await;
         assert!(beat.is_err(), "{beat:?}");
@@ -177,6 +177,14 @@ impl KeyLookup for Counting {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.lookup(id).await
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
@@ -305,7 +313,7 @@ async fn feed_that_is_cut_again_and_again_backs_off() {
     let name = format!("cut_{schema}");
     let url = format!("{}?application_name={name}", server.url());
     let store = PostgresStore::builder().schema(&schema).connect(&url).await.unwrap();
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     let kill = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
          WHERE application_name = '{name}'"

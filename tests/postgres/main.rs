@@ -2,6 +2,7 @@
 
 mod conformance;
 mod copy;
+mod feed;
 mod hostile;
 mod hostile_text;
 mod opening;

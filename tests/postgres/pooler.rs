@@ -9,7 +9,7 @@ use std::{
 
 use keyway::{
     Keyring, NewKey, PostgresStore,
-    store::{Change, ChangeFeed, KeyLookup},
+    store::{Change, KeyLookup},
 };
 use sqlx::{
     Executor, PgPool, Row,
@@ -18,7 +18,10 @@ use sqlx::{
 
 use super::{
     keyring,
-    support::server::{Bouncer, fresh_schema, shared},
+    support::{
+        Events,
+        server::{Bouncer, fresh_schema, shared},
+    },
     writes::{NOTE_SETTINGS, run, write_everything},
 };
 
@@ -79,14 +82,14 @@ async fn feed_through_a_pooler_ends_at_once() {
     let bouncer = Bouncer::start(server, &[]);
     let store = PostgresStore::builder().schema(fresh_schema());
     let store = store.connect(&bouncer.url()).await.unwrap();
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     let next = tokio::time::timeout(Duration::from_secs(5), feed.next());
     assert_eq!(next.await.unwrap(), None);
 }
 
 /// Checks that a change made by one node reaches another one through the feed of `store`.
 async fn feed_works(store: &PostgresStore, writes: &Keyring) {
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     let heard = async {
         assert_eq!(feed.next().await, Some(Change::Gap));
         writes.create_empty_tenant("heard", "lite").await.unwrap();
@@ -129,7 +132,7 @@ async fn replica_through_a_pooler_works_if_configured() {
     let store = PostgresStore::builder().schema(fresh_schema());
     let store = store.connect(&server.url()).await.unwrap();
     let (_, issued) = keyring(store.clone()).create_tenant("acme", "lite").await.unwrap();
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     assert_eq!(feed.next().await, Some(Change::Gap));
     tokio::spawn(async move { while feed.next().await.is_some() {} });
     let pool = PgPoolOptions::new().max_connections(20).connect(&bouncer.url()).await.unwrap();

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use keyway::{
     PostgresStore,
-    store::{Change, ChangeFeed, KeyLookup, StoreError},
+    store::{Change, KeyLookup, PostgresFeed, StoreError},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 use super::{
     keyring,
-    support::server::{Server, fresh_schema, shared},
+    support::{
+        Events,
+        server::{Server, fresh_schema, shared},
+    },
 };
 
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -60,7 +63,7 @@ async fn beat_from_the_future_is_replaced() {
     let ahead = format!("SELECT at - {NOW} FROM {schema}.beats");
     for beat in [format!("{NOW} + 3600000"), "9223372036854775807".into(), "0".into()] {
         server.sql(&format!("UPDATE {schema}.beats SET at = {beat}"));
-        let mut feed = store.feed();
+        let mut feed = Events(store.feed());
         assert_eq!(feed.next().await, Some(Change::Gap));
         let beats = tokio::time::timeout(Duration::from_millis(500), feed.next()).await;
         assert!(beats.is_err(), "{beats:?}");
@@ -69,7 +72,7 @@ async fn beat_from_the_future_is_replaced() {
     }
     // A missing row is inserted again.
     server.sql(&format!("DELETE FROM {schema}.beats"));
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     assert_eq!(feed.next().await, Some(Change::Gap));
     assert!(tokio::time::timeout(Duration::from_millis(500), feed.next()).await.is_err());
     let ahead: i64 = server.sql(&ahead).parse().unwrap();
@@ -77,7 +80,7 @@ async fn beat_from_the_future_is_replaced() {
 }
 
 /// Returns the number of changes that a feed returns within this time.
-async fn told(feed: &mut impl ChangeFeed, within: Duration) -> usize {
+async fn told(feed: &mut Events<PostgresFeed>, within: Duration) -> usize {
     let (mut number, deadline) = (0, tokio::time::Instant::now() + within);
     while tokio::time::timeout_at(deadline, feed.next()).await.is_ok() {
         number += 1;
@@ -86,7 +89,7 @@ async fn told(feed: &mut impl ChangeFeed, within: Duration) -> usize {
 }
 
 /// Waits until the feed has set the clock, and checks that it returns no change meanwhile.
-async fn beats(feed: &mut impl ChangeFeed, server: &Server, schema: &str) {
+async fn beats(feed: &mut Events<PostgresFeed>, server: &Server, schema: &str) {
     let age = format!("SELECT {NOW} - at FROM {schema}.beats");
     for _ in 0..20 {
         assert_eq!(told(feed, Duration::from_millis(500)).await, 0);
@@ -103,7 +106,7 @@ async fn blocked_beat_neither_breaks_the_feed_nor_stops_later_ones() {
     let server = shared();
     let schema = fresh_schema();
     let store = PostgresStore::builder().schema(&schema).connect(&server.url()).await.unwrap();
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     assert_eq!(feed.next().await, Some(Change::Gap));
     let mut beside = PgConnection::connect(&server.url()).await.unwrap();
     for lock in ["UPDATE {s}.beats SET at = 0", "LOCK TABLE {s}.beats"] {
@@ -143,7 +146,7 @@ async fn beat_waits_for_no_synchronous_standby() {
     }
     // The control: writes wait for the standby.
     assert!(keyring.create_empty_tenant("acme", "lite").await.is_err());
-    let mut feed = store.feed();
+    let mut feed = Events(store.feed());
     assert_eq!(feed.next().await, Some(Change::Gap));
     assert_eq!(told(&mut feed, Duration::from_secs(4)).await, 0);
     beats(&mut feed, &server, "keyway").await;

@@ -10,6 +10,7 @@
 )]
 
 mod conformance;
+mod feed;
 mod files;
 mod guide;
 mod store;

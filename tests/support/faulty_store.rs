@@ -33,6 +33,7 @@ pub struct Switches {
     searched: Mutex<Vec<String>>,
     key: Mutex<Option<Rewrite<KeyRecord>>>,
     tenant: Mutex<Option<Rewrite<TenantRecord>>>,
+    max_lag: Mutex<Duration>,
 }
 
 type Rewrite<T> = Box<dyn Fn(T) -> Result<T, StoreError> + Send>;
@@ -52,6 +53,11 @@ impl Switches {
     /// Makes every call fail from now on, or no longer.
     pub fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, SeqCst);
+    }
+
+    /// Makes the store say that it lags by at most so much.
+    pub fn set_max_lag(&self, lag: Duration) {
+        *self.max_lag.lock().unwrap() = lag;
     }
 
     pub fn set_losing_answers(&self, loses: bool) {
@@ -177,6 +183,10 @@ impl Switches {
 }
 
 impl Faults for Switches {
+    fn max_lag(&self) -> Duration {
+        *self.max_lag.lock().unwrap()
+    }
+
     async fn read<T: Clone + Send + 'static>(
         &self,
         call: Call,

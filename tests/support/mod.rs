@@ -43,11 +43,13 @@ use keyway::{
     lowlevel::InsecureSeededRng,
     record::TenantRecord,
     scope::ScopeDeclaration,
-    time::{Clock, ManualClock},
+    store::{Change, ChangeFeed, Follower},
+    time::{Clock, ManualClock, SystemClock},
     verifier::{Verifier, VerifierBuilder},
 };
 
-pub use self::faulty_store::FaultyStore;
+#[allow(unused_imports, reason = "no test program needs all of it")]
+pub use self::faulty_store::{FaultyStore, Switches};
 use self::overheard::RevealKnown as _;
 
 pub const HOUR: Duration = Duration::from_secs(3_600);
@@ -284,4 +286,19 @@ pub fn chain(error: &dyn core::error::Error) -> Vec<String> {
 pub(crate) fn gives_away(text: &str, token: &str) -> bool {
     let secret = &token.as_bytes()[24..];
     secret.windows(8).any(|part| text.contains(std::str::from_utf8(part).unwrap()))
+}
+
+/// The events of a feed, without its proofs.
+pub struct Events<F>(pub F);
+
+impl<F: ChangeFeed> Events<F> {
+    pub async fn next(&mut self) -> Option<Change> {
+        let follower = Follower::new(SystemClock, MAX_STALENESS);
+        loop {
+            match self.0.next(&follower).await {
+                Some(Change::Proof(_)) => {}
+                event => return event,
+            }
+        }
+    }
 }

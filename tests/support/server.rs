@@ -297,7 +297,8 @@ impl Server {
         is_told.is_ok() && said == *b"R"
     }
 
-    fn log(&self) -> String {
+    /// Returns what the server has logged.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 }

@@ -1,13 +1,13 @@
 //! A store around another one, with faults in its calls.
 
-use std::{future::Future, num::NonZeroUsize, ops::Deref, sync::Arc};
+use std::{future::Future, num::NonZeroUsize, ops::Deref, sync::Arc, time::Duration};
 
 use keyway::{
     KeyId, KeyRecord, TenantId, Timestamp,
     record::TenantRecord,
     store::{
-        BrokenRow, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Notices, Rows, StoreError,
-        StoredKey,
+        BrokenRow, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows,
+        StoreError, StoredKey, lookup_each,
     },
 };
 
@@ -52,6 +52,11 @@ pub trait Faults: Send + Sync + 'static {
         async move { Ok(replaces) }
     }
 
+    /// Returns by how much reads lag behind.
+    fn max_lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Returns a key that was read.
     fn key(&self, key: KeyRecord) -> Result<KeyRecord, StoreError> {
         Ok(key)
@@ -67,7 +72,7 @@ pub trait Faults: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Call {
     pub method: &'static str,
-    /// The arguments of a read.
+    /// The arguments of a read, or the record that is written.
     pub arguments: String,
     /// The text that a list is filtered by.
     pub text: Option<String>,
@@ -76,10 +81,6 @@ pub struct Call {
 impl Call {
     fn read(method: &'static str, arguments: String) -> Self {
         Self { method, arguments, text: None }
-    }
-
-    fn write(method: &'static str) -> Self {
-        Self::read(method, String::new())
     }
 }
 
@@ -118,9 +119,11 @@ impl<S: KeyStore + Clone, F: Faults> Wrapped<S, F> {
     async fn write<W: Future<Output = Result<(), StoreError>> + Send + 'static>(
         &self,
         method: &'static str,
+        of: impl ToString,
         write: impl FnOnce(S) -> W,
     ) -> Result<(), StoreError> {
-        self.faults.write(Call::write(method), write(self.store.clone())).await
+        let call = Call { method, arguments: of.to_string(), text: None };
+        self.faults.write(call, write(self.store.clone())).await
     }
 
     /// Returns a key of a page. An error becomes a row that cannot be read.
@@ -146,6 +149,14 @@ impl<S: KeyStore + Clone, F: Faults> KeyLookup for Wrapped<S, F> {
         stored.map(as_told).transpose()
     }
 
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> Duration {
+        self.faults.max_lag()
+    }
+
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let call = Call::read("marker", String::new());
         self.faults.read(call, None, self.store.marker()).await
@@ -163,8 +174,9 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
     ) -> Result<(), StoreError> {
+        let id = tenant.id().clone();
         let insert = async move |store: S| store.insert_tenant(tenant, first_key).await;
-        self.write("insert_tenant", insert).await
+        self.write("insert_tenant", id, insert).await
     }
 
     async fn tenant(&self, id: &TenantId) -> Result<Option<TenantRecord>, StoreError> {
@@ -184,13 +196,15 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
     }
 
     async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+        let id = tenant.id().clone();
         let update = async move |store: S| store.update_tenant(tenant, replaces).await;
-        self.write("update_tenant", update).await
+        self.write("update_tenant", id, update).await
     }
 
     async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
         let id = id.clone();
-        self.write("delete_tenant", async move |store: S| store.delete_tenant(&id).await).await
+        let of = id.clone();
+        self.write("delete_tenant", of, async move |store: S| store.delete_tenant(&id).await).await
     }
 
     async fn insert_key(
@@ -200,8 +214,9 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         max_keys: Option<u32>,
     ) -> Result<(), StoreError> {
         let max = self.faults.limit(&self.store, &key, max_keys).await?;
+        let id = key.id();
         let insert = async move |store: S| store.insert_key(key, tenant_version, max).await;
-        self.write("insert_key", insert).await
+        self.write("insert_key", id, insert).await
     }
 
     async fn key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
@@ -228,7 +243,9 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
 
     async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
         let replaces = self.faults.replaced(&self.store, &key, replaces).await?;
-        self.write("update_key", async move |store: S| store.update_key(key, replaces).await).await
+        let id = key.id();
+        let update = async move |store: S| store.update_key(key, replaces).await;
+        self.write("update_key", id, update).await
     }
 
     async fn delete_key(
@@ -239,18 +256,18 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
     ) -> Result<(), StoreError> {
         let tenant = tenant.clone();
         let delete = async move |store: S| store.delete_key(&tenant, id, replaces).await;
-        self.write("delete_key", delete).await
+        self.write("delete_key", id, delete).await
     }
 
     async fn record_uses(&self, uses: &[KeyUse], latest: Timestamp) -> Result<(), StoreError> {
         let uses = uses.to_vec();
         let record = async move |store: S| store.record_uses(&uses, latest).await;
-        self.write("record_uses", record).await
+        self.write("record_uses", "", record).await
     }
 
     async fn set_marker(&self, marker: &[u8], replaces: Option<&[u8]>) -> Result<(), StoreError> {
         let (marker, replaces) = (marker.to_vec(), replaces.map(<[u8]>::to_vec));
         let set = async move |store: S| store.set_marker(&marker, replaces.as_deref()).await;
-        self.write("set_marker", set).await
+        self.write("set_marker", "", set).await
     }
 }

@@ -4,13 +4,15 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     num::NonZeroUsize,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use keyway::{
     KeyId, KeyRecord, Keyring, NewKey, Pepper, Policy, TenantId, Timestamp,
     record::TenantRecord,
     store::{
-        KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Notices, Rows, StoreError, StoredKey,
+        KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError,
+        StoredKey, lookup_each,
     },
 };
 
@@ -72,6 +74,14 @@ impl KeyLookup for TableStore {
         let key = tables.keys.get(&id).cloned().flatten();
         let tenant = key.as_ref().and_then(|key| tables.tenants.get(key.tenant())).cloned();
         Ok(key.zip(tenant).map(|(key, tenant)| StoredKey { key, tenant }))
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Answer<Lookups> {
+        lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn marker(&self) -> Answer<Option<Vec<u8>>> {

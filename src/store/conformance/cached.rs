@@ -188,15 +188,15 @@ pub(super) async fn issuing_at_once_stays_within_the_quota(store: &AnyStore) {
 }
 
 /// One process of a service.
-struct Node {
-    keyring: Keyring,
+pub(super) struct Node {
+    pub(super) keyring: Keyring,
     clock: ManualClock,
 }
 
 /// A tenant, its key and the key's token.
-struct Held {
-    keys: TenantKeys,
-    key: KeyRecord,
+pub(super) struct Held {
+    pub(super) keys: TenantKeys,
+    pub(super) key: KeyRecord,
     token: String,
 }
 
@@ -208,7 +208,7 @@ impl Held {
 }
 
 impl Node {
-    fn new(store: &AnyStore) -> Self {
+    pub(super) fn new(store: &AnyStore) -> Self {
         let clock = ManualClock::at(at(0));
         let keyring = Keyring::builder(policy(), pepper())
             .environment("test")
@@ -232,7 +232,7 @@ impl Node {
         (node, held)
     }
 
-    async fn tenant_with_key(&self, id: &str) -> Held {
+    pub(super) async fn tenant_with_key(&self, id: &str) -> Held {
         let request = NewKey::named("first").scopes(["operator", "reporting"]);
         let created = self.keyring.create_tenant_with(id, "advanced", request).await;
         let (keys, issued) = granted("create_tenant_with", created);
@@ -245,7 +245,7 @@ impl Node {
         self.keyring.policy().catalog().text(caller.scopes())
     }
 
-    async fn expect_verified(&self, when: &str, held: &Held) {
+    pub(super) async fn expect_verified(&self, when: &str, held: &Held) {
         // The key is verified twice, so that the second result comes from the cache.
         for _ in 0..2 {
             match self.keyring.verify(&held.token).await {
@@ -272,7 +272,7 @@ impl Node {
 
 /// A change that ends the use of a key.
 #[derive(Clone, Copy, Debug)]
-enum Change {
+pub(super) enum Change {
     Disable,
     Delete,
     Rotate,
@@ -282,7 +282,7 @@ enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Disable,
         Self::Delete,
         Self::Rotate,
@@ -291,7 +291,7 @@ impl Change {
         Self::DeleteTenant,
     ];
 
-    async fn apply(self, node: &Node, held: &Held) {
+    pub(super) async fn apply(self, node: &Node, held: &Held) {
         let (keys, id, keyring) = (&held.keys, held.key.id, &node.keyring);
         let answer = match self {
             Self::Disable => keys.disable(id).await.map(drop),

@@ -51,6 +51,7 @@ macro_rules! __store_clauses {
             visibility::a_key_update_is_seen_at_once
             visibility::a_tenant_update_is_seen_at_once
             visibility::a_use_is_seen_at_once
+            visibility::many_lookups_are_like_single_ones
             visibility::a_lookup_is_one_snapshot
             visibility::a_lookup_beside_a_deletion_is_whole
             visibility::tenants_do_not_disturb_each_other

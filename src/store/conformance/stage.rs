@@ -232,13 +232,25 @@ impl<'s, S: KeyStore> Stage<'s, S> {
     /// Expects that every reading method returns the key and its tenant as given.
     pub(super) async fn expect_key(&self, when: &str, key: &KeyRecord, tenant: &TenantRecord) {
         let id = key.id;
-        let pair = StoredKey { key: key.clone(), tenant: tenant.clone() };
-        same(format!("{when}, `lookup` of the key {id}"), &self.lookup(id).await, &Some(pair));
+        let pair = Some(StoredKey { key: key.clone(), tenant: tenant.clone() });
+        same(format!("{when}, `lookup` of the key {id}"), &self.lookup(id).await, &pair);
+        self.expect_lookups(when, &[(id, pair)]).await;
         let read = self.key(&tenant.id, id).await;
         same(format!("{when}, `key` for the key {id}"), &read, &Some(key.clone()));
         let listed = self.keys(&tenant.id, &KeyQuery::all().limit(KeyQuery::MAX_LIMIT)).await;
         let listed: Vec<_> = listed.into_iter().filter(|listed| listed.id == id).collect();
         same(format!("{when}, the key {id} in `keys`"), &listed, &[key.clone()].into());
+    }
+
+    /// Expects that one `lookup_many` of all these keys returns these results in this order.
+    pub(super) async fn expect_lookups(&self, when: &str, all: &[(KeyId, Option<StoredKey>)]) {
+        let ids: Vec<_> = all.iter().map(|(id, _)| *id).collect();
+        let found = self.store.lookup_many(&ids).await;
+        let found = done(format_args!("{when}, looking up {} keys at once", ids.len()), found);
+        let one = |found| done(format_args!("{when}, one of {} keys", ids.len()), found);
+        let found: Vec<_> = found.into_iter().map(one).collect();
+        let expected: Vec<_> = all.iter().map(|(_, stored)| stored.clone()).collect();
+        same(format!("{when}, `lookup_many` of {} keys", ids.len()), &found, &expected);
     }
 
     /// Expects that no reading method returns the key for `tenant`. Another tenant may hold it.
@@ -254,6 +266,7 @@ impl<'s, S: KeyStore> Stage<'s, S> {
     /// Expects that no reading method returns the key.
     pub(super) async fn expect_no_key(&self, when: &str, tenant: &TenantId, id: KeyId) {
         same(format!("{when}, `lookup` of the key {id}"), &self.lookup(id).await, &None);
+        self.expect_lookups(when, &[(id, None)]).await;
         self.expect_no_key_of(when, tenant, id).await;
     }
 }

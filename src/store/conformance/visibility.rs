@@ -11,7 +11,7 @@ use super::{
     schedule::step_back,
     stage::{Stage, names_of},
 };
-use crate::store::{KeyQuery, KeyStore};
+use crate::store::{KeyQuery, KeyStore, StoredKey};
 
 /// Every reading method sees a completed insert.
 pub(super) async fn an_insert_is_seen_at_once<S: KeyStore>(store: &S) {
@@ -30,6 +30,30 @@ pub(super) async fn an_insert_is_seen_at_once<S: KeyStore>(store: &S) {
         stage.expect_key("after a key was inserted", &second, &tenant).await;
         stage.expect_count("after a key was inserted", &tenant.id, 2).await;
     }
+}
+
+/// A lookup of many keys returns one result for each, in the order of the ids, also for those that are unknown or
+/// deleted, for one key and for none.
+pub(super) async fn many_lookups_are_like_single_ones<S: KeyStore>(store: &S) {
+    let (stage, tenant) = Stage::with_tenant(store).await;
+    let other = stage.add_tenant("other").await;
+    let mut expected = Vec::new();
+    for number in 0..100 {
+        let owner = if number % 3 == 0 { &other } else { &tenant };
+        let key = stage.add_key(owner, &format!("key {number}")).await;
+        let stored = StoredKey { key: key.clone(), tenant: owner.clone() };
+        match number % 5 {
+            0 => {
+                stage.delete_key(&key).await;
+                expected.push((key.id, None));
+            }
+            1 => expected.push((stage.issuer.key(owner, "unknown").id, None)),
+            _ => expected.push((key.id, Some(stored))),
+        }
+    }
+    expected.reverse();
+    stage.expect_lookups("of two tenants", &expected).await;
+    stage.expect_lookups("of nothing", &[]).await;
 }
 
 /// Every reading method sees a completed update of a key. A search finds the new name and no longer the old

@@ -1,6 +1,12 @@
 //! The change feed, by `LISTEN` and `NOTIFY`.
+//!
+//! PostgreSQL delivers notifications in the order of their commits (the manual, "NOTIFY"). So when a text that
+//! this feed has sent to itself comes back, every notice of an earlier commit has come before it.
 
-use alloc::{format, string::String};
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 use core::time::Duration;
 
 use sqlx::{
@@ -14,12 +20,16 @@ use super::{
     run::{backoff, is_forbidden},
     statements::Statements,
 };
-use crate::store::{Change, ChangeFeed};
+use crate::{
+    store::{Change, ChangeFeed, Follower},
+    time::Moment,
+};
 
 /// Delivers the changes that other nodes make in a [`PostgresStore`]. Created by [`PostgresStore::feed`].
 ///
-/// The feed listens on its own connection, tests it once a second, and reconnects when the connection breaks.
-/// Each time it begins to listen it returns [`Change::Gap`]. After connections that break soon one after
+/// The feed listens on its own connection, and reconnects when the connection breaks. Each time it begins to
+/// listen it returns [`Change::Gap`]. It proves about once a second that it has delivered every change, with a
+/// random text that it sends to itself. That needs no right but `SELECT`. After connections that break soon one after
 /// another it waits at growing intervals, up to ten seconds.
 ///
 /// Behind a pooler that serves each transaction with another connection, listening is impossible. The feed
@@ -41,6 +51,13 @@ struct Listener {
     connection: PgListener,
     since: Instant,
     next_beat: Instant,
+    next_proof: Instant,
+    /// The channel on which only this feed listens.
+    own_channel: String,
+    /// The proof under way: the text that was sent, and a moment before that.
+    proof: Option<(String, Moment)>,
+    /// The number of changes that were not announced.
+    silent: Option<i64>,
     /// The earliest time at which the clock is set again. Until then a beat only tests the connection.
     next_write: Instant,
 }
@@ -58,7 +75,7 @@ impl PostgresFeed {
         Self { store, listener: None, failures: 0, cuts: 0, resumes_at: Instant::now() }
     }
 
-    async fn listen(&self) -> Result<Listener, sqlx::Error> {
+    async fn listen(&self, follower: &Follower) -> Result<Listener, sqlx::Error> {
         // The feed has its own pool, so that a hanging connection takes none away from verification. It uses
         // the current options of the other pool, which may have changed after a failover.
         let inner = &self.store.0;
@@ -73,7 +90,8 @@ impl PostgresFeed {
             .connect_lazy_with(options);
         let mut connection = PgListener::connect_with(&pool).await?;
         connection.eager_reconnect(false);
-        connection.listen(&inner.schema.channel()).await?;
+        let own_channel = format!("keyway.feed.{}", nonce()?);
+        connection.listen_all([&*inner.schema.channel(), &own_channel]).await?;
         // A beat that waits for a lock or a standby would look like a broken connection. Caches would be
         // emptied, and the server would keep a session for each abandoned beat.
         let wait = (inner.time_limit.min(BEAT) / 3).as_millis().max(1);
@@ -86,24 +104,78 @@ impl PostgresFeed {
             }
         }
         let now = Instant::now();
-        Ok(Listener { connection, since: now, next_beat: now, next_write: now })
+        let mut listener = Listener {
+            connection,
+            since: now,
+            next_beat: now,
+            next_proof: now,
+            own_channel,
+            proof: None,
+            silent: None,
+            next_write: now,
+        };
+        // From here on it is known which changes were not announced. The proof itself is not needed.
+        listener.begin_proof(inner, follower.moment()).await.ok_or(sqlx::Error::WorkerCrashed)?;
+        Ok(listener)
     }
 }
 
 impl Listener {
-    /// Waits for a change on the connection. Returns `None` if the connection is broken.
-    async fn receive(&mut self, inner: &Inner) -> Option<Change> {
+    /// Waits for an event on the connection. Returns `None` if the connection is broken.
+    async fn receive(&mut self, inner: &Inner, follower: &Follower) -> Option<Change> {
         loop {
-            match timeout_at(self.next_beat, self.connection.try_recv()).await {
+            let next = self.next_beat.min(self.next_proof);
+            match timeout_at(next, self.connection.try_recv()).await {
+                Ok(Ok(Some(notification))) if notification.channel() == self.own_channel => {
+                    // Nobody else knows the text before it comes back. Any other text proves nothing.
+                    let sent = self.proof.take_if(|(text, _)| *text == notification.payload());
+                    if let Some((_, moment)) = sent {
+                        return Some(Change::Proof(moment));
+                    }
+                }
                 Ok(Ok(Some(notification))) => {
                     return Some(Change::Notice(notification.payload().into()));
                 }
                 Ok(Ok(None) | Err(_)) => return None,
+                Err(_) if Instant::now() >= self.next_proof => {
+                    self.next_proof = Instant::now() + follower.proof_interval();
+                    if self.begin_proof(inner, follower.moment()).await? {
+                        return Some(Change::Gap);
+                    }
+                }
                 Err(_) => {
-                    self.beat(inner).await?;
                     self.next_beat = Instant::now() + BEAT;
+                    self.beat(inner).await?;
                 }
             }
+        }
+    }
+
+    /// Begins a proof as of `moment`. Returns whether a change was not announced since the last proof, or
+    /// `None` if the connection is broken.
+    async fn begin_proof(&mut self, inner: &Inner, moment: Moment) -> Option<bool> {
+        let text = nonce().ok()?;
+        let query =
+            sqlx::query(&inner.statements.prove).bind(self.own_channel.clone()).bind(&*text);
+        // Set first, so that the text is known when it comes back, also if this future is dropped.
+        self.proof = Some((text.clone(), moment));
+        let limit = inner.time_limit.min(BEAT);
+        match timeout(limit, self.connection.fetch_optional(query)).await.ok()? {
+            Ok(Some(row)) => {
+                let silent = row.try_get(0).ok()?;
+                let is_missed = self.silent.replace(silent) != Some(silent);
+                if is_missed {
+                    self.proof = None;
+                }
+                Some(is_missed)
+            }
+            // The server refused, has no room for notifications, or is no primary. The connection is whole,
+            // and cached keys age until a proof succeeds.
+            Ok(None) | Err(sqlx::Error::Database(_)) => {
+                self.proof = None;
+                Some(false)
+            }
+            Err(_) => None,
         }
     }
 
@@ -138,10 +210,10 @@ impl Listener {
 
 impl ChangeFeed for PostgresFeed {
     /// This future can be dropped and the method called again without losing a change.
-    async fn next(&mut self) -> Option<Change> {
+    async fn next(&mut self, follower: &Follower) -> Option<Change> {
         loop {
             if let Some(listener) = &mut self.listener {
-                if let Some(change) = listener.receive(&self.store.0).await {
+                if let Some(change) = listener.receive(&self.store.0, follower).await {
                     return Some(change);
                 }
                 let lasted = listener.since.elapsed() >= LASTING;
@@ -153,7 +225,8 @@ impl ChangeFeed for PostgresFeed {
                 return None;
             }
             sleep_until(self.resumes_at).await;
-            if let Ok(Ok(listener)) = timeout(self.store.0.time_limit, self.listen()).await {
+            if let Ok(Ok(listener)) = timeout(self.store.0.time_limit, self.listen(follower)).await
+            {
                 self.listener = Some(listener);
                 self.failures = 0;
                 return Some(Change::Gap);
@@ -173,4 +246,11 @@ fn pause(cuts: u32) -> Duration {
     }
     let longest = 100_u64.saturating_mul(1 << cuts.min(7)).min(10_000);
     Duration::from_millis(fastrand::u64(longest / 2..=longest))
+}
+
+/// Returns a text that nobody can guess.
+fn nonce() -> Result<String, sqlx::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
+    Ok(u128::from_ne_bytes(bytes).to_string())
 }

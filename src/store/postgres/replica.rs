@@ -5,17 +5,17 @@ use core::time::Duration;
 
 use sqlx::{PgPool, Row};
 
-use super::{Inner, PostgresStore, pool::Pool, run::attempt, stored};
+use super::{Inner, PostgresStore, id_bytes, lookups, pool::Pool, run::attempt, stored};
 use crate::{
-    store::{KeyLookup, StoreError, StoredKey},
+    store::{KeyLookup, Lookups, StoreError, StoredKey},
     token::KeyId,
 };
 
 /// Looks keys up in a replica. Created by [`PostgresStore::replica`].
 ///
 /// Pass it to [`KeyringBuilder::replica`](crate::keyring::KeyringBuilder::replica) together with the store,
-/// or to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. Data from a replica is
-/// as old as its lag, so the staleness bound grows by `max_lag`.
+/// or to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. Such a verifier sees
+/// changes within its staleness bound plus `max_lag`.
 #[derive(Clone, Debug)]
 pub struct PostgresReplica {
     primary: Arc<Inner>,
@@ -59,19 +59,38 @@ impl PostgresReplica {
 /// measured lag by this amount.
 pub(super) const MAX_SKEW: i64 = 500;
 
+fn unknown_lag() -> StoreError {
+    StoreError::unavailable("the replica has no time of the primary, so its lag is unknown")
+}
+
 impl KeyLookup for PostgresReplica {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         let Inner { statements, time_limit, .. } = &*self.primary;
         attempt!(Read, *time_limit, &self.pool, connection => {
             let row = statements.replica_lookup.query(&self.pool).bind(&id.as_bytes()[..]);
-            let Some(row) = row.fetch_optional(connection).await? else {
-                let unknown = "the replica has no time of the primary, so its lag is unknown";
-                return Err(StoreError::unavailable(unknown).into());
-            };
+            let row = row.fetch_optional(connection).await?.ok_or_else(unknown_lag)?;
             self.check(row.try_get(9)?)?;
             let is_known = row.try_get::<Option<&[u8]>, _>(0)?.is_some();
             if is_known { stored(&row) } else { Ok(None) }
         })
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        let Inner { statements, time_limit, .. } = &*self.primary;
+        attempt!(Read, *time_limit, &self.pool, connection => {
+            let rows = statements.replica_lookup_many.query(&self.pool).bind(id_bytes(ids));
+            let mut rows = rows.fetch_all(connection).await?;
+            let first = rows.first().ok_or_else(unknown_lag)?;
+            self.check(first.try_get(9)?)?;
+            if first.try_get::<Option<&[u8]>, _>(0)?.is_none() {
+                rows.clear();
+            }
+            lookups(ids, &rows)
+        })
+    }
+
+    fn max_lag(&self) -> Duration {
+        self.max_lag
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {

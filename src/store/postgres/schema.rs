@@ -128,10 +128,11 @@ const CREATE_TABLES: &str = "
 
     CREATE TABLE {}beats (
         id SMALLINT NOT NULL PRIMARY KEY,
-        at BIGINT NOT NULL
+        at BIGINT NOT NULL,
+        silent BIGINT NOT NULL
     );
 
-    INSERT INTO {}beats (id, at) VALUES (1, 0);
+    INSERT INTO {}beats (id, at, silent) VALUES (1, 0, 0);
 ";
 
 /// The tables that a store reads, besides the version.

@@ -48,7 +48,9 @@ impl SqlSafeStr for &Statement {
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) lookup: Statement,
+    pub(super) lookup_many: Statement,
     pub(super) replica_lookup: Statement,
+    pub(super) replica_lookup_many: Statement,
     pub(super) tenant: Statement,
     pub(super) tenants: Statement,
     pub(super) key: Statement,
@@ -73,6 +75,7 @@ pub(super) struct Statements {
     pub(super) replace_marker: Statement,
     pub(super) beat: Statement,
     pub(super) first_beat: Statement,
+    pub(super) prove: Statement,
 }
 
 /// The server's clock, in milliseconds.
@@ -105,17 +108,30 @@ impl Statements {
                 format!("count(CAST(${n} AS pg_catalog.text))")
             }
         };
+        // A change whose notice is not sent is counted, or the proofs of other nodes' feeds would be wrong.
+        let counts_silence = |n: u8| {
+            let condition = if announces { format!("AND ${n} = ''") } else { String::new() };
+            format!(
+                "silent AS (UPDATE {p}beats SET silent=silent + CAST(1 AS pg_catalog.int8) \
+                 WHERE id = 1 {condition})"
+            )
+        };
         let live = sql::is_live(&p, 2);
         let exists =
             format!("(EXISTS (SELECT 1 FROM {p}keys WHERE id = $1 AND tenant = $2) AND {live})");
+        // Returns one row for unknown keys too, if the replica has a beat. Its last column is the lag.
+        let replica_lookup = format!(
+            "SELECT {}, {CLOCK} - b.at FROM {p}beats b \
+             LEFT JOIN {p}keys k ON k.id = $1 AND k.tenant IS NOT NULL \
+             {join} WHERE b.id = 1",
+            sql::columns()
+        );
+        let many =
+            |lookup: &str| lookup.replace("k.id = $1", "k.id IN (CAST($1 AS pg_catalog.bytea[]))");
         Self {
-            // Returns one row for an unknown key too, if the replica has a beat. Its last column is the lag.
-            replica_lookup: Statement::new(format!(
-                "SELECT {}, {CLOCK} - b.at FROM {p}beats b \
-                 LEFT JOIN {p}keys k ON k.id = $1 AND k.tenant IS NOT NULL \
-                 {join} WHERE b.id = 1",
-                sql::columns()
-            )),
+            lookup_many: Statement::new(many(&shared.lookup)),
+            replica_lookup_many: Statement::new(many(&replica_lookup)),
+            replica_lookup: Statement::new(replica_lookup),
             lookup: Statement::new(shared.lookup),
             tenant: Statement::new(shared.tenant),
             tenants: Statement::new(shared.tenants),
@@ -124,28 +140,32 @@ impl Statements {
             count: Statement::new(shared.count),
             insert_tenant: Statement::new(format!(
                 "WITH changed AS (INSERT INTO {p}tenants (id, version, record) \
-                 VALUES ($1, $2, $3) RETURNING id) SELECT {} FROM changed",
+                 VALUES ($1, $2, $3) RETURNING id), {} SELECT {} FROM changed",
+                counts_silence(4),
                 notifies(4)
             )),
             insert_tenant_with_key: Statement::new(format!(
                 "WITH changed AS (INSERT INTO {p}tenants (id, version, record) \
                  VALUES ($1, $2, $3) RETURNING id), \
-                 first AS (INSERT INTO {p}{INSERT_KEY} VALUES ($5, $1, $6, $7, $8, $9)) \
-                 SELECT {} FROM changed",
+                 first AS (INSERT INTO {p}{INSERT_KEY} VALUES ($5, $1, $6, $7, $8, $9)), \
+                 {} SELECT {} FROM changed",
+                counts_silence(4),
                 notifies(4)
             )),
             // The last column distinguishes an old version from a missing row.
             update_tenant: Statement::new(format!(
                 "WITH changed AS (UPDATE {p}tenants SET version=$2, record=$3 \
-                 WHERE id = $1 AND version = $4 AND record IS NOT NULL RETURNING id) \
-                 SELECT {}, {} FROM changed",
+                 WHERE id = $1 AND version = $4 AND record IS NOT NULL RETURNING id), \
+                 {} SELECT {}, {} FROM changed",
+                counts_silence(5),
                 notifies(5),
                 sql::is_live(&p, 1)
             )),
             // Once this statement is committed, nothing finds the tenant or its keys.
             delete_tenant: Statement::new(format!(
                 "WITH changed AS (UPDATE {p}tenants SET version=0, record=NULL \
-                 WHERE id = $1 AND record IS NOT NULL RETURNING id) SELECT {} FROM changed",
+                 WHERE id = $1 AND record IS NOT NULL RETURNING id), {} SELECT {} FROM changed",
+                counts_silence(2),
                 notifies(2)
             )),
             // Locks the row of a deleted tenant. A tenant that was created again keeps its keys, and none is
@@ -179,14 +199,16 @@ impl Statements {
             )),
             update_key: Statement::new(format!(
                 "WITH changed AS (UPDATE {p}keys SET version=$3, record=$4 \
-                 WHERE id = $1 AND tenant = $2 AND version = $5 AND {live} RETURNING id) \
-                 SELECT {}, {exists} FROM changed",
+                 WHERE id = $1 AND tenant = $2 AND version = $5 AND {live} RETURNING id), \
+                 {} SELECT {}, {exists} FROM changed",
+                counts_silence(6),
                 notifies(6)
             )),
             delete_key: Statement::new(format!(
                 "WITH changed AS ({} AND (CAST($3 AS pg_catalog.int8) IS NULL OR version = $3) \
-                 RETURNING id) SELECT {}, {exists} FROM changed",
+                 RETURNING id), {} SELECT {}, {exists} FROM changed",
                 shared.delete_key,
+                counts_silence(4),
                 notifies(4)
             )),
             // With several arguments `unnest` is part of the grammar, so it cannot be another role's
@@ -215,8 +237,13 @@ impl Statements {
                  WHERE id = 1 AND (at < ({CLOCK} - 500) OR at > ({CLOCK} + 500)) RETURNING id) \
                  SELECT EXISTS (SELECT 1 FROM {p}beats WHERE id = 1)"
             )),
+            // Sends the text `$2` on the channel `$1`, and returns the number of changes that were not announced.
+            prove: Statement::new(format!(
+                "SELECT silent, CAST(pg_catalog.pg_notify($1, $2) AS pg_catalog.text) \
+                 FROM {p}beats WHERE {ON_PRIMARY} AND id = 1"
+            )),
             first_beat: Statement::new(format!(
-                "INSERT INTO {p}beats (id, at) VALUES (1, {CLOCK}) ON CONFLICT (id) DO NOTHING"
+                "INSERT INTO {p}beats (id, at, silent) VALUES (1, {CLOCK}, 0) ON CONFLICT (id) DO NOTHING"
             )),
         }
     }

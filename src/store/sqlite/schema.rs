@@ -10,7 +10,9 @@ pub(super) const PREFIX: &str = "keyway_";
 /// The join of a key with its tenant.
 pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
 
-/// The migrations. Each one migrates the tables from the version that equals its index to the next version.
+/// The migrations. `keyway_changes` is the log that feeds read. Triggers write it, so it also has the changes that
+/// other programs make. It holds the last 4,096 changes under consecutive numbers. The keys of a deleted tenant
+/// are not listed one by one, and neither are last uses. Each one migrates the tables from the version that equals its index to the next version.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (
         id BLOB NOT NULL PRIMARY KEY,
@@ -34,6 +36,37 @@ const MIGRATIONS: [&str; 1] = ["
         id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
         marker BLOB NOT NULL
     ) STRICT;
+
+    CREATE TABLE keyway_changes (
+        seq INTEGER NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL,
+        id BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TRIGGER keyway_key_updated AFTER UPDATE OF id, tenant, version, record ON keyway_keys
+        WHEN EXISTS (SELECT 1 FROM keyway_tenants WHERE id = old.tenant AND record IS NOT NULL)
+    BEGIN
+        INSERT INTO keyway_changes (kind, id) VALUES ('key', old.id);
+        DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
+    END;
+
+    CREATE TRIGGER keyway_key_deleted AFTER DELETE ON keyway_keys
+    BEGIN
+        INSERT INTO keyway_changes (kind, id) VALUES ('key', old.id);
+        DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
+    END;
+
+    CREATE TRIGGER keyway_tenant_updated AFTER UPDATE OF id, version, record ON keyway_tenants
+    BEGIN
+        INSERT INTO keyway_changes (kind, id) VALUES ('tenant', old.id);
+        DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
+    END;
+
+    CREATE TRIGGER keyway_tenant_deleted AFTER DELETE ON keyway_tenants
+    BEGIN
+        INSERT INTO keyway_changes (kind, id) VALUES ('tenant', old.id);
+        DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
+    END;
 "];
 
 /// The version that this release reads and writes.

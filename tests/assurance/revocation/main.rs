@@ -27,7 +27,7 @@ use keyway::{
     audit::{AuditEvent, AuditKind, AuditSink},
     keyring::KeyringBuilder,
     scope::ScopeDeclaration,
-    store::{Change, ChangeFeed, KeyStore},
+    store::{Change, ChangeFeed, Follower, KeyStore},
     verifier::Freshness,
 };
 use sqlx::postgres::PgPoolOptions;
@@ -285,8 +285,8 @@ async fn without_the_feed_the_bound_holds() {
 struct Ignoring<F>(F);
 
 impl<F: ChangeFeed> ChangeFeed for Ignoring<F> {
-    async fn next(&mut self) -> Option<Change> {
-        while self.0.next().await.is_some() {}
+    async fn next(&mut self, follower: &Follower) -> Option<Change> {
+        while self.0.next(follower).await.is_some() {}
         pending().await
     }
 }
@@ -429,7 +429,7 @@ async fn a_replica_that_is_behind_adds_its_lag_and_no_more() {
     let (a, _) = follower(&store, &store, |builder| builder).await;
     let pool = PgPoolOptions::new().connect_lazy(&standby.url()).unwrap();
     let replica = store.replica(pool, MAX_LAG);
-    let reads_there = |builder: KeyringBuilder| builder.replica(replica.clone(), MAX_LAG);
+    let reads_there = |builder: KeyringBuilder| builder.replica(replica.clone());
     let b = node(store.clone(), reads_there);
     let (listening, _) = follower(&store, &store, reads_there).await;
     let (subject, own, heard, left) = (

@@ -9,6 +9,8 @@
 # figure: = 0 models of 3 threads at the cache's fence that serve what is out of date, in * interleavings with at most * preemptions (loom)
 # figure: = 0 models of 2 threads that serve what is out of date, in all * orders (shuttle)
 # figure: = 0 models of 6 threads that serve what is out of date, in * random schedules (shuttle)
+# figure: = 0 models of 2 threads that serve by a proof what is out of date, in * interleavings (loom)
+# figure: = 0 models of 2 threads that serve by a proof what is out of date, in all * orders (shuttle)
 # figure: = 0 licences, duplicates, bans or sources that are not allowed, in * crates
 # full figure: <= 90 days since the newest of these advisories
 # full figure: = 0 of * tests fail in a release with overflow checks
@@ -27,6 +29,8 @@
 # control: > 0 refused by the compiler there, under that lint
 # control: = 10 faults planted at the fence found, 3 of them in the order of memory alone (loom)
 # control: = 7 faults planted at the fence found, in every order and in random ones (shuttle)
+# control: = 7 faults planted at proofs found, 1 of them in the order of memory alone (loom)
+# control: = 6 faults planted at proofs found in every order (shuttle)
 # control: > 0 found once a licence is off the list
 # control: > 0 found once a dependency is banned
 # control: > 0 found once a duplicate is not excused

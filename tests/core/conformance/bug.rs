@@ -124,6 +124,8 @@ bugs! {
     ShortensMarkers => a_marker_comes_back_whole;
     // Visibility and atomicity.
     LooksUpInAnOldCopy => an_insert_is_seen_at_once;
+    SortsManyLookups => many_lookups_are_like_single_ones;
+    LeavesOutMissingLookups => many_lookups_are_like_single_ones;
     ListsFromAnOldCopy => a_key_update_is_seen_at_once;
     ReadsTenantsFromAnOldCopy => a_tenant_update_is_seen_at_once;
     BuffersUses => a_use_is_seen_at_once;

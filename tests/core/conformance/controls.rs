@@ -67,7 +67,11 @@ fn caught(controls: &[Control]) -> BTreeSet<&'static str> {
 
 /// Returns whether a fresh store fails the clause.
 fn fails<S: KeyStore>(clause: &Clause<S>, store: &S) -> bool {
-    let run = || pollster::block_on(clause.run(store));
+    panics(|| pollster::block_on(clause.run(store)))
+}
+
+/// Returns whether `run` panics.
+pub(super) fn panics(run: impl FnOnce()) -> bool {
     expecting_panics(|| catch_unwind(AssertUnwindSafe(run)).is_err())
 }
 

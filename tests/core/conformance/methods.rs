@@ -1,11 +1,14 @@
 //! The methods of the store with a planted bug.
 
-use std::{collections::BTreeSet, num::NonZeroUsize};
+use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use keyway::{
     KeyId, KeyRecord, TenantId, Timestamp,
     record::TenantRecord,
-    store::{KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Rows, StoreError, StoredKey},
+    store::{
+        KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
+        lookup_each,
+    },
 };
 
 use super::{
@@ -50,6 +53,22 @@ impl KeyLookup for Planted {
             return Err(StoreError::unavailable("no such row"));
         }
         Ok(stored)
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Answer<Lookups> {
+        let mut ids = ids.to_vec();
+        if self.has(SortsManyLookups) {
+            ids.sort_unstable();
+        }
+        let mut found = lookup_each(self, &ids).await?;
+        if self.has(LeavesOutMissingLookups) {
+            found.retain(|found| !matches!(found, Ok(None)));
+        }
+        Ok(found)
+    }
+
+    fn max_lag(&self) -> Duration {
+        Duration::ZERO
     }
 
     async fn marker(&self) -> Answer<Option<Vec<u8>>> {

@@ -11,6 +11,14 @@ impl KeyLookup for Empty {
         Ok(None)
     }
 
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }

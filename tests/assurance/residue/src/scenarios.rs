@@ -334,6 +334,14 @@ impl KeyLookup for Broken {
         Err(StoreError::unavailable("the disk is gone"))
     }
 
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
@@ -345,6 +353,14 @@ struct Hanging;
 impl KeyLookup for Hanging {
     async fn lookup(&self, _: KeyId) -> Result<Option<StoredKey>, StoreError> {
         pending().await
+    }
+
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<keyway::store::Lookups, StoreError> {
+        keyway::store::lookup_each(self, ids).await
+    }
+
+    fn max_lag(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
