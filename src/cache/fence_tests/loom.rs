@@ -173,7 +173,7 @@ fn no_interleaving_of_two_threads_breaks_a_proof() {
 #[test]
 fn every_fault_of_a_proof_is_found() {
     let weak =
-        [((deliver_relaxed as Deliver, key as Invalidate, serve as Serve), "proof, relaxed")];
+        [((deliver_relaxed as Deliver, tenant as Invalidate, serve as Serve), "proof, relaxed")];
     let faults: Vec<_> = PROOF_FAULTS.into_iter().chain(weak).collect();
     let missed = faults.iter().filter(|(model, _)| explore_proof(*model).1);
     let missed: Vec<_> = missed.map(|(_, fault)| *fault).collect();

@@ -29,8 +29,8 @@
 # control: > 0 refused by the compiler there, under that lint
 # control: = 10 faults planted at the fence found, 3 of them in the order of memory alone (loom)
 # control: = 7 faults planted at the fence found, in every order and in random ones (shuttle)
-# control: = 7 faults planted at proofs found, 1 of them in the order of memory alone (loom)
-# control: = 6 faults planted at proofs found in every order (shuttle)
+# control: = 6 faults planted at proofs found, 1 of them in the order of memory alone (loom)
+# control: = 5 faults planted at proofs found in every order (shuttle)
 # control: > 0 found once a licence is off the list
 # control: > 0 found once a dependency is banned
 # control: > 0 found once a duplicate is not excused
