@@ -98,8 +98,9 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the most keys that the cache holds, rounded up to a multiple of 64. Each takes less than 200
-    /// bytes. 0 turns the cache off.
+    /// Sets the number of keys that the cache has room for. Each takes less than 200 bytes. A larger number of keys
+    /// may fit, by up to an eighth from 100,000 keys on, since keys are not spread evenly over the parts of the
+    /// cache. 0 turns the cache off.
     pub fn cache_capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;
         self

@@ -19,6 +19,7 @@ mod audit;
 mod audit_subjects;
 mod authority;
 mod autotraits;
+mod batches;
 mod bearer;
 mod breaker;
 mod canary;

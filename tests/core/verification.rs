@@ -426,11 +426,28 @@ fn cached_key_is_read_once() {
 }
 
 #[test]
-fn full_cache_evicts_and_never_confuses_keys() {
-    let policy = Policy::new("mm", catalog(), [Tier::new("big", 400)]).unwrap();
-    let world = World::with(policy, |builder| builder.cache_capacity(64));
+fn cache_has_room_for_as_many_keys_as_it_was_given() {
+    let policy = Policy::new("mm", catalog(), [Tier::new("big", 2_000)]).unwrap();
+    let world = World::with(policy, |builder| builder.cache_capacity(2_000));
     let keys = block_on(world.keyring.create_empty_tenant("acme", "big")).unwrap();
-    let tokens: Vec<_> = (0..300)
+    let request = |number| NewKey::named(format!("key {number}"));
+    let tokens: Vec<_> = (0..2_000)
+        .map(|number| block_on(keys.issue(request(number))).unwrap().token.reveal_known())
+        .collect();
+    for _ in 0..3 {
+        for token in &tokens {
+            verify(&world, token).unwrap();
+        }
+    }
+    assert_eq!(world.store.calls("lookup"), tokens.len());
+}
+
+#[test]
+fn full_cache_evicts_and_never_confuses_keys() {
+    let policy = Policy::new("mm", catalog(), [Tier::new("big", 1_000)]).unwrap();
+    let world = World::with(policy, |builder| builder.cache_capacity(1));
+    let keys = block_on(world.keyring.create_empty_tenant("acme", "big")).unwrap();
+    let tokens: Vec<_> = (0..1_000)
         .map(|number| {
             let request = NewKey::named(format!("key {number}"));
             block_on(keys.issue(request)).unwrap().token.reveal_known()
