@@ -40,6 +40,8 @@ mod report;
 mod server;
 #[path = "stores/sqlite.rs"]
 mod sqlite;
+#[path = "stores/steady.rs"]
+mod steady;
 
 use self::{population::Population, report::Report};
 

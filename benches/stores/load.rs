@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     pin::pin,
     sync::{
         Arc,
@@ -18,7 +19,7 @@ use std::{
 use keyway::{
     KeyId, KeyRecord,
     record::TenantRecord,
-    store::{KeyLookup, StoreError, StoredKey},
+    store::{Change, ChangeFeed, Follower, KeyLookup, StoreError, StoredKey},
     time::ManualClock,
     verifier::{Verifier, VerifierBuilder},
 };
@@ -31,12 +32,72 @@ pub(crate) fn run(quick: bool) {
     let table = Table::of(&population);
     for capacity in [VerifierBuilder::DEFAULT_CAPACITY, 10_000, 1_000] {
         for pace in [1_000, 10_000] {
-            measure(&population, &table, capacity, pace, quick);
+            for proves in [false, true] {
+                measure(&population, &table, (capacity, pace, proves), quick);
+            }
+        }
+    }
+    plan();
+}
+
+/// The reads per second of one node without proofs, by the formula of `guide/scale.md`: a key with `rate` requests a
+/// second is read once per bound, and once more for the request that finds it too old.
+fn reads_without_proofs(keys: u32, exponent: f64, pace: f64) -> f64 {
+    let bound = VerifierBuilder::DEFAULT_MAX_STALENESS.as_secs_f64();
+    // Equal weights far from the first keys are summed in steps.
+    let weights = || (1..=keys).map(|place| f64::from(place).powf(-exponent));
+    let sum: f64 = weights().sum();
+    weights().map(|weight| pace * weight / sum).map(|rate| rate / (1.0 + rate * bound)).sum()
+}
+
+/// Prints the computed reads per second of a plan. With proofs each change is read once by each node that uses the key.
+fn plan() {
+    println!("nodes, keys, exponent, verifications per second and node: reads per second in all");
+    println!("  without proofs, and with proofs at most, by changes per second");
+    for nodes in [1, 20, 200] {
+        for (keys, exponent) in
+            [(100_000, 1.0), (100_000, 0.8), (1_000_000, 1.0), (10_000_000, 1.0)]
+        {
+            for pace in [1_000.0, 10_000.0] {
+                let without = reads_without_proofs(keys, exponent, pace) * f64::from(nodes);
+                let with = [1, 10, 100].map(|changes| changes * nodes);
+                println!(
+                    "computed {nodes} {keys} {exponent} {pace}: {without:.0} without, {} / {} / {} at 1 / 10 / 100 changes",
+                    with[0], with[1], with[2]
+                );
+            }
         }
     }
 }
 
-fn measure(population: &Population, table: &Table, capacity: usize, pace: u64, quick: bool) {
+/// A feed that proves what its clock shows each time that it is polled.
+struct Proving {
+    has_begun: bool,
+    last: u64,
+}
+
+impl ChangeFeed for Proving {
+    async fn next(&mut self, follower: &Follower) -> Option<Change> {
+        if !core::mem::replace(&mut self.has_begun, true) {
+            return Some(Change::Gap);
+        }
+        poll_fn(|_| {
+            let moment = follower.moment();
+            if core::mem::replace(&mut self.last, moment.uptime) == moment.uptime {
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Change::Proof(moment)))
+        })
+        .await
+    }
+}
+
+fn measure(
+    population: &Population,
+    table: &Table,
+    (capacity, pace, proves): (usize, u64, bool),
+    quick: bool,
+) {
     let clock = ManualClock::at(population.now);
     let verifier = Verifier::builder(policy(), pepper())
         .environment("live")
@@ -46,10 +107,17 @@ fn measure(population: &Population, table: &Table, capacity: usize, pace: u64, q
         .build()
         .unwrap();
     let mut zipf = Zipf::new(population.keys.len());
+    let mut following =
+        proves.then(|| Box::pin(verifier.follow(Proving { has_begun: false, last: 0 })));
     let mut verify_for = |seconds: u64| {
         let before = table.reads.load(Ordering::Relaxed);
-        for _ in 0..seconds * 100 {
+        for tick in 0..seconds * 100 {
             clock.advance(Duration::from_millis(10));
+            if tick % 100 == 0
+                && let Some(following) = &mut following
+            {
+                let _ = following.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
             for _ in 0..pace / 100 {
                 let future = pin!(verifier.verify(&population.tokens[zipf.draw()]));
                 let answer = future.poll(&mut Context::from_waker(Waker::noop()));
@@ -60,14 +128,29 @@ fn measure(population: &Population, table: &Table, capacity: usize, pace: u64, q
     };
     let seconds = if quick { 1 } else { 60 };
     verify_for(seconds / 6);
+    if capacity == VerifierBuilder::DEFAULT_CAPACITY {
+        // After each key was seen once.
+        for token in &*population.tokens {
+            let future = pin!(verifier.verify(token));
+            let _ = future.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
     let reads = verify_for(seconds);
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let (rate, reads) =
         (1.0 - reads as f64 / (seconds * pace) as f64, reads as f64 / seconds as f64);
     println!(
         "cached_hit_rate {rate:.3} store_reads_per_second {reads:.0} at {pace} verifications per \
-         second, capacity {capacity}"
+         second, capacity {capacity}, {} proofs",
+        if proves { "with" } else { "without" }
     );
+    if capacity == VerifierBuilder::DEFAULT_CAPACITY && !quick {
+        let keys = u32::try_from(population.keys.len()).unwrap();
+        #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+        let computed = if proves { 0.0 } else { reads_without_proofs(keys, 1.0, pace as f64) };
+        println!("     computed store_reads_per_second {computed:.0}");
+        assert!((reads - computed).abs() <= computed * 0.02 + 0.01, "the formula is wrong");
+    }
 }
 
 /// A lookup of keys in the benchmark's own table, which counts reads.
@@ -107,13 +190,13 @@ impl KeyLookup for Table {
 }
 
 /// Draws the number n, from 0 on, with a probability proportional to 1 / (n + 1).
-struct Zipf {
+pub(crate) struct Zipf {
     sums: Vec<f64>,
     state: u64,
 }
 
 impl Zipf {
-    fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         let mut sum = 0.0;
         let mut place = 0.0;
         let sums = (0..number).map(|_| {
@@ -124,7 +207,7 @@ impl Zipf {
         Self { sums: sums.collect(), state: 0x2545_f491_4f6c_dd1d }
     }
 
-    fn draw(&mut self) -> usize {
+    pub(crate) fn draw(&mut self) -> usize {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

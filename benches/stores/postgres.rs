@@ -18,6 +18,7 @@ use crate::{
     population::{KEYS, Population, Rotation, builder, request, uncached},
     report::{Report, median},
     server::{Server, is_installed},
+    steady::{cold_burst, steady},
 };
 
 pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
@@ -47,8 +48,19 @@ pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
         let pool = pool(&server, 8).await;
         let tables = Tables::new("eight", &pool).await;
         issue_in_parallel(population, &tables, report).await;
-        pool.close().await;
         revocation(&server, report).await;
+        let many = Population::new(if report.is_quick() { 200 } else { 20_000 });
+        let tables = Tables::new("many", &pool).await;
+        tables.fill(many.first(many.tenants.len()), 0).await;
+        tables.settle().await;
+        let connect = async || {
+            let builder = PostgresStore::builder().schema("many");
+            builder.connect(&server.url()).await.unwrap()
+        };
+        let (store, other) = (connect().await, connect().await);
+        cold_burst("postgres", store.clone(), &many, report).await;
+        steady("postgres", (store.clone(), other), store.feed(), &many, report).await;
+        pool.close().await;
     });
 }
 
@@ -126,9 +138,18 @@ impl Tables {
         let records: Vec<Vec<u8>> = tenants.iter().map(TenantRecord::encode).collect();
         let insert = sqlx::query(AssertSqlSafe(insert)).bind(&ids).bind(&records);
         insert.execute(&self.pool).await.unwrap();
-        for key in keys {
-            self.insert(&mut self.pool.acquire().await.unwrap(), key).await;
-        }
+        let insert = format!(
+            "INSERT INTO {schema}.keys (id, tenant, created_at, version, record) \
+             SELECT id, tenant, at, 1, record \
+             FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bytea[]) \
+             AS new (id, tenant, at, record)"
+        );
+        let ids: Vec<Vec<u8>> = keys.iter().map(|key| key.id().as_bytes().to_vec()).collect();
+        let holders: Vec<&[u8]> = keys.iter().map(|key| key.tenant().as_str().as_bytes()).collect();
+        let times: Vec<i64> = keys.iter().map(|key| key.created_at().as_millis()).collect();
+        let records: Vec<Vec<u8>> = keys.iter().map(KeyRecord::encode).collect();
+        let insert = sqlx::query(AssertSqlSafe(insert)).bind(ids).bind(holders);
+        insert.bind(times).bind(records).execute(&self.pool).await.unwrap();
         if others > 0 {
             let others = i64::try_from(others).unwrap();
             // The records are random bytes of the usual length. They belong to other tenants and are never

@@ -18,6 +18,7 @@ use crate::{
     bare::{Bare, Folder, connect},
     population::{KEYS, Population, Rotation, request, uncached},
     report::{Report, median},
+    steady::{cold_burst, steady},
 };
 
 const SELECT_KEY: &str = "SELECT id, tenant, created_at, version, record, last_used \
@@ -27,7 +28,7 @@ const INSERT_KEY: &str = "INSERT INTO keyway_keys (id, tenant, created_at, versi
 
 pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
     let folder = Folder::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let files = [folder.0.join("ours"), folder.0.join("bare"), folder.0.join("large")];
         for file in &files {
@@ -40,6 +41,13 @@ pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
         issue(population, (ours, bare), report).await;
         growth(population, (ours, grown), large, report).await;
         flush(population, grown, report).await;
+        let many = Population::new(if report.is_quick() { 200 } else { 20_000 });
+        let file = folder.0.join("many");
+        let store = SqliteStore::open(&file).await.unwrap();
+        fill(&file, many.first(many.tenants.len()), 0);
+        let other = SqliteStore::open(&file).await.unwrap();
+        cold_burst("sqlite", store.clone(), &many, report).await;
+        steady("sqlite", (store.clone(), other), store.feed(), &many, report).await;
     });
 }
 

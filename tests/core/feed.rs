@@ -286,6 +286,56 @@ fn behind_a_replica() -> (World, World, crate::support::Held, Told, FaultyStore)
 }
 
 #[test]
+fn key_of_a_replica_counts_as_old_as_its_lag() {
+    let (writes, reads, held, _, replica) = behind_a_replica();
+    writes.clock.advance(MAX_STALENESS);
+    assert!(accepts(&reads, &held.token));
+    let before = replica.calls("lookup");
+    // The window has one tick more than the lag.
+    writes.clock.advance(MAX_STALENESS - LAG - Duration::from_millis(200));
+    assert!(accepts(&reads, &held.token));
+    assert_eq!(replica.calls("lookup"), before);
+    writes.clock.advance(Duration::from_millis(200));
+    assert!(accepts(&reads, &held.token));
+    assert_eq!(replica.calls("lookup"), before + 1);
+}
+
+#[test]
+fn proofs_do_not_cover_loads_of_a_replica_alone() {
+    let writes = World::new();
+    let held = writes.tenant_with_key("acme");
+    let replica = FaultyStore::over(writes.store.memory().clone());
+    replica.set_max_lag(LAG);
+    let verifier = writes.verifier(|builder| builder.lookup(replica.clone()));
+    let feed = Told::default();
+    let mut following: Following = Box::pin(verifier.follow(feed.clone()));
+    feed.tell(Change::Gap);
+    assert!(poll(&mut following).is_pending());
+    // The change has been reported, and the replica does not have it yet.
+    let stored = held.key.clone();
+    replica.rewrite_keys(move |key| Ok(if key.id() == stored.id() { stored.clone() } else { key }));
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    feed.tell(Change::Key(held.key.id()));
+    assert!(poll(&mut following).is_pending());
+    assert!(block_on(verifier.verify(&*held.token)).is_ok());
+    replica.rewrite_nothing();
+    seconds_with_proofs(&writes, &feed, &mut following, 5);
+    assert!(block_on(verifier.verify(&*held.token)).is_err());
+}
+
+#[test]
+fn replica_that_lags_by_the_bound_is_refused() {
+    let store = FaultyStore::default();
+    let replica = FaultyStore::default();
+    replica.set_max_lag(MAX_STALENESS);
+    let builder = keyway::Keyring::builder(policy(), crate::support::pepper()).environment("live");
+    let builder = builder.store(store).max_staleness(MAX_STALENESS).replica(replica);
+    let refused = builder.build().unwrap_err();
+    let expected = keyway::ConfigError::MaxLag { lag: MAX_STALENESS, bound: MAX_STALENESS };
+    assert_eq!(refused, expected);
+}
+
+#[test]
 fn verification_reads_the_replica() {
     let (writes, reads, held, _, replica) = behind_a_replica();
     assert!(replica.calls("lookup") > 0);
