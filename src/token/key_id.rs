@@ -41,12 +41,14 @@ impl KeyId {
         Self(id)
     }
 
-    /// Returns a number that spreads ids over counters. Ids are random, so their characters serve as a hash.
-    /// An attacker who could choose ids would only cause the attacker's own keys to be read more often.
+    /// Returns a number below 65,536 that spreads ids over counters. Ids are random, so a product of their last
+    /// characters serves as a hash. An attacker who could choose ids would only cause the attacker's own keys to be
+    /// read more often.
     #[inline]
     pub(crate) fn spread(self) -> usize {
-        let [.., a, b] = self.0;
-        usize::from(a) << 6 ^ usize::from(b)
+        let [.., a, b, c, d] = self.0;
+        // An odd number near 2^32 divided by the golden ratio (Knuth, volume 3, section 6.4).
+        (u32::from_le_bytes([a, b, c, d]).wrapping_mul(0x9e37_79b1) >> 16) as usize
     }
 
     /// Returns the characters as bytes.

@@ -8,6 +8,7 @@
 //! passes its turn to a caller that waits. A caller whose leader was dropped begins again.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     vec::Vec,
@@ -55,7 +56,7 @@ struct Caller {
 }
 
 enum Message {
-    Found(Found),
+    Found(Box<Found>),
     /// The caller becomes a leader.
     Lead(Turn),
 }
@@ -80,7 +81,7 @@ impl Batches {
             let turn = match self.enter(id, uptime()) {
                 Ok(turn) => turn,
                 Err(receiver) => match receiver.await {
-                    Ok(Message::Found(found)) => return found,
+                    Ok(Message::Found(found)) => return *found,
                     Ok(Message::Lead(turn)) => turn,
                     Err(oneshot::Canceled) => continue,
                 },
@@ -133,7 +134,7 @@ impl Turn {
         let of = |id| found.get(&id).cloned().unwrap_or_else(|| Err(LoadError::incomplete()));
         for Caller { id, sender } in callers {
             // A caller that has given up needs no result.
-            let _ = sender.send(Message::Found(of(id)));
+            let _ = sender.send(Message::Found(Box::new(of(id))));
         }
         of(own)
     }
@@ -163,14 +164,11 @@ impl Drop for Turn {
             };
             let Some(Caller { sender, .. }) = caller else { return };
             let turn = Self { batches: self.batches.clone(), number: Some(number) };
-            match sender.send(Message::Lead(turn)) {
-                Ok(()) => return,
-                // The caller has given up. Its turn must not be passed on from its own drop.
-                Err(Message::Lead(mut turn)) => match turn.number.take() {
-                    Some(same) => number = same,
-                    None => return,
-                },
-                Err(Message::Found(_)) => return,
+            // The turn comes back if the caller has given up. Then it goes to the next one, not through its own drop.
+            let Err(Message::Lead(mut unwanted)) = sender.send(Message::Lead(turn)) else { return };
+            match unwanted.number.take() {
+                Some(same) => number = same,
+                None => return,
             }
         }
     }

@@ -21,6 +21,9 @@ impl Verifier {
     /// # }
     /// ```
     ///
+    /// The feed must report the changes of every key that this verifier reads. Keys in several databases need one feed
+    /// that follows all of them, since its proofs count for all keys.
+    ///
     /// A change takes effect here as soon as the feed reports it. After a gap in the feed, everything cached
     /// is read again. While the feed proves that nothing else has changed, nothing is read again. Proofs
     /// before the feed's first gap are ignored, since it is not known since when such a feed has listened. The

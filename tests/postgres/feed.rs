@@ -73,7 +73,7 @@ struct Node {
 }
 
 impl Node {
-    async fn new(store: &PostgresStore, feed: PostgresFeed) -> Self {
+    fn new(store: &PostgresStore, feed: PostgresFeed) -> Self {
         let counted = Wrapped::new(store.clone(), Switches::default());
         let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
         let builder = Keyring::builder(policy(), pepper()).environment("live");
@@ -107,7 +107,7 @@ async fn nothing_is_read_while_nothing_changes() {
     let writes = keyring(store.clone());
     let (acme, issued) = writes.create_tenant("acme", "advanced").await.unwrap();
     let token = issued.token.reveal_known();
-    let node = Node::new(&store, store.feed()).await;
+    let node = Node::new(&store, store.feed());
     node.reads(&token, Duration::from_secs(3)).await;
     assert_eq!(node.reads(&token, Duration::from_secs(5)).await, 0);
     // Last uses are no changes, and a change is read once.
@@ -118,7 +118,7 @@ async fn nothing_is_read_while_nothing_changes() {
     acme.edit(issued.key.id(), 1, keyway::KeyEdit::new().name("new")).await.unwrap();
     assert_eq!(node.reads(&token, Duration::from_secs(2)).await, 1);
     // The control: without a feed the key is read again and again.
-    let alone = Node::new(&store, store.feed()).await;
+    let alone = Node::new(&store, store.feed());
     let alone = Node { keyring: node_without_feed(&alone), ..alone };
     assert!(alone.reads(&token, Duration::from_secs(5)).await > 1);
 }

@@ -150,7 +150,16 @@ fn change_of_another_node_takes_effect_in_milliseconds() {
 
 #[test]
 fn change_of_another_program_takes_effect() {
-    let changes: [fn(&Connection, &Nodes); 4] = [
+    let changes: [fn(&Connection, &Nodes); 6] = [
+        |other, nodes| {
+            let replace = "REPLACE INTO keyway_keys SELECT id, tenant, created_at, version, \
+                           zeroblob(9), last_used FROM keyway_keys WHERE id = ?1";
+            other.execute(replace, [nodes.key.as_bytes()]).unwrap();
+        },
+        |other, _| {
+            let replace = "INSERT OR REPLACE INTO keyway_tenants SELECT id, 0, NULL FROM keyway_tenants";
+            other.execute(replace, []).unwrap();
+        },
         |other, nodes| {
             other.execute("DELETE FROM keyway_keys WHERE id = ?1", [nodes.key.as_bytes()]).unwrap();
         },

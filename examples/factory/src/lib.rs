@@ -31,16 +31,18 @@ use tracing_subscriber::{
 
 // The keys.
 
-/// Opens the keyring of the service, with its keys in a file of this folder.
+/// Opens the keyring of the service, with its keys in a file of this folder, and follows the changes of other
+/// processes.
 pub async fn open_keyring(folder: &Path) -> Result<Keyring, Box<dyn Error>> {
     let policy: Policy = serde_json::from_str(include_str!("../../machinemetrics.json"))?;
     // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
     let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
-    Ok(Keyring::builder(policy, pepper)
-        .environment("live")
-        .store(SqliteStore::open(folder.join("keys.db")).await?)
-        .open()
-        .await?)
+    let store = SqliteStore::open(folder.join("keys.db")).await?;
+    let keyring =
+        Keyring::builder(policy, pepper).environment("live").store(store.clone()).open().await?;
+    // Changes of other processes take effect in milliseconds, and keys that nobody changed are not read again.
+    tokio::spawn(keyring.verifier().follow(store.feed()));
+    Ok(keyring)
 }
 
 /// Suspends keys that GitHub finds in public.

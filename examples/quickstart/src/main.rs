@@ -39,6 +39,10 @@ async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
         .store(store.clone())
         .open()
         .await?;
+    // Changes of other processes take effect in milliseconds, and keys that nobody changed are not read again.
+    // With Tokio: tokio::spawn(keyring.verifier().follow(store.feed()));
+    let following = keyring.verifier().follow(store.feed());
+    std::thread::spawn(|| pollster::block_on(following));
 
     chapter("A tenant and its first key");
     say("store", database.display());

@@ -95,8 +95,7 @@ pub fn feed_clauses<S: FollowedStore>() -> Vec<Clause<S>> {
 
 /// The first event is a gap.
 async fn a_feed_begins_with_a_gap<S: FollowedStore>(followed: &S) {
-    let follower = follower(&ManualClock::at(at(0)));
-    let first = followed.feed().next(&follower).await;
+    let first = followed.feed().next(&follower(&ManualClock::at(at(0)))).await;
     holds(format!("the first event is {first:?} and no gap"), first == Some(Change::Gap));
 }
 
@@ -282,7 +281,7 @@ impl<F: ChangeFeed> Stage<F> {
 
     /// Switches the key off or on.
     async fn toggle(&self, held: &Held, round: usize) {
-        let done = if round % 2 == 0 {
+        let done = if round.is_multiple_of(2) {
             held.keys.disable(held.key.id).await
         } else {
             held.keys.enable(held.key.id).await

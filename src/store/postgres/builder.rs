@@ -91,7 +91,8 @@ impl PostgresBuilder {
     }
 
     /// Turns off announcements of changes to other nodes. Use it for databases that support PostgreSQL's
-    /// protocol without `NOTIFY`. Other nodes then see changes within their staleness bound.
+    /// protocol without `NOTIFY`. Other nodes then see changes within their staleness bound. A node that
+    /// follows a feed nevertheless sees a [`Gap`](crate::store::Change::Gap) for each change by this one.
     pub fn without_announcements(mut self) -> Self {
         self.announces = false;
         self

@@ -14,8 +14,8 @@ use crate::{
 /// Looks keys up in a replica. Created by [`PostgresStore::replica`].
 ///
 /// Pass it to [`KeyringBuilder::replica`](crate::keyring::KeyringBuilder::replica) together with the store,
-/// or to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. Such a verifier sees
-/// changes within its staleness bound plus `max_lag`.
+/// or to a [verifier](crate::verifier::VerifierBuilder::lookup) that does not write. A key that is read from
+/// a replica counts as old as the lag may be, so the staleness bound holds.
 #[derive(Clone, Debug)]
 pub struct PostgresReplica {
     primary: Arc<Inner>,
@@ -89,8 +89,9 @@ impl KeyLookup for PostgresReplica {
         })
     }
 
+    /// Returns the greatest lag that is not noticed: that which was given, and the difference of the clocks.
     fn max_lag(&self) -> Duration {
-        self.max_lag
+        self.max_lag + Duration::from_millis(MAX_SKEW.unsigned_abs())
     }
 
     async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -57,11 +57,13 @@ impl SqliteFeed {
     fn begin(&mut self, follower: &Follower) -> Option<()> {
         let (answer, answered) = oneshot::channel();
         let mut request = Request { pause: follower.proof_interval().min(PAUSE), answer };
+        // Taken before the thread is asked, however soon it looks.
+        let moment = follower.moment();
         // The thread may have ended since the last look.
         if let Some(requests) = &self.requests {
             match requests.send(request) {
                 Ok(()) => {
-                    self.look = Some((follower.moment(), answered));
+                    self.look = Some((moment, answered));
                     return Some(());
                 }
                 Err(unsent) => request = unsent.0,
@@ -70,7 +72,7 @@ impl SqliteFeed {
         } else {
             request.pause = Duration::ZERO;
         }
-        self.look = Some((follower.moment(), answered));
+        self.look = Some((moment, answered));
         let (requests, received) = channel();
         let _ = requests.send(request);
         let inner = Arc::clone(&self.store.0);

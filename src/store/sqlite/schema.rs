@@ -11,7 +11,7 @@ pub(super) const PREFIX: &str = "keyway_";
 pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
 
 /// The migrations. `keyway_changes` is the log that feeds read. Triggers write it, so it also has the changes that
-/// other programs make. It holds the last 4,096 changes under consecutive numbers. The keys of a deleted tenant
+/// other programs make, `REPLACE` among them. It holds the last 4,096 changes under consecutive numbers. The keys of a deleted tenant
 /// are not listed one by one, and neither are last uses. Each one migrates the tables from the version that equals its index to the next version.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (
@@ -53,6 +53,20 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TRIGGER keyway_key_deleted AFTER DELETE ON keyway_keys
     BEGIN
         INSERT INTO keyway_changes (kind, id) VALUES ('key', old.id);
+        DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
+    END;
+
+    CREATE TRIGGER keyway_key_replaced BEFORE INSERT ON keyway_keys
+        WHEN EXISTS (SELECT 1 FROM keyway_keys WHERE id = new.id)
+    BEGIN
+        INSERT INTO keyway_changes (kind, id) VALUES ('key', new.id);
+        DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
+    END;
+
+    CREATE TRIGGER keyway_tenant_replaced BEFORE INSERT ON keyway_tenants
+        WHEN EXISTS (SELECT 1 FROM keyway_tenants WHERE id = new.id)
+    BEGIN
+        INSERT INTO keyway_changes (kind, id) VALUES ('tenant', new.id);
         DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
     END;
 
