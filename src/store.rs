@@ -155,8 +155,8 @@ pub trait KeyLookup: Send + Sync + 'static {
     fn marker(&self) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 }
 
-/// Looks up each of `ids` by itself, for a [`lookup_many`](KeyLookup::lookup_many) that has nothing to gain from one
-/// request.
+/// Looks up each of `ids` with one call of [`lookup`](KeyLookup::lookup). It serves as the
+/// [`lookup_many`](KeyLookup::lookup_many) of a lookup that gains nothing from one request for all.
 ///
 /// # Errors
 ///

@@ -25,7 +25,7 @@ use crate::{
 struct Counting<S> {
     store: S,
     requests: Arc<AtomicUsize>,
-    /// Whether each key of a `lookup_many` is asked for by itself.
+    /// Whether each key of a `lookup_many` is a request of its own.
     splits: bool,
 }
 

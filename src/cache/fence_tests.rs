@@ -162,7 +162,7 @@ fn tenant_backwards(world: &World) {
     generations.bump_tenant_backwards(Generations::stripe(world.cache.hasher.hash_one(TENANT)));
 }
 
-/// What a feed does: the change is applied before the proof that covers it.
+/// A feed: the change is applied before the proof that covers it.
 fn deliver(world: &World, invalidate: Invalidate) {
     invalidate(world);
     prove(world);
@@ -172,7 +172,7 @@ fn prove(world: &World) {
     assert!(world.cache.prove(moment(LATE), moment(LATE)));
 }
 
-/// What a feed does that cannot read a notice: what was loaded before is not covered.
+/// A feed that has delivered an unreadable notice: earlier loads are not covered.
 fn exclude(world: &World, _: Invalidate) {
     world.cache.cover_after(moment(BOUND));
     prove(world);
@@ -222,7 +222,7 @@ fn serve_with_an_early_start(world: &World) -> Option<u32> {
 }
 
 /// Delivers one change while the version before it is cached, is loaded again, and is asked for when only a proof
-/// makes it valid. That version must never be served.
+/// makes it valid. The version must never be served.
 fn proof_model(
     world: &World,
     part: Part,

@@ -304,7 +304,7 @@ const TENANT_VERSION: &str =
     "SELECT version FROM keyway_tenants WHERE id = ?1 AND record IS NOT NULL";
 
 impl KeyStore for SqliteStore {
-    /// Does nothing: the log of changes is in the file, which whoever may write it could change in any case.
+    /// Does nothing. The log of changes is in the file, and a program that can write the file can write the log as well.
     fn announce_with(&self, _: &super::Notices) {}
 
     async fn insert_tenant(

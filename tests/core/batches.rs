@@ -18,7 +18,7 @@ use keyway::{
     verifier::Verifier,
 };
 
-/// A store that holds each request until it is told to let it through.
+/// A store that holds each request until the test lets it through.
 #[derive(Clone)]
 struct Held(Arc<State>);
 
@@ -275,7 +275,7 @@ fn slow_request_does_not_block_later_ones() {
     node.clock.advance(Duration::from_millis(100));
     let extra = node.tokens.len() - 1;
     let mut late = node.verify(extra);
-    // It shares the flight of the last one, which waits. A key that nobody waits for goes on its own.
+    // It waits with the last one. A request for fresh data has a request of its own.
     let _ = poll(&mut late);
     let before = node.store.requests().len();
     let mut fresh = {

@@ -220,7 +220,7 @@ fn nothing_old_is_served_after_a_pause_of_the_clock() {
         seconds_with_proofs(&reads, &feed, &mut following, 10);
         let begun = proof(&reads, Duration::ZERO);
         block_on(held.keys.disable(held.key.id())).unwrap();
-        // The machine is suspended: the uptime stands still, and the time of day goes on.
+        // The machine is suspended: the uptime does not change, and the time of day does.
         reads.clock.set(reads.clock.moment().now.checked_add(pause).unwrap());
         feed.tell(begun);
         assert!(!accepts(&reads, &held.token), "before the proof, {pause:?}");

@@ -167,7 +167,7 @@ async fn change_without_an_announcement_is_a_gap() {
     let mut feed = Events(store.feed());
     assert_eq!(feed.next().await, Some(Change::Gap));
 
-    // A node that was told to announce nothing.
+    // A node without announcements.
     let builder = PostgresStore::builder().schema(&schema).without_announcements();
     let silent = keyring(builder.connect(&server.url()).await.unwrap());
     silent.tenant(acme.id().clone()).disable(record.id()).await.unwrap();

@@ -157,7 +157,8 @@ fn change_of_another_program_takes_effect() {
             other.execute(replace, [nodes.key.as_bytes()]).unwrap();
         },
         |other, _| {
-            let replace = "INSERT OR REPLACE INTO keyway_tenants SELECT id, 0, NULL FROM keyway_tenants";
+            let replace =
+                "INSERT OR REPLACE INTO keyway_tenants SELECT id, 0, NULL FROM keyway_tenants";
             other.execute(replace, []).unwrap();
         },
         |other, nodes| {

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// The feed listens on its own connection, and reconnects when the connection breaks. Each time it begins to
 /// listen it returns [`Change::Gap`]. It proves about once a second that it has delivered every change, with a
-/// random text that it sends to itself. That needs no right but `SELECT`. After connections that break soon one after
+/// random text that it sends to itself. The only right that a proof needs is `SELECT`. After connections that break soon one after
 /// another it waits at growing intervals, up to ten seconds.
 ///
 /// Behind a pooler that serves each transaction with another connection, listening is impossible. The feed

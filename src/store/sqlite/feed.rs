@@ -1,6 +1,6 @@
 //! The change feed: a connection that looks for commits of others, and the log of changes.
 //!
-//! `PRAGMA data_version` tells without reading the file whether another connection has committed. If none has,
+//! `PRAGMA data_version` shows without reading the file whether another connection has committed. If none has,
 //! nothing has changed. Otherwise the log names the records that have changed, if any.
 
 use alloc::{collections::VecDeque, string::ToString, sync::Arc, vec::Vec};
@@ -37,10 +37,10 @@ pub struct SqliteFeed {
     ready: VecDeque<Change>,
 }
 
-/// Asks the thread to look for changes after a pause. The answer is dropped if the file cannot be read.
+/// Asks the thread to look for changes after a pause. The sender is dropped if the file cannot be read.
 struct Request {
     pause: Duration,
-    answer: oneshot::Sender<Vec<Change>>,
+    reply: oneshot::Sender<Vec<Change>>,
 }
 
 /// The longest time between two looks.
@@ -55,15 +55,15 @@ impl SqliteFeed {
 
     /// Begins a look for changes. Returns `None` if no thread can be started.
     fn begin(&mut self, follower: &Follower) -> Option<()> {
-        let (answer, answered) = oneshot::channel();
-        let mut request = Request { pause: follower.proof_interval().min(PAUSE), answer };
+        let (reply, replied) = oneshot::channel();
+        let mut request = Request { pause: follower.proof_interval().min(PAUSE), reply };
         // Taken before the thread is asked, however soon it looks.
         let moment = follower.moment();
         // The thread may have ended since the last look.
         if let Some(requests) = &self.requests {
             match requests.send(request) {
                 Ok(()) => {
-                    self.look = Some((moment, answered));
+                    self.look = Some((moment, replied));
                     return Some(());
                 }
                 Err(unsent) => request = unsent.0,
@@ -72,7 +72,7 @@ impl SqliteFeed {
         } else {
             request.pause = Duration::ZERO;
         }
-        self.look = Some((moment, answered));
+        self.look = Some((moment, replied));
         let (requests, received) = channel();
         let _ = requests.send(request);
         let inner = Arc::clone(&self.store.0);
@@ -91,11 +91,11 @@ impl ChangeFeed for SqliteFeed {
             if let Some(change) = self.ready.pop_front() {
                 return Some(change);
             }
-            let Some((moment, answered)) = &mut self.look else {
+            let Some((moment, replied)) = &mut self.look else {
                 self.begin(follower)?;
                 continue;
             };
-            let (moment, found) = (*moment, answered.await);
+            let (moment, found) = (*moment, replied.await);
             self.look = None;
             // A look that failed proves nothing.
             if let Ok(changes) = found {
@@ -106,10 +106,10 @@ impl ChangeFeed for SqliteFeed {
     }
 }
 
-/// Answers requests until the feed is dropped or the file cannot be read.
+/// Serves requests until the feed is dropped or the file cannot be read.
 fn work(inner: &Inner, requests: &Receiver<Request>) {
     let mut log: Option<Log> = None;
-    while let Ok(Request { pause, answer }) = requests.recv() {
+    while let Ok(Request { pause, reply }) = requests.recv() {
         thread::sleep(pause);
         let changes = match &mut log {
             Some(log) => log.look(inner),
@@ -120,7 +120,7 @@ fn work(inner: &Inner, requests: &Receiver<Request>) {
         };
         match changes {
             Ok(changes) => {
-                let _ = answer.send(changes);
+                let _ = reply.send(changes);
             }
             // The connection closes, and the next request opens the file again.
             Err(_) => return,

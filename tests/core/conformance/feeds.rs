@@ -170,7 +170,7 @@ impl ChangeFeed for LogFeed {
             let is_cut = core::mem::replace(&mut self.cuts, cuts) != cuts;
             if is_cut || self.read.is_none() {
                 let is_first = self.read.is_none();
-                // What was committed until now is within the gap.
+                // Everything committed until now is within the gap.
                 self.read = Some(self.number());
                 if !self.has(ProvesAcrossACut) {
                     self.proof = None;
@@ -204,7 +204,7 @@ impl ChangeFeed for LogFeed {
             if self.proof.is_none() {
                 self.proof = Some((follower.moment(), self.number()));
             }
-            // The store takes a while to answer.
+            // The store takes a while to reply.
             later().await;
         }
     }
