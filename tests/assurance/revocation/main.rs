@@ -3,16 +3,19 @@
 //!
 //! With `KEYWAY_LONG=1` there are more revocations.
 
+mod feeds;
+mod files;
 mod hostile;
 mod kinds;
 mod nodes;
+mod others;
 mod process;
+mod proofs;
 #[path = "../../support/mod.rs"]
 mod support;
 mod switchover;
 
 use std::{
-    future::pending,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,21 +25,21 @@ use std::{
 
 use crate::support::overheard::RevealKnown as _;
 use keyway::{
-    KeyId, Keyring, NewKey, Pepper, Policy, PostgresStore, ScopeCatalog, SqliteStore, TenantKeys,
-    Tier, VerifyError,
+    KeyId, Keyring, NewKey, Pepper, Policy, PostgresStore, ScopeCatalog, TenantKeys, Tier,
+    VerifyError,
     audit::{AuditEvent, AuditKind, AuditSink},
     keyring::KeyringBuilder,
     scope::ScopeDeclaration,
-    store::{Change, ChangeFeed, Follower, KeyStore},
+    store::{ChangeFeed, KeyStore},
     verifier::Freshness,
 };
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::sleep;
 
 use self::{
-    process::Process,
+    feeds::Ignoring,
     support::{
-        figures::{measured, scale},
+        figures::scale,
         forwarder::Forwarder,
         server::{Server, fresh_schema, shared},
     },
@@ -104,6 +107,12 @@ impl Subject {
     async fn revoke(&self) -> Instant {
         self.tenant.disable(self.id).await.unwrap();
         Instant::now()
+    }
+
+    /// Returns the same key, managed by node `a`.
+    fn managed_by(&self, a: &Keyring) -> Self {
+        let tenant = a.tenant(self.tenant.id().clone());
+        Self { tenant, id: self.id, token: self.token.clone() }
     }
 
     async fn restore(&self) {
@@ -223,9 +232,18 @@ async fn follower(
     feed: &PostgresStore,
     change: impl FnOnce(KeyringBuilder) -> KeyringBuilder,
 ) -> (Keyring, Gaps) {
+    following(store.clone(), feed.feed(), change).await
+}
+
+/// Creates a node that reads `store` and follows `feed`. Returns when it does.
+async fn following(
+    store: impl KeyStore,
+    feed: impl ChangeFeed,
+    change: impl FnOnce(KeyringBuilder) -> KeyringBuilder,
+) -> (Keyring, Gaps) {
     let gaps = Gaps::default();
-    let b = node(store.clone(), |builder| change(builder).audit(gaps.clone()));
-    tokio::spawn(b.verifier().follow(feed.feed()));
+    let b = node(store, |builder| change(builder).audit(gaps.clone()));
+    tokio::spawn(b.verifier().follow(feed));
     gaps.reach(1).await;
     (b, gaps)
 }
@@ -278,16 +296,6 @@ async fn without_the_feed_the_bound_holds() {
         assert_eq!(ask(node, &subject.token).await, Answer::Yes);
         let fresh = node.verify_as_of(&subject.token, Freshness::Now).await;
         assert!(matches!(fresh, Err(VerifyError::Inactive(_))));
-    }
-}
-
-/// A feed that receives changes and never returns them.
-struct Ignoring<F>(F);
-
-impl<F: ChangeFeed> ChangeFeed for Ignoring<F> {
-    async fn next(&mut self, follower: &Follower) -> Option<Change> {
-        while self.0.next(follower).await.is_some() {}
-        pending().await
     }
 }
 
@@ -466,79 +474,4 @@ async fn replica_that_is_behind_adds_nothing_to_the_bound() {
     standby.sql("SELECT pg_wal_replay_resume()");
     subject.answered(&b, Answer::No, Duration::from_secs(10)).await;
     left.answered(&b, Answer::Yes, Duration::from_secs(10)).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_process_hears_of_a_revocation_by_the_feed() {
-    let server = shared();
-    let schema = fresh_schema();
-    let a = node(open(&server.url(), &schema).await, |builder| builder);
-    let subject = Subject::of(&a).await;
-    let mut process = Process::start(&["postgres", &server.url(), &schema, &subject.token]);
-    let mut times = Vec::new();
-    for _ in 0..revocations(10) {
-        subject.restore().await;
-        process.says(Answer::Yes, BOUND + SOON);
-        let revoked = subject.revoke().await;
-        times.push(process.says(Answer::No, BOUND + SOON).saturating_duration_since(revoked));
-    }
-    times.sort();
-    measured(
-        format!("{}ms", times[times.len() - 1].as_millis()),
-        &format!("is the worst of {} at a node in another process, with the feed up", times.len()),
-    );
-    assert!(times[times.len() / 2] < BOUND / 4, "{times:?}");
-    assert!(times[times.len() - 1] < BOUND + TIME_LIMIT, "{times:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_process_sees_a_revocation_in_a_file_within_the_bound() {
-    let folder = std::env::temp_dir().join(format!("keyway-revocation-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("keys.db");
-    let a = node(SqliteStore::open(&path).await.unwrap(), |builder| builder);
-    let subject = Subject::of(&a).await;
-    let mut process = Process::start(&["sqlite", path.to_str().unwrap(), "", &subject.token]);
-    let patient = SqliteStore::open(&path).await.unwrap();
-    let patient = node(patient, |builder| builder.max_staleness(LONG));
-    subject.accepted_by(&patient).await;
-    let mut worst = Duration::ZERO;
-    for _ in 0..revocations(40) / 10 {
-        subject.restore().await;
-        process.says(Answer::Yes, BOUND + SOON);
-        let revoked = subject.revoke().await;
-        let took = process.says(Answer::No, BOUND + SOON).saturating_duration_since(revoked);
-        assert!(took < BOUND + TIME_LIMIT, "{took:?}");
-        worst = worst.max(took);
-    }
-    measured(
-        format!("{}ms", worst.as_millis()),
-        "is the worst at a process that shares the file of SQLite, which has no feed",
-    );
-    assert_eq!(ask(&patient, &subject.token).await, Answer::Yes);
-    drop(process);
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-/// The program of [`Process::start`]. Otherwise it does nothing.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the other process of the tests above"]
-async fn other_process() {
-    let Some([engine, place, schema, token]) = process::arguments() else { return };
-    process::end_with_parent();
-    let b = if engine == "postgres" {
-        let store = open(&place, &schema).await;
-        follower(&store, &store, |builder| builder).await.0
-    } else {
-        node(SqliteStore::open(place).await.unwrap(), |builder| builder)
-    };
-    let mut last = None;
-    loop {
-        let answer = ask(&b, &token).await;
-        if last != Some(answer) {
-            process::say(answer);
-            last = Some(answer);
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
 }

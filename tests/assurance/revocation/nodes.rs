@@ -10,7 +10,10 @@ use std::{
 };
 
 use keyway::{Keyring, PostgresStore};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 
 use super::{
     Answer, BOUND, GRAIN, Gaps, LONG, SOON, Subject, TIME_LIMIT, ask, follower, node, open,
@@ -55,9 +58,8 @@ async fn no_node_accepts_a_key_beyond_the_bound_whatever_the_feed_does() {
             place.go_on().await;
         }
         ages.sort();
-        let is_late = |age: &&Duration| **age > BOUND + GRAIN;
-        let (late, number) = (ages.iter().filter(is_late).count(), keys * rounds);
-        caught_late += planted.iter().filter(is_late).count();
+        let (late, number) = (number_later_than(BOUND, &ages), keys * rounds);
+        caught_late += number_later_than(BOUND, &planted);
         let state = match feed {
             Feed::Up => "the feed up",
             Feed::Cut => "the feed cut",
@@ -193,33 +195,71 @@ impl Place {
 
     /// Revokes every key. Returns how long each node still accepted each key, and how long `unbounded` did.
     async fn revoke_all(&self, unbounded: &Keyring) -> (Vec<Duration>, Vec<Duration>) {
+        let nodes: Vec<_> = self.nodes.iter().collect();
+        let ages = revoke_all(&self.subjects, &nodes, &[unbounded]).await;
+        (ages.nodes.concat(), ages.planted.concat())
+    }
+}
+
+/// How long nodes still accepted each key after it was revoked.
+pub(super) struct Ages {
+    pub(super) nodes: Vec<Vec<Duration>>,
+    pub(super) planted: Vec<Vec<Duration>>,
+}
+
+/// Revokes every key while the nodes verify every key. The nodes of `planted` need not reject any.
+pub(super) async fn revoke_all(
+    subjects: &Arc<Vec<Subject>>,
+    nodes: &[&Keyring],
+    planted: &[&Keyring],
+) -> Ages {
+    let (watch, planted) = (Watch::of(nodes, subjects), Watch::of(planted, subjects));
+    let mut revoked = Vec::new();
+    for subject in &**subjects {
+        revoked.push(subject.revoke().await);
+    }
+    let nodes = watch.ages(&revoked, BOUND + TIME_LIMIT + SOON).await;
+    Ages { nodes, planted: planted.ages(&revoked, BOUND + GRAIN * 2).await }
+}
+
+pub(super) fn number_later_than(bound: Duration, ages: &[Duration]) -> usize {
+    ages.iter().filter(|age| **age > bound + GRAIN).count()
+}
+
+/// Nodes that verify every key again and again until they reject it.
+pub(super) struct Watch {
+    is_over: Arc<AtomicBool>,
+    nodes: Vec<JoinHandle<Vec<Instant>>>,
+}
+
+impl Watch {
+    pub(super) fn of(nodes: &[&Keyring], subjects: &Arc<Vec<Subject>>) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        let watch = |node: &Keyring| {
-            let (node, subjects) = (node.clone(), Arc::clone(&self.subjects));
+        let watch = |node: &&Keyring| {
+            let (node, subjects) = (Keyring::clone(node), Arc::clone(subjects));
             tokio::spawn(last_accepted(node, subjects, Arc::clone(&is_over)))
         };
-        let watched: Vec<_> = self.nodes.iter().map(watch).collect();
-        let unbounded = watch(unbounded);
-        let mut revoked = Vec::new();
-        for subject in &*self.subjects {
-            revoked.push(subject.revoke().await);
-        }
-        let deadline = Instant::now() + BOUND + TIME_LIMIT + SOON;
-        while watched.iter().any(|node| !node.is_finished()) && Instant::now() < deadline {
+        let nodes = nodes.iter().map(watch).collect();
+        Self { is_over, nodes }
+    }
+
+    /// Waits until every node rejects every key, or until so long after the last revocation. Returns how long
+    /// each node still accepted each key.
+    pub(super) async fn ages(self, revoked: &[Instant], during: Duration) -> Vec<Vec<Duration>> {
+        let deadline = revoked[revoked.len() - 1] + during;
+        while self.nodes.iter().any(|node| !node.is_finished()) && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
-        sleep((revoked[revoked.len() - 1] + BOUND + GRAIN * 2).duration_since(Instant::now()))
-            .await;
-        is_over.store(true, Ordering::SeqCst);
-        let ages = |accepted: Vec<Instant>| {
-            let pairs = accepted.into_iter().zip(&revoked);
-            pairs.map(|(accepted, revoked)| accepted.saturating_duration_since(*revoked)).collect()
-        };
-        let mut bounded = Vec::new();
-        for node in watched {
-            bounded.extend::<Vec<_>>(ages(node.await.unwrap()));
+        self.is_over.store(true, Ordering::SeqCst);
+        let mut ages = Vec::new();
+        for node in self.nodes {
+            let pairs = node.await.unwrap().into_iter().zip(revoked);
+            let age = |(accepted, revoked): (Instant, &Instant)| {
+                accepted.saturating_duration_since(*revoked)
+            };
+            ages.push(pairs.map(age).collect());
         }
-        (bounded, ages(unbounded.await.unwrap()))
+        ages
     }
 }
 

@@ -6,24 +6,46 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::Answer;
+use keyway::Keyring;
+use tokio::time::sleep;
+
+use super::{Answer, ask};
 
 const ARGUMENTS: &str = "KEYWAY_OTHER_PROCESS";
 /// The prefix of the node's output, since the test program prints lines too.
 const MARK: &str = "answer: ";
+/// The prefix of a line about the first request after a pause.
+const WOKE: &str = "after a pause of ";
+/// The time without a request that counts as a pause.
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Process {
     child: Child,
     said: Receiver<(Instant, String)>,
 }
 
+/// A change of a process's result.
+pub(super) struct Said {
+    /// When the line arrived.
+    pub(super) at: Instant,
+    /// When the process began the last request that it accepted.
+    accepted: SystemTime,
+}
+
+impl Said {
+    /// Returns how long after `revoked` the process still accepted the key.
+    pub(super) fn accepted_for(&self, revoked: SystemTime) -> Duration {
+        self.accepted.duration_since(revoked).unwrap_or_default()
+    }
+}
+
 impl Process {
     pub(super) fn start(arguments: &[&str; 4]) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "other_process", "--ignored", "--nocapture"])
+            .args(["--exact", "others::other_process", "--ignored", "--nocapture"])
             .env(ARGUMENTS, arguments.join("\n"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -42,18 +64,42 @@ impl Process {
         Self { child, said }
     }
 
-    /// Waits until the process prints `answer`, and returns the time. The process prints each change of its
-    /// result.
-    pub(super) fn says(&mut self, answer: Answer, within: Duration) -> Instant {
+    /// Waits until the process prints `answer`. The process prints each change of its result.
+    pub(super) fn says(&mut self, answer: Answer, within: Duration) -> Said {
+        let wanted = format!("{answer:?}");
+        self.hear(within, |at, line| {
+            let (said, accepted) = line.split_once(' ')?;
+            let accepted = UNIX_EPOCH + Duration::from_nanos(accepted.parse().ok()?);
+            (said == wanted).then_some(Said { at, accepted })
+        })
+    }
+
+    /// Waits for the first request after a pause of at least `pause`. Returns whether it was accepted.
+    pub(super) fn accepts_after(&mut self, pause: Duration) -> bool {
+        self.hear(pause, |_, line| {
+            let (millis, answer) = line.strip_prefix(WOKE)?.split_once(' ')?;
+            let lasted = Duration::from_millis(millis.parse().ok()?);
+            (lasted >= pause).then_some(answer == format!("{:?}", Answer::Yes))
+        })
+    }
+
+    /// Waits for a line that `read` understands.
+    fn hear<T>(&mut self, within: Duration, read: impl Fn(Instant, &str) -> Option<T>) -> T {
         // The process may still be starting.
         let deadline = Instant::now() + within + Duration::from_secs(10);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let (at, said) = self.said.recv_timeout(left).unwrap();
-            if said == format!("{answer:?}") {
-                return at;
+            let (at, line) = self.said.recv_timeout(left).unwrap();
+            if let Some(found) = read(at, &line) {
+                return found;
             }
         }
+    }
+
+    /// Sends a signal, such as `-STOP`.
+    pub(super) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 }
 
@@ -78,8 +124,29 @@ pub(super) fn end_with_parent() {
     });
 }
 
-pub(super) fn say(answer: Answer) {
+/// Verifies the key again and again, and prints what [`Process`] waits for.
+pub(super) async fn report(node: &Keyring, token: &str) {
+    let (mut last, mut accepted, mut before) = (None, UNIX_EPOCH, Instant::now());
+    loop {
+        let (asked, time) = (Instant::now(), SystemTime::now());
+        let answer = ask(node, token).await;
+        if answer == Answer::Yes {
+            accepted = time;
+        }
+        let pause = asked.duration_since(before);
+        if pause >= PAUSE {
+            say(&format!("{WOKE}{} {answer:?}", pause.as_millis()));
+        }
+        if last != Some(answer) {
+            say(&format!("{answer:?} {}", accepted.duration_since(UNIX_EPOCH).unwrap().as_nanos()));
+        }
+        (last, before) = (Some(answer), asked);
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn say(line: &str) {
     let mut out = stdout().lock();
-    writeln!(out, "{MARK}{answer:?}").unwrap();
+    writeln!(out, "{MARK}{line}").unwrap();
     out.flush().unwrap();
 }
