@@ -453,9 +453,11 @@ impl Minutes {
 
 impl Clock for Minutes {
     fn moment(&self) -> Moment {
-        let moment = SystemClock.moment();
-        let now = moment.now.as_millis() + self.0.load(Relaxed);
-        Moment { now: Timestamp::saturating_from_millis(now), ..moment }
+        let (moment, passed) = (SystemClock.moment(), self.0.load(Relaxed));
+        Moment {
+            now: Timestamp::saturating_from_millis(moment.now.as_millis() + passed),
+            uptime: moment.uptime + passed.unsigned_abs(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use self::{
     generations::Generations,
     index::Index,
     negative::NegativeCache,
-    proofs::{Clocks, Proofs, covers, jumped},
+    proofs::{Proofs, covers, jumped},
     thread_cache::ThreadCache,
 };
 pub(crate) use self::{single_flight::SingleFlight, uses::Uses};
@@ -130,8 +130,7 @@ impl Cache {
         moment: Moment,
         read: impl FnOnce(&Arc<ResolvedKey>) -> T,
     ) -> Option<T> {
-        if self.proofs.compare(moment) == Clocks::Jumped {
-            self.end_pause(moment);
+        if self.proofs.have_parted(moment) && self.compare_clocks(moment) {
             return None;
         }
         // The proof is read before the generations.
@@ -303,11 +302,8 @@ impl Cache {
         if proved.uptime > now.uptime {
             return false;
         }
-        if self.proofs.compare(now) == Clocks::Jumped {
-            self.end_pause(now);
-        }
-        // Otherwise the clocks drift apart until it looks like a jump.
-        self.proofs.note(now);
+        // Compared with each proof, or the clocks drift apart until it looks like a pause.
+        self.compare_clocks(now);
         if !jumped(proved, now) {
             self.proofs.extend(proved.uptime.saturating_add(self.max_age_millis()));
         }
@@ -319,11 +315,17 @@ impl Cache {
         self.proofs.begin_after(moment);
     }
 
-    /// Invalidates everything, because it is not known how much time has passed.
+    /// Compares the time of day with the uptime. If the time of day has run ahead, it is not known how much time has
+    /// passed: invalidates everything, and returns `true`.
     #[cold]
-    fn end_pause(&self, moment: Moment) {
-        self.invalidate_all();
+    #[inline(never)]
+    fn compare_clocks(&self, moment: Moment) -> bool {
+        let has_run_ahead = self.proofs.has_run_ahead(moment);
+        if has_run_ahead {
+            self.invalidate_all();
+        }
         self.proofs.note(moment);
+        has_run_ahead
     }
 
     #[inline]

@@ -29,14 +29,6 @@ pub(super) struct Proofs {
     ahead: AtomicI64,
 }
 
-/// The relation of a moment to the last comparison of the clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clocks {
-    Steady,
-    /// The time of day went on while the uptime stood still, or was set forward.
-    Jumped,
-}
-
 impl Proofs {
     pub(super) fn new() -> Self {
         Self { until: AtomicU64::new(0), since: AtomicU32::new(0), ahead: AtomicI64::new(i64::MAX) }
@@ -63,26 +55,16 @@ impl Proofs {
         self.until.fetch_max(until, SeqCst);
     }
 
-    /// Compares the clocks with the last comparison. After a [jump](Clocks::Jumped) the caller invalidates
-    /// everything, and then calls [`note`](Self::note).
+    /// Returns whether the clocks have moved apart by more than a tick since the last comparison.
     #[inline]
-    pub(super) fn compare(&self, moment: Moment) -> Clocks {
-        let ahead = ahead(moment);
-        let before = self.ahead.load(Relaxed);
-        if ahead.abs_diff(before) <= TICK {
-            return Clocks::Steady;
-        }
-        self.compare_again(ahead, before)
+    pub(super) fn have_parted(&self, moment: Moment) -> bool {
+        ahead(moment).abs_diff(self.ahead.load(Relaxed)) > TICK
     }
 
-    #[cold]
-    fn compare_again(&self, ahead: i64, before: i64) -> Clocks {
-        if ahead > before {
-            return Clocks::Jumped;
-        }
-        // The time of day was set back, or this is the first comparison.
-        self.ahead.store(ahead, Relaxed);
-        Clocks::Steady
+    /// Returns whether the time of day has run ahead since the last comparison: it went on while the uptime did not,
+    /// or was set forward.
+    pub(super) fn has_run_ahead(&self, moment: Moment) -> bool {
+        ahead(moment).saturating_sub(self.ahead.load(Relaxed)) > TICK.cast_signed()
     }
 
     /// Makes `moment` the last comparison.
