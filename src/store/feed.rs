@@ -18,7 +18,7 @@ use crate::{
 /// # The contract
 ///
 /// A feed that breaks a clause lets a node serve a revoked key for longer than its staleness bound. The
-/// clauses are tests of [`conformance`](super::conformance) (feature `conformance`).
+/// feature `conformance` has a test for each clause.
 ///
 /// **A gap at the beginning.** The first event is [`Change::Gap`]. The feed returns it after it has begun to
 /// listen, so that the node reads again what it had loaded before.
