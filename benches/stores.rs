@@ -1,5 +1,5 @@
 //! The cost of the stores, as ratios: `cargo bench -p keyway-tests --bench stores [-- [--quick] [sqlite]
-//! [postgres] [load]]`.
+//! [postgres] [steady] [load]]`.
 //!
 //! 1.0 is the same driver's bare prepared statements in the same run, on tables with the same content,
 //! indexes and durability. For growth, 1.0 is the same call on the smaller table. Every round measures each
@@ -55,6 +55,10 @@ fn main() {
     }
     if report.wants("postgres") {
         postgres::run(&population, large, &mut report);
+    }
+    if report.wants("steady") {
+        sqlite::shared(&mut report);
+        postgres::shared(&mut report);
     }
     if report.wants("load") {
         load::run(quick);

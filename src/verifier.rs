@@ -47,7 +47,7 @@ use crate::{
 ///   follows after 2 s.
 /// - A store that has not replied for a second, while requests wait for it, is treated the same way. So only
 ///   the requests of that first second wait for the store's own time limit. At most 4,096 of them wait at a
-///   time once the store has been silent for 100 ms.
+///   time once the store has been silent for half a second.
 /// - A replica and the store behind it are judged separately.
 ///
 /// A missing key and a record that cannot be read are replies, not failures. The operations of a

@@ -49,18 +49,30 @@ pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
         let tables = Tables::new("eight", &pool).await;
         issue_in_parallel(population, &tables, report).await;
         revocation(&server, report).await;
-        let many = Population::new(if report.is_quick() { 200 } else { 20_000 });
-        let tables = Tables::new("many", &pool).await;
-        tables.fill(many.first(many.tenants.len()), 0).await;
+        pool.close().await;
+    });
+}
+
+/// Measures the reads of nodes that share a database.
+pub(crate) fn shared(report: &mut Report) {
+    if !is_installed() {
+        println!("not run: PostgreSQL is not installed");
+        return;
+    }
+    let server = Server::start_on_disk(&[]);
+    let threads = runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    threads.block_on(async {
+        let population = Population::new(if report.is_quick() { 200 } else { 20_000 });
+        let tables = Tables::new("many", &pool(&server, 8).await).await;
+        tables.fill(population.first(population.tenants.len()), 0).await;
         tables.settle().await;
         let connect = async || {
             let builder = PostgresStore::builder().schema("many");
             builder.connect(&server.url()).await.unwrap()
         };
         let (store, other) = (connect().await, connect().await);
-        cold_burst("postgres", store.clone(), &many, report).await;
-        steady("postgres", (store.clone(), other), store.feed(), &many, report).await;
-        pool.close().await;
+        cold_burst("postgres", store.clone(), &population, report).await;
+        steady("postgres", (store.clone(), other), store.feed(), &population, report).await;
     });
 }
 

@@ -28,7 +28,7 @@ const INSERT_KEY: &str = "INSERT INTO keyway_keys (id, tenant, created_at, versi
 
 pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
     let folder = Folder::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let files = [folder.0.join("ours"), folder.0.join("bare"), folder.0.join("large")];
         for file in &files {
@@ -41,13 +41,21 @@ pub(crate) fn run(population: &Population, large: usize, report: &mut Report) {
         issue(population, (ours, bare), report).await;
         growth(population, (ours, grown), large, report).await;
         flush(population, grown, report).await;
-        let many = Population::new(if report.is_quick() { 200 } else { 20_000 });
-        let file = folder.0.join("many");
+    });
+}
+
+/// Measures the reads of nodes that share a file.
+pub(crate) fn shared(report: &mut Report) {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let population = Population::new(if report.is_quick() { 200 } else { 20_000 });
+        let file = folder.0.join("keys");
         let store = SqliteStore::open(&file).await.unwrap();
-        fill(&file, many.first(many.tenants.len()), 0);
+        fill(&file, population.first(population.tenants.len()), 0);
         let other = SqliteStore::open(&file).await.unwrap();
-        cold_burst("sqlite", store.clone(), &many, report).await;
-        steady("sqlite", (store.clone(), other), store.feed(), &many, report).await;
+        cold_burst("sqlite", store.clone(), &population, report).await;
+        steady("sqlite", (store.clone(), other), store.feed(), &population, report).await;
     });
 }
 

@@ -95,8 +95,11 @@ impl Follower {
     }
 
     /// Returns how long a feed waits between two proofs: a quarter of the staleness bound, between 20 ms and
-    /// one second.
+    /// one second. A verifier without a cache needs no proofs, and the result is one second.
     pub fn proof_interval(&self) -> Duration {
+        if self.max_staleness.is_zero() {
+            return Duration::from_secs(1);
+        }
         (self.max_staleness / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
     }
 }

@@ -34,9 +34,10 @@ const LONGEST_PROBE: u64 = 2_000;
 /// The most requests that wait at the same time for a source that does not reply.
 pub(super) const MAX_WAITING: usize = 4_096;
 
-/// The limit applies once the source has been silent for this long, in milliseconds. A source that replies
-/// sooner can serve them all: many requests that come at once for one key share one load.
-const CROWDED: u64 = 100;
+/// The limit applies once the source has been silent for this long, in milliseconds. A source that replies sooner can
+/// serve them all, since requests that come at once share loads. The process itself takes a while to begin 100,000
+/// requests, and sees no reply meanwhile.
+const CROWDED: u64 = 500;
 
 /// The reason why a request does not reach its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,9 +10,11 @@ pub(super) const PREFIX: &str = "keyway_";
 /// The join of a key with its tenant.
 pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
 
-/// The migrations. `keyway_changes` is the log that feeds read. Triggers write it, so it also has the changes that
-/// other programs make, `REPLACE` among them. It holds the last 4,096 changes under consecutive numbers. The keys of a deleted tenant
-/// are not listed one by one, and neither are last uses. Each one migrates the tables from the version that equals its index to the next version.
+/// The migrations. Each one migrates the tables from the version that equals its index to the next version.
+///
+/// `keyway_changes` is the log that feeds read. Triggers write it, so it also has the changes that other programs
+/// make, `REPLACE` among them. It holds the last 4,096 changes under consecutive numbers. It lists neither the keys of
+/// a deleted tenant one by one nor last uses.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (
         id BLOB NOT NULL PRIMARY KEY,
