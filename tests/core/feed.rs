@@ -216,14 +216,19 @@ fn proofs_do_not_cover_what_an_unreadable_notice_may_name() {
 #[test]
 fn nothing_old_is_served_after_a_pause_of_the_clock() {
     for pause in [Duration::from_secs(6), Duration::from_secs(3_600)] {
-        let (_writes, reads, held, feed, mut following) = followed();
+        let (writes, reads, held, feed, mut following) = followed();
+        let other = writes.tenant_with_key("other");
+        assert!(accepts(&reads, &other.token));
         seconds_with_proofs(&reads, &feed, &mut following, 10);
         let begun = proof(&reads, Duration::ZERO);
-        block_on(held.keys.disable(held.key.id())).unwrap();
+        for held in [&held, &other] {
+            block_on(held.keys.disable(held.key.id())).unwrap();
+        }
         // The machine is suspended: the uptime does not change, and the time of day does.
         reads.clock.set(reads.clock.moment().now.checked_add(pause).unwrap());
         feed.tell(begun);
         assert!(!accepts(&reads, &held.token), "before the proof, {pause:?}");
+        assert!(!accepts(&reads, &other.token), "the second key, {pause:?}");
         assert!(poll(&mut following).is_pending());
         assert!(!accepts(&reads, &held.token), "after the proof, {pause:?}");
     }
@@ -304,6 +309,8 @@ fn key_of_a_replica_counts_as_old_as_its_lag() {
 fn proofs_do_not_cover_loads_of_a_replica_alone() {
     let writes = World::new();
     let held = writes.tenant_with_key("acme");
+    // The machine has been running for a while.
+    writes.clock.advance(Duration::from_secs(3_600));
     let replica = FaultyStore::over(writes.store.memory().clone());
     replica.set_max_lag(LAG);
     let verifier = writes.verifier(|builder| builder.lookup(replica.clone()));
