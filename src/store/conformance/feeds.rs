@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, format, vec::Vec};
 use core::{
     future::Future,
-    pin::Pin,
+    pin::pin,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -249,10 +249,8 @@ impl<F: ChangeFeed> Stage<F> {
     fn poll(&mut self) {
         let follower = self.follower.clone();
         let event = {
-            let next: Pin<Box<dyn Future<Output = _> + Send + '_>> =
-                Box::pin(self.feed.next(&follower));
-            let mut next = next;
-            next.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            let next = pin!(self.feed.next(&follower));
+            next.poll(&mut Context::from_waker(Waker::noop()))
         };
         if let Poll::Ready(event) = event {
             self.note("at a single poll", event);

@@ -29,8 +29,8 @@ use crate::{
 ///
 /// The feed listens on its own connection, and reconnects when the connection breaks. Each time it begins to
 /// listen it returns [`Change::Gap`]. It proves about once a second that it has delivered every change, with a
-/// random text that it sends to itself. The only right that a proof needs is `SELECT`. After connections that break soon one after
-/// another it waits at growing intervals, up to ten seconds.
+/// random text that it sends to itself. The only right that a proof needs is `SELECT`. After connections that break
+/// soon one after another it waits at growing intervals, up to ten seconds.
 ///
 /// Behind a pooler that serves each transaction with another connection, listening is impossible. The feed
 /// then ends at once, unless the store has a [`feed_url`](super::PostgresBuilder::feed_url).
@@ -154,27 +154,25 @@ impl Listener {
     /// Begins a proof as of `moment`. Returns whether a change was not announced since the last proof, or
     /// `None` if the connection is broken.
     async fn begin_proof(&mut self, inner: &Inner, moment: Moment) -> Option<bool> {
+        // A proof counts only once it is known that no change was silent, also if this future is dropped.
+        self.proof = None;
         let text = nonce().ok()?;
         let query =
             sqlx::query(&inner.statements.prove).bind(self.own_channel.clone()).bind(&*text);
-        // Set first, so that the text is known when it comes back, also if this future is dropped.
-        self.proof = Some((text.clone(), moment));
         let limit = inner.time_limit.min(BEAT);
         match timeout(limit, self.connection.fetch_optional(query)).await.ok()? {
             Ok(Some(row)) => {
                 let silent = row.try_get(0).ok()?;
                 let is_missed = self.silent.replace(silent) != Some(silent);
-                if is_missed {
-                    self.proof = None;
+                if !is_missed {
+                    // The text is in the buffer of the connection by now, and is read after the notices before it.
+                    self.proof = Some((text, moment));
                 }
                 Some(is_missed)
             }
             // The server refused, has no room for notifications, or is no primary. The connection is whole,
             // and cached keys age until a proof succeeds.
-            Ok(None) | Err(sqlx::Error::Database(_)) => {
-                self.proof = None;
-                Some(false)
-            }
+            Ok(None) | Err(sqlx::Error::Database(_)) => Some(false),
             Err(_) => None,
         }
     }
