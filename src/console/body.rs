@@ -119,8 +119,16 @@ pub(super) fn check_pasted(field: &'static str, text: &str) -> Result<(), Proble
     Ok(())
 }
 
-/// Returns a response with a JSON body, which is wiped when its last part is dropped.
+/// Returns a response with a JSON body, which has no secrets.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => response_of(status, "application/json", Body::from(bytes)),
+        Err(_) => problem::fault().into_response(),
+    }
+}
+
+/// Returns a response with a JSON body that has a token. The body is wiped when its last part is dropped.
+pub(super) fn secret_json(status: StatusCode, body: &impl Serialize) -> Response {
     let mut bytes = Wiped::with_capacity(1024);
     if serde_json::to_writer(&mut bytes, body).is_err() {
         return problem::fault().into_response();
@@ -128,9 +136,8 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     response_of(status, "application/json", Body::from(Bytes::from_owner(bytes)))
 }
 
-/// Returns a response with a JSON body that describes the state of a key or tenant at `version`.
-pub(super) fn versioned(status: StatusCode, version: u64, body: &impl Serialize) -> Response {
-    let mut response = json(status, body);
+/// Adds an `ETag` to a response that describes the state of a key or tenant at `version`.
+pub(super) fn versioned(version: u64, mut response: Response) -> Response {
     response.headers_mut().insert(header::ETAG, etag(version));
     response
 }

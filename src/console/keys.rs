@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{
     app::App,
     auth::TenantAdmin,
-    body::{Json, check_pasted, json, versioned},
+    body::{Json, check_pasted, json, secret_json, versioned},
     extract::{IfMatch, Parameters, Path, write_cursor},
     problem::{ApiResult, invalid_field},
     views::{FoundView, IssuedView, KeysView, broken},
@@ -136,7 +136,7 @@ pub(super) async fn get_key(admin: TenantAdmin, Path(id): Path<KeyId>) -> ApiRes
 
 /// Responds with a key, and its version as the `ETag`.
 pub(super) fn key_response(app: &App, key: &KeyRecord, tenant: &TenantRecord) -> Response {
-    versioned(StatusCode::OK, key.version(), &app.view(key, tenant))
+    versioned(key.version(), json(StatusCode::OK, &app.view(key, tenant)))
 }
 
 /// Responds with a key and its new token, or without a token to a repetition.
@@ -150,7 +150,7 @@ fn issued_response(
     status: StatusCode,
 ) -> Response {
     let view = IssuedView { key: app.view(key, tenant), token, replayed: token.is_none() };
-    versioned(status, key.version(), &view)
+    versioned(key.version(), secret_json(status, &view))
 }
 
 /// Returns the key `id` if `if_match` names its version. Otherwise records the refused change in the audit.

@@ -49,7 +49,7 @@ pub(super) async fn get_tenant(operator: Operator, Path(tenant): Path<TenantId>)
 
 /// Responds with a tenant, and its version as the `ETag`.
 fn tenant_response(app: &App, quota: &QuotaUse) -> Response {
-    versioned(StatusCode::OK, quota.tenant.version(), &TenantView::of(quota, app.now()))
+    versioned(quota.tenant.version(), json(StatusCode::OK, &TenantView::of(quota, app.now())))
 }
 
 /// Returns the tenant `id` if `if_match` names its version. Otherwise records the refused change in the

@@ -109,15 +109,24 @@ macro_rules! hasher {
                 const LENGTH: usize = 2 * size_of::<$word>();
                 let bits = self.len * 8;
                 self.update(&[0x80]);
-                while self.filled != $block_len - LENGTH {
-                    self.update(&[0]);
+                if self.filled > $block_len - LENGTH {
+                    self.pad_to($block_len);
+                    self.compress();
                 }
-                self.update(&[0; LENGTH - 8]);
+                self.pad_to($block_len - 8);
                 self.update(&bits.to_be_bytes());
                 let places = into.chunks_exact_mut(size_of::<$word>());
                 for (place, word) in places.zip(&self.state) {
                     place.copy_from_slice(&word.to_be_bytes());
                 }
+            }
+
+            /// Fills the block with zeros up to `end`.
+            fn pad_to(&mut self, end: usize) {
+                if let Some(rest) = self.block.get_mut(self.filled..end) {
+                    rest.fill(0);
+                }
+                self.filled = end;
             }
 
             fn compress(&mut self) {

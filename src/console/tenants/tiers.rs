@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         auth::Operator,
-        body::{Json, versioned},
+        body::{Json, json, versioned},
         extract::{IfMatch, Path, TierName},
         problem::{self, ApiResult, invalid_field},
     },
@@ -73,7 +73,7 @@ fn effect_response(preview: &TierPreview, version: u64) -> Response {
         version,
         complete: preview.complete,
     };
-    versioned(StatusCode::OK, version, &view)
+    versioned(version, json(StatusCode::OK, &view))
 }
 
 /// Returns the effect that a move to another tier would have.

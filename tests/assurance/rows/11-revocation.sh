@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# claim: a revocation of any kind reaches every node within the staleness bound, whatever becomes of the feed, of a demoted server, and of what other roles send
+# claim: a revocation of any kind reaches every node within the staleness bound, whatever becomes of the feed and its proofs, of a demoted server, of a stopped node, and of what other roles send
 # depends: src :!src/http* :!src/console* :!src/cache/fence_tests* tests/assurance/revocation tests/support
 # figure: = 0 of * revocations at 4 nodes take effect later than the bound of 1s, with the feed up
 # full figure: >= 1000 revocations with the feed up
