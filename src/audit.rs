@@ -144,6 +144,13 @@ pub enum AuditKind<'e> {
         /// them.
         scopes: &'e [Scope],
     },
+    /// A guard rejected a verified caller whose key may not touch a resource of this kind.
+    OtherResource {
+        /// The name of the kind.
+        kind: &'e str,
+    },
+    /// A key was rejected because it may not be used from the network of the client. The token was valid.
+    OtherNetwork,
     /// A guard rejected a verified caller that has used up its rate.
     Limited {
         /// The time after which the caller may retry.

@@ -24,11 +24,11 @@ use self::{
 use crate::{
     config::ConfigError,
     decision::ResolvedKey,
+    grant::Grant,
     import::Accepted,
     pepper::Peppers,
     policy::Policy,
     record::{KeyRecord, OlderSecret, RecordError, Suspension, TenantId, TenantRecord},
-    scope::ScopeSet,
     seal::Seals,
     store::Notices,
     tier::Tier,
@@ -211,8 +211,9 @@ impl Authority {
         now: Timestamp,
     ) -> Result<KeyRecord, ChangeError> {
         self.check_pair(key, tenant)?;
-        if edit.scopes.is_none() && !edit.only_disables() {
-            self.check_held(key, edit.granter)?;
+        let (granter, only_disables) = (edit.granter.clone(), edit.only_disables());
+        if edit.scopes.is_none() && !only_disables {
+            self.check_held(key, granter.as_ref())?;
         }
         let mut changed = key.clone();
         if let Some(name) = edit.name {
@@ -220,7 +221,16 @@ impl Authority {
             changed.name = name;
         }
         if let Some(scopes) = edit.scopes {
-            changed.scopes = self.grant(&scopes, &key.scopes, tenant, edit.granter)?;
+            changed.scopes = self.grant(&scopes, &key.scopes, tenant, granter.as_ref())?;
+        }
+        for (kind, resources) in edit.resources {
+            changed.limits.set(&kind, resources);
+        }
+        if let Some(networks) = edit.networks {
+            changed.limits.networks = networks;
+        }
+        if !only_disables {
+            self.check_limits(&changed.limits, &key.limits, granter.as_ref())?;
         }
         if let Some(labels) = edit.labels {
             changed.labels = labels;
@@ -262,7 +272,7 @@ impl Authority {
     /// [`ChangeError`] in these cases:
     ///
     /// - The key has expired, by its own expiry or by its tier's longest lifetime.
-    /// - The key has scopes that `granter` does not cover.
+    /// - The key has scopes, resources or networks that `granter` does not cover.
     /// - The key belongs to another tenant, or a seal is broken.
     /// - The grace period is too long.
     /// - Three secrets are accepted already ([`ChangeError::TooManySecrets`]).
@@ -272,7 +282,7 @@ impl Authority {
         key: &KeyRecord,
         tenant: &TenantRecord,
         grace_period: GracePeriod,
-        granter: Option<ScopeSet>,
+        granter: Option<&Grant>,
         now: Timestamp,
         rng: &mut R,
     ) -> Result<(KeyRecord, OneTimeToken), ChangeError>
@@ -281,6 +291,7 @@ impl Authority {
     {
         self.check_pair(key, tenant)?;
         self.check_held(key, granter)?;
+        self.check_limits(&key.limits, &key.limits, granter)?;
         let tier = self.tier(&tenant.tier)?;
         if let Some(at) = key.effective_expiry(tier).filter(|at| now >= *at) {
             return Err(ChangeError::Expired(at));

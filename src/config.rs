@@ -117,6 +117,29 @@ pub enum ConfigError {
     /// A scope is not declared.
     #[error("scope `{}` is not declared", .0.escape_debug())]
     UnknownScope(String),
+    /// A catalog has more than 8 kinds of resources.
+    #[error("the catalog has {0} kinds of resources, and at most 8 are allowed")]
+    TooManyResources(usize),
+    /// The name of a kind of resource is invalid.
+    #[error(
+        "`{}` cannot be the name of a kind of resource: it has 1 to 32 lower-case letters, digits, `-` and `_`, and \
+         begins with a letter", .0.escape_debug()
+    )]
+    ResourceName(String),
+    /// The description of a kind of resource is invalid.
+    #[error("the description of the kind of resource `{name}` {problem}")]
+    ResourceDescription {
+        /// The name of the kind.
+        name: String,
+        /// The problem.
+        problem: TextProblem,
+    },
+    /// A kind of resource is declared more than once.
+    #[error("the kind of resource `{0}` is declared twice")]
+    DuplicateResource(String),
+    /// A kind of resource is not declared.
+    #[error("the kind of resource `{}` is not declared", .0.escape_debug())]
+    UnknownResource(String),
     /// A requirement has no scopes, so every caller would pass.
     #[error("a requirement names at least one scope; `require_none` is for routes without any")]
     EmptyRequirement,
@@ -187,6 +210,32 @@ pub enum ConfigError {
     #[cfg(feature = "http")]
     #[error("{} no declaration: {}", if .0.len() == 1 { "a route has" } else { "routes have" }, .0.join(", "))]
     UndeclaredRoutes(Vec<String>),
+    /// Protected routes do not say which resources of each declared kind they touch.
+    #[cfg(feature = "http")]
+    #[error(
+        "these routes do not say which resources they touch: {}; declare `resource`, `handler_checks` or `touches_no` \
+         for each kind", .0.join(", ")
+    )]
+    UndeclaredResources(Vec<String>),
+    /// A route says two different things about one kind of resource, or something about a route that needs no key.
+    #[cfg(feature = "http")]
+    #[error(
+        "what {0} says about its resources does not follow a required key, or contradicts itself"
+    )]
+    ContradictoryResources(String),
+    /// A route names a parameter for the id of a resource that its path does not have.
+    #[cfg(feature = "http")]
+    #[error("the path of {place} has no parameter `{{{parameter}}}`")]
+    NoParameter {
+        /// The method and path.
+        place: String,
+        /// The name of the parameter.
+        parameter: String,
+    },
+    /// The address of a proxy is neither an address nor a network.
+    #[cfg(feature = "http")]
+    #[error("`{}` is neither the address nor the network of a proxy", .0.escape_debug())]
+    Proxy(String),
     /// A declaration applies to no handler, because all earlier handlers are declared already.
     #[cfg(feature = "http")]
     #[error("{0} is declared twice")]

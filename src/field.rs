@@ -65,6 +65,18 @@ pub enum Field {
     /// The name of a scope.
     #[error("the name of the scope")]
     Scope,
+    /// A network of clients.
+    #[error("the network")]
+    Network,
+    /// The networks of a key as a whole.
+    #[error("the list of networks")]
+    Networks,
+    /// The id of a resource.
+    #[error("the id of the resource")]
+    ResourceId,
+    /// The resources of a key as a whole: there are too many.
+    #[error("the list of resources")]
+    Resources,
     /// The text that makes a request for a new key idempotent.
     #[error("the idempotency key")]
     IdempotencyKey,

@@ -67,11 +67,13 @@
 
 mod access;
 mod admission;
+mod client_address;
 mod credential;
 mod error_responses;
 mod forward_auth;
 mod grpc;
 pub(crate) mod guard;
+mod incoming;
 #[cfg(feature = "leak-reports")]
 pub mod leak;
 mod observe;
@@ -81,7 +83,10 @@ mod own_key;
 #[cfg(any(feature = "actix", feature = "axum"))]
 mod probe;
 pub mod problem;
+mod resource_rules;
 mod response;
+#[cfg(feature = "axum")]
+mod routed;
 mod routes;
 #[cfg(any(feature = "console", feature = "leak-reports"))]
 pub(crate) mod secret_json;
@@ -104,6 +109,7 @@ pub use self::observe::describe_metrics;
 pub use self::{
     access::{Access, RouteEntry, RouteTable},
     admission::Admission,
+    client_address::{ClientAddress, PeerAddress},
     credential::Headers,
     forward_auth::ForwardAuth,
     own_key::OwnKey,

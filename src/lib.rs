@@ -17,6 +17,7 @@ extern crate std;
 pub mod audit;
 #[cfg(feature = "console")]
 pub mod console;
+pub mod grant;
 pub mod guide;
 #[cfg(feature = "http")]
 pub mod http;
@@ -44,8 +45,10 @@ mod config;
 mod decision;
 mod field;
 mod mac;
+mod network;
 mod pepper;
 mod policy;
+mod resource;
 mod seal;
 mod swar;
 #[cfg(feature = "std")]

@@ -61,7 +61,7 @@
 pub use crate::{
     authority::Authority,
     bearer::{CredentialError, bearer_token},
-    decision::{Denial, ResolvedKey, decide},
+    decision::{Denial, ResolvedKey, decide, decide_from},
     seal::Seals,
     token::{CheckedToken, InsecureSeededRng, MintError, Minted, TokenFormat},
 };

@@ -24,13 +24,15 @@ use crate::{
 /// let read: Policy = serde_json::from_str(r#"{
 ///     "issuer": "mm",
 ///     "scopes": [{ "name": "reporting", "description": "Read reports" }],
+///     "resources": [{ "name": "machine", "description": "One machine" }],
 ///     "tiers": [{ "name": "free", "keys": 2, "scopes": ["reporting"], "max_lifetime_days": 90 }]
 /// }"#)?;
 /// assert_eq!(read.tiers().len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Without `tiers`, the built-in tiers apply: Lite with 1 key and Advanced with 5.
+/// `resources` are the kinds of resources that keys can be [limited to](crate::grant). Without `tiers`, the
+/// built-in tiers apply: Lite with 1 key and Advanced with 5.
 #[derive(Clone, Debug)]
 pub struct Policy(Arc<Inner>);
 
@@ -195,12 +197,20 @@ impl<'de> serde::Deserialize<'de> for Policy {
         struct Document {
             issuer: String,
             scopes: Vec<crate::scope::ScopeDeclaration>,
+            #[serde(default)]
+            resources: Vec<crate::resource::ResourceDeclaration>,
             tiers: Option<Vec<Tier>>,
         }
 
         let document = Document::deserialize(deserializer)?;
         let tiers = document.tiers.unwrap_or_else(|| Tier::built_in().into());
-        ScopeCatalog::new(document.scopes)
+        let catalog = match document.resources {
+            none if none.is_empty() => ScopeCatalog::new(document.scopes),
+            kinds => {
+                ScopeCatalog::new(document.scopes).and_then(|catalog| catalog.with_resources(kinds))
+            }
+        };
+        catalog
             .and_then(|catalog| Self::new(document.issuer, catalog, tiers))
             .map_err(serde::de::Error::custom)
     }

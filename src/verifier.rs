@@ -14,7 +14,7 @@ mod report;
 mod sources;
 
 use alloc::{boxed::Box, sync::Arc};
-use core::fmt;
+use core::{fmt, net::IpAddr};
 
 pub use self::{builder::VerifierBuilder, check::OpenError};
 pub(crate) use self::{engine::Engine, error::VerifyError};
@@ -71,7 +71,8 @@ impl Verifier {
         VerifierBuilder::new(policy, peppers.into())
     }
 
-    /// Verifies the token `presented`, given as the bytes that the caller sent.
+    /// Verifies the token `presented`, given as the bytes that the caller sent. A key that is limited to networks is
+    /// refused here, since the address of the client is not known. See [`verify_from`](Self::verify_from).
     ///
     /// # Cost
     ///
@@ -100,7 +101,22 @@ impl Verifier {
         presented: impl AsRef<[u8]>,
         freshness: Freshness,
     ) -> Result<Principal, VerifyError> {
-        match self.0.verify_at_once(presented.as_ref(), freshness) {
+        self.verify_from(presented, freshness, None).await
+    }
+
+    /// Verifies the token `presented` of a client with this address, `None` if it is not known, with data of the given
+    /// `freshness`.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub async fn verify_from(
+        &self,
+        presented: impl AsRef<[u8]>,
+        freshness: Freshness,
+        address: Option<IpAddr>,
+    ) -> Result<Principal, VerifyError> {
+        match self.0.verify_at_once(presented.as_ref(), freshness, || address) {
             Progress::Done(result) => result,
             // Boxed, so that the rare case adds nothing to the size of the common case's future.
             Progress::Pending(unfinished) => {

@@ -64,6 +64,7 @@ impl AuditSink for TracingSink {
                     change = details.change,
                     refusal = details.refusal,
                     detail = line(details.detail),
+                    resource = details.resource,
                     rejection = details.rejection,
                     state = details.state,
                     noise = details.noise,
@@ -110,6 +111,7 @@ struct Details<'e> {
     change: Option<&'static str>,
     refusal: Option<&'static str>,
     detail: Option<&'e str>,
+    resource: Option<&'e str>,
     rejection: Option<&'static str>,
     state: Option<&'static str>,
     noise: Option<&'static str>,
@@ -137,6 +139,7 @@ impl<'e> Details<'e> {
             AuditKind::KeyEdited { scopes, enabled } => {
                 (details.scopes, details.enabled) = (Some(scopes), Some(enabled));
             }
+            AuditKind::OtherResource { kind } => details.resource = Some(kind),
             AuditKind::LeakReported { reason, response } => {
                 details.reason = Some(reason);
                 details.response = Some(response_word(response));
@@ -164,6 +167,7 @@ impl<'e> Details<'e> {
             | AuditKind::KeyRevoked
             | AuditKind::Missing
             | AuditKind::BadRequest
+            | AuditKind::OtherNetwork
             | AuditKind::Tampered
             | AuditKind::Unavailable
             | AuditKind::FeedGap => {}

@@ -40,6 +40,8 @@ impl AuditKind<'_> {
             Self::Rejected(_) => "rejected",
             Self::Inactive(_) => "inactive",
             Self::Forbidden { .. } => "forbidden",
+            Self::OtherResource { .. } => "other_resource",
+            Self::OtherNetwork => "other_network",
             Self::Limited { .. } => "limited",
             Self::Suppressed { .. } => "suppressed",
             Self::Tampered => "tampered",
@@ -59,6 +61,7 @@ impl AuditKind<'_> {
             Self::TenantSuspended { reason }
             | Self::KeySuspended { reason }
             | Self::LeakReported { reason, .. } => (*reason).into(),
+            Self::OtherResource { kind } => (*kind).into(),
             Self::KeyIssued { scopes }
             | Self::KeyImported { scopes }
             | Self::KeyEdited { scopes, enabled: true }
@@ -80,6 +83,7 @@ impl AuditKind<'_> {
             | Self::KeyRevoked
             | Self::Missing
             | Self::BadRequest
+            | Self::OtherNetwork
             | Self::Tampered
             | Self::Unavailable
             | Self::FeedGap => String::new(),

@@ -21,6 +21,9 @@ pub enum ChangeError {
     /// A scope is not declared.
     #[error("scope `{}` is not declared", .0.escape_debug())]
     UnknownScope(String),
+    /// A kind of resource is not declared.
+    #[error("the kind of resource `{}` is not declared", .0.escape_debug())]
+    UnknownResource(String),
     /// The tenant's tier does not allow these scopes.
     #[error("tier `{tier}` does not allow {}", List(scopes))]
     AboveCeiling {
@@ -35,6 +38,14 @@ pub enum ChangeError {
     /// node may know them. The list is empty if the granter is a set of another catalog.
     #[error("{}", AboveGranterText(.0))]
     AboveGranter(Vec<Scope>),
+    /// The granter may not touch all of the key's resources of this kind, so they cannot be passed on.
+    ///
+    /// It may also be a kind that this node's catalog does not declare, because a newer node may know it.
+    #[error("the granter may not touch all of these resources of the kind `{}`", .0.escape_debug())]
+    ResourcesAboveGranter(String),
+    /// The granter is limited to networks that do not include all of the key's.
+    #[error("the granter is limited to networks that do not include all networks of the key")]
+    NetworksAboveGranter,
     /// The policy has no such tier.
     #[error("the policy has no tier `{}`", .0.escape_debug())]
     UnknownTier(String),

@@ -4,8 +4,9 @@ use alloc::{string::String, vec::Vec};
 
 use super::{Authority, ChangeError, NewKey};
 use crate::{
+    grant::{Grant, StoredLimits},
     record::{KeyRecord, TenantRecord},
-    scope::{Scope, ScopeSet},
+    scope::Scope,
     tier::Tier,
     time::Timestamp,
 };
@@ -21,7 +22,8 @@ impl Authority {
         self.seals.check_tenant(tenant)?;
         KeyRecord::check_name(&request.name)?;
         let tier = self.tier(&tenant.tier)?;
-        let scopes = self.grant(&request.scopes, &[], tenant, request.granter)?;
+        let scopes = self.grant(&request.scopes, &[], tenant, request.granter.as_ref())?;
+        self.check_limits(&request.limits, &StoredLimits::default(), request.granter.as_ref())?;
         let expires_at = request.expires.map(|expiry| expiry.at(now)).or_else(|| {
             // Without a requested expiry, a key lives as long as its tier allows.
             tier.max_lifetime.map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
@@ -40,7 +42,7 @@ impl Authority {
         scopes: &[String],
         held: &[Scope],
         tenant: &TenantRecord,
-        granter: Option<ScopeSet>,
+        granter: Option<&Grant>,
     ) -> Result<Vec<Scope>, ChangeError> {
         let catalog = self.policy.catalog();
         let (held, unknown) = catalog.set_of_known(held);
@@ -68,11 +70,39 @@ impl Authority {
         Ok(names)
     }
 
+    /// Checks that the catalog declares the kinds of `limits`, and that `granter` may pass the limits on. A kind that the
+    /// key has in `held` may be kept as it is, even if the catalog does not declare it.
+    ///
+    /// Kinds that the catalog does not declare are above every granter, as scopes are.
+    pub(super) fn check_limits(
+        &self,
+        limits: &StoredLimits,
+        held: &StoredLimits,
+        granter: Option<&Grant>,
+    ) -> Result<(), ChangeError> {
+        for (kind, resources) in &limits.resources {
+            let is_declared = self.policy.catalog().resource(kind).is_ok();
+            if !is_declared && held.of_kind(kind) != resources {
+                return Err(ChangeError::UnknownResource(kind.clone()));
+            }
+            let is_passed_on = granter.is_none_or(|granter| {
+                is_declared && granter.limits().resources.of_kind(kind).covers(resources)
+            });
+            if !is_passed_on {
+                return Err(ChangeError::ResourcesAboveGranter(kind.clone()));
+            }
+        }
+        if granter.is_some_and(|granter| !granter.limits().networks.covers(&limits.networks)) {
+            return Err(ChangeError::NetworksAboveGranter);
+        }
+        Ok(())
+    }
+
     /// Checks that `granter` covers every name that `key` holds.
     pub(super) fn check_held(
         &self,
         key: &KeyRecord,
-        granter: Option<ScopeSet>,
+        granter: Option<&Grant>,
     ) -> Result<(), ChangeError> {
         self.check_covered(&key.scopes, granter)
     }
@@ -81,8 +111,8 @@ impl Authority {
     ///
     /// Names that the catalog does not declare count too. During a rolling deploy another node may already
     /// know them, so a key that holds them is above every granter of this node.
-    fn check_covered(&self, names: &[Scope], granter: Option<ScopeSet>) -> Result<(), ChangeError> {
-        let Some(granter) = granter else { return Ok(()) };
+    fn check_covered(&self, names: &[Scope], granter: Option<&Grant>) -> Result<(), ChangeError> {
+        let Some(granter) = granter.map(Grant::scopes) else { return Ok(()) };
         let catalog = self.policy.catalog();
         let above = catalog.names_not_covered(names, granter);
         if above.is_empty() && granter.covers(catalog.none()) {

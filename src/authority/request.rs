@@ -5,8 +5,8 @@ use core::{fmt, time::Duration};
 
 use super::ChangeError;
 use crate::{
+    grant::{Grant, Networks, Resources, StoredLimits},
     record::{Field, InvalidField, KeyRecord, Labels},
-    scope::ScopeSet,
     text,
     time::Timestamp,
 };
@@ -27,11 +27,12 @@ use crate::{
 pub struct NewKey {
     pub(super) name: String,
     pub(super) scopes: Vec<String>,
+    pub(super) limits: StoredLimits,
     pub(super) labels: Labels,
     pub(super) not_before: Option<Timestamp>,
     pub(super) expires: Option<Expiry>,
     pub(super) created_by: String,
-    pub(super) granter: Option<ScopeSet>,
+    pub(super) granter: Option<Grant>,
     pub(super) idempotency_key: Option<IdempotencyKey>,
 }
 
@@ -44,6 +45,7 @@ impl NewKey {
         Self {
             name: name.into(),
             scopes: Vec::new(),
+            limits: StoredLimits::default(),
             labels: Labels::default(),
             not_before: None,
             expires: None,
@@ -56,6 +58,28 @@ impl NewKey {
     /// Sets the scopes that the key is granted. They include all scopes that they imply.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the resources of one kind that the key may touch. It may touch none of a kind that is not set.
+    ///
+    /// ```
+    /// use keyway::{NewKey, grant::Resources};
+    ///
+    /// let request = NewKey::named("dashboard")
+    ///     .scopes(["reporting"])
+    ///     .resources("machine", Resources::only(["press-1", "press-2"])?);
+    /// # _ = request;
+    /// # Ok::<(), keyway::record::InvalidField>(())
+    /// ```
+    pub fn resources(mut self, kind: &str, resources: Resources) -> Self {
+        self.limits.set(kind, resources);
+        self
+    }
+
+    /// Sets the networks from which the key may be used. By default these are all.
+    pub fn networks(mut self, networks: Networks) -> Self {
+        self.limits.networks = networks;
         self
     }
 
@@ -97,16 +121,17 @@ impl NewKey {
         Ok(self)
     }
 
-    /// Limits the scopes that may be granted to `granter`, so that a granter cannot pass on more than it
-    /// has. With several granters, each one is a limit.
-    pub fn granted_by(mut self, granter: ScopeSet) -> Self {
-        self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
+    /// Limits the grant of the key to that of `granter`, so that a granter cannot pass on more than it has. With several
+    /// granters, each one is a limit.
+    pub fn granted_by(mut self, granter: &Grant) -> Self {
+        self.granter = Some(narrowed(self.granter, granter));
         self
     }
 
     /// Moves the properties that every tenant may choose into `key`.
     pub(super) fn describe(self, key: &mut KeyRecord) {
         key.name = self.name;
+        key.limits = self.limits;
         key.labels = self.labels;
         key.not_before = self.not_before;
         key.created_by = self.created_by;
@@ -126,6 +151,11 @@ impl NewKey {
         self.idempotency_key = Some(IdempotencyKey::try_from(text)?);
         Ok(self)
     }
+}
+
+/// Returns `granter`, further limited by `other`.
+fn narrowed(granter: Option<Grant>, other: &Grant) -> Grant {
+    granter.map_or_else(|| other.clone(), |granter| granter.meet(other))
 }
 
 /// The end of a key, as a time or as a duration.
@@ -198,11 +228,13 @@ impl fmt::Debug for IdempotencyKey {
 pub struct KeyEdit {
     pub(super) name: Option<String>,
     pub(super) scopes: Option<Vec<String>>,
+    pub(super) resources: Vec<(String, Resources)>,
+    pub(super) networks: Option<Networks>,
     pub(super) labels: Option<Labels>,
     pub(super) not_before: Option<Option<Timestamp>>,
     pub(super) expires: Option<Option<Expiry>>,
     pub(super) enabled: Option<bool>,
-    pub(super) granter: Option<ScopeSet>,
+    pub(super) granter: Option<Grant>,
 }
 
 impl KeyEdit {
@@ -221,6 +253,19 @@ impl KeyEdit {
     /// even if its tenant's tier no longer allows them.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Replaces the resources of one kind that the key may touch. Resources of other kinds remain unchanged.
+    pub fn resources(mut self, kind: &str, resources: Resources) -> Self {
+        self.resources.retain(|(other, _)| other != kind);
+        self.resources.push((kind.into(), resources));
+        self
+    }
+
+    /// Replaces the networks from which the key may be used.
+    pub fn networks(mut self, networks: Networks) -> Self {
+        self.networks = Some(networks);
         self
     }
 
@@ -255,10 +300,10 @@ impl KeyEdit {
         self
     }
 
-    /// Limits the scopes of the edited key to `granter`, so that a granter cannot leave a key with more than
-    /// it has. An edit that only disables a key is exempt. With several granters, each one is a limit.
-    pub fn granted_by(mut self, granter: ScopeSet) -> Self {
-        self.granter = Some(self.granter.map_or(granter, |bound| bound.meet(granter)));
+    /// Limits the grant of the edited key to that of `granter`, so that a granter cannot leave a key with more than it
+    /// has. An edit that only disables a key is exempt. With several granters, each one is a limit.
+    pub fn granted_by(mut self, granter: &Grant) -> Self {
+        self.granter = Some(narrowed(self.granter, granter));
         self
     }
 
@@ -266,6 +311,8 @@ impl KeyEdit {
         self.enabled == Some(false)
             && self.name.is_none()
             && self.scopes.is_none()
+            && self.resources.is_empty()
+            && self.networks.is_none()
             && self.labels.is_none()
             && self.not_before.is_none()
             && self.expires.is_none()

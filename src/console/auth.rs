@@ -18,6 +18,7 @@ use super::{
 use crate::{
     bearer::bearer_token,
     decision::Principal,
+    grant::Grant,
     http::{Guard, problem::Problem},
     keyring::{Keyring, KeyringError, TenantKeys},
     record::TenantRecord,
@@ -165,7 +166,7 @@ impl TenantAdmin {
     pub(super) fn of(app: &Arc<App>, admin: &Admin) -> Option<Self> {
         let Role::Tenant { tenant, granter } = &admin.role else { return None };
         let keys = app.keyring.acting_as(&admin.actor).tenant(tenant.clone());
-        let keys = keys.granting_at_most(*granter);
+        let keys = keys.granting_at_most(&Grant::unlimited(*granter));
         Some(Self { app: Arc::clone(app), keys, granter: *granter })
     }
 

@@ -46,7 +46,7 @@ problems! {
         "send the body as `application/json`";
     too_large: 413 "body-too-large" "The body is too large" "the body has more than 64 KiB";
     quota: 409 "quota-exceeded" "The tenant cannot hold another key" "";
-    above_granter: 422 "above-granter" "Scopes that you cannot pass on" "";
+    above_granter: 422 "above-granter" "A grant that you cannot pass on" "";
     above_tier: 422 "above-tier" "Scopes that the tier does not allow" "";
     changed: 412 "changed" "It has changed in the meantime"
         "it was changed since it was read, by somebody else or by an earlier try; read it again";
@@ -124,6 +124,8 @@ pub(super) fn of_keyring(error: KeyringError, lifetime: &'static str) -> Problem
 fn of_change(error: &ChangeError, lifetime: &'static str) -> Problem {
     match error {
         ChangeError::Invalid(invalid) => match invalid.field() {
+            Field::Network | Field::Networks => invalid_field("networks", invalid.to_string()),
+            Field::ResourceId | Field::Resources => invalid_field("resources", invalid.to_string()),
             Field::KeyName => invalid_field("name", invalid.to_string()),
             Field::Reason => invalid_field("reason", invalid.to_string()),
             Field::Labels | Field::LabelName | Field::LabelValue => {
@@ -141,6 +143,16 @@ fn of_change(error: &ChangeError, lifetime: &'static str) -> Problem {
         ChangeError::AboveGranter(scopes) => {
             let problem = above_granter().detail(error.to_string()).with("field", "scopes");
             problem.with_scopes("scopes", scopes)
+        }
+        ChangeError::UnknownResource(_) => {
+            invalid_field("resources", "there is no such kind of resource")
+        }
+        ChangeError::ResourcesAboveGranter(kind) => above_granter()
+            .detail("you may not pass on all of these resources")
+            .with("field", "resources")
+            .with("resource", &**kind),
+        ChangeError::NetworksAboveGranter => {
+            above_granter().detail(error.to_string()).with("field", "networks")
         }
         ChangeError::ExpiryInPast(_) | ChangeError::EndsBeforeStart => {
             invalid_field(lifetime, error.to_string())

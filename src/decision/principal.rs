@@ -4,7 +4,10 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::{ResolvedKey, resolved::Proof};
+#[cfg(feature = "http")]
+use crate::grant::Limits;
 use crate::{
+    grant::{Grant, OutsideGrant, ResourceKind, Resources},
     policy::Policy,
     record::Labels,
     scope::{MissingScope, Requirement, ScopeSet},
@@ -56,6 +59,59 @@ impl Principal {
     #[inline]
     pub fn scopes(&self) -> ScopeSet {
         self.key.scopes()
+    }
+
+    /// Returns the resources of the kind `kind` that the caller may touch, for a list that only shows these. Without a
+    /// limit they are all. A kind of another catalog has none.
+    ///
+    /// ```
+    /// use keyway::{Principal, grant::{ResourceKind, Resources}};
+    ///
+    /// /// Returns the condition for the query of a list, and its parameters.
+    /// fn condition(caller: &Principal, machine: &ResourceKind) -> (&'static str, Vec<String>) {
+    ///     match caller.resources(machine) {
+    ///         Resources::All => ("TRUE", Vec::new()),
+    ///         Resources::Only(ids) => ("id = ANY ($1)", ids.iter().map(String::from).collect()),
+    ///         Resources::Nothing => ("FALSE", Vec::new()),
+    ///     }
+    /// }
+    /// ```
+    pub fn resources(&self, kind: &ResourceKind) -> &Resources {
+        if kind.catalog() != self.scopes().catalog() {
+            return &Resources::Nothing;
+        }
+        self.key.limits().map_or(&Resources::All, |limits| limits.resources.of_kind(kind.name()))
+    }
+
+    /// Checks that the caller meets `requirement` and may touch the resource `id` of the kind `kind`. This is for ids that
+    /// only the handler knows, such as those in a body.
+    ///
+    /// # Errors
+    ///
+    /// [`OutsideGrant`] says what is missing.
+    pub fn permit(
+        &self,
+        requirement: &Requirement,
+        kind: &ResourceKind,
+        id: &str,
+    ) -> Result<(), OutsideGrant> {
+        self.require(requirement)?;
+        if self.resources(kind).contains(id) {
+            Ok(())
+        } else {
+            Err(OutsideGrant::Resource(kind.name().into()))
+        }
+    }
+
+    /// Returns what the caller may do, to limit what it can pass on: [`NewKey::granted_by`](crate::NewKey::granted_by).
+    pub fn grant(&self) -> Grant {
+        self.key.grant()
+    }
+
+    #[cfg(feature = "http")]
+    #[inline]
+    pub(crate) fn limits(&self) -> Option<&Limits> {
+        self.key.limits().map(|limits| &**limits)
     }
 
     /// Returns the tier of the tenant, in the policy that the caller was verified with.

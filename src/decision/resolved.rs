@@ -1,10 +1,11 @@
 //! A key prepared for decisions: its seal is checked, and its scopes are bits.
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::fmt;
+use core::{fmt, net::IpAddr};
 
 use super::{KeyState, stamp::Stamp, state::Facts};
 use crate::{
+    grant::{Grant, Limits, Networks, OutsideGrant},
     policy::Policy,
     record::{KeyRecord, Labels, OlderSecret, RecordError, Suspension, TenantRecord},
     scope::{Scope, ScopeSet},
@@ -47,6 +48,10 @@ struct Rare {
     not_before: Option<Timestamp>,
     /// The scopes that the key was granted, if the tier of its tenant withholds some of them.
     granted: Option<ScopeSet>,
+    /// `None` if the key may touch all resources and be used from any network.
+    limits: Option<Arc<Limits>>,
+    /// A kind of resource that the key is limited in, and that the catalog does not declare.
+    unknown_resource: Option<Box<str>>,
 }
 
 /// The secret that proved a key.
@@ -87,6 +92,7 @@ impl ResolvedKey {
         let mut text = String::with_capacity(tenant.id.as_str().len() + key.name.len());
         text.push_str(tenant.id.as_str());
         text.push_str(&key.name);
+        let kinds = policy.catalog().resource_kinds();
         let rare = Rare {
             labels: key.labels.clone(),
             older: key.older.clone().into(),
@@ -95,6 +101,8 @@ impl ResolvedKey {
             enabled: key.enabled,
             not_before: key.not_before,
             granted: (granted.meet(ceiling) != granted).then_some(granted),
+            limits: key.limits.resolve(kinds).map(Arc::new),
+            unknown_resource: key.limits.unknown(kinds).map(Into::into),
         };
         Ok(Self {
             id: key.id,
@@ -148,6 +156,30 @@ impl ResolvedKey {
     /// Returns the scopes that the key was granted, including those that its tenant's tier withholds.
     pub fn granted(&self) -> ScopeSet {
         self.rare.as_ref().and_then(|rare| rare.granted).unwrap_or(self.scopes)
+    }
+
+    /// Returns the limits on resources and networks. `None` if there are none.
+    #[inline]
+    pub(crate) fn limits(&self) -> Option<&Arc<Limits>> {
+        self.rare.as_ref()?.limits.as_ref()
+    }
+
+    /// Checks that the key may be used from the address that `address` returns, and that this node knows all kinds of
+    /// resources that it is limited in.
+    #[inline]
+    pub(super) fn check_limits(
+        &self,
+        address: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<(), OutsideGrant> {
+        match &self.rare {
+            None => Ok(()),
+            Some(rare) => rare.check_limits(address),
+        }
+    }
+
+    /// Returns what the key may do: what it was granted and the tier of its tenant allows.
+    pub fn grant(&self) -> Grant {
+        Grant::new(self.scopes, self.limits().cloned())
     }
 
     /// Returns the index of the tenant's tier in the policy that the key was resolved with.
@@ -208,6 +240,21 @@ impl Rare {
             && self.enabled
             && self.not_before.is_none()
             && self.granted.is_none()
+            && self.limits.is_none()
+            && self.unknown_resource.is_none()
+    }
+
+    fn check_limits(&self, address: impl FnOnce() -> Option<IpAddr>) -> Result<(), OutsideGrant> {
+        if let Some(kind) = &self.unknown_resource {
+            return Err(OutsideGrant::Resource(kind.clone()));
+        }
+        match &self.limits {
+            Some(limits) if limits.networks != Networks::Any => {
+                let permitted = limits.permit_address(address());
+                permitted.then_some(()).ok_or(OutsideGrant::Network)
+            }
+            _ => Ok(()),
+        }
     }
 
     #[cold]
@@ -299,6 +346,8 @@ mod tests {
             enabled: true,
             not_before: None,
             granted: None,
+            limits: None,
+            unknown_resource: None,
         }
     }
 
@@ -315,6 +364,7 @@ mod tests {
             Rare { key_suspension: suspension(), ..nothing_rare() },
             Rare { enabled: false, ..nothing_rare() },
             Rare { not_before: Some(Timestamp::MIN), ..nothing_rare() },
+            Rare { limits: Some(Arc::new(Limits::NONE)), ..nothing_rare() },
         ] {
             assert!(!rare.is_nothing());
         }

@@ -5,7 +5,7 @@ use core::fmt;
 
 #[cfg(feature = "openapi")]
 use super::credential::KeyHeaders;
-use super::routes::ANY;
+use super::{resource_rules::ResourceRules, routes::ANY};
 use crate::scope::{Requirement, Scope};
 
 /// The access that a route requires of its callers.
@@ -58,6 +58,7 @@ pub struct RouteEntry {
     pub(super) method: &'static str,
     pub(super) path: String,
     pub(super) access: Access,
+    pub(super) resources: ResourceRules,
     /// The headers from which the route takes keys.
     #[cfg(feature = "openapi")]
     pub(super) key_headers: KeyHeaders,
@@ -166,6 +167,7 @@ mod tests {
             method,
             path: "/".into(),
             access,
+            resources: ResourceRules::default(),
             #[cfg(feature = "openapi")]
             key_headers: KeyHeaders::Authorization,
         };

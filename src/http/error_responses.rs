@@ -15,6 +15,7 @@ use super::{
 use crate::{
     bearer::CredentialError,
     decision::KeyState,
+    grant::OutsideGrant,
     scope::{Requirement, Scope},
     verifier::VerifyError,
 };
@@ -97,7 +98,19 @@ impl ErrorResponses {
             // Only the application may learn that a record was tampered with.
             VerifyError::Rejected | VerifyError::Tampered => self.invalid_token(None),
             VerifyError::Inactive(state) => self.invalid_token(Some(*state)),
-            VerifyError::Forbidden(missing) => {
+            VerifyError::Forbidden(OutsideGrant::Resource(kind)) => {
+                let problem = Problem::new(403, "other-resource", "The API key may not touch this")
+                    .detail(error.to_string())
+                    .with("resource", &**kind);
+                self.problem(&problem)
+            }
+            VerifyError::Forbidden(OutsideGrant::Network) => {
+                let problem =
+                    Problem::new(403, "other-network", "The API key may not be used from here")
+                        .detail(error.to_string());
+                self.problem(&problem)
+            }
+            VerifyError::Forbidden(OutsideGrant::Scope(missing)) => {
                 let required: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
                 let code = ["insufficient_scope\", scope=\"", &required.join(" ")].concat();
                 let mut problem =

@@ -1,20 +1,23 @@
 //! The guard that protects a route, in any framework.
 
 use alloc::{boxed::Box, sync::Arc};
-use core::{fmt, pin::Pin};
+use core::{fmt, net::IpAddr, pin::Pin};
 
 use super::{
-    Access, Admission, ForwardAuth, Headers, Response,
+    Access, Admission, ClientAddress, ForwardAuth, Headers, Response,
     credential::{self, KeyHeaders, Presented, Source},
     error_responses::ErrorResponses,
+    incoming::{Incoming, Parts},
     observe::Observation,
     problem::ProblemTypes,
+    resource_rules::{Parameter, ResourceRule, ResourceRules},
     response::rate_headers,
 };
 use crate::{
     bearer::{CredentialError, is_token_character},
     config::ConfigError,
     decision::Principal,
+    grant::OutsideGrant,
     keyring::Keyring,
     rate::RateStatus,
     scope::{Requirement, ScopeCatalog},
@@ -68,6 +71,9 @@ struct Inner {
     /// The value of `Vary` in responses to admitted requests.
     vary: Option<Arc<str>>,
     errors: ErrorResponses,
+    /// The source of the address of clients. `None` means that it is never known.
+    address: Option<ClientAddress>,
+    resources: ResourceRules,
 }
 
 impl Inner {
@@ -89,6 +95,8 @@ impl Guard {
             key_headers: KeyHeaders::Authorization,
             vary: None,
             errors: ErrorResponses::new(verifier.policy().issuer()),
+            address: None,
+            resources: ResourceRules::default(),
             verifier,
         }))
     }
@@ -202,6 +210,52 @@ impl Guard {
         Ok(self.with(|inner| inner.set_headers(KeyHeaders::Only(name))))
     }
 
+    /// Returns this guard with a source for the address of clients. A key that is limited to networks is refused without
+    /// one.
+    #[must_use]
+    pub fn client_address(&self, source: ClientAddress) -> Self {
+        self.with(|inner| inner.address = Some(source))
+    }
+
+    /// Returns this guard for routes whose path parameter `parameter` is the id of a resource of the kind `kind`. A key
+    /// that may not touch this resource is refused. A second parameter of the same kind is checked as well.
+    ///
+    /// The value that is checked is the one that the extractors of axum and actix-web give the handler. Only a layer of a
+    /// route sees it, and a layer around the whole router does not: there, such a guard refuses every key that is
+    /// limited to some resources of the kind. Routes that are declared with [`Routes`](super::Routes) need no call of
+    /// this.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownResource`] if the kind is not declared.
+    pub fn resource(&self, kind: &str, parameter: &str) -> Result<Self, ConfigError> {
+        let kind = self.catalog().resource(kind)?;
+        let rule = ResourceRule::Parameters([parameter.into()].into());
+        Ok(self.with(|inner| inner.resources.add(&kind, rule)))
+    }
+
+    /// Returns this guard for handlers that check the resources of the kind `kind` themselves, by
+    /// [`Principal::permit`] or [`Principal::resources`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownResource`] if the kind is not declared.
+    pub fn handler_checks(&self, kind: &str) -> Result<Self, ConfigError> {
+        let kind = self.catalog().resource(kind)?;
+        Ok(self.with(|inner| inner.resources.add(&kind, ResourceRule::Handler)))
+    }
+
+    /// Returns this guard for routes that touch no resource of the kind `kind`. Unless a guard says one of the three, it
+    /// refuses every key that may not touch all resources of a kind.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownResource`] if the kind is not declared.
+    pub fn touches_no(&self, kind: &str) -> Result<Self, ConfigError> {
+        let kind = self.catalog().resource(kind)?;
+        Ok(self.with(|inner| inner.resources.add(&kind, ResourceRule::Untouched)))
+    }
+
     /// Returns this guard for an endpoint that a gateway asks before it forwards a request, such as
     /// `auth_request` of nginx. Refusals get the statuses that the gateway understands. See
     /// [proxies](crate::guide::proxies).
@@ -229,13 +283,29 @@ impl Guard {
         Ok(self.with(|inner| inner.errors.set_realm(realm, &inner.key_headers)))
     }
 
-    /// Admits a request with these headers, or returns the response that refuses it.
+    /// Admits a request with these headers, or returns the response that refuses it. The address of the client and the
+    /// parameters of the path are not known. See [`admit_request`](Self::admit_request).
     ///
     /// # Errors
     ///
     /// Returns the [`Response`] for a request that is not admitted.
     pub async fn admit(&self, headers: &(impl Headers + ?Sized)) -> Result<Admission, Response> {
-        match self.begin(headers, || None) {
+        self.admit_request(headers, None, &[]).await
+    }
+
+    /// Admits a request with these headers, or returns the response that refuses it. `peer` is the address of the other
+    /// end of the connection. `parameters` are the names and values of the path's parameters, as the handler gets them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Response`] for a request that is not admitted.
+    pub async fn admit_request(
+        &self,
+        headers: &(impl Headers + ?Sized),
+        peer: Option<IpAddr>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Admission, Response> {
+        match self.begin(&Parts { headers, peer, parameters }) {
             Progress::Done(result) => result,
             Progress::Pending(rest) => rest.await,
         }
@@ -251,18 +321,15 @@ impl Guard {
     }
 
     /// Admits or refuses the request at once if that is possible without waiting.
-    ///
-    /// `known` returns the caller that an outer guard has admitted. The outer guard has removed the
-    /// credential, unless it keeps the credential.
     #[inline]
     pub(super) fn begin(
         &self,
-        headers: &(impl Headers + ?Sized),
-        known: impl FnOnce() -> Option<Principal>,
+        request: &impl Incoming,
     ) -> Progress<Result<Admission, Response>, PendingAdmission> {
         let mut observation = Observation::begin();
         let inner = &*self.0;
-        let known = known().filter(|caller| self.is_known(caller));
+        let headers = request.headers();
+        let known = request.known().filter(|caller| self.is_known(caller));
         let presented = match self.credential(headers) {
             Ok(Some(presented)) => presented,
             Ok(None) => {
@@ -270,13 +337,16 @@ impl Guard {
                     // A caller that an outer guard admitted may be out of date, so it does not count with
                     // `Freshness::Now`.
                     Some(caller) if inner.freshness == Freshness::Cached => {
-                        self.respond_to_known(caller, observation)
+                        self.respond_to_known(caller, request, observation)
                     }
                     None if inner.is_optional => {
                         observation.anonymous();
                         Ok(Admission { vary: inner.vary.clone(), ..Admission::default() })
                     }
-                    _ => self.respond(Err(VerifyError::Missing), None, None, observation),
+                    _ => {
+                        let missing = Err(VerifyError::Missing);
+                        self.respond(missing, None, None, &|_| None, observation)
+                    }
                 });
             }
             Err(error) => {
@@ -286,13 +356,22 @@ impl Guard {
         };
         let source = Some(presented.source);
         let engine = inner.verifier.engine();
-        match engine.verify_at_once(presented.token, inner.freshness) {
+        let address = || inner.address.as_ref()?.find(request.peer(), headers);
+        match engine.verify_at_once(presented.token, inner.freshness, address) {
             Progress::Done(verified) => {
-                Progress::Done(self.respond(verified, known.as_ref(), source, observation))
+                let parameter = |name: &str| request.parameter(name);
+                Progress::Done(self.respond(
+                    verified,
+                    known.as_ref(),
+                    source,
+                    &parameter,
+                    observation,
+                ))
             }
             Progress::Pending(unfinished) => {
                 observation.claims(unfinished.key_id());
                 let guard = self.clone();
+                let parameters = inner.resources.read(|name| request.parameter(name));
                 Progress::Pending(Box::pin(async move {
                     let mut observation = observation;
                     let Inner { verifier, freshness, .. } = &*guard.0;
@@ -300,7 +379,8 @@ impl Guard {
                     let finished = verifier.engine().finish(unfinished, *freshness, &mut inactive);
                     let verified = finished.await;
                     observation.is_of(inactive);
-                    guard.respond(verified, known.as_ref(), source, observation)
+                    let parameter = |name: &str| parameters.get(name).cloned();
+                    guard.respond(verified, known.as_ref(), source, &parameter, observation)
                 }))
             }
         }
@@ -312,21 +392,40 @@ impl Guard {
         self.0.verifier.has_admitted(caller)
     }
 
-    /// Checks only the scopes. The outer guard has counted the request and created its span.
+    /// Checks only the scopes and resources. The outer guard has checked the network, counted the request and created its
+    /// span.
     fn respond_to_known(
         &self,
         caller: Principal,
+        request: &impl Incoming,
         observation: Observation,
     ) -> Result<Admission, Response> {
-        match caller.require(&self.0.requirement) {
+        match self.check_grant(&caller, &|name| request.parameter(name)) {
             Ok(()) => {
                 let vary = self.0.vary.clone();
                 Ok(Admission { principal: Some(caller), vary, ..Admission::default() })
             }
-            Err(missing) => {
-                let error = missing.into();
+            Err(outside) => {
+                let error = VerifyError::Forbidden(outside);
                 self.record_refused(&error, Some(&caller), observation);
                 Err(self.0.errors.refused(&error, &self.0.requirement))
+            }
+        }
+    }
+
+    /// Checks that the caller has the scopes of the route, and may touch its resources.
+    #[inline]
+    fn check_grant(
+        &self,
+        caller: &Principal,
+        parameter: &Parameter<'_>,
+    ) -> Result<(), OutsideGrant> {
+        caller.require(&self.0.requirement)?;
+        match caller.limits() {
+            None => Ok(()),
+            Some(limits) => {
+                let kinds = self.catalog().resource_kinds();
+                self.0.resources.check(&limits.resources, kinds, parameter)
             }
         }
     }
@@ -337,6 +436,7 @@ impl Guard {
         verified: Result<Principal, VerifyError>,
         known: Option<&Principal>,
         source: Option<Source>,
+        parameter: &Parameter<'_>,
         observation: Observation,
     ) -> Result<Admission, Response> {
         // Two guards found two different keys in two headers. Neither may use the permissions of the other.
@@ -347,7 +447,7 @@ impl Guard {
             self.record_refused(&error.into(), None, observation);
             return Err(self.0.errors.unreadable(error));
         }
-        match self.authorize(verified, known.is_some()) {
+        match self.authorize(verified, known.is_some(), parameter) {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
                 let principal = self.0.verifier.mark_admitted(principal);
@@ -375,19 +475,23 @@ impl Guard {
         observation.refused(error, caller);
     }
 
-    /// Checks the scopes, then the rate.
+    /// Checks the scopes and resources, then the rate.
     ///
-    /// A request that is refused for its scopes takes nothing from the rate, and no request is counted twice.
+    /// A request that is refused for its scopes or resources takes nothing from the rate, and no request is counted twice.
     #[inline]
     fn authorize(
         &self,
         verified: Result<Principal, VerifyError>,
         is_counted: bool,
+        parameter: &Parameter<'_>,
     ) -> Result<(Principal, Option<Box<RateStatus>>), Refused> {
         let refuse = |error| Refused { error, caller: None, rate: None };
         let caller = verified.map_err(refuse)?;
-        if let Err(missing) = caller.require(&self.0.requirement) {
-            return Err(Refused { caller: Some(caller), ..refuse(missing.into()) });
+        if let Err(outside) = self.check_grant(&caller, parameter) {
+            return Err(Refused {
+                caller: Some(caller),
+                ..refuse(VerifyError::Forbidden(outside))
+            });
         }
         let rate = if is_counted { None } else { self.0.verifier.rate(&caller) };
         // Boxed, so that the many requests without a rate do not carry its size.
@@ -419,18 +523,18 @@ impl Guard {
     }
 
     /// Returns this guard for a route that requires `access`, or `None` if the route needs no guard.
-    pub(super) fn for_access(&self, access: Access) -> Option<Self> {
-        match access {
-            Access::Public | Access::Custom(_) => None,
+    pub(super) fn for_access(&self, access: Access, resources: ResourceRules) -> Option<Self> {
+        let (requirement, is_optional) = match access {
+            Access::Public | Access::Custom(_) => return None,
             Access::Optional(requirement) | Access::RequiredOr(requirement, _) => {
-                Some(self.with(|inner| {
-                    (inner.requirement, inner.is_optional) = (requirement, true);
-                }))
+                (requirement, true)
             }
-            Access::Required(requirement) => Some(self.with(|inner| {
-                (inner.requirement, inner.is_optional) = (requirement, false);
-            })),
-        }
+            Access::Required(requirement) => (requirement, false),
+        };
+        Some(self.with(|inner| {
+            (inner.requirement, inner.is_optional) = (requirement, is_optional);
+            inner.resources = resources;
+        }))
     }
 
     #[cfg(feature = "openapi")]

@@ -43,6 +43,15 @@
 //! is `all`, the key needs all of them; if it is `any`, one is enough. `withheld` names those of them that
 //! were granted to the key and that the tier of its tenant withholds. It is absent if there are none.
 //!
+//! # Other resource
+//!
+//! Status 403. The key may not touch the resource that the request is about. `resource` names the kind of the resource.
+//!
+//! # Other network
+//!
+//! Status 403. The key may not be used from the network of the client, or the service does not know the address of the
+//! client.
+//!
 //! # Rate exceeded
 //!
 //! Status 429. The key has been used more often than its tier allows. `Retry-After` is the time to wait.
@@ -100,7 +109,8 @@
 //!
 //! ## Above granter
 //!
-//! Status 422. The caller cannot grant the scopes in `scopes`, because the caller does not have them.
+//! Status 422. The caller cannot grant the scopes in `scopes`, because the caller does not have them. For a limit on
+//! resources or networks that is above the caller's, `field` says which.
 //!
 //! ## Above tier
 //!

@@ -7,7 +7,10 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Access, Guard, RouteEntry, RouteTable};
+use super::{
+    Access, Guard, RouteEntry, RouteTable,
+    resource_rules::{ResourceRule, ResourceRules},
+};
 use crate::{config::ConfigError, scope::ScopeCatalog};
 
 /// Routes, each with the access it requires. They can be built only if every route is declared.
@@ -70,6 +73,8 @@ enum Fault {
     Empty,
     /// An alternative does not follow a required key.
     Alternative,
+    /// A statement on resources does not follow a required key, or contradicts another one.
+    Resources,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +82,8 @@ struct Operation<H> {
     method: &'static str,
     handler: H,
     declared: Option<Declared>,
+    /// What was said about the resources of each kind, by name.
+    resources: Vec<(String, ResourceRule)>,
     /// Whether the last declaration applied to this handler.
     is_latest: bool,
 }
@@ -143,7 +150,7 @@ impl<H> Routes<H> {
     /// Returns [`ConfigError`], which names the undeclared routes or the first other error.
     pub fn table(&self) -> Result<RouteTable, ConfigError> {
         let mut rows: Vec<RouteEntry> = Vec::new();
-        let mut undeclared = Vec::new();
+        let (mut undeclared, mut unstated) = (Vec::new(), Vec::new());
         for Placed { path, endpoint, guard } in &self.endpoints {
             if !path.starts_with('/') {
                 return Err(ConfigError::RoutePath(path.clone()));
@@ -153,9 +160,12 @@ impl<H> Routes<H> {
                 Some(Fault::Alternative) => {
                     return Err(ConfigError::NoAlternative(path.clone()));
                 }
+                Some(Fault::Resources) => {
+                    return Err(ConfigError::ContradictoryResources(path.clone()));
+                }
                 None => {}
             }
-            for Operation { method, declared, .. } in &endpoint.operations {
+            for Operation { method, declared, resources, .. } in &endpoint.operations {
                 let place = || format!("{method} {path}");
                 if rows.iter().any(|row| row.path == *path && overlap(row.method, method)) {
                     return Err(ConfigError::DuplicateRoute(place()));
@@ -167,10 +177,19 @@ impl<H> Routes<H> {
                 let access = declared
                     .resolve(guard.catalog())
                     .map_err(|error| error.within(format!("the requirement of {}", place())))?;
+                let needs_key = !matches!(access, Access::Public | Access::Custom(_));
+                let rules = rules_of(resources, path, guard.catalog(), &place)?;
+                let kinds = guard.catalog().resource_kinds().names().enumerate();
+                for (_, kind) in
+                    kinds.filter(|(at, _)| needs_key && *rules.get(*at) == ResourceRule::Unstated)
+                {
+                    unstated.push(format!("{} ({kind})", place()));
+                }
                 rows.push(RouteEntry {
                     method,
                     path: path.clone(),
                     access,
+                    resources: rules,
                     #[cfg(feature = "openapi")]
                     key_headers: guard.key_headers().clone(),
                 });
@@ -178,6 +197,9 @@ impl<H> Routes<H> {
         }
         if !undeclared.is_empty() {
             return Err(ConfigError::UndeclaredRoutes(undeclared));
+        }
+        if !unstated.is_empty() {
+            return Err(ConfigError::UndeclaredResources(unstated));
         }
         Ok(RouteTable { rows })
     }
@@ -197,11 +219,9 @@ impl<H> Routes<H> {
         Ok(rows
             .into_iter()
             .zip(operations)
-            .map(|(RouteEntry { method, path, access, .. }, (operation, guard))| Resolved {
-                method,
-                path,
-                handler: operation.handler,
-                guard: guard.for_access(access),
+            .map(|(RouteEntry { method, path, access, resources, .. }, (operation, guard))| {
+                let guard = guard.for_access(access, resources);
+                Resolved { method, path, handler: operation.handler, guard }
             })
             .collect())
     }
@@ -236,7 +256,8 @@ impl<H> Endpoint<H> {
 
     /// Adds the handler of another method.
     pub fn and(mut self, method: &'static str, handler: H) -> Self {
-        self.operations.push(Operation { method, handler, declared: None, is_latest: false });
+        let (declared, resources) = (None, Vec::new());
+        self.operations.push(Operation { method, handler, declared, resources, is_latest: false });
         self
     }
 
@@ -278,6 +299,62 @@ impl<H> Endpoint<H> {
             return self;
         }
         self.without_key(Without::Other(how.into()))
+    }
+
+    /// Says that the path parameter `parameter` is the id of a resource of the kind `kind`. A key that may not touch the
+    /// resource is refused. Each further call adds a parameter, such as the target of a move.
+    ///
+    /// If the policy declares kinds of resources, each route that needs a key must say something about each kind, directly
+    /// after its requirement: this, [`handler_checks`](Self::handler_checks) or [`touches_no`](Self::touches_no).
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use keyway::http::axum::{Endpoint, get};
+    ///
+    /// let one: Endpoint = get(async || "").require(["reporting"]).resource("machine", "id");
+    /// let list: Endpoint = get(async || "").require(["reporting"]).handler_checks("machine");
+    /// let version: Endpoint = get(async || "").any_key().touches_no("machine");
+    /// # }
+    /// ```
+    pub fn resource(self, kind: &str, parameter: &str) -> Self {
+        self.state(kind, &ResourceRule::Parameters([parameter.into()].into()))
+    }
+
+    /// Says that the handler checks the resources of the kind `kind` that it touches, by
+    /// [`Principal::permit`](crate::Principal::permit) or
+    /// [`Principal::resources`](crate::Principal::resources).
+    pub fn handler_checks(self, kind: &str) -> Self {
+        self.state(kind, &ResourceRule::Handler)
+    }
+
+    /// Says that the route touches no resource of the kind `kind`.
+    pub fn touches_no(self, kind: &str) -> Self {
+        self.state(kind, &ResourceRule::Untouched)
+    }
+
+    fn state(mut self, kind: &str, rule: &ResourceRule) -> Self {
+        let mut is_stated = false;
+        let mut is_contradiction = false;
+        let needs_key =
+            |operation: &&mut Operation<H>| matches!(operation.declared, Some(Declared::Key(..)));
+        let latest = self.operations.iter_mut().filter(|operation| operation.is_latest);
+        for operation in latest.filter(needs_key) {
+            let earlier = operation.resources.iter().filter(|(other, _)| other == kind);
+            let adds = |earlier: &ResourceRule| {
+                matches!(
+                    (earlier, rule),
+                    (ResourceRule::Parameters(names), ResourceRule::Parameters(more))
+                        if more.iter().all(|name| !names.contains(name))
+                )
+            };
+            is_contradiction |= earlier.into_iter().any(|(_, earlier)| !adds(earlier));
+            operation.resources.push((kind.into(), rule.clone()));
+            is_stated = true;
+        }
+        if !is_stated || is_contradiction || !self.is_complete() {
+            self.fault.get_or_insert(Fault::Resources);
+        }
+        self
     }
 
     /// Requires nothing. The request reaches the handler unchanged.
@@ -348,6 +425,38 @@ impl<H> Endpoint<H> {
         }
         self
     }
+}
+
+/// Returns the rules of a route for each kind of resource.
+fn rules_of(
+    stated: &[(String, ResourceRule)],
+    path: &str,
+    catalog: &ScopeCatalog,
+    place: &impl Fn() -> String,
+) -> Result<ResourceRules, ConfigError> {
+    let mut rules = ResourceRules::default();
+    for (kind, rule) in stated {
+        let within = |error: ConfigError| error.within(format!("the resources of {}", place()));
+        let kind = catalog.resource(kind).map_err(within)?;
+        if let ResourceRule::Parameters(names) = rule
+            && let Some(parameter) = names.iter().find(|name| !has_parameter(path, name))
+        {
+            return Err(ConfigError::NoParameter {
+                place: place(),
+                parameter: String::from(&**parameter),
+            });
+        }
+        rules.add(&kind, rule.clone());
+    }
+    Ok(rules)
+}
+
+/// Returns whether `path` has a parameter `name`: `{name}`, `{*name}` or `{name:pattern}`.
+fn has_parameter(path: &str, name: &str) -> bool {
+    path.split('{').skip(1).any(|rest| {
+        let rest = rest.strip_prefix('*').unwrap_or(rest);
+        rest.strip_prefix(name).is_some_and(|end| end.starts_with(['}', ':', '*']))
+    })
 }
 
 impl Declared {

@@ -34,7 +34,11 @@
 mod body;
 mod future;
 
-use core::task::{Context, Poll};
+use alloc::string::String;
+use core::{
+    net::IpAddr,
+    task::{Context, Poll},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tower_layer::Layer;
@@ -43,7 +47,10 @@ use tower_service::Service;
 #[cfg(feature = "axum")]
 pub(super) use self::body::to_response;
 pub use self::{body::GuardedBody, future::GuardedFuture};
-use super::{Admission, Guard, Headers, admission::AdmittedWithoutKey, credential};
+use super::{
+    Admission, Guard, Headers, PeerAddress, admission::AdmittedWithoutKey, credential,
+    incoming::Incoming,
+};
 use crate::{decision::Principal, verifier::Progress};
 
 impl Headers for HeaderMap {
@@ -53,6 +60,39 @@ impl Headers for HeaderMap {
             name => self.get_all(name),
         };
         values.into_iter().map(HeaderValue::as_bytes)
+    }
+}
+
+impl<B> Incoming for Request<B> {
+    type Headers = HeaderMap;
+
+    fn headers(&self) -> &HeaderMap {
+        Request::headers(self)
+    }
+
+    #[inline]
+    fn known(&self) -> Option<Principal> {
+        self.extensions().get::<Principal>().cloned()
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        if let Some(PeerAddress(peer)) = self.extensions().get() {
+            return Some(peer.ip());
+        }
+        #[cfg(feature = "axum")]
+        if let Some(peer) = super::routed::peer(self.extensions()) {
+            return Some(peer);
+        }
+        None
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        #[cfg(feature = "axum")]
+        if let Some(value) = super::routed::parameter(self.extensions(), name) {
+            return Some(value);
+        }
+        _ = name;
+        None
     }
 }
 
@@ -84,8 +124,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let known = || request.extensions().get::<Principal>().cloned();
-        match self.guard.begin(request.headers(), known) {
+        match self.guard.begin(&request) {
             Progress::Done(Ok(mut admission)) => {
                 self.guard.pass(&mut request, &mut admission);
                 let entered = admission.enter_span();

@@ -9,8 +9,8 @@ use crate::{
     audit::{AuditKind, ChangeKind},
     authority::{GracePeriod, KeyEdit, NewKey},
     decision::KeyState,
+    grant::Grant,
     record::{KeyRecord, TenantId, TenantRecord},
-    scope::ScopeSet,
     store::{KeyLookup, KeyQuery, KeyStore, StoreError, StoredKey},
     token::{KeyId, OneTimeToken},
 };
@@ -24,7 +24,7 @@ use crate::{
 pub struct TenantKeys {
     keyring: Keyring,
     tenant: TenantId,
-    granter: Option<ScopeSet>,
+    granter: Option<Grant>,
 }
 
 /// A key with the only copy of its new token.
@@ -42,11 +42,12 @@ impl TenantKeys {
         Self { keyring, tenant, granter: None }
     }
 
-    /// Limits the scopes that can be granted through this handle to `scopes`. The limit applies to issuing,
-    /// editing and rotating keys. A second limit narrows the first.
+    /// Limits what can be granted through this handle to `granter`. The limit applies to issuing, editing and rotating
+    /// keys. A second limit narrows the first.
     #[must_use]
-    pub fn granting_at_most(mut self, scopes: ScopeSet) -> Self {
-        self.granter = Some(self.granter.map_or(scopes, |granter| granter.meet(scopes)));
+    pub fn granting_at_most(mut self, granter: &Grant) -> Self {
+        self.granter =
+            Some(self.granter.map_or_else(|| granter.clone(), |bound| bound.meet(granter)));
         self
     }
 
@@ -336,7 +337,14 @@ impl TenantKeys {
         let (key, token) = {
             let mut randomness = self.keyring.randomness();
             let authority = self.keyring.authority();
-            authority.rotate(&key, &tenant, grace_period, self.granter, now, &mut *randomness)?
+            authority.rotate(
+                &key,
+                &tenant,
+                grace_period,
+                self.granter.as_ref(),
+                now,
+                &mut *randomness,
+            )?
         };
         note(&key);
         self.keyring.update_key(&key, version).await?;
@@ -391,7 +399,7 @@ impl TenantKeys {
         if !self.keyring.actor.is_empty() {
             request = request.created_by(String::from(&*self.keyring.actor))?;
         }
-        if let Some(granter) = self.granter {
+        if let Some(granter) = &self.granter {
             request = request.granted_by(granter);
         }
         Ok(request)
@@ -458,7 +466,7 @@ impl TenantKeys {
         tenant: &TenantRecord,
         mut edit: KeyEdit,
     ) -> Result<KeyRecord, KeyringError> {
-        if let Some(granter) = self.granter {
+        if let Some(granter) = &self.granter {
             edit = edit.granted_by(granter);
         }
         Ok(self.keyring.authority().edit(key, tenant, edit, self.keyring.now())?)

@@ -5,6 +5,7 @@ use alloc::{string::String, vec::Vec};
 use super::{Labels, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
 use crate::{
     codec::{Reader, Writer},
+    grant::{Networks, Resources, StoredLimits},
     scope::Scope,
     text,
     tier::Tier,
@@ -26,6 +27,7 @@ pub struct KeyRecord {
     pub(crate) older: Vec<OlderSecret>,
     /// Sorted by name.
     pub(crate) scopes: Vec<Scope>,
+    pub(crate) limits: StoredLimits,
     pub(crate) labels: Labels,
     pub(crate) enabled: bool,
     pub(crate) suspension: Option<Suspension>,
@@ -78,6 +80,7 @@ impl KeyRecord {
             digest,
             older: Vec::new(),
             scopes: Vec::new(),
+            limits: StoredLimits::default(),
             labels: Labels::NONE,
             enabled: true,
             suspension: None,
@@ -114,6 +117,17 @@ impl KeyRecord {
     /// catalog no longer declares, which grant nothing.
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
+    }
+
+    /// Returns the kinds of resources that the key may touch, sorted by name, and the resources of each. It may touch
+    /// no resource of the other kinds. Kinds that the catalog no longer declares are included.
+    pub fn resources(&self) -> impl ExactSizeIterator<Item = (&str, &Resources)> {
+        self.limits.resources.iter().map(|(kind, resources)| (&**kind, resources))
+    }
+
+    /// Returns the networks from which the key may be used.
+    pub fn networks(&self) -> &Networks {
+        &self.limits.networks
     }
 
     /// Returns the tenant's notes.
@@ -295,6 +309,7 @@ impl KeyRecord {
         for scope in &self.scopes {
             writer.str(scope.as_str());
         }
+        self.limits.write(writer);
         writer.len(self.labels.iter().len());
         for (name, value) in self.labels.iter() {
             writer.str(name);
@@ -337,6 +352,7 @@ impl KeyRecord {
                 })
                 .filter(|older| older.len() <= OlderSecret::MAX)?,
             scopes: reader.list(|reader| reader.str()?.try_into().ok())?,
+            limits: StoredLimits::read(&mut reader)?,
             labels: reader
                 .list(|reader| Some((reader.string()?, reader.string()?)))
                 // Labels must be in the order in which they are written, so that a record has only one
@@ -384,13 +400,15 @@ impl serde::Serialize for KeyRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
 
-        let mut key = serializer.serialize_struct("Key", 16)?;
+        let mut key = serializer.serialize_struct("Key", 18)?;
         key.serialize_field("id", &self.id)?;
         key.serialize_field("tenant", &self.tenant)?;
         key.serialize_field("name", &self.name)?;
         key.serialize_field("masked", &self.masked)?;
         key.serialize_field("imported", &self.imported)?;
         key.serialize_field("scopes", &self.scopes)?;
+        key.serialize_field("resources", &self.limits.resources_by_kind())?;
+        key.serialize_field("networks", &self.limits.networks)?;
         key.serialize_field("labels", &self.labels)?;
         key.serialize_field("enabled", &self.enabled)?;
         key.serialize_field("suspension", &self.suspension)?;

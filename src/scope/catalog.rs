@@ -15,7 +15,11 @@ use super::{
     requirement::Mode,
     set::{Bits, contains, holds_all, insert},
 };
-use crate::{config::ConfigError, text};
+use crate::{
+    config::ConfigError,
+    resource::{ResourceDeclaration, ResourceKind, ResourceKinds},
+    text,
+};
 
 /// The declaration of one scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ impl ScopeDeclaration {
     }
 }
 
-/// The scopes of a service, and which of them imply which.
+/// The scopes of a service, and which of them imply which, and the kinds of resources that keys can be limited to.
 ///
 /// A name is above every declared name that it prefixes at a dot (`operator` ≥ `operator.read`). It is also
 /// above every name that it was declared to imply, and above all names below those. Clones share one catalog.
@@ -53,7 +57,8 @@ pub struct ScopeCatalog(Arc<Inner>);
 
 struct Inner {
     /// The scopes, sorted by name.
-    entries: Box<[Entry]>,
+    entries: Arc<[Entry]>,
+    resources: ResourceKinds,
     /// A hash of the names and their order, which distinguishes sets of different catalogs.
     fingerprint: u64,
 }
@@ -112,7 +117,47 @@ impl ScopeCatalog {
                 below,
             })
             .collect();
-        Ok(Self(Arc::new(Inner { entries, fingerprint })))
+        Ok(Self(Arc::new(Inner { entries, resources: ResourceKinds::default(), fingerprint })))
+    }
+
+    /// Returns this catalog with kinds of resources, at most 8. Every key then has, for each kind, all resources, some
+    /// or none. It has none unless it is issued with others.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the invalid declaration, or says that there are too many.
+    pub fn with_resources(
+        self,
+        declarations: impl IntoIterator<Item = ResourceDeclaration>,
+    ) -> Result<Self, ConfigError> {
+        let resources = ResourceKinds::new(declarations.into_iter().collect())?;
+        let mut hasher = Sha256::new();
+        hasher.update(self.0.fingerprint.to_be_bytes());
+        for name in resources.names() {
+            hasher.update([u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+            hasher.update(name);
+        }
+        let fingerprint = hasher.finalize().first_chunk().copied().map_or(0, u64::from_be_bytes);
+        Ok(Self(Arc::new(Inner { entries: Arc::clone(&self.0.entries), resources, fingerprint })))
+    }
+
+    /// Returns the kind of resource `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownResource`] if it is not declared.
+    pub fn resource(&self, name: &str) -> Result<ResourceKind, ConfigError> {
+        let found = self.0.resources.find(name, self.0.fingerprint);
+        found.ok_or_else(|| ConfigError::UnknownResource(name.into()))
+    }
+
+    /// Returns the kinds of resources with their descriptions, in the order of their declaration.
+    pub fn resources(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.resources.iter()
+    }
+
+    pub(crate) fn resource_kinds(&self) -> &ResourceKinds {
+        &self.0.resources
     }
 
     /// Returns the scopes with their descriptions, sorted by name.

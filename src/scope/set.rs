@@ -25,7 +25,7 @@ impl ScopeSet {
         self.bits
     }
 
-    pub(super) const fn catalog(self) -> u64 {
+    pub(crate) const fn catalog(self) -> u64 {
         self.catalog
     }
 

@@ -1,6 +1,7 @@
 //! The state that all clones of a verifier share, and the steps of a verification.
 
 use alloc::sync::Arc;
+use core::net::IpAddr;
 
 use super::{
     Freshness, OnDrop, Progress, VerifyError,
@@ -15,7 +16,7 @@ use crate::{
     audit::{AuditKind, AuditSink, Sampler},
     authority::Authority,
     cache::{Cache, SingleFlight},
-    decision::{Denial, Principal, ResolvedKey, decide},
+    decision::{Denial, Principal, ResolvedKey, decide_from},
     record::TenantId,
     seal::Marker,
     store::KeyUse,
@@ -44,6 +45,8 @@ pub(crate) enum Unfinished {
     Own {
         checked: CheckedToken,
         moment: Moment,
+        /// The address of the client, if it is known.
+        address: Option<IpAddr>,
         /// The decision from the cache, if the key is cached.
         cached: Option<Result<Principal, Denied>>,
     },
@@ -60,7 +63,7 @@ pub(crate) struct Denied {
 
 impl Denied {
     pub(super) fn of(denial: Denial, key: &Arc<ResolvedKey>) -> Self {
-        let is_proven = matches!(denial, Denial::Inactive(_));
+        let is_proven = !matches!(denial, Denial::Rejected(_));
         Self { denial, key: is_proven.then(|| Arc::clone(key)) }
     }
 }
@@ -77,29 +80,33 @@ impl Unfinished {
 }
 
 impl Engine {
-    /// Returns the outcome if it is known without waiting.
+    /// Returns the outcome if it is known without waiting. `address` returns the address of the client, if it is known.
     #[inline]
     pub(crate) fn verify_at_once(
         &self,
         presented: &[u8],
         freshness: Freshness,
+        address: impl Fn() -> Option<IpAddr>,
     ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
         let checked = match self.authority.check(presented) {
             Ok(checked) => checked,
             Err(rejection) => {
-                return self.verify_imported_at_once(presented, rejection, freshness);
+                return self.verify_imported_at_once(presented, rejection, freshness, address());
             }
         };
         let moment = self.clock.moment();
         let cached = match freshness {
-            Freshness::Cached => self.decide_cached(&checked, moment),
+            Freshness::Cached => self.decide_cached(&checked, moment, &address),
             Freshness::Now => None,
         };
         match cached {
             Some(Ok(principal)) if !self.must_end_grace_period(&principal) => {
                 Progress::Done(Ok(principal))
             }
-            cached => Progress::Pending(Unfinished::Own { checked, moment, cached }),
+            cached => {
+                let address = address();
+                Progress::Pending(Unfinished::Own { checked, moment, address, cached })
+            }
         }
     }
 
@@ -116,8 +123,10 @@ impl Engine {
         freshness: Freshness,
         inactive: &mut Option<Arc<ResolvedKey>>,
     ) -> Result<Principal, VerifyError> {
-        let (checked, moment, cached) = match unfinished {
-            Unfinished::Own { checked, moment, cached } => (checked, moment, cached),
+        let (checked, moment, address, cached) = match unfinished {
+            Unfinished::Own { checked, moment, address, cached } => {
+                (checked, moment, address, cached)
+            }
             Unfinished::Imported(candidates) => {
                 return self.finish_imported(candidates, freshness, inactive).await;
             }
@@ -146,13 +155,13 @@ impl Engine {
                     }
                     Err(error) => return Err(self.fail(&error, &checked, now)),
                 };
-                let decision = decide(&checked, &key, now);
+                let decision = decide_from(&checked, &key, now, || address);
                 match decision {
                     Ok(_) => self.note_use(&key, moment),
                     Err(Denial::Rejected(reason)) => {
                         self.cache.note_rejection(&checked, reason, moment, before);
                     }
-                    Err(Denial::Inactive(_)) => {}
+                    Err(Denial::Inactive(_) | Denial::Outside(_)) => {}
                 }
                 decision.map_err(|denial| Denied::of(denial, &key))
             }
@@ -184,6 +193,11 @@ impl Engine {
                 *inactive = key;
                 Err(VerifyError::Inactive(state))
             }
+            Err(Denied { denial: Denial::Outside(outside), key }) => {
+                self.record_outside(now, key.as_deref(), &outside);
+                *inactive = key;
+                Err(VerifyError::Forbidden(outside))
+            }
         }
     }
 
@@ -200,9 +214,10 @@ impl Engine {
         &self,
         checked: &CheckedToken,
         moment: Moment,
+        address: impl Fn() -> Option<IpAddr>,
     ) -> Option<Result<Principal, Denied>> {
         self.cache.with(checked.id(), moment, |key| {
-            let decision = decide(checked, key, moment.now);
+            let decision = decide_from(checked, key, moment.now, address);
             if decision.is_ok() {
                 self.note_use(key, moment);
             }

@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 use core::{error::Error, fmt, time::Duration};
 
 use super::breaker::Paused;
-use crate::{bearer::CredentialError, decision::KeyState, scope::MissingScope};
+use crate::{
+    bearer::CredentialError, decision::KeyState, grant::OutsideGrant, scope::MissingScope,
+};
 
 /// The reason why a caller was not verified, or may not do what it asked for.
 ///
@@ -22,8 +24,8 @@ pub enum VerifyError {
     Rejected,
     /// The caller holds the key, which is not active. HTTP: 401.
     Inactive(KeyState),
-    /// The caller is verified and lacks a scope. HTTP: 403.
-    Forbidden(MissingScope),
+    /// The caller is verified, and its grant does not include what it asked for. HTTP: 403.
+    Forbidden(OutsideGrant),
     /// The caller is verified and has used up the rate of its tier. HTTP: 429.
     Limited {
         /// How long the caller should wait.
@@ -73,7 +75,7 @@ impl fmt::Display for VerifyError {
             Self::BadRequest => f.write_str("the API key cannot be read"),
             Self::Rejected => f.write_str("the API key is not valid"),
             Self::Inactive(state) => write!(f, "the API key cannot be used: {state}"),
-            Self::Forbidden(missing) => fmt::Display::fmt(missing, f),
+            Self::Forbidden(outside) => fmt::Display::fmt(outside, f),
             Self::Limited { retry_after } => {
                 write!(f, "too many requests with the API key; the next in {retry_after:?}")
             }
@@ -103,6 +105,6 @@ impl From<CredentialError> for VerifyError {
 
 impl From<MissingScope> for VerifyError {
     fn from(missing: MissingScope) -> Self {
-        Self::Forbidden(missing)
+        Self::Forbidden(missing.into())
     }
 }

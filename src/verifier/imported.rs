@@ -1,6 +1,7 @@
 //! Verification of tokens that another system made.
 
 use alloc::{sync::Arc, vec::Vec};
+use core::net::IpAddr;
 
 use super::{
     Engine, Freshness, Progress, VerifyError,
@@ -8,7 +9,7 @@ use super::{
     load::LoadCause,
 };
 use crate::{
-    decision::{Denial, Principal, ResolvedKey, decide},
+    decision::{Denial, Principal, ResolvedKey, decide_from},
     time::Moment,
     token::{CheckedToken, Rejection},
 };
@@ -17,6 +18,8 @@ use crate::{
 pub(crate) struct Candidates {
     tokens: Vec<CheckedToken>,
     moment: Moment,
+    /// The address of the client, if it is known.
+    address: Option<IpAddr>,
 }
 
 impl Engine {
@@ -29,6 +32,7 @@ impl Engine {
         presented: &[u8],
         rejection: Rejection,
         freshness: Freshness,
+        address: Option<IpAddr>,
     ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
         let tokens = self.authority.foreign_claims(presented, rejection);
         if tokens.is_empty() {
@@ -37,23 +41,23 @@ impl Engine {
         let moment = self.clock.moment();
         if freshness == Freshness::Cached {
             for checked in &tokens {
-                match self.decide_cached(checked, moment) {
+                match self.decide_cached(checked, moment, || address) {
                     // A rotated key has a secret of keyway's own by now. So this use is not the first one of
                     // a new secret, and ends no grace period.
                     Some(Ok(principal)) => return Progress::Done(Ok(principal)),
                     None | Some(Err(Denied { denial: Denial::Rejected(_), .. })) => {}
-                    inactive => {
-                        let checked = checked.clone();
+                    denied => {
                         return Progress::Pending(Unfinished::Own {
-                            checked,
+                            checked: checked.clone(),
                             moment,
-                            cached: inactive,
+                            address,
+                            cached: denied,
                         });
                     }
                 }
             }
         }
-        Progress::Pending(Unfinished::Imported(Candidates { tokens, moment }))
+        Progress::Pending(Unfinished::Imported(Candidates { tokens, moment, address }))
     }
 
     /// Reads the candidates one after the other, until one is proven.
@@ -64,7 +68,7 @@ impl Engine {
         freshness: Freshness,
         inactive: &mut Option<Arc<ResolvedKey>>,
     ) -> Result<Principal, VerifyError> {
-        let Candidates { tokens, moment } = candidates;
+        let Candidates { tokens, moment, address } = candidates;
         let now = moment.now;
         let mut superseded = None;
         for checked in tokens {
@@ -82,7 +86,7 @@ impl Engine {
                 Ok(None) => continue,
                 Err(error) => return Err(self.fail(&error, &checked, now)),
             };
-            match decide(&checked, &key, now) {
+            match decide_from(&checked, &key, now, || address) {
                 // No other key's token leads to this id, so the key has been given another secret.
                 Err(Denial::Rejected(reason)) => {
                     self.cache.note_rejection(&checked, reason, moment, before);

@@ -9,6 +9,8 @@ use super::{Engine, VerifyError, load::LoadError};
 use crate::decision::Principal;
 use crate::{
     audit::{AuditEvent, AuditKind, Noise},
+    decision::ResolvedKey,
+    grant::OutsideGrant,
     store::StoreError,
     time::{Moment, Timestamp},
     token::{CheckedToken, KeyId, Rejection},
@@ -139,7 +141,9 @@ impl Engine {
         let kind = match error {
             VerifyError::Missing => return self.record_noise(Noise::Missing),
             VerifyError::BadRequest => return self.record_noise(Noise::BadRequest),
-            VerifyError::Forbidden(missing) => AuditKind::Forbidden { scopes: missing.scopes() },
+            // Verification has reported a caller that it refused itself.
+            VerifyError::Forbidden(_) if caller.is_none() => return,
+            VerifyError::Forbidden(outside) => kind_of(outside),
             VerifyError::Limited { retry_after } => {
                 AuditKind::Limited { retry_after: *retry_after }
             }
@@ -149,9 +153,29 @@ impl Engine {
         self.record(self.clock.moment().now, "", tenant, key, kind);
     }
 
+    /// Reports to the audit sink that verification refused a key for its limits.
+    #[cold]
+    pub(super) fn record_outside(
+        &self,
+        now: Timestamp,
+        key: Option<&ResolvedKey>,
+        outside: &OutsideGrant,
+    ) {
+        let (tenant, id) = (key.map(ResolvedKey::tenant), key.map(ResolvedKey::id));
+        self.record(now, "", tenant, id, kind_of(outside));
+    }
+
     /// Returns whether there is an audit sink.
     pub(crate) fn is_audited(&self) -> bool {
         self.audit.is_some()
+    }
+}
+
+fn kind_of(outside: &OutsideGrant) -> AuditKind<'_> {
+    match outside {
+        OutsideGrant::Scope(missing) => AuditKind::Forbidden { scopes: missing.scopes() },
+        OutsideGrant::Resource(kind) => AuditKind::OtherResource { kind },
+        OutsideGrant::Network => AuditKind::OtherNetwork,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::support::{Event, Held, World, block_on, policy, tenant_id};
 use keyway::{
     GracePeriod, ImportedKey, KeyEdit, KeyringError, LeakResponse, NewKey, VerifyError,
     audit::{ChangeKind, Noise},
+    grant::Grant,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
     record::Suspension,
 };
@@ -51,7 +52,7 @@ fn each_refused_change_is_one_event_with_its_subjects() {
     block_on(keys.import(import(1))).unwrap();
     let token = acme.token.as_str();
     let scoped = |scopes: &[&str]| NewKey::named("x").scopes(scopes.iter().copied());
-    let wide = || keys.clone().granting_at_most(policy().catalog().none());
+    let wide = || keys.clone().granting_at_most(&Grant::unlimited(policy().catalog().none()));
     let stale = KeyEdit::new().name("late");
 
     let key = |id: keyway::KeyId| Some(id.to_string());

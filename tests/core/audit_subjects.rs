@@ -13,6 +13,7 @@ use keyway::{
     GracePeriod, ImportedKey, KeyEdit, KeyRecord, Keyring, LeakResponse, NewKey, Policy,
     ScopeCatalog, TenantKeys, Tier, Timestamp,
     audit::{AuditEvent, AuditSink},
+    grant::Networks,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
     record::Suspension,
     scope::ScopeDeclaration,
@@ -171,6 +172,12 @@ const ROWS: &[Row] = &[
         block_on(stage.keys.disable(stage.key.id())).unwrap();
         stage.verify(&stage.token);
     }),
+    ("OtherNetwork", Named::Verified, |stage| {
+        let key = block_on(stage.keys.find(stage.key.id())).unwrap();
+        let edit = KeyEdit::new().networks(Networks::only(["192.0.2.1"]).unwrap());
+        block_on(stage.keys.edit(key.id(), key.version(), edit)).unwrap();
+        stage.verify(&stage.token);
+    }),
     ("Tampered", Named::Verified, |stage| {
         stage.world.store.rewrite_keys(|key| Ok(crate::support::with_text(&key, "first", "other")));
         stage.verify(&stage.token);
@@ -204,9 +211,9 @@ const ROWS: &[Row] = &[
     }),
 ];
 
-/// `UsesLost` names nothing, and takes a million used keys: see the tests in `src/cache/uses.rs`. The other
-/// two come from guards: see `audit.rs`.
-const NOT_DRIVEN: [&str; 3] = ["UsesLost", "Forbidden", "Limited"];
+/// `UsesLost` names nothing, and takes a million used keys: see the tests in `src/cache/uses.rs`. The others
+/// come from guards: see `audit.rs` and the tests of guards.
+const NOT_DRIVEN: [&str; 4] = ["UsesLost", "Forbidden", "OtherResource", "Limited"];
 
 /// A feed that starts.
 struct Gap(bool);

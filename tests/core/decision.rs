@@ -12,6 +12,7 @@ use keyway::{
     ChangeError, GracePeriod, KeyEdit, KeyRecord, KeyState, NewKey, Policy, TenantId, Tier,
     Timestamp,
     audit::Rejection,
+    grant::Grant,
     lowlevel::{Authority, Denial, decide},
     record::{Field, Labels, Suspension, TenantRecord},
     scope::Scope,
@@ -750,7 +751,8 @@ fn edit_may_keep_any_scope_that_a_tier_withholds() {
     assert_above_ceiling(edit(&without, &["user"]), "tier `lite` does not allow scope `user`");
     // A granter still bounds all scopes that remain.
     let granter = authority.policy().catalog().set(["operator", "reporting"]).unwrap();
-    let bounded = KeyEdit::new().scopes(["reporting", "user"]).granted_by(granter);
+    let bounded =
+        KeyEdit::new().scopes(["reporting", "user"]).granted_by(&Grant::unlimited(granter));
     assert_above_granter(authority.edit(&key, &lite, bounded, at(1)), &["user"]);
 }
 
@@ -832,7 +834,8 @@ fn granter_cannot_issue_above_its_scopes() {
     let tenant = acme(&authority);
     let granter = authority.policy().catalog().set(["operator"]).unwrap();
     let issue = |scopes: &[&str]| {
-        let request = new_key().scopes(scopes.iter().copied()).granted_by(granter);
+        let request =
+            new_key().scopes(scopes.iter().copied()).granted_by(&Grant::unlimited(granter));
         authority.issue(&tenant, request, at(0), &mut Seeded::new(1))
     };
     assert_above_granter(issue(&["operator.jobs", "user", "reporting"]), &["reporting", "user"]);
@@ -847,7 +850,12 @@ fn granter_without_scopes_grants_none() {
     let tenant = acme(&authority);
     let none = authority.policy().catalog().none();
     let issue = |request: NewKey| {
-        authority.issue(&tenant, request.granted_by(none), at(0), &mut Seeded::new(1))
+        authority.issue(
+            &tenant,
+            request.granted_by(&Grant::unlimited(none)),
+            at(0),
+            &mut Seeded::new(1),
+        )
     };
     assert_above_granter(issue(new_key().scopes(["user"])), &["user"]);
     assert!(issue(new_key()).is_ok());
@@ -858,7 +866,7 @@ fn granter_of_another_catalog_grants_nothing() {
     let authority = authority();
     let tenant = acme(&authority);
     let foreign = catalog(&["operator", "user"]).all();
-    let request = new_key().scopes(["user"]).granted_by(foreign);
+    let request = new_key().scopes(["user"]).granted_by(&Grant::unlimited(foreign));
     let issued = authority.issue(&tenant, request, at(0), &mut Seeded::new(1));
     assert_above_granter(issued, &["user"]);
 }
@@ -867,7 +875,9 @@ fn granter_of_another_catalog_grants_nothing() {
 fn granter_cannot_edit_a_key_above_its_scopes() {
     let (authority, tenant, key) = granted_key();
     let operator = authority.policy().catalog().set(["operator"]).unwrap();
-    let edit = |edit: KeyEdit| authority.edit(&key, &tenant, edit.granted_by(operator), at(1));
+    let edit = |edit: KeyEdit| {
+        authority.edit(&key, &tenant, edit.granted_by(&Grant::unlimited(operator)), at(1))
+    };
     assert_above_granter(edit(KeyEdit::new().scopes(["user"])), &["user"]);
     assert_above_granter(edit(KeyEdit::new().name("n")), &["user"]);
     assert_above_granter(edit(KeyEdit::new().expires_at(at(DAY))), &["user"]);
@@ -879,7 +889,9 @@ fn granter_cannot_edit_a_key_above_its_scopes() {
 fn any_granter_may_disable_any_key() {
     let (authority, tenant, key) = granted_key();
     let none = authority.policy().catalog().none();
-    let edit = |edit: KeyEdit| authority.edit(&key, &tenant, edit.granted_by(none), at(1));
+    let edit = |edit: KeyEdit| {
+        authority.edit(&key, &tenant, edit.granted_by(&Grant::unlimited(none)), at(1))
+    };
     assert!(!edit(KeyEdit::new().enabled(false)).unwrap().enabled());
     // Any other change in the same edit requires more than that.
     let disable = || KeyEdit::new().enabled(false);
@@ -900,7 +912,14 @@ fn granter_cannot_rotate_a_key_above_its_scopes() {
     let rotate = |names: &[&str]| {
         let granter = authority.policy().catalog().set(names).unwrap();
         let rng = &mut Seeded::new(2);
-        authority.rotate(&key, &tenant, GracePeriod::None, Some(granter), at(1), rng)
+        authority.rotate(
+            &key,
+            &tenant,
+            GracePeriod::None,
+            Some(&Grant::unlimited(granter)),
+            at(1),
+            rng,
+        )
     };
     assert_above_granter(rotate(&["user"]), &["operator"]);
     assert!(rotate(&["operator", "user"]).is_ok());
@@ -941,13 +960,21 @@ fn unknown_scopes_are_above_every_granter() {
         (known.none(), &["billing", "reporting"]),
     ] {
         for edit in edits_that_keep_the_scopes() {
-            let edited = old.edit(&key, &tenant, edit.granted_by(granter), at(1));
+            let edited =
+                old.edit(&key, &tenant, edit.granted_by(&Grant::unlimited(granter)), at(1));
             assert_above_granter(edited, above);
         }
         let rng = &mut Seeded::new(2);
-        let rotated = old.rotate(&key, &tenant, GracePeriod::None, Some(granter), at(1), rng);
+        let rotated = old.rotate(
+            &key,
+            &tenant,
+            GracePeriod::None,
+            Some(&Grant::unlimited(granter)),
+            at(1),
+            rng,
+        );
         assert_above_granter(rotated, above);
-        let off = KeyEdit::new().enabled(false).granted_by(granter);
+        let off = KeyEdit::new().enabled(false).granted_by(&Grant::unlimited(granter));
         assert!(!old.edit(&key, &tenant, off, at(1)).unwrap().enabled());
     }
     // The same edits succeed where the names are known, or where there is no granter.
@@ -955,11 +982,12 @@ fn unknown_scopes_are_above_every_granter() {
     {
         for mut edit in edits_that_keep_the_scopes() {
             if let Some(granter) = granter {
-                edit = edit.granted_by(granter);
+                edit = edit.granted_by(&Grant::unlimited(granter));
             }
             assert!(node.edit(&key, &tenant, edit, at(1)).is_ok());
         }
-        let rng = &mut Seeded::new(2);
+        let (granter, rng) = (granter.map(Grant::unlimited), &mut Seeded::new(2));
+        let granter = granter.as_ref();
         assert!(node.rotate(&key, &tenant, GracePeriod::None, granter, at(1), rng).is_ok());
     }
 }
@@ -968,11 +996,12 @@ fn unknown_scopes_are_above_every_granter() {
 fn unknown_scopes_may_be_replaced_within_the_bound() {
     let (old, new, tenant, key) = rolling_deploy();
     let granter = old.policy().catalog().all();
-    let edit = KeyEdit::new().name("n").scopes(["reporting"]).granted_by(granter);
+    let edit =
+        KeyEdit::new().name("n").scopes(["reporting"]).granted_by(&Grant::unlimited(granter));
     let edited = old.edit(&key, &tenant, edit, at(1)).unwrap();
     assert_eq!(names(&new, &edited, &tenant), "reporting");
     let none = old.policy().catalog().none();
-    let edit = KeyEdit::new().scopes(["reporting"]).granted_by(none);
+    let edit = KeyEdit::new().scopes(["reporting"]).granted_by(&Grant::unlimited(none));
     assert_above_granter(old.edit(&key, &tenant, edit, at(1)), &["reporting"]);
 }
 
@@ -987,7 +1016,8 @@ fn unknown_scopes_may_be_kept_beside_others() {
         assert_eq!(names(&new, &edited, &tenant), expected);
         // The bound is the same as for an edit that does not name the scopes.
         let bounded = KeyEdit::new().scopes(kept.iter().copied());
-        let bounded = edit(&key, bounded.granted_by(old.policy().catalog().all()));
+        let bounded =
+            edit(&key, bounded.granted_by(&Grant::unlimited(old.policy().catalog().all())));
         if kept.contains(&"billing") {
             assert_above_granter(bounded, &["billing"]);
         } else {
@@ -1005,11 +1035,11 @@ fn granter_of_another_catalog_changes_nothing() {
     let (_, new, tenant, key) = rolling_deploy();
     let foreign = catalog(&["billing"]).all();
     for edit in edits_that_keep_the_scopes() {
-        let edited = new.edit(&key, &tenant, edit.granted_by(foreign), at(1));
+        let edited = new.edit(&key, &tenant, edit.granted_by(&Grant::unlimited(foreign)), at(1));
         assert_above_granter(edited, &["billing", "reporting"]);
     }
     let (bare, _) = issue(&new, &tenant, new_key(), 2);
-    let edit = KeyEdit::new().name("n").granted_by(foreign);
+    let edit = KeyEdit::new().name("n").granted_by(&Grant::unlimited(foreign));
     let refused = new.edit(&bare, &tenant, edit, at(1)).unwrap_err();
     assert_eq!(refused.to_string(), "the granter's scopes are of another catalog");
 }

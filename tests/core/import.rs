@@ -13,6 +13,7 @@ use keyway::{
     KeyringError, LeakResponse, NewKey, Pepper, Peppers, Policy, TenantKeys, Tier, Timestamp,
     VerifyError,
     audit::Rejection,
+    grant::Grant,
     import::{ForeignDigest, ForeignFormat, ForeignHash, ImportError},
     keyring::{KeyFilter, KeyringBuilder},
     lowlevel::{Authority, Denial, decide},
@@ -727,7 +728,7 @@ fn an_import_is_bound_by_the_rules_of_an_issue() {
         import(&acme, NewKey::named("a").scopes(["operator"])),
         import(&acme, NewKey::named("a").expires_at(world.now())),
         import(&acme, NewKey::named("a").expires_at(world.after(2 * DAY))),
-        import(&acme.clone().granting_at_most(catalog().none()), request()),
+        import(&acme.clone().granting_at_most(&Grant::unlimited(catalog().none())), request()),
     ];
     let words: Vec<String> = refusals
         .into_iter()

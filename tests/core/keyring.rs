@@ -8,6 +8,7 @@ use crate::support::{
 use keyway::{
     ChangeError, GracePeriod, KeyEdit, KeyRecord, KeyState, Keyring, KeyringError, LeakResponse,
     NewKey, Policy, TenantKeys, Tier, VerifyError,
+    grant::Grant,
     lowlevel::InsecureSeededRng,
     record::Suspension,
     scope::ScopeSet,
@@ -1032,7 +1033,8 @@ fn scopes(names: &[&str]) -> ScopeSet {
 fn bounded_granter_cannot_issue_a_key_above_its_scopes() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let clerk = held.keys.clone().granting_at_most(scopes(&["operator.read", "erp"]));
+    let clerk =
+        held.keys.clone().granting_at_most(&Grant::unlimited(scopes(&["operator.read", "erp"])));
     let refused = block_on(clerk.issue(NewKey::named("k").scopes(["operator", "erp"])));
     assert_eq!(outcome(refused), "the granter does not hold scope `operator`");
     assert!(
@@ -1047,7 +1049,7 @@ fn bounded_granter_cannot_leave_an_edited_key_above_its_scopes() {
     let held = world.tenant_with_key("acme");
     let issued = block_on(held.keys.issue(NewKey::named("strong").scopes(["operator"])));
     let strong = issued.unwrap().key.id();
-    let clerk = held.keys.clone().granting_at_most(scopes(&["operator.read"]));
+    let clerk = held.keys.clone().granting_at_most(&Grant::unlimited(scopes(&["operator.read"])));
 
     let above = [
         KeyEdit::new().scopes(["operator"]),
@@ -1076,11 +1078,11 @@ fn bounded_granter_cannot_leave_an_edited_key_above_its_scopes() {
 fn bounded_granter_cannot_rotate_a_key_above_its_scopes() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let clerk = held.keys.clone().granting_at_most(scopes(&["operator.read"]));
+    let clerk = held.keys.clone().granting_at_most(&Grant::unlimited(scopes(&["operator.read"])));
     let refused = block_on(clerk.rotate(held.key.id(), 1, GracePeriod::None));
     assert_eq!(outcome(refused), "the granter does not hold scope `reporting`");
     assert_eq!(verified(&world, &held), "verified");
-    let peer = held.keys.clone().granting_at_most(scopes(&["erp"]));
+    let peer = held.keys.clone().granting_at_most(&Grant::unlimited(scopes(&["erp"])));
     assert!(block_on(peer.rotate(held.key.id(), 1, GracePeriod::None)).is_ok());
 }
 
@@ -1103,7 +1105,8 @@ fn old_node_cannot_grant_scopes_that_only_a_new_node_knows() {
     let above = "the granter does not hold scope `manager`";
     let known = old.keyring.policy().catalog();
     for bound in [known.all(), known.set(["reporting"]).unwrap()] {
-        let clerk = old.keyring.tenant(acme.id().clone()).granting_at_most(bound);
+        let clerk =
+            old.keyring.tenant(acme.id().clone()).granting_at_most(&Grant::unlimited(bound));
         let rotated = block_on(clerk.rotate(key.id(), 1, GracePeriod::None)).map(|_| ());
         assert_eq!(outcome(rotated), above);
         for edit in [
@@ -1114,7 +1117,8 @@ fn old_node_cannot_grant_scopes_that_only_a_new_node_knows() {
             assert_eq!(outcome(block_on(clerk.edit(key.id(), 1, edit))), above);
         }
     }
-    let clerk = old.keyring.tenant(acme.id().clone()).granting_at_most(known.all());
+    let clerk =
+        old.keyring.tenant(acme.id().clone()).granting_at_most(&Grant::unlimited(known.all()));
     block_on(clerk.disable(key.id())).unwrap();
     assert_eq!(outcome(block_on(clerk.enable(key.id()))), above);
     let narrowed = KeyEdit::new().enabled(true).scopes(["reporting"]);
@@ -1134,17 +1138,22 @@ fn every_further_bound_narrows() {
     // Neither set covers the other, so the test notices if one replaces the other.
     let (left, right) = (scopes(&["manager"]), scopes(&["reporting"]));
     for (first, second) in [(left, right), (right, left)] {
-        let handle = tenant.clone().granting_at_most(first).granting_at_most(second);
-        let single = tenant.clone().granting_at_most(first);
+        let handle = tenant
+            .clone()
+            .granting_at_most(&Grant::unlimited(first))
+            .granting_at_most(&Grant::unlimited(second));
+        let single = tenant.clone().granting_at_most(&Grant::unlimited(first));
         for scope in ["manager", "reporting"] {
             let above = format!("the granter does not hold scope `{scope}`");
             let request = || NewKey::named("k").scopes([scope]);
             let issue =
                 |handle: &TenantKeys, request| outcome(block_on(handle.issue(request)).map(|_| ()));
             assert_eq!(issue(&handle, request()), above);
-            let twice = request().granted_by(first).granted_by(second);
+            let twice = request()
+                .granted_by(&Grant::unlimited(first))
+                .granted_by(&Grant::unlimited(second));
             assert_eq!(issue(&tenant, twice), above);
-            assert_eq!(issue(&single, request().granted_by(second)), above);
+            assert_eq!(issue(&single, request().granted_by(&Grant::unlimited(second))), above);
         }
         for key in &keys {
             let above = format!("the granter does not hold scope `{}`", key.name());
@@ -1154,17 +1163,31 @@ fn every_further_bound_narrows() {
             };
             let rename = || KeyEdit::new().name(key.name());
             assert_eq!(edit(&handle, rename()), above);
-            assert_eq!(edit(&tenant, rename().granted_by(first).granted_by(second)), above);
-            assert_eq!(edit(&single, rename().granted_by(second)), above);
+            assert_eq!(
+                edit(
+                    &tenant,
+                    rename()
+                        .granted_by(&Grant::unlimited(first))
+                        .granted_by(&Grant::unlimited(second))
+                ),
+                above
+            );
+            assert_eq!(edit(&single, rename().granted_by(&Grant::unlimited(second))), above);
             let version = block_on(handle.find(key.id())).unwrap().version();
             let rotated = block_on(handle.rotate(key.id(), version, GracePeriod::None)).map(|_| ());
             assert_eq!(outcome(rotated), above);
         }
         // A repeated bound takes nothing away.
-        let same = tenant.clone().granting_at_most(first).granting_at_most(first);
+        let same = tenant
+            .clone()
+            .granting_at_most(&Grant::unlimited(first))
+            .granting_at_most(&Grant::unlimited(first));
         let own = keys.iter().find(|key| first == scopes(&[key.name()])).unwrap();
         let version = block_on(same.find(own.id())).unwrap().version();
-        let rename = KeyEdit::new().name(own.name()).granted_by(first).granted_by(first);
+        let rename = KeyEdit::new()
+            .name(own.name())
+            .granted_by(&Grant::unlimited(first))
+            .granted_by(&Grant::unlimited(first));
         assert!(block_on(same.edit(own.id(), version, rename)).is_ok());
     }
 }
@@ -1173,7 +1196,7 @@ fn every_further_bound_narrows() {
 fn granter_without_scopes_can_only_issue_keys_without_scopes() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let nobody = held.keys.clone().granting_at_most(catalog().none());
+    let nobody = held.keys.clone().granting_at_most(&Grant::unlimited(catalog().none()));
     assert!(block_on(nobody.issue(NewKey::named("k").scopes(["reporting"]))).is_err());
     let issued = block_on(nobody.issue(NewKey::named("k"))).unwrap();
     assert_eq!(issued.key.scopes(), []);
@@ -1183,17 +1206,18 @@ fn granter_without_scopes_can_only_issue_keys_without_scopes() {
 fn handle_bound_does_not_widen_the_bound_of_a_request() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let wide = held.keys.clone().granting_at_most(catalog().all());
+    let wide = held.keys.clone().granting_at_most(&Grant::unlimited(catalog().all()));
     let narrow = scopes(&["operator.read"]);
 
-    let request = NewKey::named("k").scopes(["manager"]).granted_by(narrow);
+    let request = NewKey::named("k").scopes(["manager"]).granted_by(&Grant::unlimited(narrow));
     let refused = block_on(wide.issue(request));
     assert_eq!(outcome(refused), "the granter does not hold scope `manager`");
-    let edit = KeyEdit::new().scopes(["manager"]).granted_by(narrow);
+    let edit = KeyEdit::new().scopes(["manager"]).granted_by(&Grant::unlimited(narrow));
     let refused = block_on(wide.edit(held.key.id(), 1, edit));
     assert_eq!(outcome(refused), "the granter does not hold scope `manager`");
 
-    let request = NewKey::named("k").scopes(["operator.read"]).granted_by(narrow);
+    let request =
+        NewKey::named("k").scopes(["operator.read"]).granted_by(&Grant::unlimited(narrow));
     assert!(block_on(wide.issue(request)).is_ok());
 }
 
@@ -1205,7 +1229,7 @@ fn granter_of_another_catalog_grants_nothing() {
         "reporting",
         "of another service",
     )]);
-    let stranger = held.keys.clone().granting_at_most(other.unwrap().all());
+    let stranger = held.keys.clone().granting_at_most(&Grant::unlimited(other.unwrap().all()));
     assert!(block_on(stranger.issue(NewKey::named("k").scopes(["reporting"]))).is_err());
     assert!(block_on(stranger.rotate(held.key.id(), 1, GracePeriod::None)).is_err());
 }

@@ -11,8 +11,8 @@ use std::{
 /// themselves.
 const LAYERS: &[&[&str]] = &[
     &[
-        "base64", "bearer", "codec", "config", "field", "mac", "scope", "swar", "sync", "text",
-        "time",
+        "base64", "bearer", "codec", "config", "field", "grant", "mac", "network", "resource",
+        "scope", "swar", "sync", "text", "time",
     ],
     &["pepper", "tier", "token"],
     &["import", "policy", "record"],

@@ -29,6 +29,7 @@ mod corpus;
 mod dead_tokens;
 mod decision;
 mod feed;
+mod grants;
 mod idempotency;
 mod import;
 mod invalidation;

@@ -2,6 +2,7 @@
 
 mod actix;
 mod actix_endpoints;
+mod grants;
 mod headers;
 mod leaks;
 mod openapi;

@@ -1,22 +1,26 @@
 //! The guard as a middleware.
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, string::String, vec::Vec};
 use core::{
     future::{Ready, ready},
+    net::IpAddr,
     task::{Context, Poll},
 };
 
 use actix_web::{
-    HttpMessage,
+    FromRequest, HttpMessage,
     body::EitherBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
     http::header::{self, HeaderMap, HeaderValue},
+    web::Path,
 };
 
 use super::GuardedFuture;
 use crate::{
     decision::Principal,
-    http::{Admission, Guard, Headers, admission::AdmittedWithoutKey, credential},
+    http::{
+        Admission, Guard, Headers, admission::AdmittedWithoutKey, credential, incoming::Incoming,
+    },
     verifier::Progress,
 };
 
@@ -27,6 +31,30 @@ impl Headers for HeaderMap {
             name => self.get_all(name),
         };
         values.map(HeaderValue::as_bytes)
+    }
+}
+
+impl Incoming for ServiceRequest {
+    type Headers = HeaderMap;
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn known(&self) -> Option<Principal> {
+        self.extensions().get::<Principal>().cloned()
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer_addr().map(|peer| peer.ip())
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        // The extractor of handlers decodes once more than `match_info`.
+        let parameters = Path::<Vec<(String, String)>>::extract(self.request()).into_inner();
+        let parameters = parameters.ok()?.into_inner();
+        let mut values = parameters.into_iter().filter(|(other, _)| other == name);
+        values.next().filter(|_| values.next().is_none()).map(|(_, value)| value)
     }
 }
 
@@ -66,8 +94,7 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let known = || request.extensions().get::<Principal>().cloned();
-        match self.guard.begin(request.headers(), known) {
+        match self.guard.begin(&request) {
             Progress::Done(Ok(mut admission)) => {
                 let request = self.guard.pass_on(request, &mut admission);
                 let entered = admission.enter_span();

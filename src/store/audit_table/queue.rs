@@ -279,6 +279,8 @@ fn is_refused_request(kind: &AuditKind<'_>) -> bool {
         AuditKind::Rejected(_)
             | AuditKind::Inactive(_)
             | AuditKind::Forbidden { .. }
+            | AuditKind::OtherResource { .. }
+            | AuditKind::OtherNetwork
             | AuditKind::Limited { .. }
             | AuditKind::Unavailable
             | AuditKind::Tampered

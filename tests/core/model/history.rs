@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 use keyway::{
     KeyId, KeyRecord, Keyring, KeyringError, MemoryStore, OneTimeToken, Pepper, Peppers, Principal,
     TenantKeys, Timestamp, VerifyError,
+    grant::Grant,
     store::{KeyLookup, KeyQuery, KeyStore},
     time::{Clock, ManualClock},
     verifier::{Freshness, Verifier},
@@ -108,9 +109,9 @@ impl History {
     pub(super) fn handle(&self, tenant: &str, granter: Option<&[String]>) -> TenantKeys {
         let handle = self.keyring.tenant(tenant_id(tenant));
         match granter {
-            Some(names) => {
-                handle.granting_at_most(self.keyring.policy().catalog().set(names).unwrap())
-            }
+            Some(names) => handle.granting_at_most(&Grant::unlimited(
+                self.keyring.policy().catalog().set(names).unwrap(),
+            )),
             None => handle,
         }
     }

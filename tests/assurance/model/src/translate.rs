@@ -94,6 +94,8 @@ pub fn denied(denial: &Denial) -> Answer {
         Denial::Rejected(Rejection::Unknown) => Answer::Unknown,
         Denial::Rejected(Rejection::WrongSecret) => Answer::WrongSecret,
         Denial::Inactive(state) => inactive(state).expect("a state other than active"),
+        // The model has no limits.
+        Denial::Outside(other) => panic!("an answer that the rules do not have: {other:?}"),
         Denial::Rejected(other) => panic!("an answer that the rules do not have: {other:?}"),
     }
 }

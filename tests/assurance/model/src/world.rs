@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use keyway::{
     KeyRecord, LeakResponse, OneTimeToken,
+    grant::Grant,
     lowlevel::{Authority, Denial, decide},
     record::TenantRecord,
     scope,
@@ -167,7 +168,8 @@ impl World {
         }
         let mut request = new_key(&wish);
         if let Some(granter) = &wish.granter {
-            request = request.granted_by(built.catalog().set(granter).expect("declared"));
+            request = request
+                .granted_by(&Grant::unlimited(built.catalog().set(granter).expect("declared")));
         }
         let (number, secret) = (self.keys.len(), self.secrets);
         let expected =
@@ -191,7 +193,8 @@ impl World {
         }
         let mut edit = key_edit(&wish);
         if let Some(granter) = &wish.granter {
-            edit = edit.granted_by(built.catalog().set(granter).expect("declared"));
+            edit =
+                edit.granted_by(&Grant::unlimited(built.catalog().set(granter).expect("declared")));
         }
         let expected = self.rules.edit(policy, &host.ring, key, tenant, &wish, self.now);
         let made = host.authority.edit(record, tenant_record, edit, time(self.now));
@@ -213,6 +216,7 @@ impl World {
         let asked = translate::grace_period(grace_period);
         let granter = random.one_in(4).then(|| self.names(host.policy, random, false));
         let bound = granter.as_ref().map(|names| built.catalog().set(names).expect("declared"));
+        let bound = bound.map(Grant::unlimited);
         let secret = self.secrets;
         let granter = granter.as_deref();
         let expected = self.rules.rotate(
@@ -225,8 +229,14 @@ impl World {
             self.now,
             secret,
         );
-        let made =
-            host.authority.rotate(record, tenant_record, asked, bound, time(self.now), random);
+        let made = host.authority.rotate(
+            record,
+            tenant_record,
+            asked,
+            bound.as_ref(),
+            time(self.now),
+            random,
+        );
         let Some((key, (record, token))) = both(expected, made)? else { return Ok(()) };
         self.keep(&key, &record, token)?;
         self.keys[at] = (key, record);

@@ -1,0 +1,36 @@
+//! The parts of a request that axum's server and router have noted.
+
+use alloc::string::String;
+use core::{
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use axum::{
+    extract::{ConnectInfo, RawPathParams},
+    http::{Extensions, Request},
+};
+use axum_core::extract::FromRequestParts as _;
+
+/// Returns the address of the other end of the connection, if the server has noted it.
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.ip())
+}
+
+/// Returns the value of a parameter of the path, decoded by axum's own extractor. Returns `None` before the request was
+/// routed, and if the value is not UTF-8.
+pub(super) fn parameter(extensions: &Extensions, name: &str) -> Option<String> {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.extensions = extensions.clone();
+    let parameters = pin!(RawPathParams::from_request_parts(&mut parts, &()));
+    // The extractor reads the extensions only, so it never waits.
+    match parameters.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(parameters)) => {
+            let mut values = parameters.iter().filter(|(other, _)| *other == name);
+            values.next().filter(|_| values.next().is_none()).map(|(_, value)| value.into())
+        }
+        _ => None,
+    }
+}
