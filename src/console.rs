@@ -68,6 +68,7 @@ mod extract;
 mod fair;
 mod headers;
 mod keys;
+mod limits;
 mod openapi;
 mod page;
 mod problem;
@@ -292,7 +293,8 @@ impl Console {
     /// `who` finds the verified [`Principal`](crate::decision::Principal) in the extensions. It comes from a
     /// guard of this keyring in front of the console, or else from the token in `Authorization`. The
     /// [`Admin`] that `who` returns decides what the caller may do. With [`Admin::of_caller`] the caller can
-    /// grant at most the scopes of its key. It can disable or delete any key of its tenant.
+    /// grant at most what its key may do. It can disable or delete any key of its tenant. A key that is limited to
+    /// networks needs a guard in front that knows the [address of the client](crate::Guard::client_address).
     ///
     /// By default, requests with an API key are refused before `who` is called. Otherwise a leaked key could
     /// create keys that outlive it.
@@ -306,6 +308,9 @@ impl Console {
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         let Self { keyring, who, settings, allows_api_keys, trail } = self;
         let guard = Guard::new(&keyring).problem_types(settings.problem_types.clone());
+        // To manage keys is to touch none of the application's resources.
+        let kinds = keyring.policy().catalog().resources();
+        let guard = kinds.fold(guard, |guard, (kind, _)| guard.touches_no(kind).unwrap_or(guard));
         router::router(App {
             guard: allows_api_keys.then_some(guard),
             rotations: Rotations::default(),

@@ -10,6 +10,13 @@
 )]
 pub mod threat_model {}
 
+#[cfg_attr(all(feature = "http", feature = "std", feature = "serde"), doc = include_str!("guide/grants.md"))]
+#[cfg_attr(
+    not(all(feature = "http", feature = "std", feature = "serde")),
+    doc = "With the feature `http` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/grants/index.html)."
+)]
+pub mod grants {}
+
 #[doc = include_str!("guide/architecture.md")]
 pub mod architecture {}
 

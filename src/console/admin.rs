@@ -2,7 +2,9 @@
 
 use alloc::{format, string::String};
 
-use crate::{authority::NewKey, decision::Principal, record::TenantId, scope::ScopeSet, text};
+use crate::{
+    authority::NewKey, decision::Principal, grant::Grant, record::TenantId, scope::ScopeSet, text,
+};
 
 /// A person or program that may manage keys. The application creates it for a request that it has
 /// authenticated.
@@ -18,7 +20,7 @@ pub struct Admin {
 #[derive(Clone, Debug)]
 pub(super) enum Role {
     /// The keys of one tenant.
-    Tenant { tenant: TenantId, granter: ScopeSet },
+    Tenant { tenant: TenantId, granter: Grant },
     /// All tenants.
     Operator,
 }
@@ -26,12 +28,17 @@ pub(super) enum Role {
 impl Admin {
     /// Creates an administrator of the keys of `tenant`, who can grant at most `granter`: the whole
     /// [catalog](crate::scope::ScopeCatalog::all), or the scopes that the administrator holds. The tenant's
-    /// tier limits the scopes further.
+    /// tier limits the scopes further. The administrator can grant all resources, from any network. For a key as the
+    /// administrator use [`of_caller`](Self::of_caller), which keeps the limits of the key.
     ///
     /// `actor` is the administrator's name in the application. New keys and audit events carry it. Characters
     /// that cannot be shown on one line are removed, and at most 200 characters are kept.
     pub fn of_tenant(tenant: TenantId, granter: ScopeSet, actor: impl Into<String>) -> Self {
-        Self { role: Role::Tenant { tenant, granter }, actor: one_line(actor.into()) }
+        Self::with_grant(tenant, Grant::unlimited(granter), actor.into())
+    }
+
+    fn with_grant(tenant: TenantId, granter: Grant, actor: String) -> Self {
+        Self { role: Role::Tenant { tenant, granter }, actor: one_line(actor) }
     }
 
     /// Creates an operator of the service. An operator sees all tenants and their keys, moves tenants to
@@ -40,12 +47,12 @@ impl Admin {
         Self { role: Role::Operator, actor: one_line(actor.into()) }
     }
 
-    /// Creates an administrator of `caller`'s tenant, who can grant at most the scopes of `caller`'s key. Use
+    /// Creates an administrator of `caller`'s tenant, who can grant at most what `caller`'s key may do. Use
     /// it with a console that [allows API keys](super::Console::allow_api_keys); others refuse such a request
     /// before the application sees it.
     pub fn of_caller(caller: &Principal) -> Self {
         let tenant = TenantId::of_record(caller.tenant());
-        Self::of_tenant(tenant, caller.scopes(), format!("API key {}", caller.key_id()))
+        Self::with_grant(tenant, caller.grant(), format!("API key {}", caller.key_id()))
     }
 
     /// Returns the id of the tenant. `None` for an operator.

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     bearer::bearer_token,
     decision::Principal,
-    grant::Grant,
     http::{Guard, problem::Problem},
     keyring::{Keyring, KeyringError, TenantKeys},
     record::TenantRecord,
@@ -166,8 +165,8 @@ impl TenantAdmin {
     pub(super) fn of(app: &Arc<App>, admin: &Admin) -> Option<Self> {
         let Role::Tenant { tenant, granter } = &admin.role else { return None };
         let keys = app.keyring.acting_as(&admin.actor).tenant(tenant.clone());
-        let keys = keys.granting_at_most(&Grant::unlimited(*granter));
-        Some(Self { app: Arc::clone(app), keys, granter: *granter })
+        let keys = keys.granting_at_most(granter);
+        Some(Self { app: Arc::clone(app), keys, granter: granter.scopes() })
     }
 
     pub(super) async fn tenant(&self) -> Result<TenantRecord, KeyringError> {

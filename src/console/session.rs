@@ -9,6 +9,7 @@ use super::{
     app::App,
     auth::{Caller, TenantAdmin},
     body::json,
+    limits::{self, KindView},
     problem::ApiResult,
     scopes::ScopeView,
     settings::OperatorAction,
@@ -23,6 +24,7 @@ struct Session<'s> {
     service: Service<'s>,
     tenant: Option<OwnTenant<'s>>,
     scopes: Vec<ScopeView<'s>>,
+    resources: Vec<KindView<'s>>,
     tiers: Vec<TierView<'s>>,
     without: &'s [OperatorAction],
     now: Timestamp,
@@ -77,6 +79,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         },
         tenant: quota.as_ref().map(own),
         scopes: app.scopes.view(grantable.unwrap_or(policy.catalog().none())),
+        resources: limits::kinds(policy.catalog()),
         tiers: policy
             .tiers()
             .iter()

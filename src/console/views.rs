@@ -2,6 +2,7 @@
 //! a token. No other view contains any part of a secret.
 
 use alloc::{
+    collections::BTreeMap,
     string::{String, ToString},
     vec::Vec,
 };
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     decision::KeyState,
+    grant::{Networks, Resources},
     keyring::QuotaUse,
     policy::Policy,
     record::{KeyRecord, Labels, RecordError, Suspension, TenantRecord},
@@ -28,6 +30,9 @@ pub(super) struct KeyView<'k> {
     imported: bool,
     scopes: &'k [Scope],
     labels: &'k Labels,
+    /// Kinds that are missing have no resources.
+    resources: BTreeMap<&'k str, &'k Resources>,
+    networks: &'k Networks,
     enabled: bool,
     state: &'static str,
     suspension: Option<&'k Suspension>,
@@ -58,6 +63,8 @@ impl<'k> KeyView<'k> {
             imported: key.imported(),
             scopes: key.scopes(),
             labels: key.labels(),
+            resources: key.resources().collect(),
+            networks: key.networks(),
             enabled: key.enabled(),
             state: KeyState::of(key, tenant, policy, now).as_str(),
             suspension: key.suspension().filter(|suspension| suspension.holds(now)),

@@ -7,6 +7,7 @@ mod document;
 mod dropped;
 mod expiries;
 mod gate;
+mod grants;
 mod idempotency;
 mod isolation;
 mod keys;

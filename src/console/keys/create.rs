@@ -15,12 +15,14 @@ use super::{
         auth::TenantAdmin,
         body::{Json, Time, labels, some},
         extract::idempotency_key,
+        limits::{ByKind, are_those_of, networks, resources},
         problem::{self, ApiResult, invalid_field, of_keyring},
     },
     issued_response,
 };
 use crate::{
     authority::NewKey,
+    grant::Networks,
     http::problem::Problem,
     keyring::{IssuedKey, KeyringError},
     policy::Policy,
@@ -37,6 +39,10 @@ pub(in super::super) struct NewKeyBody {
     scopes: Vec<String>,
     #[serde(default, deserialize_with = "labels")]
     labels: Option<Labels>,
+    #[serde(default, deserialize_with = "resources")]
+    resources: Option<ByKind>,
+    #[serde(default, deserialize_with = "networks")]
+    networks: Option<Networks>,
     not_before: Option<Time>,
     expires_at: Option<Time>,
     #[serde(default, deserialize_with = "some")]
@@ -54,6 +60,12 @@ impl NewKeyBody {
             .labels(self.labels.clone().unwrap_or_default())
             .idempotency_key(idempotency_key)
             .map_err(|_| problem::idempotency_key_required())?;
+        for (kind, resources) in self.resources.iter().flatten() {
+            request = request.resources(kind, resources.clone());
+        }
+        if let Some(networks) = &self.networks {
+            request = request.networks(networks.clone());
+        }
         if let Some(Time(start)) = self.not_before {
             request = request.not_before(start);
         }
@@ -83,6 +95,7 @@ impl NewKeyBody {
             && unknown.is_empty()
             && catalog.set(&self.scopes).is_ok_and(|scopes| scopes == granted)
             && self.labels.as_ref().unwrap_or(&Labels::NONE) == key.labels()
+            && are_those_of(key, self.resources.as_ref(), self.networks.as_ref())
             && self.not_before.map(|Time(start)| start) == key.not_before()
             && expires_as_wanted
     }

@@ -10,12 +10,13 @@ use super::{
         auth::TenantAdmin,
         body::{Json, Time, labels, some},
         extract::{IfMatch, Path},
+        limits::{ByKind, networks, resources},
         problem::{ApiResult, of_keyring},
     },
     create::{check_end, lifetime, lifetime_field},
     find_version, key_response,
 };
-use crate::{audit::ChangeKind, authority::KeyEdit, record::Labels, token::KeyId};
+use crate::{audit::ChangeKind, authority::KeyEdit, grant::Networks, record::Labels, token::KeyId};
 
 /// Changes to a key. A field that is left out is not changed.
 #[derive(Default, Deserialize, PartialEq)]
@@ -27,6 +28,11 @@ pub(in super::super) struct EditBody {
     scopes: Option<Vec<String>>,
     #[serde(deserialize_with = "labels")]
     labels: Option<Labels>,
+    /// Kinds that are left out are not changed.
+    #[serde(deserialize_with = "resources")]
+    resources: Option<ByKind>,
+    #[serde(deserialize_with = "networks")]
+    networks: Option<Networks>,
     /// The inner `None` is `null`.
     #[serde(deserialize_with = "some")]
     not_before: Option<Option<Time>>,
@@ -64,6 +70,12 @@ pub(in super::super) async fn change_key(
     }
     if let Some(labels) = body.labels {
         edit = edit.labels(labels);
+    }
+    for (kind, resources) in body.resources.into_iter().flatten() {
+        edit = edit.resources(&kind, resources);
+    }
+    if let Some(networks) = body.networks {
+        edit = edit.networks(networks);
     }
     if let Some(start) = body.not_before {
         edit = edit.not_before(start.map(|Time(start)| start));

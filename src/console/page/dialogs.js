@@ -2,6 +2,7 @@ import { call, get, keyPath, requests } from './api.js';
 import { announce, h, notice, when } from './dom.js';
 import { checked, fault, field, openDialog, radios } from './forms.js';
 import { showOnce } from './one-time.js';
+import { limitTexts, networkChoice, resourceChoices } from './limits.js';
 import { scopeTree } from './scopes.js';
 import { has, moment, now, rich, span, t } from './text.js';
 
@@ -12,13 +13,17 @@ const MEMBERS = {
 	name: ({ name }) => name,
 	enabled: ({ enabled }) => t(enabled ? 'state.active' : 'state.disabled'),
 	scopes: ({ scopes }) => scopes.join(', ') || t('key.no_scopes'),
+	limits: (key) => limitTexts(key).join('; ') || t('key.no_limits'),
 	// The effective expiry: the tier may end a key earlier than `expires_at`.
 	expires_at: ({ effective_expires_at: end }) => (end ? moment(end) : t('never')),
 };
 
 /** Returns the values of a key that the form shows and `read` returns. */
-const shownOf = ({ name, scopes, enabled }) =>
-	({ name, scopes: [...scopes].sort(), enabled, expiry: 'keep', expires_on: '' });
+const shownOf = ({ name, scopes, resources, networks, enabled }, kinds) => ({
+	name, scopes: [...scopes].sort(), enabled, networks,
+	resources: Object.fromEntries(kinds.map((kind) => [kind.name, resources[kind.name] ?? []])),
+	expiry: 'keep', expires_on: '',
+});
 
 function keyForm(session, shown, key) {
 	const longest = session.tenant.max_lifetime ?? Infinity;
@@ -29,6 +34,8 @@ function keyForm(session, shown, key) {
 	const name = h('input', { name: 'name', value: shown.name, autofocus: true, required: true });
 	const enabled = h('input', { type: 'checkbox', name: 'enabled', id: 'enabled', checked: shown.enabled });
 	const scopes = scopeTree(session.scopes, shown.scopes);
+	const resources = resourceChoices(session.resources, shown.resources);
+	const networks = networkChoice(shown.networks);
 	const day = h('input', {
 		type: 'date', name: 'expires_on', value: shown.expires_on, 'aria-label': t('expiry.date'),
 		input: () => expiry.querySelector('[value=date]').click(),
@@ -45,11 +52,15 @@ function keyForm(session, shown, key) {
 		field('name', name, !key && t('hint.name')),
 		key && h('div.choice', enabled, h('label', { for: 'enabled' }, t('field.enabled'))),
 		field('scopes', scopes.node, t('hint.scopes')),
+		session.resources.length > 0 && field('resources', resources.node, t('hint.resources')),
+		field('networks', networks.node, t('hint.networks')),
 		field('expires_at', expiry, longest < Infinity
 			&& (key ? t('expiry.latest', { date: moment(latest) }) : t('hint.longest', { span: span(longest) }))));
 	const read = () => ({
 		name: name.value,
 		scopes: scopes.read(),
+		resources: resources.read(),
+		networks: networks.read(),
 		enabled: enabled.checked,
 		expiry: checked(expiry, 'expiry'),
 		expires_on: day.value,
@@ -72,7 +83,7 @@ function keyForm(session, shown, key) {
 }
 
 export function createDialog({ session, onCreated, onFull }) {
-	const form = keyForm(session, { scopes: [] });
+	const form = keyForm(session, { scopes: [], resources: {}, networks: null });
 	const request = requests(({ enabled, ...shown }) => form.bodyOf(shown));
 	const submit = async () => {
 		const answer = await call('POST', 'keys', request(form.read())).catch((problem) => {
@@ -123,7 +134,7 @@ const news = (was, key) => was && notice('warn', { role: 'alert' },
 /** Opens the form again after a conflict: typed values stay, all others follow the key's present version. */
 function editDialog(parts) {
 	const { key, session, onChanged, was, typed } = parts;
-	const before = shownOf(key);
+	const before = shownOf(key, session.resources);
 	const form = keyForm(session, { ...before, ...typed }, key);
 	const submit = async () => {
 		const changed = Object.fromEntries(Object.entries(form.read())

@@ -1,6 +1,7 @@
 import { call, keyPath } from './api.js';
 import { announce, button, chip, day, h, notice, when } from './dom.js';
 import { createDialog, dialogs, recover } from './dialogs.js';
+import { limitTexts } from './limits.js';
 import { pagedList } from './list.js';
 import { date, daysFromNow, now, rich, t, tn } from './text.js';
 
@@ -29,7 +30,7 @@ export function keyCard(key, buttons, toggle) {
 		title: name,
 		about: [h('p.hint', h('code', key.masked)), chips(Object.entries(key.labels).map((label) => label.join('=')))],
 		facts: {
-			scopes: scopes.length ? chips(scopes) : hint(t('key.no_scopes')),
+			scopes: [scopes.length ? chips(scopes) : hint(t('key.no_scopes')), chips(limitTexts(key))],
 			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
 			last_used: key.last_used ? when(key.last_used) : hint(t('never')),
 			expires: end ? [day(end), soon ? chip('warn', t('key.expires_soon'), ' ', when(end)) : hint(when(end))]

@@ -10,16 +10,20 @@ use std::{
 
 use axum::{
     Json, Router,
+    extract::Path,
     http::{StatusCode, header, request::Parts},
     middleware,
     response::{Html, IntoResponse, Response},
-    routing,
+    routing::{self, MethodRouter},
 };
 use keyway::{
     Guard, IssuedKey, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, Principal,
     ScopeCatalog, TenantKeys,
     console::{Admin, Console, RecentEvents},
-    http::{Routes, axum::get},
+    http::{
+        ClientAddress, Routes,
+        axum::{Endpoint, get},
+    },
     store::{KeyQuery, KeyStore},
 };
 use serde_json::{Value, json};
@@ -48,6 +52,11 @@ pub const BRIEF: &str = "brief";
 
 /// A tier beside `lite` and `advanced`, for as many keys as anybody wants.
 pub const HUGE: &str = "huge";
+
+/// The kind of resource of [`Host::with_machines`].
+const MACHINE: &str = "machine";
+/// The machines of `acme`.
+const MACHINES: [&str; 3] = ["press-1", "press-2", "press-3"];
 
 /// A running service. It ends with this.
 pub struct Host<S = FaultyStore> {
@@ -81,6 +90,18 @@ impl Host {
         let store = FaultyStore::over(MemoryStore::new());
         let host = Self::over_with(store, brief_policy(), change, wrap);
         host.keyring.create_empty_tenant("acme", BRIEF).await.unwrap();
+        host
+    }
+
+    /// With `acme` on the advanced tier, with a policy that declares machines, and with the machines at `/machines`.
+    pub async fn with_machines() -> Self {
+        let mut policy = policy_json();
+        let machine = json!({ "name": MACHINE, "description": "One machine of the shop floor" });
+        policy["resources"] = json!([machine]);
+        let policy = serde_json::from_value(policy).unwrap();
+        let store = FaultyStore::over(MemoryStore::new());
+        let host = Self::over_with(store, policy, |console| console, |router| router);
+        host.keyring.create_empty_tenant("acme", "advanced").await.unwrap();
         host
     }
 }
@@ -132,8 +153,9 @@ impl<S: KeyStore + Clone> Host<S> {
         let listener = std::net::TcpListener::bind(self.address).unwrap();
         listener.set_nonblocking(true).unwrap();
         self.address = listener.local_addr().unwrap();
-        let router = self.router.clone();
-        server.spawn(async { axum::serve(TcpListener::from_std(listener).unwrap(), router).await });
+        let service = self.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+        server
+            .spawn(async { axum::serve(TcpListener::from_std(listener).unwrap(), service).await });
         self.server = Some(server);
     }
 
@@ -170,8 +192,13 @@ impl<S: KeyStore + Clone> Host<S> {
 
     /// The status that an application with this token gets.
     pub fn call(&self, token: &str) -> u16 {
+        self.call_at(token, "/reports/production").status
+    }
+
+    /// As [`call`](Self::call), at another path.
+    pub fn call_at(&self, token: &str, path: &str) -> Answer {
         let bearer = format!("Bearer {token}");
-        client::get(self.address, "/reports/production", &[("authorization", &bearer)]).status
+        client::get(self.address, path, &[("authorization", &bearer)])
     }
 
     /// The routes below the mount, for a caller who has signed in.
@@ -245,9 +272,7 @@ fn router(
         .unwrap()
         .support("support@example.com")
         .audit_trail(trail);
-    let reports = get(async |caller: Principal| Json(json!({ "company": caller.tenant() })));
-    Routes::new(Guard::new(keyring))
-        .route("/reports/production", reports.require(["reporting"]))
+    routes(keyring)
         .build()
         .unwrap()
         .nest_service(MOUNT, change(console).router::<()>())
@@ -262,6 +287,26 @@ fn router(
         .route("/favicon.ico", routing::get(async || StatusCode::NO_CONTENT))
         .route("/favicon.ico/", routing::get(async || StatusCode::NO_CONTENT))
         .layer(middleware::from_fn_with_state(Arc::clone(wire), wire::pass))
+}
+
+/// What keys open: the reports, and the machines if the policy declares them.
+fn routes(keyring: &Keyring) -> Routes<MethodRouter> {
+    let guard = Guard::new(keyring);
+    let reports: Endpoint =
+        get(async |caller: Principal| Json(json!({ "company": caller.tenant() })))
+            .require(["reporting"]);
+    let Ok(kind) = keyring.policy().catalog().resource(MACHINE) else {
+        return Routes::new(guard).route("/reports/production", reports);
+    };
+    let machine = get(async |Path(id): Path<String>| id);
+    let machines = get(async move |caller: Principal| {
+        let own = MACHINES.into_iter().filter(|id| caller.resources(&kind).contains(id));
+        Json(own.collect::<Vec<_>>())
+    });
+    Routes::new(guard.client_address(ClientAddress::socket()))
+        .route("/reports/production", reports.touches_no(MACHINE))
+        .route("/machines/{machine}", machine.require(["reporting"]).resource(MACHINE, "machine"))
+        .route("/machines", machines.require(["reporting"]).handler_checks(MACHINE))
 }
 
 const COOKIE: &str = "signed-in";

@@ -1,0 +1,73 @@
+//! Limits of a key on resources and networks, in requests and in the session.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::{
+    grant::{Networks, Resources},
+    record::KeyRecord,
+    scope::ScopeCatalog,
+};
+
+/// The resources of each kind that a request names.
+pub(super) type ByKind = BTreeMap<String, Resources>;
+
+/// Deserializes resources by kind, which may be left out but must not be `null`. Each is `"all"` or a list of ids.
+pub(super) fn resources<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ByKind>, D::Error> {
+    #[derive(Deserialize)]
+    enum All {
+        #[serde(rename = "all")]
+        All,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Wanted {
+        All(All),
+        Only(Vec<String>),
+    }
+
+    let wanted = BTreeMap::<String, Wanted>::deserialize(deserializer)?;
+    let resources = wanted.into_iter().map(|(kind, wanted)| match wanted {
+        Wanted::All(All::All) => Ok((kind, Resources::All)),
+        Wanted::Only(ids) => Ok((kind, Resources::only(ids).map_err(D::Error::custom)?)),
+    });
+    resources.collect::<Result<_, _>>().map(Some)
+}
+
+/// Deserializes networks, which may be left out. `null` is any network. An empty list is refused.
+pub(super) fn networks<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Networks>, D::Error> {
+    match Option::<Vec<String>>::deserialize(deserializer)? {
+        None => Ok(Some(Networks::Any)),
+        Some(list) => Networks::only(list).map(Some).map_err(D::Error::custom),
+    }
+}
+
+/// Returns whether `key` has exactly these limits.
+pub(super) fn are_those_of(
+    key: &KeyRecord,
+    resources: Option<&ByKind>,
+    networks: Option<&Networks>,
+) -> bool {
+    let wanted = resources.into_iter().flatten();
+    let wanted = wanted.filter(|(_, resources)| **resources != Resources::Nothing);
+    wanted.map(|(kind, resources)| (&**kind, resources)).eq(key.resources())
+        && networks.unwrap_or(&Networks::Any) == key.networks()
+}
+
+/// A kind of resource that the catalog declares.
+#[derive(Serialize)]
+pub(super) struct KindView<'c> {
+    name: &'c str,
+    description: &'c str,
+}
+
+/// Returns the kinds of resources that keys can be limited to.
+pub(super) fn kinds(catalog: &ScopeCatalog) -> Vec<KindView<'_>> {
+    catalog.resources().map(|(name, description)| KindView { name, description }).collect()
+}
