@@ -9,6 +9,7 @@ use crate::support::{
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     ChangeError, GracePeriod, KeyEdit, KeyRecord, NewKey, Pepper, Peppers, TenantId, Timestamp,
+    grant::Networks,
     lowlevel::Authority,
     record::{InvalidField, Labels, RecordError, Suspension, TenantRecord, TextProblem},
 };
@@ -34,6 +35,7 @@ fn full_key() -> (Authority, TenantRecord, KeyRecord) {
         .labels(Labels::new([("team", "billing"), ("zone", "")]).unwrap())
         .not_before(at(10))
         .expires_at(at(1_000_000))
+        .networks(Networks::only(["192.0.2.0/24", "2001:db8::/32"]).unwrap())
         .created_by("Ada")
         .unwrap();
     let (key, _) = issue(&authority, &tenant, request, 1);
@@ -98,7 +100,7 @@ fn encoding_is_the_same_on_every_machine_and_in_every_release() {
     let (_, tenant, key) = full_key();
     let stored = [tenant.encode(), key.encode()].concat();
     let digest: [u8; 32] = Sha256::digest(stored).into();
-    let expected = 0x677c_ecb3_0083_c325_8d93_9c8d_8492_d9cf_u128.to_be_bytes();
+    let expected = 0x6144_5801_bcfc_ebd2_18b5_6879_0be1_7a00_u128.to_be_bytes();
     assert_eq!(digest[..16], expected);
 }
 

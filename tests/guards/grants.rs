@@ -65,8 +65,8 @@ fn fault(world: &World, path: &str, endpoint: Endpoint) -> Option<ConfigError> {
     Routes::new(&world.keyring).route(path, endpoint).table().err()
 }
 
-fn unstated(places: &[&str]) -> Option<ConfigError> {
-    Some(ConfigError::UndeclaredResources(places.iter().map(|place| (*place).into()).collect()))
+fn unstated(places: &[&str]) -> ConfigError {
+    ConfigError::UndeclaredResources(places.iter().map(|place| (*place).into()).collect())
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn missing_statement_names_method_path_and_kind() {
         ),
         (say(get().and("PUT", ()).any_key(), "machine- site-"), &both),
     ] {
-        assert_eq!(fault(&world, "/x", endpoint), unstated(expected));
+        assert_eq!(fault(&world, "/x", endpoint), Some(unstated(expected)));
     }
     let undeclared = ConfigError::UndeclaredRoutes(vec!["PUT /x".into()]);
     assert_eq!(fault(&world, "/x", get().and("PUT", ())), Some(undeclared));
     let inner = Routes::new(&world.keyring).route("/x", say(get(), "site-"));
     let outer = Routes::new(&world.keyring).nest("/v1", inner).route("/y", get());
     let places = ["GET /v1/x (machine)", "GET /y (machine)", "GET /y (site)"];
-    assert_eq!(outer.table().err(), unstated(&places));
+    assert_eq!(outer.table().err(), Some(unstated(&places)));
 }
 
 #[test]
@@ -270,15 +270,14 @@ impl Seen {
 
 /// Sends a request as it is written. `line` is its method and target.
 fn ask(server: &Server, line: &str, token: &str, fields: &[&str], body: &str) -> Seen {
-    let mut lines: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let length = format!("content-length: {}", body.len());
+    let mut head = vec![format!("{line} HTTP/1.1"), "host: localhost".into(), length];
+    head.push("connection: close".into());
     if !token.is_empty() {
-        lines += &format!("authorization: Bearer {token}\r\n");
+        head.push(format!("authorization: Bearer {token}"));
     }
-    let request = format!(
-        "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\
-         {lines}\r\n{body}",
-        body.len()
-    );
+    head.extend(fields.iter().map(|field| (*field).into()));
+    let request = format!("{}\r\n\r\n{body}", head.join("\r\n"));
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

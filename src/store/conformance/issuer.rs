@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::expect::made;
 use crate::{
     authority::{Authority, KeyEdit, NewKey},
+    grant::ResourceDeclaration,
     pepper::Pepper,
     policy::Policy,
     record::{KeyRecord, Suspension, TenantId, TenantRecord},
@@ -20,6 +21,9 @@ use crate::{
 
 /// The number of scopes of the maximum length in the catalog.
 const LONG_SCOPES: usize = 20;
+
+/// The number of kinds of resources in the catalog.
+pub(super) const KINDS: usize = 8;
 
 /// Issues and changes keys. Every run issues the same keys.
 pub(super) struct Issuer {
@@ -115,9 +119,16 @@ pub(super) fn policy() -> Policy {
     let names = ["reporting", "operator", "operator.read"].map(ToString::to_string);
     let names = names.into_iter().chain((0..LONG_SCOPES).map(long_scope));
     let catalog = made(ScopeCatalog::new(names.map(|name| ScopeDeclaration::new(name, ""))));
+    let kinds = (0..KINDS).map(|number| ResourceDeclaration::new(kind(number), ""));
+    let catalog = made(catalog.with_resources(kinds));
     let lite = Tier::new("lite", 1).scopes(["reporting"]);
     let tiers = [lite, Tier::new("advanced", 5), Tier::new(longest_tier(), 1_000)];
     made(Policy::new("conform", catalog, tiers))
+}
+
+/// Returns the name of a kind of resource, of the maximum length.
+pub(super) fn kind(number: usize) -> String {
+    format!("{:-<31}{number}", "kind")
 }
 
 /// Returns all scopes of the maximum length.

@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use super::{
     expect::made,
-    issuer::{at, long_scopes, longest_tier},
+    issuer::{KINDS, at, kind, long_scopes, longest_tier},
     stage::Stage,
 };
 use crate::{
     authority::{GracePeriod, KeyEdit, NewKey},
+    grant::{Networks, Resources},
     record::{KeyRecord, Labels, Suspension, TenantId},
     store::KeyStore,
     time::Timestamp,
@@ -24,12 +25,17 @@ pub(super) async fn keys_come_back_whole<S: KeyStore>(store: &S) {
         ("without any option", NewKey::named("n")),
         ("with scopes", NewKey::named("n").scopes(["reporting", "operator.read"])),
         ("with labels", NewKey::named("n").labels(labels())),
+        ("with resources", NewKey::named("n").resources(&kind(1), resources())),
+        ("with networks", NewKey::named("n").networks(networks())),
         ("with a start", NewKey::named("n").not_before(at(1))),
         ("with an end", NewKey::named("n").expires_at(at(2))),
         ("with an issuer", made(NewKey::named("n").created_by("Ada"))),
         (
             "with every option",
             made(NewKey::named("n").scopes(["operator"]).labels(labels()).created_by("Ada"))
+                .resources(&kind(0), Resources::All)
+                .resources(&kind(1), resources())
+                .networks(networks())
                 .not_before(at(3))
                 .expires_at(at(4)),
         ),
@@ -43,6 +49,14 @@ pub(super) async fn keys_come_back_whole<S: KeyStore>(store: &S) {
     let used = stage.issuer.key(&tenant, "used").with_last_used(Some(at(60_000)));
     stage.insert_key(&used, &tenant).await;
     stage.expect_key("after inserting a key that was used before", &used, &tenant).await;
+}
+
+fn resources() -> Resources {
+    made(Resources::only(["press-1", "press-2"]))
+}
+
+fn networks() -> Networks {
+    made(Networks::only(["192.0.2.0/24", "2001:db8::/32"]))
 }
 
 /// A key is read with every change that was written. It is disabled and enabled, suspended permanently, for a
@@ -60,7 +74,7 @@ pub(super) async fn changed_keys_come_back_whole<S: KeyStore>(store: &S) {
     let mut key = stage.issuer.issue(&tenant, request, at(0));
     stage.insert_key(&key, &tenant).await;
 
-    let changes: [(&str, Change<'_>); 10] = [
+    let changes: [(&str, Change<'_>); 12] = [
         ("it was switched off", &|key| edit(key, KeyEdit::new().enabled(false))),
         ("it was switched on", &|key| edit(key, KeyEdit::new().enabled(true))),
         ("it was suspended", &|key| suspend(key, Some(made(Suspension::permanent("spam"))))),
@@ -75,8 +89,13 @@ pub(super) async fn changed_keys_come_back_whole<S: KeyStore>(store: &S) {
             rotate(key, GracePeriod::UntilFirstUse)
         }),
         ("it was rotated without grace period", &|key| rotate(key, GracePeriod::None)),
+        ("it was limited to resources", &|key| {
+            edit(key, KeyEdit::new().resources(&kind(0), resources()))
+        }),
+        ("it was limited to networks", &|key| edit(key, KeyEdit::new().networks(networks()))),
         ("it lost its options", &|key| {
             let none = KeyEdit::new().scopes([""; 0]).labels(Labels::default());
+            let none = none.resources(&kind(0), Resources::Nothing).networks(Networks::Any);
             edit(key, none.expires_at(None).not_before(None))
         }),
         ("it got them again", &|key| {
@@ -135,7 +154,13 @@ pub(super) async fn the_longest_texts_come_back<S: KeyStore>(store: &S) {
         .scopes(long_scopes())
         .labels(made(Labels::new((0..Labels::MAX).map(label))))
         .created_by(long(NewKey::MAX_ACTOR_LEN));
-    let key = stage.issuer.issue(&tenant, made(request), at(0));
+    let id = |number: usize| format!("{number:03}{}", "🏭".repeat(15));
+    let ids = || made(Resources::only((0..Resources::MAX_IDS).map(id)));
+    let request =
+        (0..KINDS).fold(made(request), |request, number| request.resources(&kind(number), ids()));
+    let network = |number: usize| format!("2001:db8:{:x}::/48", 2 * number);
+    let request = request.networks(made(Networks::only((0..Networks::MAX).map(network))));
+    let key = stage.issuer.issue(&tenant, request, at(0));
     stage.insert_key(&key, &tenant).await;
     stage.expect_key("after inserting a key of long texts", &key, &tenant).await;
     let key = made(stage.issuer.authority().suspend_key(&key, Some(reason)));

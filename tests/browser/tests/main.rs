@@ -6,6 +6,7 @@ mod commands;
 mod driver;
 mod hostile;
 mod keyboard;
+mod limits;
 mod measure;
 mod network;
 mod one_time;
