@@ -45,12 +45,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     KeyId, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, Principal, ScopeCatalog, Tier,
     Timestamp, VerifyError,
+    grant::{Networks, ResourceDeclaration, Resources},
     lowlevel::{Authority, ResolvedKey, decide},
     record::TenantRecord,
     scope::ScopeDeclaration,
     store::{KeyLookup, KeyQuery, StoreError, StoredKey},
     time::{Clock, Moment, SystemClock},
-    verifier::Verifier,
+    verifier::{Freshness, Verifier},
 };
 use sha2::{Sha256, block_api::compress256};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -183,6 +184,15 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.case("verify_hot", 2.0, 500, two_compressions, || {
         black_box(verify(keyring, black_box(token)).unwrap());
     });
+    // The floor is the verification of a key without limits.
+    let (limited, of_limited) = limited();
+    let office = Some("192.0.2.7".parse().unwrap());
+    let verify_limited = || {
+        let verified = limited.verify_from(black_box(&of_limited), Freshness::Cached, office);
+        black_box(ready(verified).unwrap())
+    };
+    let floor = || drop(black_box(verify(keyring, black_box(token)).unwrap()));
+    report.case("verify_limited", 1.15, 500, floor, || drop(verify_limited()));
     report.case("require", 0.05, 5_000, two_compressions, || {
         assert!(black_box(&principal).require(black_box(&requirement)).is_ok());
     });
@@ -207,6 +217,33 @@ fn hot_cases(world: &World, report: &mut Report) {
         black_box(verify(keyring, black_box(token)).unwrap());
     }
     report.limit("alloc", "verify_hot", region.change().allocations, 0);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..1_000 {
+        drop(verify_limited());
+    }
+    report.limit("alloc", "verify_limited", region.change().allocations, 0);
+}
+
+/// Returns a verifier, and the token of a key that is limited to 100 resources and 16 networks.
+fn limited() -> (Verifier, String) {
+    let scopes = [ScopeDeclaration::new("reporting", "a scope")];
+    let kinds = [ResourceDeclaration::new("machine", "a machine")];
+    let catalog = ScopeCatalog::new(scopes).unwrap().with_resources(kinds).unwrap();
+    let keyring = Keyring::builder(Policy::new("mm", catalog, Tier::built_in()).unwrap(), pepper())
+        .environment("live")
+        .store(MemoryStore::new())
+        .max_staleness(Duration::from_secs(86_400))
+        .build()
+        .unwrap();
+    let (acme, _) = pollster::block_on(keyring.create_tenant("acme", "advanced")).unwrap();
+    let networks = (0..15).map(|net| format!("10.{}.0.0/16", 2 * net));
+    let request = NewKey::named("ERP nightly sync")
+        .scopes(["reporting"])
+        .resources("machine", Resources::only((0..100).map(|id| format!("press-{id}"))).unwrap())
+        .networks(Networks::only(networks.chain(["192.0.2.0/24".into()])).unwrap());
+    let issued = pollster::block_on(acme.issue(request)).unwrap();
+    let token = String::clone(&issued.token.reveal());
+    (keyring.verifier().clone(), token)
 }
 
 /// A lookup of keys in the benchmark's own table.

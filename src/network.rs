@@ -99,7 +99,7 @@ pub enum Networks {
     Only(NetworkList),
 }
 
-/// At most 16 networks, none of which overlap. Networks that are next to each other are joined.
+/// At most 16 networks, sorted, none of which overlap. Networks that are next to each other are joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkList(Box<[Network]>);
 
@@ -107,6 +107,15 @@ impl NetworkList {
     /// Returns the networks in ascending order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Network> {
         self.0.iter().copied()
+    }
+
+    /// Returns whether one of the networks has this canonical address, in time logarithmic in their number.
+    fn contains(&self, address: IpAddr) -> bool {
+        // INVARIANT: the networks are sorted and do not overlap. So only the last one that begins at or before the
+        // address can have it.
+        let after = self.0.partition_point(|Network(network)| network.addr() <= address);
+        let last = after.checked_sub(1).and_then(|last| self.0.get(last));
+        last.is_some_and(|Network(network)| network.contains(&address))
     }
 }
 
@@ -134,7 +143,7 @@ impl Networks {
     pub fn contains(&self, address: IpAddr) -> bool {
         match self {
             Self::Any => true,
-            Self::Only(list) => list.iter().any(|network| network.contains(address)),
+            Self::Only(list) => list.contains(address.to_canonical()),
         }
     }
 

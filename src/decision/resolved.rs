@@ -46,6 +46,8 @@ struct Rare {
     key_suspension: Option<Suspension>,
     enabled: bool,
     not_before: Option<Timestamp>,
+    /// Whether the key has one secret, and nothing but its expiry changes its state.
+    is_ordinary: bool,
     /// The scopes that the key was granted, if the tier of its tenant withholds some of them.
     granted: Option<ScopeSet>,
     /// `None` if the key may touch all resources and be used from any network.
@@ -93,7 +95,13 @@ impl ResolvedKey {
         text.push_str(tenant.id.as_str());
         text.push_str(&key.name);
         let kinds = policy.catalog().resource_kinds();
+        let is_ordinary = key.older.is_empty()
+            && tenant.suspension.is_none()
+            && key.suspension.is_none()
+            && key.enabled
+            && key.not_before.is_none();
         let rare = Rare {
+            is_ordinary,
             labels: key.labels.clone(),
             older: key.older.clone().into(),
             tenant_suspension: tenant.suspension.clone(),
@@ -190,10 +198,15 @@ impl ResolvedKey {
     /// Returns the state of the key at `now`.
     #[inline]
     pub fn state(&self, now: Timestamp) -> KeyState {
-        if self.rare.is_none() && now.as_millis() < self.expires_at {
+        if self.is_ordinary() && now.as_millis() < self.expires_at {
             return KeyState::Active;
         }
         self.full_state(now)
+    }
+
+    #[inline]
+    fn is_ordinary(&self) -> bool {
+        self.rare.as_ref().is_none_or(|rare| rare.is_ordinary)
     }
 
     #[cold]
@@ -224,21 +237,17 @@ impl ResolvedKey {
             return Err(Rejection::Unknown);
         }
         match &self.rare {
-            Some(rare) => rare.prove(checked, is_current, now),
-            None if is_current => Ok(Proof::Current),
-            None => Err(Rejection::WrongSecret),
+            Some(rare) if !rare.is_ordinary => rare.prove(checked, is_current, now),
+            _ if is_current => Ok(Proof::Current),
+            _ => Err(Rejection::WrongSecret),
         }
     }
 }
 
 impl Rare {
     fn is_nothing(&self) -> bool {
-        self.labels.is_empty()
-            && self.older.is_empty()
-            && self.tenant_suspension.is_none()
-            && self.key_suspension.is_none()
-            && self.enabled
-            && self.not_before.is_none()
+        self.is_ordinary
+            && self.labels.is_empty()
             && self.granted.is_none()
             && self.limits.is_none()
             && self.unknown_resource.is_none()
@@ -345,6 +354,7 @@ mod tests {
             key_suspension: None,
             enabled: true,
             not_before: None,
+            is_ordinary: true,
             granted: None,
             limits: None,
             unknown_resource: None,
@@ -354,17 +364,11 @@ mod tests {
     #[test]
     fn rare_is_nothing_only_if_all_fields_are_default() {
         assert!(nothing_rare().is_nothing());
-        let suspension = || Suspension::permanent("abuse").ok();
-        let digest = Digest { head: 0, tail: [0; 3] };
-        let older = OlderSecret { digest, until: Timestamp::MIN, until_first_use: false };
         for rare in [
             Rare { labels: Labels::new([("a", "b")]).unwrap(), ..nothing_rare() },
-            Rare { older: [older].into(), ..nothing_rare() },
-            Rare { tenant_suspension: suspension(), ..nothing_rare() },
-            Rare { key_suspension: suspension(), ..nothing_rare() },
-            Rare { enabled: false, ..nothing_rare() },
-            Rare { not_before: Some(Timestamp::MIN), ..nothing_rare() },
+            Rare { is_ordinary: false, ..nothing_rare() },
             Rare { limits: Some(Arc::new(Limits::NONE)), ..nothing_rare() },
+            Rare { unknown_resource: Some("site".into()), ..nothing_rare() },
         ] {
             assert!(!rare.is_nothing());
         }

@@ -2,6 +2,8 @@
 
 use alloc::{format, string::ToString as _, vec::Vec};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     codec::{Reader, Writer},
@@ -126,6 +128,26 @@ fn order_of_networks_is_what_they_contain() {
                 assert!(!left.covers(&right) || left.contains(address) || !right.contains(address));
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn list_contains_what_one_of_its_networks_contains(
+        networks in prop::collection::vec((0..4_u8, 0..4_u8, prop::sample::select(vec![8_u8, 15, 16, 24, 32])), 1..9),
+        address in (0..4_u8, 0..4_u8, 0..2_u8),
+    ) {
+        let truncated = |(a, b, length): (u8, u8, u8)| match length {
+            8 => format!("{a}.0.0.0/8"),
+            15 => format!("{a}.{}.0.0/15", b & !1),
+            _ => format!("{a}.{b}.0.0/{length}"),
+        };
+        let texts: Vec<_> = networks.into_iter().map(truncated).collect();
+        let parsed: Vec<Network> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        let (a, b, c) = address;
+        let address = IpAddr::from([a, b, 0, c]);
+        let expected = parsed.iter().any(|network| network.contains(address));
+        prop_assert_eq!(Networks::only(&texts).unwrap().contains(address), expected);
     }
 }
 

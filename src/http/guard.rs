@@ -220,10 +220,10 @@ impl Guard {
     /// Returns this guard for routes whose path parameter `parameter` is the id of a resource of the kind `kind`. A key
     /// that may not touch this resource is refused. A second parameter of the same kind is checked as well.
     ///
-    /// The value that is checked is the one that the extractors of axum and actix-web give the handler. Only a layer of a
-    /// route sees it, and a layer around the whole router does not: there, such a guard refuses every key that is
-    /// limited to some resources of the kind. Routes that are declared with [`Routes`](super::Routes) need no call of
-    /// this.
+    /// The value that is checked is the one that the extractors of axum and actix-web give the handler. A layer sees it
+    /// after routing: a `route_layer` or `Router::layer` of axum, or a `wrap` of a resource of actix-web. Before routing,
+    /// such a guard refuses every key that is limited to some resources of the kind. Routes that are declared with
+    /// [`Routes`](super::Routes) need no call of this.
     ///
     /// # Errors
     ///

@@ -451,11 +451,13 @@ fn rules_of(
     Ok(rules)
 }
 
-/// Returns whether `path` has a parameter `name`: `{name}`, `{*name}` or `{name:pattern}`.
+/// Returns whether `path` has a parameter `name`: `{name}`, `{*name}` or `{name:pattern}`. Two braces are one literal
+/// brace.
 fn has_parameter(path: &str, name: &str) -> bool {
+    let path = path.replace("{{", "").replace("}}", "");
     path.split('{').skip(1).any(|rest| {
-        let rest = rest.strip_prefix('*').unwrap_or(rest);
-        rest.strip_prefix(name).is_some_and(|end| end.starts_with(['}', ':', '*']))
+        let parameter = rest.split(['}', ':']).next().unwrap_or_default();
+        parameter.strip_prefix('*').unwrap_or(parameter) == name
     })
 }
 

@@ -182,7 +182,6 @@ fn unknown_kind_or_parameter_is_named() {
 #[test]
 fn text_that_is_no_parameter_is_named() {
     let world = node();
-    // FINDING: `has_parameter` takes `{{id}}`, which is the text `{id}` to axum, and a parameter
     // with its pattern for parameters. Such a route refuses all limited keys.
     for (path, parameter) in [("/x/{{id}}", "id"), (r"/x/{id:\d+}", r"id:\d+")] {
         let endpoint = get().resource("machine", parameter).touches_no("site");
@@ -446,7 +445,6 @@ const ODD: &[&str] = &[
 ];
 
 /// Asks both frameworks for all rows, and compares their responses and events.
-// FINDING: in actix-web, `parameter` extracts a `Path<Vec<(String, String)>>`, which actix-web does
 // not support. So its guards find no parameter, and refuse limited keys their own ids.
 fn check_rows(
     change: impl Fn(Guard) -> Guard + Copy,
@@ -530,7 +528,6 @@ fn optional_guard_admits_any_id_without_a_key_only() {
         };
         assert_eq!(short("press-3", ""), "200");
         assert_eq!(short("press-3", &token), MACHINE);
-        // FINDING: refused in actix-web, as in `check_rows`.
         assert_eq!(short("press-1", &token), "200");
     }
 }

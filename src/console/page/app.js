@@ -2,6 +2,7 @@ import { at, call, get } from './api.js';
 import { banner, button, h, notice } from './dom.js';
 import { problemNotice } from './forms.js';
 import { tenantView } from './keys.js';
+import { limitTexts } from './limits.js';
 import { has, loadTexts, rich, setClock, t } from './text.js';
 
 const [main, place, brand, actor, skip, failed] =
@@ -38,6 +39,7 @@ async function start() {
 		const session = await get('session').finally(() => texts);
 		const { service, role } = session;
 		call.tenant = session.tenant?.id;
+		limitTexts.kinds = session.resources;
 		setClock(session.now);
 		brand.replaceChildren(service.logo ? h('img', { src: at('logo'), alt: '', height: 28 }) : '', service.name);
 		actor.replaceChildren(...rich('signed_in_as', { actor: session.actor }));

@@ -68,6 +68,7 @@ function keyForm(session, shown, key) {
 
 	/** Returns the request body for values of the form. */
 	const bodyOf = ({ expiry: choice = 'keep', expires_on: on, ...body }) => {
+		if (body.networks?.length === 0) throw fault('networks', 'network.missing');
 		if (choice === 'keep') return body;
 		if (choice === 'never') return { ...body, expires_at: null };
 		if (!choice || (choice === 'date' && !on)) throw fault('expires_at', 'expiry.missing');

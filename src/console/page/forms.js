@@ -80,16 +80,18 @@ export function openDialog({ id, name, title, body, action, look = 'primary', ca
 
 /** Shows a problem at its field and moves the focus there. Returns false if the form has no such field. */
 function showAtField(form, problem) {
-	const { field, scopes = [] } = problem.body;
+	const { field, scopes = [], resource } = problem.body;
 	const shown = field === 'expires_in' ? 'expires_at' : field;
 	const place = [...form.querySelectorAll('[data-field]')].find((each) => each.dataset.field === shown);
 	if (!place) return false;
-	const controls = [...place.querySelectorAll('input:enabled, select, textarea')];
+	// A list that is chosen comes before the radio buttons beside it.
+	const controls = [`[name="resource-${resource}-list"]`, ':checked ~ textarea', 'textarea', 'input:enabled, select']
+		.map((each) => [...place.querySelectorAll(each)]).find(({ length }) => length) ?? [];
 	const faulty = controls.filter((each) => scopes.includes(each.value));
 	const marked = faulty.length ? faulty : controls;
 	place.querySelector('.error').append(explain(problem), scopes.length ? ` (${scopes.join(', ')})` : '');
 	// `aria-invalid` is for a group of radio buttons, not for one of them.
-	const invalid = place.matches('[role]') ? [place] : marked;
+	const invalid = marked[0]?.type === 'radio' ? [place] : marked;
 	for (const each of invalid) each.setAttribute('aria-invalid', 'true');
 	marked[0]?.focus();
 	return true;

@@ -2,11 +2,12 @@ import { h } from './dom.js';
 import { checked, radios } from './forms.js';
 import { t } from './text.js';
 
-/** Returns the entries of a text, which are separated by commas or lines. */
-const entries = (text) => text.split(/[,\n]/).map((each) => each.trim()).filter(Boolean);
+/** Returns the entries of a text, which are separated by commas or lines. A line of `held` is one entry as it is. */
+const entries = (text, held) => text.split('\n').flatMap((line) =>
+	(held.includes(line) ? [line] : line.split(',').map((each) => each.trim()).filter(Boolean)));
 
 /** Creates radio buttons, of which `only` has a text for a list. `words` are the values of the others. */
-function choice({ name, label, prefix, words, held }) {
+function choice({ name, prefix, words, held }) {
 	const list = Array.isArray(held) ? held : [];
 	const text = h('textarea', {
 		name: `${name}-list`, rows: 2, spellcheck: 'false', autocapitalize: 'none', 'aria-label': t(`${prefix}.list`),
@@ -15,30 +16,35 @@ function choice({ name, label, prefix, words, held }) {
 	const values = Object.keys(words);
 	const selected = list.length ? 'only' : values.find((word) => JSON.stringify(words[word]) === JSON.stringify(held));
 	const node = radios(name, [...values, 'only'].map((word) => [word, t(`${prefix}.${word}`)]), selected);
-	node.setAttribute('role', 'radiogroup');
-	node.setAttribute('aria-label', label);
 	node.querySelector('[value=only]').parentElement.append(text);
-	return { node, read: () => { const word = checked(node, name); return word in words ? words[word] : entries(text.value); } };
+	const read = () => {
+		const word = checked(node, name);
+		return word in words ? words[word] : entries(text.value, list);
+	};
+	return { node, read };
 }
 
 /** Creates the choices of the resources of each kind. */
 export function resourceChoices(kinds, held) {
+	const words = { none: [], all: 'all' };
 	const choices = kinds.map(({ name, description }) => [name, description,
-		choice({ name: `resource-${name}`, label: name, prefix: 'resource', words: { none: [], all: 'all' }, held: held[name] ?? [] })]);
+		choice({ name: `resource-${name}`, prefix: 'resource', words, held: held[name] ?? [] })]);
 	return {
 		node: h('div', choices.map(([name, description, { node }]) =>
-			h('div.kind', h('p', h('code', name), ' ', h('span.hint', description)), node))),
+			h('div', { role: 'radiogroup', 'aria-label': name },
+				h('p', h('code', name), ' ', h('span.hint', description)), node))),
 		read: () => Object.fromEntries(choices.map(([name, , { read }]) => [name, read()])),
 	};
 }
 
 /** Creates the choice of the networks from which a key may be used. */
 export const networkChoice = (held) =>
-	choice({ name: 'networks', label: t('field.networks'), prefix: 'network', words: { any: null }, held });
+	choice({ name: 'networks', prefix: 'network', words: { any: null }, held });
 
-/** Returns the limits of a key as texts. */
+/** Returns the limits of a key as texts. A key may touch no resource of a kind that it does not name. */
 export const limitTexts = ({ resources, networks }) => [
-	...Object.entries(resources).map(([kind, ids]) =>
-		t('key.resources', { kind, ids: ids === 'all' ? t('resource.all') : ids.join(', ') })),
-	...(networks ? [t('key.networks', { networks: networks.join(', ') })] : []),
-];
+	...new Set([...limitTexts.kinds.map(({ name }) => name), ...Object.keys(resources)]),
+].map((kind) => {
+	const ids = resources[kind] ?? [t('resource.none')];
+	return t('key.resources', { kind, ids: ids === 'all' ? t('resource.all') : ids.join(', ') });
+}).concat(networks ? t('key.networks', { networks: networks.join(', ') }) : []);

@@ -50,10 +50,10 @@ impl Incoming for ServiceRequest {
     }
 
     fn parameter(&self, name: &str) -> Option<String> {
-        // The extractor of handlers decodes once more than `match_info`.
-        let parameters = Path::<Vec<(String, String)>>::extract(self.request()).into_inner();
-        let parameters = parameters.ok()?.into_inner();
-        let mut values = parameters.into_iter().filter(|(other, _)| other == name);
+        // The extractor of handlers decodes the values once more than `match_info`, and gives no names.
+        let values = Path::<Vec<String>>::extract(self.request()).into_inner().ok()?.into_inner();
+        let names = self.match_info().iter().map(|(other, _)| other);
+        let mut values = names.zip(values).filter(|(other, _)| *other == name);
         values.next().filter(|_| values.next().is_none()).map(|(_, value)| value)
     }
 }

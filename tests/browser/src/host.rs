@@ -289,7 +289,7 @@ fn router(
         .layer(middleware::from_fn_with_state(Arc::clone(wire), wire::pass))
 }
 
-/// What keys open: the reports, and the machines if the policy declares them.
+/// Returns the routes that keys open: the reports, and the machines if the policy declares them.
 fn routes(keyring: &Keyring) -> Routes<MethodRouter> {
     let guard = Guard::new(keyring);
     let reports: Endpoint =
