@@ -1,4 +1,4 @@
-//! What a key may do: its scopes, the resources that it may touch, and the networks that it may be used from.
+//! Grants: the scopes of a key, the resources that it may touch, and the networks that it may be used from.
 //!
 //! A grant is an element of the product of three lattices. One grant covers another if it does so in each of them.
 //! Every rule that holds for scopes holds for the whole: a granter passes on at most its own grant.
@@ -63,12 +63,8 @@ impl Grant {
         Self { scopes, limits: None }
     }
 
-    fn limited(scopes: ScopeSet, limits: Limits) -> Self {
+    pub(crate) fn limited(scopes: ScopeSet, limits: Limits) -> Self {
         Self { scopes, limits: (limits != Limits::NONE).then(|| Arc::new(limits)) }
-    }
-
-    pub(crate) fn new(scopes: ScopeSet, limits: Option<Arc<Limits>>) -> Self {
-        Self { scopes, limits }
     }
 
     /// Limits the grant to these resources of the kind `kind`. Resources of kinds that are not named are left out, once
@@ -126,10 +122,16 @@ impl Limits {
     pub(crate) const NONE: Self =
         Self { resources: ResourceLimits::Unlimited, networks: Networks::Any };
 
-    /// Returns whether `address`, which is `None` if it is not known, is in one of the networks.
-    pub(crate) fn permit_address(&self, address: Option<IpAddr>) -> bool {
-        self.networks == Networks::Any
-            || address.is_some_and(|address| self.networks.contains(address))
+    /// Returns whether a client may use the key. Its `address` is asked for only if the networks are limited, and may not
+    /// be known.
+    #[inline]
+    pub(crate) fn permit(&self, address: impl FnOnce() -> Option<IpAddr>) -> bool {
+        match &self.networks {
+            Networks::Any => true,
+            networks @ Networks::Only(_) => {
+                address().is_some_and(|address| networks.contains(address))
+            }
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl Principal {
     #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn limits(&self) -> Option<&Limits> {
-        self.key.limits().map(|limits| &**limits)
+        self.key.limits()
     }
 
     /// Returns the tier of the tenant, in the policy that the caller was verified with.

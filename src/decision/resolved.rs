@@ -5,7 +5,7 @@ use core::{fmt, net::IpAddr};
 
 use super::{KeyState, stamp::Stamp, state::Facts};
 use crate::{
-    grant::{Grant, Limits, Networks, OutsideGrant},
+    grant::{Grant, Limits, OutsideGrant},
     policy::Policy,
     record::{KeyRecord, Labels, OlderSecret, RecordError, Suspension, TenantRecord},
     scope::{Scope, ScopeSet},
@@ -51,7 +51,7 @@ struct Rare {
     /// The scopes that the key was granted, if the tier of its tenant withholds some of them.
     granted: Option<ScopeSet>,
     /// `None` if the key may touch all resources and be used from any network.
-    limits: Option<Arc<Limits>>,
+    limits: Option<Limits>,
     /// A kind of resource that the key is limited in, and that the catalog does not declare.
     unknown_resource: Option<Box<str>>,
 }
@@ -109,7 +109,7 @@ impl ResolvedKey {
             enabled: key.enabled,
             not_before: key.not_before,
             granted: (granted.meet(ceiling) != granted).then_some(granted),
-            limits: key.limits.resolve(kinds).map(Arc::new),
+            limits: key.limits.resolve(kinds),
             unknown_resource: key.limits.unknown(kinds).map(Into::into),
         };
         Ok(Self {
@@ -168,7 +168,7 @@ impl ResolvedKey {
 
     /// Returns the limits on resources and networks. `None` if there are none.
     #[inline]
-    pub(crate) fn limits(&self) -> Option<&Arc<Limits>> {
+    pub(crate) fn limits(&self) -> Option<&Limits> {
         self.rare.as_ref()?.limits.as_ref()
     }
 
@@ -187,7 +187,7 @@ impl ResolvedKey {
 
     /// Returns what the key may do: what it was granted and the tier of its tenant allows.
     pub fn grant(&self) -> Grant {
-        Grant::new(self.scopes, self.limits().cloned())
+        Grant::limited(self.scopes, self.limits().cloned().unwrap_or(Limits::NONE))
     }
 
     /// Returns the index of the tenant's tier in the policy that the key was resolved with.
@@ -258,10 +258,7 @@ impl Rare {
             return Err(OutsideGrant::Resource(kind.clone()));
         }
         match &self.limits {
-            Some(limits) if limits.networks != Networks::Any => {
-                let permitted = limits.permit_address(address());
-                permitted.then_some(()).ok_or(OutsideGrant::Network)
-            }
+            Some(limits) if !limits.permit(address) => Err(OutsideGrant::Network),
             _ => Ok(()),
         }
     }
@@ -367,7 +364,7 @@ mod tests {
         for rare in [
             Rare { labels: Labels::new([("a", "b")]).unwrap(), ..nothing_rare() },
             Rare { is_ordinary: false, ..nothing_rare() },
-            Rare { limits: Some(Arc::new(Limits::NONE)), ..nothing_rare() },
+            Rare { limits: Some(Limits::NONE), ..nothing_rare() },
             Rare { unknown_resource: Some("site".into()), ..nothing_rare() },
         ] {
             assert!(!rare.is_nothing());

@@ -134,7 +134,7 @@ fn order_of_networks_is_what_they_contain() {
 proptest! {
     #[test]
     fn list_contains_what_one_of_its_networks_contains(
-        networks in prop::collection::vec((0..4_u8, 0..4_u8, prop::sample::select(vec![8_u8, 15, 16, 24, 32])), 1..9),
+        networks in prop::collection::vec((0..4_u8, 0..4_u8, prop::sample::select([8_u8, 15, 16, 24, 32].as_slice())), 1..9),
         address in (0..4_u8, 0..4_u8, 0..2_u8),
     ) {
         let truncated = |(a, b, length): (u8, u8, u8)| match length {

@@ -9,8 +9,8 @@ use crate::{config::ConfigError, grant::Network};
 /// The source of the address that a guard compares with the [networks](crate::grant::Networks) of a key.
 ///
 /// A header of a proxy is believed only as far as the proxies that the application names have written it. It is read from
-/// its end to its beginning. The first address that is not that of a named proxy is the client. What comes before it was
-/// sent by the client, and is ignored. If the header is missing or cannot be read up to there, the address is not known,
+/// its end to its beginning. The first address that is not that of a named proxy is the client. The entries before it were
+/// sent by the client, and are ignored. If the header is missing or cannot be read up to there, the address is not known,
 /// and a key that is limited to networks is refused.
 ///
 /// ```

@@ -10,7 +10,7 @@ use crate::{
 /// Returns the value of a parameter of the path.
 pub(super) type Parameter<'r> = dyn Fn(&str) -> Option<String> + 'r;
 
-/// What a route says about the resources of one kind.
+/// The statement of a route on the resources of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum ResourceRule {
     /// Nothing. The route may touch any resource.

@@ -82,7 +82,7 @@ struct Operation<H> {
     method: &'static str,
     handler: H,
     declared: Option<Declared>,
-    /// What was said about the resources of each kind, by name.
+    /// The statements on the resources of each kind, by name.
     resources: Vec<(String, ResourceRule)>,
     /// Whether the last declaration applied to this handler.
     is_latest: bool,
