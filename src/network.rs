@@ -101,21 +101,48 @@ pub enum Networks {
 
 /// At most 16 networks, sorted, none of which overlap. Networks that are next to each other are joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkList(Box<[Network]>);
+pub struct NetworkList {
+    networks: Box<[Network]>,
+    /// The same networks as numbers, each with its mask, since every verification compares them.
+    v4: Box<[(u32, u32)]>,
+    v6: Box<[(u128, u128)]>,
+}
 
 impl NetworkList {
     /// Returns the networks in ascending order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Network> {
-        self.0.iter().copied()
+        self.networks.iter().copied()
     }
 
-    /// Returns whether one of the networks has this canonical address, in time logarithmic in their number.
+    /// Returns whether one of the networks has this canonical address.
     fn contains(&self, address: IpAddr) -> bool {
-        // INVARIANT: the networks are sorted and do not overlap. So only the last one that begins at or before the
-        // address can have it.
-        let after = self.0.partition_point(|Network(network)| network.addr() <= address);
-        let last = after.checked_sub(1).and_then(|last| self.0.get(last));
-        last.is_some_and(|Network(network)| network.contains(&address))
+        match address {
+            IpAddr::V4(address) => {
+                let bits = address.to_bits();
+                self.v4.iter().any(|(network, mask)| bits & mask == *network)
+            }
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                self.v6.iter().any(|(network, mask)| bits & mask == *network)
+            }
+        }
+    }
+
+    /// Returns the list of `networks`, which are sorted and do not overlap.
+    fn new(networks: Vec<IpNet>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in &networks {
+            match network {
+                IpNet::V4(network) => {
+                    v4.push((network.addr().to_bits(), network.netmask().to_bits()))
+                }
+                IpNet::V6(network) => {
+                    v6.push((network.addr().to_bits(), network.netmask().to_bits()))
+                }
+            }
+        }
+        let networks = networks.into_iter().map(Network).collect();
+        Self { networks, v4: v4.into(), v6: v6.into() }
     }
 }
 
@@ -184,7 +211,7 @@ impl Networks {
         let networks: Vec<IpNet> = networks.into_iter().map(|network| network.0).collect();
         let mut joined = IpNet::aggregate(&networks);
         joined.sort_unstable();
-        Self::Only(NetworkList(joined.into_iter().map(Network).collect()))
+        Self::Only(NetworkList::new(joined))
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
@@ -194,8 +221,8 @@ impl Networks {
                 Self::Only(list) => Some(list),
             },
             |writer, list| {
-                writer.len(list.0.len());
-                for Network(network) in &list.0 {
+                writer.len(list.networks.len());
+                for Network(network) in &list.networks {
                     // An IPv4 address as a mapped one, whose prefix is longer by 96 bits.
                     let (address, mapped) = match network.addr() {
                         IpAddr::V4(address) => (address.to_ipv6_mapped(), 96),
@@ -220,7 +247,8 @@ impl Networks {
             Some(list) => {
                 let networks = Self::of(list.clone());
                 // A record has one encoding.
-                let is_canonical = matches!(&networks, Self::Only(joined) if *joined.0 == *list);
+                let is_canonical =
+                    matches!(&networks, Self::Only(joined) if *joined.networks == *list);
                 (list.len() <= Self::MAX && is_canonical).then_some(networks)
             }
         }
