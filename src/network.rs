@@ -133,12 +133,8 @@ impl NetworkList {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in &networks {
             match network {
-                IpNet::V4(network) => {
-                    v4.push((network.addr().to_bits(), network.netmask().to_bits()))
-                }
-                IpNet::V6(network) => {
-                    v6.push((network.addr().to_bits(), network.netmask().to_bits()))
-                }
+                IpNet::V4(net) => v4.push((net.addr().to_bits(), net.netmask().to_bits())),
+                IpNet::V6(net) => v6.push((net.addr().to_bits(), net.netmask().to_bits())),
             }
         }
         let networks = networks.into_iter().map(Network).collect();

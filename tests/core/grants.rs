@@ -4,6 +4,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::support::{
+    block_on,
     overheard::RevealKnown as _,
     pure::{at, pepper, present, tenant},
     random::Seeded,
@@ -294,8 +295,12 @@ fn address_is_asked_for_only_if_networks_are_limited() {
     assert!(decide_from(&claim, &resolved, at(1), || panic!("asked")).is_ok());
 }
 
-#[tokio::test]
-async fn limits_hold_for_cached_loaded_and_replica_keys() {
+#[test]
+fn limits_hold_for_cached_loaded_and_replica_keys() {
+    block_on(limits_hold_everywhere());
+}
+
+async fn limits_hold_everywhere() {
     let store = MemoryStore::new();
     let ring = |store: &MemoryStore| {
         let builder = Keyring::builder(policy_of(&KINDS), pepper(7)).environment("live");
