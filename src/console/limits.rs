@@ -1,11 +1,17 @@
 //! Limits of a key on resources and networks, in requests and in the session.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString as _},
+    vec::Vec,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+use super::problem::invalid_field;
 use crate::{
     grant::{Networks, Resources},
+    http::problem::Problem,
     record::KeyRecord,
     scope::ScopeCatalog,
 };
@@ -48,16 +54,22 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(
     }
 }
 
+/// Returns the networks with these texts, or any network without a list. An empty list is refused.
+pub(super) fn networks_of(list: Option<&[String]>) -> Result<Networks, Problem> {
+    let networks = list.map_or(Ok(Networks::Any), Networks::only);
+    networks.map_err(|invalid| invalid_field("networks", invalid.to_string()))
+}
+
 /// Returns whether `key` has exactly these limits.
 pub(super) fn are_those_of(
     key: &KeyRecord,
     resources: Option<&ByKind>,
-    networks: Option<&Networks>,
+    networks: &Networks,
 ) -> bool {
     let wanted = resources.into_iter().flatten();
     let wanted = wanted.filter(|(_, resources)| **resources != Resources::Nothing);
     wanted.map(|(kind, resources)| (&**kind, resources)).eq(key.resources())
-        && networks.unwrap_or(&Networks::Any) == key.networks()
+        && networks == key.networks()
 }
 
 /// A kind of resource that the catalog declares.

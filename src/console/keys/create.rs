@@ -15,7 +15,7 @@ use super::{
         auth::TenantAdmin,
         body::{Json, Time, labels, some},
         extract::idempotency_key,
-        limits::{ByKind, are_those_of, networks, resources},
+        limits::{ByKind, are_those_of, networks_of, resources},
         problem::{self, ApiResult, invalid_field, of_keyring},
     },
     issued_response,
@@ -41,8 +41,8 @@ pub(in super::super) struct NewKeyBody {
     labels: Option<Labels>,
     #[serde(default, deserialize_with = "resources")]
     resources: Option<ByKind>,
-    #[serde(default, deserialize_with = "networks")]
-    networks: Option<Networks>,
+    /// Read after the headers were checked, since the description cannot say which texts are networks.
+    networks: Option<Vec<String>>,
     not_before: Option<Time>,
     expires_at: Option<Time>,
     #[serde(default, deserialize_with = "some")]
@@ -53,18 +53,17 @@ impl NewKeyBody {
     fn request(
         &self,
         lifetime: Option<Duration>,
+        networks: &Networks,
         idempotency_key: &str,
     ) -> Result<NewKey, Problem> {
         let mut request = NewKey::named(&*self.name)
+            .networks(networks.clone())
             .scopes(self.scopes.iter().map(String::as_str))
             .labels(self.labels.clone().unwrap_or_default())
             .idempotency_key(idempotency_key)
             .map_err(|_| problem::idempotency_key_required())?;
         for (kind, resources) in self.resources.iter().flatten() {
             request = request.resources(kind, resources.clone());
-        }
-        if let Some(networks) = &self.networks {
-            request = request.networks(networks.clone());
         }
         if let Some(Time(start)) = self.not_before {
             request = request.not_before(start);
@@ -77,7 +76,13 @@ impl NewKeyBody {
     }
 
     /// Checks whether `key`, in the state in which it was issued, is the key that this body requests.
-    fn is(&self, key: &KeyRecord, lifetime: Option<Duration>, policy: &Policy) -> bool {
+    fn is(
+        &self,
+        key: &KeyRecord,
+        lifetime: Option<Duration>,
+        networks: &Networks,
+        policy: &Policy,
+    ) -> bool {
         let catalog = policy.catalog();
         let (granted, unknown) = catalog.set_of_known(key.scopes());
         let after = |lifetime| key.created_at().checked_add(lifetime);
@@ -95,7 +100,7 @@ impl NewKeyBody {
             && unknown.is_empty()
             && catalog.set(&self.scopes).is_ok_and(|scopes| scopes == granted)
             && self.labels.as_ref().unwrap_or(&Labels::NONE) == key.labels()
-            && are_those_of(key, self.resources.as_ref(), self.networks.as_ref())
+            && are_those_of(key, self.resources.as_ref(), networks)
             && self.not_before.map(|Time(start)| start) == key.not_before()
             && expires_as_wanted
     }
@@ -157,15 +162,19 @@ pub(in super::super) async fn create_key(
     let app = &admin.app;
     let idempotency_key = idempotency_key(&headers)?;
     let lifetime = lifetime(body.expires_at.is_some(), body.expires_in)?;
+    let networks = networks_of(body.networks.as_deref())?;
     let tenant = admin.tenant().await?;
     check_end(app, &tenant, lifetime)?;
-    let request = body.request(lifetime, idempotency_key)?;
+    let request = body.request(lifetime, &networks, idempotency_key)?;
     let issued = match admin.keys.issue_to(tenant.clone(), request).await {
         Ok(IssuedKey { key, token }) => (key, Some(token.reveal())),
         Err(KeyringError::AlreadyIssued(id)) => match admin.keys.find(id).await {
             // Version 1 is the key as it was issued. A later version may differ from any request, so it is
             // not compared.
-            Ok(key) if key.version() == 1 && !body.is(&key, lifetime, app.keyring.policy()) => {
+            Ok(key)
+                if key.version() == 1
+                    && !body.is(&key, lifetime, &networks, app.keyring.policy()) =>
+            {
                 return Err(problem::idempotency_key_reused());
             }
             Ok(key) => (key, None),
