@@ -204,12 +204,6 @@ impl StoredLimits {
         Some(Self { resources, networks: Networks::read(reader)? })
     }
 
-    /// Returns the resources by the name of their kind.
-    #[cfg(all(feature = "serde", feature = "std"))]
-    pub(crate) fn resources_by_kind(&self) -> alloc::collections::BTreeMap<&str, &Resources> {
-        self.resources.iter().map(|(kind, resources)| (&**kind, resources)).collect()
-    }
-
     /// Returns the resources of the kind `kind`.
     pub(crate) fn of_kind(&self, kind: &str) -> &Resources {
         self.resources
@@ -237,7 +231,6 @@ impl StoredLimits {
     }
 
     /// Returns the limits for verification, or `None` if nothing is limited.
-    ///
     pub(crate) fn resolve(&self, kinds: &ResourceKinds) -> Option<Limits> {
         let is_all = |kind: &str| *self.of_kind(kind) == Resources::All;
         let is_unlimited = kinds.names().all(is_all)

@@ -12,7 +12,7 @@ use super::problem::invalid_field;
 use crate::{
     grant::{Networks, Resources},
     http::problem::Problem,
-    record::KeyRecord,
+    record::{InvalidField, KeyRecord},
     scope::ScopeCatalog,
 };
 
@@ -48,16 +48,17 @@ pub(super) fn resources<'de, D: Deserializer<'de>>(
 pub(super) fn networks<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Networks>, D::Error> {
-    match Option::<Vec<String>>::deserialize(deserializer)? {
-        None => Ok(Some(Networks::Any)),
-        Some(list) => Networks::only(list).map(Some).map_err(D::Error::custom),
-    }
+    let list = Option::<Vec<String>>::deserialize(deserializer)?;
+    listed(list.as_deref()).map(Some).map_err(D::Error::custom)
 }
 
 /// Returns the networks with these texts, or any network without a list. An empty list is refused.
 pub(super) fn networks_of(list: Option<&[String]>) -> Result<Networks, Problem> {
-    let networks = list.map_or(Ok(Networks::Any), Networks::only);
-    networks.map_err(|invalid| invalid_field("networks", invalid.to_string()))
+    listed(list).map_err(|invalid| invalid_field("networks", invalid.to_string()))
+}
+
+fn listed(list: Option<&[String]>) -> Result<Networks, InvalidField> {
+    list.map_or(Ok(Networks::Any), Networks::only)
 }
 
 /// Returns whether `key` has exactly these limits.

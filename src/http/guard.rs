@@ -229,9 +229,7 @@ impl Guard {
     ///
     /// [`ConfigError::UnknownResource`] if the kind is not declared.
     pub fn resource(&self, kind: &str, parameter: &str) -> Result<Self, ConfigError> {
-        let kind = self.catalog().resource(kind)?;
-        let rule = ResourceRule::Parameters([parameter.into()].into());
-        Ok(self.with(|inner| inner.resources.add(&kind, rule)))
+        self.with_rule(kind, ResourceRule::Parameters([parameter.into()].into()))
     }
 
     /// Returns this guard for handlers that check the resources of the kind `kind` themselves, by
@@ -241,8 +239,7 @@ impl Guard {
     ///
     /// [`ConfigError::UnknownResource`] if the kind is not declared.
     pub fn handler_checks(&self, kind: &str) -> Result<Self, ConfigError> {
-        let kind = self.catalog().resource(kind)?;
-        Ok(self.with(|inner| inner.resources.add(&kind, ResourceRule::Handler)))
+        self.with_rule(kind, ResourceRule::Handler)
     }
 
     /// Returns this guard for routes that touch no resource of the kind `kind`. Unless a guard says one of the three, it
@@ -252,8 +249,7 @@ impl Guard {
     ///
     /// [`ConfigError::UnknownResource`] if the kind is not declared.
     pub fn touches_no(&self, kind: &str) -> Result<Self, ConfigError> {
-        let kind = self.catalog().resource(kind)?;
-        Ok(self.with(|inner| inner.resources.add(&kind, ResourceRule::Untouched)))
+        self.with_rule(kind, ResourceRule::Untouched)
     }
 
     /// Returns this guard for an endpoint that a gateway asks before it forwards a request, such as
@@ -544,6 +540,11 @@ impl Guard {
 
     pub(super) fn catalog(&self) -> &ScopeCatalog {
         self.0.verifier.policy().catalog()
+    }
+
+    fn with_rule(&self, kind: &str, rule: ResourceRule) -> Result<Self, ConfigError> {
+        let kind = self.catalog().resource(kind)?;
+        Ok(self.with(|inner| inner.resources.add(&kind, rule)))
     }
 
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {

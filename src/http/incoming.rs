@@ -46,7 +46,16 @@ impl<H: Headers + ?Sized> Incoming for Parts<'_, H> {
     }
 
     fn parameter(&self, name: &str) -> Option<String> {
-        let mut values = self.parameters.iter().filter(|(other, _)| *other == name);
-        values.next().filter(|_| values.next().is_none()).map(|(_, value)| (*value).into())
+        only(self.parameters.iter().copied(), name).map(Into::into)
     }
+}
+
+/// Returns the value of the one parameter with this name. Two of one name have none, since it is not known which of them
+/// the handler reads.
+pub(super) fn only<'n, V>(
+    parameters: impl IntoIterator<Item = (&'n str, V)>,
+    name: &str,
+) -> Option<V> {
+    let mut values = parameters.into_iter().filter(|(other, _)| *other == name);
+    values.next().filter(|_| values.next().is_none()).map(|(_, value)| value)
 }

@@ -13,6 +13,8 @@ use axum::{
 };
 use axum_core::extract::FromRequestParts as _;
 
+use super::incoming::only;
+
 /// Returns the address of the other end of the connection, if the server has noted it.
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
@@ -27,10 +29,7 @@ pub(super) fn parameter(extensions: &Extensions, name: &str) -> Option<String> {
     let parameters = pin!(RawPathParams::from_request_parts(&mut parts, &()));
     // The extractor reads the extensions only, so it never waits.
     match parameters.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(parameters)) => {
-            let mut values = parameters.iter().filter(|(other, _)| *other == name);
-            values.next().filter(|_| values.next().is_none()).map(|(_, value)| value.into())
-        }
+        Poll::Ready(Ok(parameters)) => only(&parameters, name).map(Into::into),
         _ => None,
     }
 }

@@ -398,6 +398,8 @@ impl Eq for KeyRecord {}
 #[cfg(all(feature = "serde", feature = "std"))]
 impl serde::Serialize for KeyRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use alloc::collections::BTreeMap;
+
         use serde::ser::SerializeStruct;
 
         let mut key = serializer.serialize_struct("Key", 18)?;
@@ -407,7 +409,7 @@ impl serde::Serialize for KeyRecord {
         key.serialize_field("masked", &self.masked)?;
         key.serialize_field("imported", &self.imported)?;
         key.serialize_field("scopes", &self.scopes)?;
-        key.serialize_field("resources", &self.limits.resources_by_kind())?;
+        key.serialize_field("resources", &self.resources().collect::<BTreeMap<_, _>>())?;
         key.serialize_field("networks", &self.limits.networks)?;
         key.serialize_field("labels", &self.labels)?;
         key.serialize_field("enabled", &self.enabled)?;

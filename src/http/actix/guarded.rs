@@ -19,7 +19,10 @@ use super::GuardedFuture;
 use crate::{
     decision::Principal,
     http::{
-        Admission, Guard, Headers, admission::AdmittedWithoutKey, credential, incoming::Incoming,
+        Admission, Guard, Headers,
+        admission::AdmittedWithoutKey,
+        credential,
+        incoming::{Incoming, only},
     },
     verifier::Progress,
 };
@@ -53,8 +56,7 @@ impl Incoming for ServiceRequest {
         // The extractor of handlers decodes the values once more than `match_info`, and gives no names.
         let values = Path::<Vec<String>>::extract(self.request()).into_inner().ok()?.into_inner();
         let names = self.match_info().iter().map(|(other, _)| other);
-        let mut values = names.zip(values).filter(|(other, _)| *other == name);
-        values.next().filter(|_| values.next().is_none()).map(|(_, value)| value)
+        only(names.zip(values), name)
     }
 }
 
