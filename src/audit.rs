@@ -19,7 +19,8 @@ pub(crate) use self::sampler::Sampler;
 pub(crate) use self::words::begins_history;
 pub use crate::token::Rejection;
 use crate::{
-    authority::LeakResponse, decision::KeyState, scope::Scope, time::Timestamp, token::KeyId,
+    authority::LeakResponse, decision::KeyState, record::Exceptions, scope::Scope, time::Timestamp,
+    token::KeyId,
 };
 
 /// Receives audit events.
@@ -70,6 +71,23 @@ pub enum AuditKind<'e> {
         from: &'e str,
         /// The name of the new tier.
         to: &'e str,
+    },
+    /// The exceptions of a tenant from its tier were changed.
+    ExceptionsChanged {
+        /// The exceptions before.
+        from: &'e Exceptions,
+        /// The exceptions after.
+        to: &'e Exceptions,
+    },
+    /// An owner of a tenant was disabled, and with it the use of all of the owner's keys.
+    OwnerDisabled {
+        /// The id of the owner.
+        owner: &'e str,
+    },
+    /// An owner of a tenant was enabled again.
+    OwnerEnabled {
+        /// The id of the owner.
+        owner: &'e str,
     },
     /// A tenant was suspended.
     TenantSuspended {
@@ -187,6 +205,12 @@ pub enum ChangeKind {
     CreateTenant,
     /// Moving a tenant to another tier.
     SetTier,
+    /// Changing the exceptions of a tenant from its tier.
+    SetExceptions,
+    /// Disabling an owner of a tenant.
+    DisableOwner,
+    /// Enabling an owner of a tenant.
+    EnableOwner,
     /// Suspending a tenant.
     SuspendTenant,
     /// Lifting a tenant's suspension.
@@ -219,6 +243,9 @@ impl ChangeKind {
         match self {
             Self::CreateTenant => "create_tenant",
             Self::SetTier => "set_tier",
+            Self::SetExceptions => "set_exceptions",
+            Self::DisableOwner => "disable_owner",
+            Self::EnableOwner => "enable_owner",
             Self::SuspendTenant => "suspend_tenant",
             Self::ResumeTenant => "resume_tenant",
             Self::DeleteTenant => "delete_tenant",

@@ -7,7 +7,7 @@ mod import;
 mod leak;
 mod request;
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use rand_core::TryCryptoRng;
 
@@ -28,10 +28,13 @@ use crate::{
     import::Accepted,
     pepper::Peppers,
     policy::Policy,
-    record::{KeyRecord, OlderSecret, RecordError, Suspension, TenantId, TenantRecord},
+    record::{
+        Exceptions, KeyRecord, OlderSecret, Owner, RecordError, Suspension, Terms, TenantId,
+        TenantRecord,
+    },
     seal::Seals,
     store::Notices,
-    tier::Tier,
+    tier::{Ceiling, Tier},
     time::Timestamp,
     token::{CheckedToken, KeyId, OneTimeToken, Rejection, TokenFormat},
 };
@@ -137,6 +140,50 @@ impl Authority {
         self.change_tenant(tenant, |tenant| tenant.tier = tier.into())
     }
 
+    /// Returns `tenant` with these exceptions from the limits of its tier.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::UnknownScope`] if a scope is not declared and the present exceptions do not have it,
+    /// [`ChangeError::ZeroException`] or [`ChangeError::Record`].
+    pub fn set_exceptions(
+        &self,
+        tenant: &TenantRecord,
+        exceptions: Exceptions,
+    ) -> Result<TenantRecord, ChangeError> {
+        let exceptions = self.checked_exceptions(tenant, exceptions)?;
+        self.change_tenant(tenant, |tenant| tenant.exceptions = exceptions)
+    }
+
+    /// Returns `tenant` with `owner` disabled or enabled. The record is unchanged if the owner is already.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::TooManyDisabledOwners`] or [`ChangeError::Record`].
+    pub fn switch_owner(
+        &self,
+        tenant: &TenantRecord,
+        owner: &Owner,
+        enabled: bool,
+    ) -> Result<TenantRecord, ChangeError> {
+        let owners = &tenant.disabled_owners;
+        match (owners.binary_search(owner), enabled) {
+            (Ok(at), true) => self.change_tenant(tenant, |tenant| {
+                tenant.disabled_owners.remove(at);
+            }),
+            (Err(_), false) if owners.len() >= TenantRecord::MAX_DISABLED_OWNERS => {
+                Err(ChangeError::TooManyDisabledOwners)
+            }
+            (Err(at), false) => self.change_tenant(tenant, |tenant| {
+                tenant.disabled_owners.insert(at, owner.clone());
+            }),
+            _ => {
+                self.seals.check_tenant(tenant)?;
+                Ok(tenant.clone())
+            }
+        }
+    }
+
     /// Returns `tenant` with this suspension. `None` lifts a suspension.
     ///
     /// # Errors
@@ -235,11 +282,13 @@ impl Authority {
         if let Some(labels) = edit.labels {
             changed.labels = labels;
         }
+        changed.owner = edit.owner.unwrap_or(changed.owner);
+        changed.attributes = edit.attributes.unwrap_or(changed.attributes);
         changed.not_before = edit.not_before.unwrap_or(changed.not_before);
         if let Some(expires) = edit.expires {
             changed.expires_at = expires.map(|expiry| expiry.at(now));
-            let tier = self.tier(&tenant.tier)?;
-            changed.lifetime_from = lifetime_after_edit(tier, key, changed.expires_at)?;
+            let terms = self.terms(tenant)?;
+            changed.lifetime_from = lifetime_after_edit(tenant, &terms, key, changed.expires_at)?;
             // An edit may repeat an unchanged expiry, even one in the past.
             if changed.expires_at != key.expires_at {
                 check_future(changed.expires_at, now)?;
@@ -248,7 +297,7 @@ impl Authority {
         }
         if edit.not_before.is_some() {
             // A key whose tier ends it before it begins would never be valid either.
-            let end = changed.effective_expiry_on(self.policy.tier(&tenant.tier));
+            let end = changed.effective_expiry_on(self.policy.terms(tenant).as_ref());
             check_begins(changed.not_before, end)?;
         }
         changed.enabled = edit.enabled.unwrap_or(changed.enabled);
@@ -292,8 +341,8 @@ impl Authority {
         self.check_pair(key, tenant)?;
         self.check_held(key, granter)?;
         self.check_limits(&key.limits, &key.limits, granter)?;
-        let tier = self.tier(&tenant.tier)?;
-        if let Some(at) = key.effective_expiry(tier).filter(|at| now >= *at) {
+        let terms = self.terms(tenant)?;
+        if let Some(at) = key.effective_expiry(&terms).filter(|at| now >= *at) {
             return Err(ChangeError::Expired(at));
         }
         let older = older_after_rotation(key, grace_period, now)?;
@@ -327,6 +376,44 @@ impl Authority {
 
     fn tier(&self, name: &str) -> Result<&Tier, ChangeError> {
         self.policy.tier(name).ok_or_else(|| ChangeError::UnknownTier(name.into()))
+    }
+
+    fn terms(&self, tenant: &TenantRecord) -> Result<Terms, ChangeError> {
+        let terms = self.policy.terms(tenant);
+        terms.ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))
+    }
+
+    /// Returns `exceptions` with the canonical names of their scopes.
+    ///
+    /// Names that the tenant's present exceptions have may be kept, even if this node's catalog does not declare them:
+    /// during a rolling deploy another node may know them.
+    pub(crate) fn checked_exceptions(
+        &self,
+        tenant: &TenantRecord,
+        mut exceptions: Exceptions,
+    ) -> Result<Exceptions, ChangeError> {
+        if let Some(what) = exceptions.zero() {
+            return Err(ChangeError::ZeroException(what));
+        }
+        if let Some(Ceiling::Only(names)) = &mut exceptions.scopes {
+            let catalog = self.policy.catalog();
+            let held = match &tenant.exceptions.scopes {
+                Some(Ceiling::Only(held)) => held.as_slice(),
+                _ => &[],
+            };
+            let is_known = |name: &&String| catalog.set([name]).is_ok();
+            let (known, unknown): (Vec<&String>, Vec<&String>) = names.iter().partition(is_known);
+            if let Some(name) = unknown.iter().find(|name| !held.contains(name)) {
+                return Err(ChangeError::UnknownScope((**name).clone()));
+            }
+            let set = catalog.set_of_declared(known);
+            let known = catalog.names(set).into_iter().map(|scope| scope.as_str().into());
+            let mut canonical: Vec<String> = known.chain(unknown.into_iter().cloned()).collect();
+            canonical.sort();
+            canonical.dedup();
+            *names = canonical;
+        }
+        Ok(exceptions)
     }
 
     fn change_tenant(

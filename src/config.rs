@@ -223,6 +223,10 @@ pub enum ConfigError {
         "what {0} says about its resources does not follow a required key, or contradicts itself"
     )]
     ContradictoryResources(String),
+    /// A route has a weight that is zero, or that does not follow a required key, or a second weight.
+    #[cfg(feature = "http")]
+    #[error("the weight of {0} is zero, is there twice, or does not follow a required key")]
+    Weight(String),
     /// A route names a parameter for the id of a resource that its path does not have.
     #[cfg(feature = "http")]
     #[error("the path of {place} has no parameter `{{{parameter}}}`")]

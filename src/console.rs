@@ -70,6 +70,7 @@ mod headers;
 mod keys;
 mod limits;
 mod openapi;
+mod owners;
 mod page;
 mod problem;
 mod recent_events;

@@ -8,6 +8,8 @@ mod state;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 
+#[cfg(feature = "rate-limit")]
+pub(crate) use self::resolved::TenantRates;
 #[cfg(feature = "std")]
 pub(crate) use self::stamp::Stamp;
 pub use self::{principal::Principal, resolved::ResolvedKey, state::KeyState};

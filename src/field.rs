@@ -50,7 +50,10 @@ pub enum Field {
     /// The name of the person or program that issues a key.
     #[error("the name of the issuer of the key")]
     Actor,
-    /// The labels of a key as a whole: there are too many.
+    /// The owner of a key.
+    #[error("the owner of the key")]
+    Owner,
+    /// The labels or attributes of a key as a whole: there are too many.
     #[error("the list of labels")]
     Labels,
     /// The name of a label.
@@ -80,6 +83,9 @@ pub enum Field {
     /// The text that makes a request for a new key idempotent.
     #[error("the idempotency key")]
     IdempotencyKey,
+    /// The state by which keys are selected.
+    #[error("the state of the key")]
+    State,
     /// A time.
     #[error("the time")]
     Time,

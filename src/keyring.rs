@@ -7,11 +7,14 @@
 //! | holder | [`Keyring`], with the token | verifies the token, describes the key, revokes the key |
 
 mod builder;
+mod bulk;
 mod check;
 pub(crate) mod error;
+mod exceptions;
 pub(crate) mod handle;
 mod holder;
 mod operator;
+mod owners;
 mod page;
 mod preview;
 mod randomness;
@@ -23,12 +26,13 @@ mod walk;
 use self::handle::{Inner, Races};
 pub use self::{
     builder::KeyringBuilder,
+    bulk::{BulkOutcome, SelectedKey, Selection},
     holder::Description,
     operator::QuotaUse,
     page::Page,
-    preview::{AffectedKey, TierPreview},
+    preview::{AffectedKey, TermsPreview},
     upkeep::Upkeep,
-    walk::{KeyFilter, WalkCursor},
+    walk::WalkCursor,
 };
 pub(crate) use self::{
     error::KeyringError,

@@ -4,9 +4,10 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use crate::{
     config::ConfigError,
+    record::TenantRecord,
     scope::{ScopeCatalog, ScopeSet},
     text,
-    tier::{Ceiling, Tier},
+    tier::{Ceiling, Rate, Terms, Tier},
     token,
 };
 
@@ -144,6 +145,32 @@ impl Policy {
         self.place_of(tier).map(|(_, _, ceiling)| ceiling)
     }
 
+    /// Returns the limits that hold for `tenant`: those of its tier, and its exceptions. `None` if the policy does not have
+    /// the tier.
+    ///
+    /// Scopes of the exceptions that the catalog does not declare allow nothing.
+    pub fn terms(&self, tenant: &TenantRecord) -> Option<Terms> {
+        self.placed_terms(tenant).map(|(_, terms)| terms)
+    }
+
+    /// Returns the index of the tenant's tier in [`tiers`](Self::tiers), and the limits that hold for the tenant.
+    pub(crate) fn placed_terms(&self, tenant: &TenantRecord) -> Option<(u8, Terms)> {
+        let (index, tier, ceiling) = self.place_of(&tenant.tier)?;
+        let exceptions = &tenant.exceptions;
+        let terms = Terms {
+            keys: exceptions.keys.unwrap_or(tier.keys),
+            rate: exceptions.rate.unwrap_or(tier.rate),
+            tenant_rate: exceptions.tenant_rate.unwrap_or(tier.tenant_rate),
+            max_lifetime: exceptions.max_lifetime.unwrap_or(tier.max_lifetime),
+            scopes: match &exceptions.scopes {
+                None => ceiling,
+                Some(Ceiling::All) => self.catalog().all(),
+                Some(Ceiling::Only(names)) => self.catalog().set_of_declared(names),
+            },
+        };
+        Some((index, terms))
+    }
+
     /// Returns the index of a tier in [`tiers`](Self::tiers), the tier, and its ceiling.
     pub(crate) fn place_of(&self, tier: &str) -> Option<(u8, &Tier, ScopeSet)> {
         let index = self.0.tiers.iter().position(|other| other.name == tier)?;
@@ -157,7 +184,7 @@ fn check(tier: &Tier) -> Result<(), ConfigError> {
     text::check_filled(&tier.name, 64)
         .and_then(|()| text::check_no_dots(&tier.name))
         .map_err(|problem| ConfigError::TierName { name: tier.name.clone(), problem })?;
-    if tier.rate.is_some_and(|rate| rate.requests == 0 || rate.per_seconds == 0) {
+    if [tier.rate, tier.tenant_rate].into_iter().flatten().any(Rate::is_zero) {
         return Err(ConfigError::ZeroRate(tier.name.clone()));
     }
     if tier.max_lifetime.is_some_and(|lifetime| lifetime.as_millis() == 0) {
@@ -168,13 +195,20 @@ fn check(tier: &Tier) -> Result<(), ConfigError> {
 
 /// Checks that no limit of `higher` is below that of `lower`.
 fn check_ascending(lower: &Tier, higher: &Tier) -> Result<(), ConfigError> {
+    let is_lower = |lower: Option<Rate>, higher: Option<Rate>| {
+        lower.zip(higher).is_some_and(|(lower, higher)| !higher.covers(lower))
+    };
     let what = if higher.keys < lower.keys {
         let plural = if lower.keys == 1 { "" } else { "s" };
         alloc::format!("it allows {} and not {} key{plural} or more", higher.keys, lower.keys)
     } else if lower.rate.is_none() && higher.rate.is_some() {
         "it has a rate, which the other one has not".into()
-    } else if matches!((lower.rate, higher.rate), (Some(low), Some(high)) if !high.covers(low)) {
+    } else if is_lower(lower.rate, higher.rate) {
         "its rate is lower".into()
+    } else if lower.tenant_rate.is_none() && higher.tenant_rate.is_some() {
+        "it has a rate for the tenant, which the other one has not".into()
+    } else if is_lower(lower.tenant_rate, higher.tenant_rate) {
+        "its rate for the tenant is lower".into()
     } else if lower.max_lifetime.is_none() && higher.max_lifetime.is_some() {
         "it has a longest lifetime, which the other one has not".into()
     } else if higher.max_lifetime.is_some() && higher.max_lifetime < lower.max_lifetime {

@@ -13,6 +13,9 @@
 //! - **Only proven callers are counted.** A request is verified, then its scopes are checked, then it is
 //!   counted. A forged, unknown, disabled or forbidden request takes nothing from the rate of any key. So
 //!   nobody can use up the rate of another holder's key.
+//! - **A tenant may have a rate as a whole**, besides that of each key: all its keys together are used no more often, so
+//!   more keys give no more requests. A request that exceeds it takes nothing from the rate of its key.
+//! - **A route may have a weight**: one request counts as so many. A weight above the rate takes all of it.
 //! - **A key whose tenant changes its tier** starts with all of the new tier's rate.
 //! - **Memory** is less than 120 bytes for each key in recent use. A key that has all of its rate again is
 //!   equal to one that was never used, and can be forgotten. In each second with a request, one 64th of each
@@ -30,7 +33,7 @@ use core::time::Duration;
 pub(crate) use self::limiter::Rates;
 pub use crate::tier::Rate;
 
-/// The part of its tier's rate that a key has left.
+/// The part of a rate that a key or its tenant has left.
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateStatus {
@@ -39,6 +42,7 @@ pub struct RateStatus {
     pub(crate) next: Duration,
     pub(crate) reset: Duration,
     pub(crate) is_exceeded: bool,
+    pub(crate) is_of_tenant: bool,
 }
 
 #[cfg(feature = "std")]
@@ -48,12 +52,19 @@ impl RateStatus {
         self.rate
     }
 
+    /// Returns whether this is the rate of all keys of the tenant together. Otherwise it is that of the key. If both have
+    /// a rate, the status is that of the one that has less left.
+    pub fn is_of_tenant(&self) -> bool {
+        self.is_of_tenant
+    }
+
     /// Returns how many requests are left at once.
     pub fn remaining(&self) -> u32 {
         self.remaining
     }
 
-    /// Returns how long it takes until one more request is left, if there are no other requests.
+    /// Returns how long it takes until one more request is left, if there are no other requests. After a refusal it is the
+    /// time until the same request could be admitted.
     pub fn next(&self) -> Duration {
         self.next
     }

@@ -6,12 +6,13 @@
 mod error;
 pub(crate) mod key;
 mod labels;
+mod owner;
 mod tenant;
 pub(crate) mod tenant_id;
 
 use alloc::string::String;
 
-pub use self::{error::RecordError, labels::Labels, tenant::TenantRecord};
+pub use self::{error::RecordError, labels::Labels, owner::Owner, tenant::TenantRecord};
 pub(crate) use self::{
     key::{KeyRecord, OlderSecret},
     tenant_id::TenantId,
@@ -24,6 +25,7 @@ use crate::{
 pub use crate::{
     field::{Field, InvalidField},
     text::TextProblem,
+    tier::{Exceptions, Terms},
 };
 
 /// A suspension of a key or a tenant by an operator. The tenant cannot lift it.

@@ -61,6 +61,7 @@ mod copy;
 mod erased;
 mod error;
 mod feed;
+mod filter;
 #[cfg(feature = "std")]
 pub(crate) mod memory;
 mod notices;
@@ -78,6 +79,8 @@ use core::{future::Future, num::NonZeroUsize, time::Duration};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
+pub(crate) use self::filter::TenantFacts;
+#[cfg(feature = "std")]
 pub(crate) use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
@@ -89,6 +92,7 @@ pub use self::{
     erased::{AnyLookup, AnyStore},
     error::StoreError,
     feed::{Change, ChangeFeed, Follower},
+    filter::KeyFilter,
     notices::Notices,
     query::{KeyCursor, KeyQuery},
 };

@@ -1,7 +1,11 @@
 //! Tiers: how many keys a tenant may hold, and the limits of these keys.
 
+mod exceptions;
+
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
+
+pub use self::exceptions::{Exceptions, Terms};
 
 /// The limits for tenants of one tier.
 ///
@@ -29,6 +33,9 @@ pub struct Tier {
     /// no limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub rate: Option<Rate>,
+    /// The maximum rate of use of all keys of a tenant together. `None` means no limit.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub tenant_rate: Option<Rate>,
     /// The longest time from a key's creation to its expiry. After a rotation, it counts from the rotation
     /// for the next edit that moves the expiry later. `None` means no limit. In a configuration file it is a
     /// number of days.
@@ -42,7 +49,14 @@ pub struct Tier {
 impl Tier {
     /// Creates a tier with `keys` keys and without other limits.
     pub fn new(name: impl Into<String>, keys: u32) -> Self {
-        Self { name: name.into(), keys, scopes: Ceiling::All, rate: None, max_lifetime: None }
+        Self {
+            name: name.into(),
+            keys,
+            scopes: Ceiling::All,
+            rate: None,
+            tenant_rate: None,
+            max_lifetime: None,
+        }
     }
 
     /// Returns the built-in tiers: Lite with 1 key and Advanced with 5.
@@ -61,6 +75,13 @@ impl Tier {
     #[must_use]
     pub fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
+        self
+    }
+
+    /// Limits the rate of use of all keys of a tenant together.
+    #[must_use]
+    pub fn tenant_rate(mut self, rate: Rate) -> Self {
+        self.tenant_rate = Some(rate);
         self
     }
 
@@ -86,7 +107,11 @@ pub(crate) enum Ceiling {
 
 /// A number of requests per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Rate {
     /// The number of requests, at least 1.
     pub requests: u32,
@@ -95,6 +120,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Returns whether this is the rate of nothing, or of no time.
+    pub(crate) fn is_zero(self) -> bool {
+        self.requests == 0 || self.per_seconds == 0
+    }
+
     /// Returns whether this rate allows at least as many requests as `other` over any period.
     pub(crate) fn covers(self, other: Self) -> bool {
         let product = |requests: u32, seconds: u32| u64::from(requests) * u64::from(seconds);

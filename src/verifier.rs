@@ -14,6 +14,8 @@ mod report;
 mod sources;
 
 use alloc::{boxed::Box, sync::Arc};
+#[cfg(any(feature = "rate-limit", feature = "http"))]
+use core::num::NonZeroU32;
 use core::{fmt, net::IpAddr};
 
 pub use self::{builder::VerifierBuilder, check::OpenError};
@@ -187,8 +189,8 @@ impl Verifier {
         caller.is_admitted_by(self.0.cache.number())
     }
 
-    /// Counts one request of a caller against the rate of its tenant's tier, and returns how much the key has
-    /// left. Returns `None` if the tier sets no rate. See [`rate`](crate::rate) for what is counted, and
+    /// Counts one request of a caller against the rates of its tenant's tier or exceptions, and returns how much is
+    /// left. Returns `None` if there is no rate. See [`rate`](crate::rate) for what is counted, and
     /// where.
     ///
     /// This is for applications without HTTP. A guard of `http` counts the requests that it admits. Call this
@@ -209,21 +211,30 @@ impl Verifier {
     #[must_use = "a request that is one too many is turned away by nobody else"]
     #[inline]
     pub fn count_request(&self, caller: &Principal) -> Option<RateStatus> {
-        self.0.rates.count(caller.tier_index(), caller.key_id())
+        self.count_weighted(caller, NonZeroU32::MIN)
+    }
+
+    /// Counts a request like [`count_request`](Self::count_request), as `weight` requests. A weight above a rate takes all
+    /// of it.
+    #[cfg(feature = "rate-limit")]
+    #[must_use = "a request that is one too many is turned away by nobody else"]
+    #[inline]
+    pub fn count_weighted(&self, caller: &Principal, weight: NonZeroU32) -> Option<RateStatus> {
+        self.0.rates.count(caller, weight)
     }
 
     /// Counts a request that a guard admits.
     #[cfg(all(feature = "http", feature = "rate-limit"))]
     #[inline]
-    pub(crate) fn rate(&self, caller: &Principal) -> Option<RateStatus> {
-        self.count_request(caller)
+    pub(crate) fn rate(&self, caller: &Principal, weight: NonZeroU32) -> Option<RateStatus> {
+        self.count_weighted(caller, weight)
     }
 
     /// Counts nothing, since the feature is off.
     #[cfg(all(feature = "http", not(feature = "rate-limit")))]
     #[inline]
     #[allow(clippy::unused_self, reason = "its twin counts")]
-    pub(crate) fn rate(&self, _: &Principal) -> Option<RateStatus> {
+    pub(crate) fn rate(&self, _: &Principal, _: NonZeroU32) -> Option<RateStatus> {
         None
     }
 }

@@ -8,7 +8,9 @@ use tracing::{
 };
 
 use super::{AuditEvent, AuditKind, AuditSink, Noise, Refusal};
-use crate::{authority::LeakResponse, scope::Scope, text::OneLine, token::Rejection};
+use crate::{
+    authority::LeakResponse, record::Exceptions, scope::Scope, text::OneLine, token::Rejection,
+};
 
 /// The target of each event, for filters.
 const TARGET: &str = "keyway::audit";
@@ -16,7 +18,8 @@ const TARGET: &str = "keyway::audit";
 /// A sink that writes each audit event as one event of `tracing`, with the target `keyway::audit`.
 ///
 /// The field `kind` is one word, such as `key_issued`. The fields `at`, `actor`, `tenant` and `key` are those of
-/// [`AuditEvent`]. Each further field of the kind is one by its own name, such as `scopes` or `refusal`. A field
+/// [`AuditEvent`]. Each further field of the kind is one by its own name, such as `scopes` or `refusal`. A change of
+/// exceptions has the fields `exceptions_before` and `exceptions`. A field
 /// without a value is left out. Control characters are escaped.
 ///
 /// | level | events |
@@ -57,6 +60,9 @@ impl AuditSink for TracingSink {
                     tier = line(details.tier),
                     from = line(details.from),
                     to = line(details.to),
+                    exceptions_before = details.exceptions.map(|[before, _]| display(before)),
+                    exceptions = details.exceptions.map(|[_, after]| display(after)),
+                    owner = line(details.owner),
                     reason = line(details.reason),
                     scopes = details.scopes.map(|scopes| display(Names(scopes))),
                     enabled = details.enabled,
@@ -104,6 +110,8 @@ struct Details<'e> {
     tier: Option<&'e str>,
     from: Option<&'e str>,
     to: Option<&'e str>,
+    exceptions: Option<[&'e Exceptions; 2]>,
+    owner: Option<&'e str>,
     reason: Option<&'e str>,
     scopes: Option<&'e [Scope]>,
     enabled: Option<bool>,
@@ -128,6 +136,10 @@ impl<'e> Details<'e> {
             }
             AuditKind::TierChanged { from, to } => {
                 (details.from, details.to) = (Some(from), Some(to));
+            }
+            AuditKind::ExceptionsChanged { from, to } => details.exceptions = Some([from, to]),
+            AuditKind::OwnerDisabled { owner } | AuditKind::OwnerEnabled { owner } => {
+                details.owner = Some(owner);
             }
             AuditKind::TenantSuspended { reason } | AuditKind::KeySuspended { reason } => {
                 details.reason = Some(reason);

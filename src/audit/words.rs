@@ -21,6 +21,9 @@ impl AuditKind<'_> {
         match self {
             Self::TenantCreated { .. } => "tenant_created",
             Self::TierChanged { .. } => "tier_changed",
+            Self::ExceptionsChanged { .. } => "exceptions_changed",
+            Self::OwnerDisabled { .. } => "owner_disabled",
+            Self::OwnerEnabled { .. } => "owner_enabled",
             Self::TenantSuspended { .. } => "tenant_suspended",
             Self::TenantResumed => "tenant_resumed",
             Self::TenantDeleted => "tenant_deleted",
@@ -58,6 +61,8 @@ impl AuditKind<'_> {
         match self {
             Self::TenantCreated { tier } | Self::UnknownTier(tier) => (*tier).into(),
             Self::TierChanged { from, to } => format!("{from} → {to}"),
+            Self::ExceptionsChanged { from, to } => format!("{from} → {to}"),
+            Self::OwnerDisabled { owner } | Self::OwnerEnabled { owner } => (*owner).into(),
             Self::TenantSuspended { reason }
             | Self::KeySuspended { reason }
             | Self::LeakReported { reason, .. } => (*reason).into(),

@@ -5,7 +5,7 @@ use core::{fmt, time::Duration};
 
 use crate::{
     import::ImportError,
-    record::{InvalidField, RecordError},
+    record::{InvalidField, Owner, RecordError, TenantRecord},
     scope::{List, Scope},
     time::{Span, Timestamp},
     token::MintError,
@@ -24,7 +24,7 @@ pub enum ChangeError {
     /// A kind of resource is not declared.
     #[error("the kind of resource `{}` is not declared", .0.escape_debug())]
     UnknownResource(String),
-    /// The tenant's tier does not allow these scopes.
+    /// The tenant's tier, with the exceptions of the tenant, does not allow these scopes.
     #[error("tier `{tier}` does not allow {}", List(scopes))]
     AboveCeiling {
         /// The name of the tier.
@@ -46,6 +46,22 @@ pub enum ChangeError {
     /// The granter is limited to networks that do not include all of the key's.
     #[error("the granter is limited to networks that do not include all networks of the key")]
     NetworksAboveGranter,
+    /// The owner is disabled in the tenant, so a new key would not be valid.
+    #[error("the owner `{0}` is disabled")]
+    OwnerDisabled(Owner),
+    /// The handle is limited to the keys of one owner, and this is not a change of these.
+    #[error("only the keys of `{0}` can be changed here")]
+    OtherOwner(Owner),
+    /// The granter is limited, and the owner may have keys that it does not cover.
+    #[error("a limited granter cannot enable all keys of the owner `{0}`")]
+    OwnerAboveGranter(Owner),
+    /// The tenant has as many disabled owners as a record can hold. Delete the keys of an owner that does not come back,
+    /// and enable that owner.
+    #[error("{} owners are disabled; no more are possible", TenantRecord::MAX_DISABLED_OWNERS)]
+    TooManyDisabledOwners,
+    /// An exception is zero, so that nothing would be allowed.
+    #[error("the {0} is zero")]
+    ZeroException(&'static str),
     /// The policy has no such tier.
     #[error("the policy has no tier `{}`", .0.escape_debug())]
     UnknownTier(String),
@@ -61,7 +77,7 @@ pub enum ChangeError {
     LifetimeTooLong {
         /// The name of the tier.
         tier: String,
-        /// The longest lifetime that the tier allows.
+        /// The longest lifetime that the tier allows, or the tenant's exception.
         allowed: Duration,
         /// The latest expiry that this key may have.
         latest: Timestamp,

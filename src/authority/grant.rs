@@ -1,4 +1,4 @@
-//! Limits of a grant: the scopes of the tier and of the granter, and the tier's longest lifetime.
+//! Limits of a grant: the scopes of the tier and of the granter, and the longest lifetime.
 
 use alloc::{string::String, vec::Vec};
 
@@ -7,7 +7,7 @@ use crate::{
     grant::{Grant, StoredLimits},
     record::{KeyRecord, TenantRecord},
     scope::Scope,
-    tier::Tier,
+    tier::Terms,
     time::Timestamp,
 };
 
@@ -21,14 +21,19 @@ impl Authority {
     ) -> Result<(Vec<Scope>, Option<Timestamp>), ChangeError> {
         self.seals.check_tenant(tenant)?;
         KeyRecord::check_name(&request.name)?;
-        let tier = self.tier(&tenant.tier)?;
+        let terms = self.terms(tenant)?;
+        if let Some(owner) = request.owner.as_ref().filter(|owner| tenant.is_disabled(Some(owner))) {
+            return Err(ChangeError::OwnerDisabled(owner.clone()));
+        }
         let scopes = self.grant(&request.scopes, &[], tenant, request.granter.as_ref())?;
         self.check_limits(&request.limits, &StoredLimits::default(), request.granter.as_ref())?;
         let expires_at = request.expires.map(|expiry| expiry.at(now)).or_else(|| {
             // Without a requested expiry, a key lives as long as its tier allows.
-            tier.max_lifetime.map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
+            terms.max_lifetime.map(|lifetime| now.checked_add(lifetime).unwrap_or(Timestamp::MAX))
         });
-        check_times(tier, request.not_before, expires_at, now)?;
+        check_lifetime(tenant, &terms, now, expires_at)?;
+        check_future(expires_at, now)?;
+        check_begins(request.not_before, expires_at)?;
         Ok((scopes, expires_at))
     }
 
@@ -50,11 +55,7 @@ impl Authority {
         let wanted = scopes.iter().filter(|name| !is_kept(name));
         let refused = |name: &String| ChangeError::UnknownScope(name.clone());
         let set = catalog.set_or_unknown(wanted).map_err(refused)?;
-        let ceiling = self
-            .policy
-            .ceiling(&tenant.tier)
-            .ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
-        let allowed = ceiling.join(held);
+        let allowed = self.terms(tenant)?.scopes.join(held);
         if !allowed.covers(set) {
             return Err(ChangeError::AboveCeiling {
                 tier: tenant.tier.clone(),
@@ -122,18 +123,6 @@ impl Authority {
     }
 }
 
-/// Checks that a new key of `tier` may be valid from `not_before` to `expires_at`.
-fn check_times(
-    tier: &Tier,
-    not_before: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<(), ChangeError> {
-    check_lifetime(tier, now, expires_at)?;
-    check_future(expires_at, now)?;
-    check_begins(not_before, expires_at)
-}
-
 /// Checks that `expires_at` is in the future.
 pub(super) fn check_future(
     expires_at: Option<Timestamp>,
@@ -162,7 +151,8 @@ pub(super) fn check_begins(
 /// length. For an edit that extends the key, the lifetime counts from the creation of the present secret. A
 /// rotated key can therefore be renewed in place.
 pub(super) fn lifetime_after_edit(
-    tier: &Tier,
+    tenant: &TenantRecord,
+    terms: &Terms,
     key: &KeyRecord,
     expires_at: Option<Timestamp>,
 ) -> Result<Timestamp, ChangeError> {
@@ -171,11 +161,11 @@ pub(super) fn lifetime_after_edit(
         (None, Some(_)) => true,
         (Some(new), Some(end)) => new > end,
     };
-    if !is_later_than(key.effective_expiry(tier)) {
+    if !is_later_than(key.effective_expiry(terms)) {
         return Ok(key.lifetime_from);
     }
     let secret_made_at = key.rotated_at.unwrap_or(key.created_at);
-    match check_lifetime(tier, secret_made_at, expires_at) {
+    match check_lifetime(tenant, terms, secret_made_at, expires_at) {
         Ok(()) => Ok(secret_made_at),
         // The edit moves the expiry to an earlier time, but the tier ends the key before that anyway.
         Err(_) if !is_later_than(key.expires_at) => Ok(key.lifetime_from),
@@ -183,16 +173,17 @@ pub(super) fn lifetime_after_edit(
     }
 }
 
-/// Checks that a key of `tier` may end at `expires_at`, with its lifetime counted from `from`.
+/// Checks that a key of `tenant` may end at `expires_at`, with its lifetime counted from `from`.
 fn check_lifetime(
-    tier: &Tier,
+    tenant: &TenantRecord,
+    terms: &Terms,
     from: Timestamp,
     expires_at: Option<Timestamp>,
 ) -> Result<(), ChangeError> {
-    match tier.max_lifetime {
+    match terms.max_lifetime {
         Some(lifetime) if expires_at.is_none_or(|end| end.saturating_since(from) > lifetime) => {
             Err(ChangeError::LifetimeTooLong {
-                tier: tier.name.clone(),
+                tier: tenant.tier.clone(),
                 allowed: lifetime,
                 latest: from.checked_add(lifetime).unwrap_or(Timestamp::MAX),
             })

@@ -6,7 +6,7 @@ use core::{fmt, time::Duration};
 use super::ChangeError;
 use crate::{
     grant::{Grant, Networks, Resources, StoredLimits},
-    record::{Field, InvalidField, KeyRecord, Labels},
+    record::{Field, InvalidField, KeyRecord, Labels, Owner},
     text,
     time::Timestamp,
 };
@@ -32,6 +32,8 @@ pub struct NewKey {
     pub(super) not_before: Option<Timestamp>,
     pub(super) expires: Option<Expiry>,
     pub(super) created_by: String,
+    pub(crate) owner: Option<Owner>,
+    pub(super) attributes: Labels,
     pub(super) granter: Option<Grant>,
     pub(super) idempotency_key: Option<IdempotencyKey>,
 }
@@ -50,6 +52,8 @@ impl NewKey {
             not_before: None,
             expires: None,
             created_by: String::new(),
+            owner: None,
+            attributes: Labels::default(),
             granter: None,
             idempotency_key: None,
         }
@@ -121,6 +125,21 @@ impl NewKey {
         Ok(self)
     }
 
+    /// Sets the person or team inside the tenant that the key belongs to.
+    /// [`TenantKeys::owned_by`](crate::TenantKeys::owned_by) sees only the keys of one owner, and
+    /// [`TenantKeys::disable_owner`](crate::TenantKeys::disable_owner) ends the use of all of them.
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Sets text of the application's own, such as the id of a plan. The [`Principal`](crate::Principal) carries it. The
+    /// console neither shows nor changes it, so an application may decide by it.
+    pub fn attributes(mut self, attributes: Labels) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
     /// Limits the grant of the key to that of `granter`, so that a granter cannot pass on more than it has. With several
     /// granters, each one is a limit.
     pub fn granted_by(mut self, granter: &Grant) -> Self {
@@ -135,6 +154,8 @@ impl NewKey {
         key.labels = self.labels;
         key.not_before = self.not_before;
         key.created_by = self.created_by;
+        key.owner = self.owner;
+        key.attributes = self.attributes;
     }
 
     /// Makes the request idempotent. All requests of a tenant with the same text issue at most one key,
@@ -231,6 +252,8 @@ pub struct KeyEdit {
     pub(super) resources: Vec<(String, Resources)>,
     pub(super) networks: Option<Networks>,
     pub(super) labels: Option<Labels>,
+    pub(crate) owner: Option<Option<Owner>>,
+    pub(super) attributes: Option<Labels>,
     pub(super) not_before: Option<Option<Timestamp>>,
     pub(super) expires: Option<Option<Expiry>>,
     pub(super) enabled: Option<bool>,
@@ -275,6 +298,18 @@ impl KeyEdit {
         self
     }
 
+    /// Gives the key to another person or team inside the tenant. `None` means that it belongs to none.
+    pub fn owner(mut self, owner: impl Into<Option<Owner>>) -> Self {
+        self.owner = Some(owner.into());
+        self
+    }
+
+    /// Replaces the application's own text on the key.
+    pub fn attributes(mut self, attributes: Labels) -> Self {
+        self.attributes = Some(attributes);
+        self
+    }
+
     /// Sets the time from which the key is valid. `None` means immediately.
     pub fn not_before(mut self, start: impl Into<Option<Timestamp>>) -> Self {
         self.not_before = Some(start.into());
@@ -314,6 +349,8 @@ impl KeyEdit {
             && self.resources.is_empty()
             && self.networks.is_none()
             && self.labels.is_none()
+            && self.owner.is_none()
+            && self.attributes.is_none()
             && self.not_before.is_none()
             && self.expires.is_none()
     }

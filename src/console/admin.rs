@@ -3,7 +3,12 @@
 use alloc::{format, string::String};
 
 use crate::{
-    authority::NewKey, decision::Principal, grant::Grant, record::TenantId, scope::ScopeSet, text,
+    authority::NewKey,
+    decision::Principal,
+    grant::Grant,
+    record::{Owner, TenantId},
+    scope::ScopeSet,
+    text,
 };
 
 /// A person or program that may manage keys. The application creates it for a request that it has
@@ -19,8 +24,8 @@ pub struct Admin {
 /// The keys and tenants that an administrator can see and change.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
-    /// The keys of one tenant.
-    Tenant { tenant: TenantId, granter: Grant },
+    /// The keys of one tenant, or those of one owner in it.
+    Tenant { tenant: TenantId, granter: Grant, owner: Option<Owner> },
     /// All tenants.
     Operator,
 }
@@ -34,11 +39,22 @@ impl Admin {
     /// `actor` is the administrator's name in the application. New keys and audit events carry it. Characters
     /// that cannot be shown on one line are removed, and at most 200 characters are kept.
     pub fn of_tenant(tenant: TenantId, granter: ScopeSet, actor: impl Into<String>) -> Self {
-        Self::with_grant(tenant, Grant::unlimited(granter), actor.into())
+        Self::with_grant(tenant, Grant::unlimited(granter), None, actor.into())
     }
 
-    fn with_grant(tenant: TenantId, granter: Grant, actor: String) -> Self {
-        Self { role: Role::Tenant { tenant, granter }, actor: one_line(actor) }
+    /// Creates a member of `tenant` who manages only the keys of `owner`, and can grant at most `granter`. The member
+    /// sees no other key, and new keys belong to `owner`. Otherwise it is like [`of_tenant`](Self::of_tenant).
+    pub fn of_member(
+        tenant: TenantId,
+        owner: Owner,
+        granter: ScopeSet,
+        actor: impl Into<String>,
+    ) -> Self {
+        Self::with_grant(tenant, Grant::unlimited(granter), Some(owner), actor.into())
+    }
+
+    fn with_grant(tenant: TenantId, granter: Grant, owner: Option<Owner>, actor: String) -> Self {
+        Self { role: Role::Tenant { tenant, granter, owner }, actor: one_line(actor) }
     }
 
     /// Creates an operator of the service. An operator sees all tenants and their keys, moves tenants to
@@ -47,12 +63,14 @@ impl Admin {
         Self { role: Role::Operator, actor: one_line(actor.into()) }
     }
 
-    /// Creates an administrator of `caller`'s tenant, who can grant at most what `caller`'s key may do. Use
+    /// Creates an administrator of `caller`'s tenant, who can grant at most what `caller`'s key may do. If the key has an
+    /// owner, the administrator manages only the keys of that owner. Use
     /// it with a console that [allows API keys](super::Console::allow_api_keys); others refuse such a request
     /// before the application sees it.
     pub fn of_caller(caller: &Principal) -> Self {
         let tenant = TenantId::of_record(caller.tenant());
-        Self::with_grant(tenant, caller.grant(), format!("API key {}", caller.key_id()))
+        let actor = format!("API key {}", caller.key_id());
+        Self::with_grant(tenant, caller.grant(), caller.owner().cloned(), actor)
     }
 
     /// Returns the id of the tenant. `None` for an operator.

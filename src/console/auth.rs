@@ -20,7 +20,7 @@ use crate::{
     decision::Principal,
     http::{Guard, problem::Problem},
     keyring::{Keyring, KeyringError, TenantKeys},
-    record::TenantRecord,
+    record::{Owner, TenantRecord},
     scope::ScopeSet,
     verifier::VerifyError,
 };
@@ -158,15 +158,21 @@ pub(super) struct TenantAdmin {
     pub(super) keys: TenantKeys,
     /// The scopes that the administrator can grant at most.
     pub(super) granter: ScopeSet,
+    /// The owner whose keys the administrator manages. `None` for all keys of the tenant.
+    pub(super) owner: Option<Owner>,
 }
 
 impl TenantAdmin {
     /// Returns access to the keys of `admin`'s tenant. `None` for an operator.
     pub(super) fn of(app: &Arc<App>, admin: &Admin) -> Option<Self> {
-        let Role::Tenant { tenant, granter } = &admin.role else { return None };
+        let Role::Tenant { tenant, granter, owner } = &admin.role else { return None };
         let keys = app.keyring.acting_as(&admin.actor).tenant(tenant.clone());
-        let keys = keys.granting_at_most(granter);
-        Some(Self { app: Arc::clone(app), keys, granter: granter.scopes() })
+        let mut keys = keys.granting_at_most(granter);
+        if let Some(owner) = owner {
+            keys = keys.owned_by(owner.clone());
+        }
+        let (app, owner) = (Arc::clone(app), owner.clone());
+        Some(Self { app, keys, granter: granter.scopes(), owner })
     }
 
     pub(super) async fn tenant(&self) -> Result<TenantRecord, KeyringError> {

@@ -11,10 +11,14 @@ use axum::{
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 
-use super::problem::{self, invalid_field};
+use super::problem::{self, invalid_field, invalid_text};
 use crate::{
-    http::problem::Problem, keyring::KeyringError, record::TenantId, store::KeyCursor,
-    time::Timestamp, token::KeyId,
+    http::problem::Problem,
+    keyring::KeyringError,
+    record::{Owner, TenantId},
+    store::{KeyCursor, KeyFilter},
+    time::Timestamp,
+    token::KeyId,
 };
 
 /// A parameter of the path.
@@ -37,6 +41,15 @@ impl PathParameter for TenantId {
     const NAME: &str = "keyway_tenant";
 
     /// Accepts also ids that existing tenants have and new tenants can no longer get.
+    fn parse(text: &str) -> Option<Self> {
+        Self::stored(text).ok()
+    }
+}
+
+impl PathParameter for Owner {
+    const NAME: &str = "keyway_owner";
+
+    /// Accepts also ids that existing keys have and new keys can no longer get.
     fn parse(text: &str) -> Option<Self> {
         Self::stored(text).ok()
     }
@@ -107,6 +120,44 @@ impl Parameters {
         let Some(text) = self.get("after")? else { return Ok(None) };
         let problem = || invalid_field("after", "this is not the `next` of a page");
         read_cursor(text).map(Some).ok_or_else(problem)
+    }
+}
+
+impl Parameters {
+    /// Returns the conditions that the requested keys meet. The keys of one owner, and all other conditions.
+    pub(super) fn filter(&self) -> Result<KeyFilter, Problem> {
+        let mut filter = KeyFilter::all();
+        if let Some(owner) = self.get("owner")? {
+            // An owner that no key can have has no keys.
+            let owner = Owner::stored(owner).map_err(invalid_text("owner"))?;
+            filter = filter.owner(owner);
+        }
+        if let Some(actor) = self.get("created_by")? {
+            filter = filter.created_by(actor);
+        }
+        if let Some(label) = self.get("label")? {
+            let (name, value) = label
+                .split_once('=')
+                .ok_or_else(|| invalid_field("label", "write a label as `name=value`"))?;
+            filter = filter.label(name, value);
+        }
+        if let Some(time) = self.time("expiring_before")? {
+            filter = filter.expiring_before(time);
+        }
+        if let Some(time) = self.time("unused_since")? {
+            filter = filter.unused_since(time);
+        }
+        if let Some(state) = self.get("state")? {
+            filter = filter
+                .in_state(state)
+                .map_err(|_| invalid_field("state", "there is no such state"))?;
+        }
+        Ok(filter)
+    }
+
+    fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+        let time = self.get(name)?.map(str::parse).transpose();
+        time.map_err(|_| invalid_field(name, "write a time as in RFC 3339"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading a tenant's keys.
 
+pub(super) mod bulk;
 pub(super) mod create;
 pub(super) mod edit;
 pub(super) mod events;
@@ -16,50 +17,37 @@ use super::{
     auth::TenantAdmin,
     body::{Json, check_pasted, json, secret_json, versioned},
     extract::{IfMatch, Parameters, Path, write_cursor},
-    problem::{ApiResult, invalid_field},
+    problem::ApiResult,
     views::{FoundView, IssuedView, KeysView, broken},
 };
 use crate::{
     audit::ChangeKind,
-    decision::KeyState,
     http::{problem::Problem, secret_json::Secret},
     keyring::{Page, TenantKeys},
     record::{KeyRecord, TenantRecord},
-    store::{KeyCursor, KeyQuery},
+    store::{KeyCursor, KeyFilter, KeyQuery},
     token::KeyId,
 };
 
 /// The maximum number of keys that one filtered page reads, even if few of them pass the filter.
 const MAX_READ: usize = 5_000;
 
-/// The states of keys, as in [`KeyState::as_str`].
-const STATES: [&str; 7] = [
-    "active",
-    "disabled",
-    "suspended",
-    "tenant_suspended",
-    "expired",
-    "not_yet_valid",
-    "unknown_tier",
-];
-
 /// Returns one page of the tenant's keys, in the order of their creation.
 pub(super) async fn list_keys(admin: TenantAdmin, parameters: Parameters) -> ApiResult {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
+    let filter = parameters.filter()?;
     let TenantAdmin { app, keys, .. } = &admin;
-    let Some(state) = parameters.get("state")? else {
+    if filter == KeyFilter::all() {
         let query = query(limit, after);
         // Both reads run concurrently, because neither depends on the other.
         let (tenant, page) = join(admin.tenant(), keys.list(&query)).await;
-        return page_of(app, tenant?, page?, after.is_none()).await;
-    };
-    if !STATES.contains(&state) {
-        return Err(invalid_field("state", "there is no such state"));
+        let is_whole = after.is_none() && admin.owner.is_none();
+        return page_of(app, tenant?, page?, is_whole).await;
     }
     let tenant = admin.tenant().await?;
     let (policy, now) = (app.keyring.policy(), app.now());
-    let is_wanted = |key: &KeyRecord| KeyState::of(key, &tenant, policy, now).as_str() == state;
-    let page = filtered(keys, limit, after, is_wanted).await?;
+    let is_wanted = |key: &KeyRecord| filter.matches_of(key, &tenant, policy, now);
+    let page = filtered(keys, &filter, limit, after, is_wanted).await?;
     page_of(app, tenant, page, false).await
 }
 
@@ -97,16 +85,18 @@ pub(super) fn query(limit: usize, after: Option<KeyCursor>) -> KeyQuery {
 }
 
 /// Returns the first `limit` keys after `after` that are wanted. Stops after `MAX_READ` keys, with a cursor
-/// to continue from.
+/// to continue from. The store selects by the owner of `filter`, for which it has an index.
 async fn filtered(
     keys: &TenantKeys,
+    filter: &KeyFilter,
     limit: usize,
     mut after: Option<KeyCursor>,
     is_wanted: impl Fn(&KeyRecord) -> bool,
 ) -> Result<Page<KeyRecord>, Problem> {
     let (mut items, mut broken) = (Vec::new(), Vec::new());
     for _ in 0..MAX_READ / KeyQuery::MAX_LIMIT {
-        let page = keys.list(&query(KeyQuery::MAX_LIMIT, after)).await?;
+        let query = query(KeyQuery::MAX_LIMIT, after).matching(filter.only_owner());
+        let page = keys.list(&query).await?;
         broken.extend(page.broken);
         let mut read = page.items.into_iter();
         while let Some(key) = read.next() {

@@ -52,6 +52,9 @@ problems! {
         "it was changed since it was read, by somebody else or by an earlier try; read it again";
     precondition_required: 428 "precondition-required" "The version is missing"
         "send the version that is to be changed as `If-Match`";
+    owner_disabled: 409 "owner-disabled" "The owner is disabled"
+        "the owner of the key is disabled, so a new key would not be valid";
+    too_many_disabled: 409 "too-many-disabled-owners" "No further owner can be disabled" "";
     key_expired: 409 "key-expired" "The key has expired"
         "extend the expiry of the key before it gets a new secret";
     idempotency_key_required: 400 "idempotency-key-required" "The idempotency key is missing"
@@ -164,7 +167,14 @@ fn of_change(error: &ChangeError, lifetime: &'static str) -> Problem {
         ChangeError::GracePeriodTooLong(_) | ChangeError::TooManySecrets { .. } => {
             invalid_field("grace_period", error.to_string())
         }
-        ChangeError::UnknownTier(_)
+        ChangeError::OwnerDisabled(_) => owner_disabled(),
+        ChangeError::OwnerAboveGranter(_) => above_granter().detail(
+            "you cannot pass on all that the keys of this owner may do",
+        ),
+        ChangeError::TooManyDisabledOwners => too_many_disabled().detail(error.to_string()),
+        ChangeError::ZeroException(_) => invalid().detail(error.to_string()),
+        ChangeError::OtherOwner(_)
+        | ChangeError::UnknownTier(_)
         | ChangeError::Import(_)
         | ChangeError::Mint(_)
         | ChangeError::Record(_) => fault(),

@@ -14,7 +14,7 @@ use super::{
     auth::{Operator, admit},
     headers, keys,
     openapi::{Document, Operation},
-    page, problem, session, tenants,
+    owners, page, problem, session, tenants,
 };
 use crate::http::problem::Problem;
 
@@ -64,11 +64,17 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
         "delete_key" => on(method, keys::edit::delete_key),
         "rotate_key" => on(method, keys::rotate::rotate_key),
         "key_events" => on(method, keys::events::key_events),
+        "disable_keys" => on(method, keys::bulk::disable_keys),
+        "delete_keys" => on(method, keys::bulk::delete_keys),
+        "disable_owner" => on(method, owners::disable_owner),
+        "enable_owner" => on(method, owners::enable_owner),
         "list_tenants" => on(method, tenants::list_tenants),
         "get_tenant" => on(method, tenants::get_tenant),
         "list_tenant_keys" => on(method, tenants::list_tenant_keys),
         "preview_tier" => on(method, tenants::tiers::preview_tier),
         "set_tier" => on(method, tenants::tiers::set_tier),
+        "preview_exceptions" => on(method, tenants::exceptions::preview_exceptions),
+        "set_exceptions" => on(method, tenants::exceptions::set_exceptions),
         "suspend_tenant" => on(method, tenants::suspension::suspend_tenant),
         "resume_tenant" => on(method, tenants::suspension::resume_tenant),
         "suspend_key" => on(method, tenants::suspension::suspend_key),
@@ -111,7 +117,7 @@ mod tests {
         let catalog = ScopeCatalog::new([]).unwrap();
         let policy = Policy::new("mm", catalog, [Tier::new("lite", 1)]).unwrap();
         let operations = Document::of(&policy).operations();
-        assert_eq!(operations.len(), 19);
+        assert_eq!(operations.len(), 25);
         for Operation { id, method, .. } in operations {
             assert!(handler(&id, method).is_some(), "{id}");
         }

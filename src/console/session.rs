@@ -1,6 +1,7 @@
 //! The session: the caller, and the data with which the page starts.
 
 use alloc::{sync::Arc, vec::Vec};
+use core::time::Duration;
 
 use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
@@ -15,7 +16,11 @@ use super::{
     settings::OperatorAction,
     views::TenantView,
 };
-use crate::time::Timestamp;
+use crate::{
+    keyring::QuotaUse,
+    record::Owner,
+    time::Timestamp,
+};
 
 #[derive(Serialize)]
 struct Session<'s> {
@@ -49,6 +54,9 @@ struct OwnTenant<'s> {
     #[serde(flatten)]
     tenant: TenantView<'s>,
     max_lifetime: Option<u64>,
+    /// The owner whose keys the caller manages. `None` for all keys of the tenant.
+    owner: Option<&'s str>,
+    disabled_owners: &'s [Owner],
 }
 
 /// Returns the caller, the service, the tenant, and the scopes that can be granted.
@@ -59,15 +67,13 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         Some(admin) => Some(admin.keys.quota().await?),
         None => None,
     };
-    let tier = quota.as_ref().map(|quota| quota.tenant.tier());
-    let ceiling = tier.and_then(|tier| policy.ceiling(tier));
+    let terms = quota.as_ref().and_then(|quota| policy.terms(&quota.tenant));
+    let ceiling = terms.map(|terms| terms.scopes);
     let granter = tenant_admin.as_ref().map(|admin| admin.granter);
     let grantable = ceiling.zip(granter).map(|(ceiling, granter)| ceiling.meet(granter));
-    let lifetime = tier.and_then(|tier| policy.tier(tier)?.max_lifetime);
-    let own = |quota| OwnTenant {
-        tenant: TenantView::of(quota, now).without_version(),
-        max_lifetime: lifetime.map(|lifetime| lifetime.as_secs()),
-    };
+    let lifetime = terms.and_then(|terms| terms.max_lifetime);
+    let owner = tenant_admin.as_ref().and_then(|admin| admin.owner.as_ref());
+    let own = |quota| own_tenant(quota, owner, lifetime, now);
     let session = Session {
         role: if quota.is_some() { "tenant" } else { "operator" },
         actor: &admin.actor,
@@ -89,4 +95,22 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         now,
     };
     Ok(json(StatusCode::OK, &session))
+}
+
+fn own_tenant<'s>(
+    quota: &'s QuotaUse,
+    owner: Option<&'s Owner>,
+    lifetime: Option<Duration>,
+    now: Timestamp,
+) -> OwnTenant<'s> {
+    OwnTenant {
+        tenant: TenantView::of(quota, now).for_tenant(),
+        max_lifetime: lifetime.map(|lifetime| lifetime.as_secs()),
+        owner: owner.map(Owner::as_str),
+        // A member learns nothing of other owners.
+        disabled_owners: match owner {
+            Some(_) => &[],
+            None => quota.tenant.disabled_owners(),
+        },
+    }
 }

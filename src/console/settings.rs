@@ -35,6 +35,8 @@ pub(super) struct Settings {
 pub enum OperatorAction {
     /// Moving tenants to other tiers, and previewing such a move.
     Tiers,
+    /// Changing the exceptions of tenants from their tiers, and previewing such a change.
+    Exceptions,
     /// Suspending and resuming tenants and keys.
     Suspensions,
     /// Reporting leaked tokens, and suspending their keys.
@@ -46,6 +48,7 @@ impl OperatorAction {
     pub(super) fn operations(self) -> &'static [&'static str] {
         match self {
             Self::Tiers => &["preview_tier", "set_tier"],
+            Self::Exceptions => &["preview_exceptions", "set_exceptions"],
             Self::Suspensions => &["suspend_tenant", "resume_tenant", "suspend_key", "resume_key"],
             Self::LeakReports => &["report_leak"],
         }

@@ -1,5 +1,6 @@
 //! The operator's routes: tenants, their keys and their tiers.
 
+pub(super) mod exceptions;
 pub(super) mod leaks;
 pub(super) mod suspension;
 pub(super) mod tiers;

@@ -14,7 +14,7 @@ use crate::{
     grant::{Networks, Resources},
     keyring::QuotaUse,
     policy::Policy,
-    record::{KeyRecord, Labels, RecordError, Suspension, TenantRecord},
+    record::{Exceptions, KeyRecord, Labels, Owner, RecordError, Suspension, TenantRecord},
     scope::Scope,
     store::BrokenRow,
     time::Timestamp,
@@ -41,6 +41,7 @@ pub(super) struct KeyView<'k> {
     effective_expires_at: Option<Timestamp>,
     created_at: Timestamp,
     created_by: &'k str,
+    owner: Option<&'k str>,
     rotated_at: Option<Timestamp>,
     grace_until: Option<Timestamp>,
     last_used: Option<Timestamp>,
@@ -70,9 +71,10 @@ impl<'k> KeyView<'k> {
             suspension: key.suspension().filter(|suspension| suspension.holds(now)),
             not_before: key.not_before(),
             expires_at: key.expires_at(),
-            effective_expires_at: key.effective_expiry_on(policy.tier(tenant.tier())),
+            effective_expires_at: key.effective_expiry_on(policy.terms(tenant).as_ref()),
             created_at: key.created_at(),
             created_by: key.created_by(),
+            owner: key.owner().map(Owner::as_str),
             rotated_at: key.rotated_at(),
             grace_until: key.grace_until().filter(|until| now < *until),
             last_used: key.last_used(),
@@ -138,7 +140,9 @@ pub(super) struct TenantView<'t> {
     held: u32,
     allowed: u32,
     created_at: Timestamp,
-    /// Only operators change tenants, so only they get the version.
+    /// Only operators change tenants, so only they get the exceptions and the version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exceptions: Option<&'t Exceptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
 }
@@ -156,12 +160,14 @@ impl<'t> TenantView<'t> {
             held: *held,
             allowed: *allowed,
             created_at: tenant.created_at(),
+            exceptions: Some(tenant.exceptions()),
             version: Some(tenant.version()),
         }
     }
 
-    pub(super) fn without_version(self) -> Self {
-        Self { version: None, ..self }
+    /// Returns the view for an administrator of the tenant.
+    pub(super) fn for_tenant(self) -> Self {
+        Self { exceptions: None, version: None, ..self }
     }
 }
 

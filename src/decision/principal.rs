@@ -9,7 +9,7 @@ use crate::grant::Limits;
 use crate::{
     grant::{Grant, OutsideGrant, ResourceKind, Resources},
     policy::Policy,
-    record::Labels,
+    record::{Labels, Owner},
     scope::{MissingScope, Requirement, ScopeSet},
     tier::Tier,
     token::KeyId,
@@ -50,9 +50,20 @@ impl Principal {
         self.key.name()
     }
 
-    /// Returns the tenant's notes on the key.
+    /// Returns the tenant's notes on the key. The tenant can change them, so they must not decide anything.
     pub fn labels(&self) -> &Labels {
         self.key.labels()
+    }
+
+    /// Returns the person or team inside the tenant that the key belongs to, if it was issued for one.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.key.owner()
+    }
+
+    /// Returns the application's own text on the key. Unlike labels, no tenant can change it. See
+    /// [`NewKey::attributes`](crate::NewKey::attributes).
+    pub fn attributes(&self) -> &Labels {
+        self.key.attributes()
     }
 
     /// Returns the scopes of the caller: those that its key was granted and the tenant's tier allows.
@@ -117,6 +128,13 @@ impl Principal {
     /// Returns the tier of the tenant, in the policy that the caller was verified with.
     pub fn tier<'p>(&self, policy: &'p Policy) -> Option<&'p Tier> {
         policy.tiers().get(self.key.tier())
+    }
+
+    /// Returns the rates of the key and of its tenant, if they are not those of the tier.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) fn own_rates(&self) -> Option<super::TenantRates> {
+        self.key.rates()
     }
 
     /// Returns the index of the tenant's tier in the policy.

@@ -7,9 +7,10 @@ use super::{KeyState, stamp::Stamp, state::Facts};
 use crate::{
     grant::{Grant, Limits, OutsideGrant},
     policy::Policy,
-    record::{KeyRecord, Labels, OlderSecret, RecordError, Suspension, TenantRecord},
+    record::{KeyRecord, Labels, OlderSecret, Owner, RecordError, Suspension, TenantRecord},
     scope::{Scope, ScopeSet},
     seal::Seals,
+    tier::Rate,
     time::Timestamp,
     token::{CheckedToken, Digest, KeyId, Rejection},
 };
@@ -40,10 +41,13 @@ pub struct ResolvedKey {
 #[derive(PartialEq)]
 struct Rare {
     labels: Labels,
+    owner: Option<Owner>,
+    attributes: Labels,
     /// The newest secret comes first.
     older: Box<[OlderSecret]>,
     tenant_suspension: Option<Suspension>,
     key_suspension: Option<Suspension>,
+    owner_is_disabled: bool,
     enabled: bool,
     not_before: Option<Timestamp>,
     /// Whether the key has one secret, and nothing but its expiry changes its state.
@@ -54,6 +58,15 @@ struct Rare {
     limits: Option<Limits>,
     /// A kind of resource that the key is limited in, and that the catalog does not declare.
     unknown_resource: Option<Box<str>>,
+    /// The rates of the key and of its tenant, if they are not those of the tier.
+    rates: Option<TenantRates>,
+}
+
+/// The rates of a tenant that has exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TenantRates {
+    pub(crate) key: Option<Rate>,
+    pub(crate) tenant: Option<Rate>,
 }
 
 /// The secret that proved a key.
@@ -86,16 +99,21 @@ impl ResolvedKey {
         if key.tenant != tenant.id {
             return Err(RecordError::Misplaced);
         }
-        let (tier_index, tier, ceiling) = policy
-            .place_of(&tenant.tier)
+        let (tier_index, terms) = policy
+            .placed_terms(tenant)
             .ok_or_else(|| RecordError::UnknownTier(tenant.tier.clone()))?;
+        let ceiling = terms.scopes;
         let (granted, _) = policy.catalog().set_of_known(&key.scopes);
 
         let mut text = String::with_capacity(tenant.id.as_str().len() + key.name.len());
         text.push_str(tenant.id.as_str());
         text.push_str(&key.name);
         let kinds = policy.catalog().resource_kinds();
+        let owner_is_disabled = tenant.is_disabled(key.owner.as_ref());
+        let has_own_rates =
+            tenant.exceptions.rate.is_some() || tenant.exceptions.tenant_rate.is_some();
         let is_ordinary = key.older.is_empty()
+            && !owner_is_disabled
             && tenant.suspension.is_none()
             && key.suspension.is_none()
             && key.enabled
@@ -103,20 +121,25 @@ impl ResolvedKey {
         let rare = Rare {
             is_ordinary,
             labels: key.labels.clone(),
+            owner: key.owner.clone(),
+            attributes: key.attributes.clone(),
             older: key.older.clone().into(),
             tenant_suspension: tenant.suspension.clone(),
             key_suspension: key.suspension.clone(),
+            owner_is_disabled,
             enabled: key.enabled,
             not_before: key.not_before,
             granted: (granted.meet(ceiling) != granted).then_some(granted),
             limits: key.limits.resolve(kinds),
             unknown_resource: key.limits.unknown(kinds).map(Into::into),
+            rates: has_own_rates
+                .then_some(TenantRates { key: terms.rate, tenant: terms.tenant_rate }),
         };
         Ok(Self {
             id: key.id,
             digest_tail: key.digest.tail,
             digest_head: key.digest.head,
-            expires_at: key.effective_expiry(tier).map_or(i64::MAX, Timestamp::as_millis),
+            expires_at: key.effective_expiry(&terms).map_or(i64::MAX, Timestamp::as_millis),
             stamp: Stamp::default(),
             scopes: granted.meet(ceiling),
             // INVARIANT: the id of a tenant has at most 128 bytes.
@@ -153,6 +176,24 @@ impl ResolvedKey {
     pub fn labels(&self) -> &Labels {
         static NONE: Labels = Labels::NONE;
         self.rare.as_ref().map_or(&NONE, |rare| &rare.labels)
+    }
+
+    /// Returns the owner of the key inside its tenant.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.rare.as_ref()?.owner.as_ref()
+    }
+
+    /// Returns the application's own text on the key.
+    pub fn attributes(&self) -> &Labels {
+        static NONE: Labels = Labels::NONE;
+        self.rare.as_ref().map_or(&NONE, |rare| &rare.attributes)
+    }
+
+    /// Returns the rates of the key and of its tenant, if they are not those of the tier.
+    #[cfg(feature = "rate-limit")]
+    #[inline]
+    pub(crate) fn rates(&self) -> Option<TenantRates> {
+        self.rare.as_ref()?.rates
     }
 
     /// Returns the scopes of the key: those that it was granted and its tenant's tier allows.
@@ -215,6 +256,7 @@ impl ResolvedKey {
         Facts {
             tenant_suspension: rare.and_then(|rare| rare.tenant_suspension.as_ref()),
             key_suspension: rare.and_then(|rare| rare.key_suspension.as_ref()),
+            owner_is_disabled: rare.is_some_and(|rare| rare.owner_is_disabled),
             enabled: rare.is_none_or(|rare| rare.enabled),
             not_before: rare.and_then(|rare| rare.not_before),
             expires_at: Timestamp::from_millis(self.expires_at),
@@ -248,6 +290,9 @@ impl Rare {
     fn is_nothing(&self) -> bool {
         self.is_ordinary
             && self.labels.is_empty()
+            && self.owner.is_none()
+            && self.attributes.is_empty()
+            && self.rates.is_none()
             && self.granted.is_none()
             && self.limits.is_none()
             && self.unknown_resource.is_none()
@@ -346,15 +391,19 @@ mod tests {
     fn nothing_rare() -> Rare {
         Rare {
             labels: Labels::NONE,
+            owner: None,
+            attributes: Labels::NONE,
             older: Box::default(),
             tenant_suspension: None,
             key_suspension: None,
+            owner_is_disabled: false,
             enabled: true,
             not_before: None,
             is_ordinary: true,
             granted: None,
             limits: None,
             unknown_resource: None,
+            rates: None,
         }
     }
 
@@ -366,6 +415,9 @@ mod tests {
             Rare { is_ordinary: false, ..nothing_rare() },
             Rare { limits: Some(Limits::NONE), ..nothing_rare() },
             Rare { unknown_resource: Some("site".into()), ..nothing_rare() },
+            Rare { owner: Some("ann".parse().unwrap()), ..nothing_rare() },
+            Rare { attributes: Labels::new([("a", "b")]).unwrap(), ..nothing_rare() },
+            Rare { rates: Some(TenantRates { key: None, tenant: None }), ..nothing_rare() },
         ] {
             assert!(!rare.is_nothing());
         }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{
     policy::Policy,
-    record::{KeyRecord, Suspension, TenantRecord},
+    record::{KeyRecord, Suspension, TenantRecord, Terms},
     time::Timestamp,
 };
 
@@ -22,6 +22,8 @@ pub enum KeyState {
         /// When the suspension ends automatically. `None` means that it does not.
         until: Option<Timestamp>,
     },
+    /// The owner of the key is disabled in the tenant, and with it all keys of that owner.
+    OwnerDisabled,
     /// The tenant has switched the key off.
     Disabled,
     /// The key is not valid yet.
@@ -42,29 +44,52 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// All words of [`as_str`](Self::as_str).
+    pub(crate) const WORDS: [&str; 8] = [
+        "active",
+        "disabled",
+        "owner_disabled",
+        "suspended",
+        "tenant_suspended",
+        "expired",
+        "not_yet_valid",
+        "unknown_tier",
+    ];
+
     /// Returns the state of `key`, which `tenant` holds, at `now`. A key expires at its own expiry, or at the
-    /// end of the longest lifetime that `policy` has for the tenant's tier, whichever is earlier.
+    /// end of the longest lifetime that `policy` and the tenant's exceptions allow, whichever is earlier.
     pub fn of(key: &KeyRecord, tenant: &TenantRecord, policy: &Policy, now: Timestamp) -> Self {
-        let tier = policy.tier(&tenant.tier);
+        Self::on_terms(key, tenant, policy.terms(tenant).as_ref(), now)
+    }
+
+    /// Returns the state of `key` while `terms` hold for its tenant. They are `None` if the policy no longer has its tier.
+    pub(crate) fn on_terms(
+        key: &KeyRecord,
+        tenant: &TenantRecord,
+        terms: Option<&Terms>,
+        now: Timestamp,
+    ) -> Self {
         let facts = Facts {
             tenant_suspension: tenant.suspension.as_ref(),
             key_suspension: key.suspension.as_ref(),
+            owner_is_disabled: tenant.is_disabled(key.owner.as_ref()),
             enabled: key.enabled,
             not_before: key.not_before,
-            expires_at: key.effective_expiry_on(tier),
+            expires_at: key.effective_expiry_on(terms),
         };
         match facts.state(now) {
-            Self::Active if tier.is_none() => Self::UnknownTier,
+            Self::Active if terms.is_none() => Self::UnknownTier,
             state => state,
         }
     }
 
-    /// Returns the state as one word, for programs: `active`, `disabled`, `suspended`, `tenant_suspended`,
-    /// `expired`, `not_yet_valid` or `unknown_tier`.
+    /// Returns the state as one word, for programs: `active`, `disabled`, `owner_disabled`, `suspended`,
+    /// `tenant_suspended`, `expired`, `not_yet_valid` or `unknown_tier`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TenantSuspended { .. } => "tenant_suspended",
             Self::KeySuspended { .. } => "suspended",
+            Self::OwnerDisabled => "owner_disabled",
             Self::Disabled => "disabled",
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::Expired { .. } => "expired",
@@ -85,6 +110,7 @@ impl fmt::Display for KeyState {
         f.write_str(match self {
             Self::TenantSuspended { .. } => "tenant suspended",
             Self::KeySuspended { .. } => "suspended",
+            Self::OwnerDisabled => "disabled with its owner",
             Self::Disabled => "disabled",
             Self::NotYetValid { .. } => "not yet valid",
             Self::Expired { .. } => "expired",
@@ -98,6 +124,7 @@ impl fmt::Display for KeyState {
 pub(super) struct Facts<'r> {
     pub(super) tenant_suspension: Option<&'r Suspension>,
     pub(super) key_suspension: Option<&'r Suspension>,
+    pub(super) owner_is_disabled: bool,
     pub(super) enabled: bool,
     pub(super) not_before: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
@@ -110,6 +137,8 @@ impl Facts<'_> {
             KeyState::TenantSuspended { until: suspension.end() }
         } else if let Some(suspension) = self.key_suspension.filter(holds) {
             KeyState::KeySuspended { until: suspension.end() }
+        } else if self.owner_is_disabled {
+            KeyState::OwnerDisabled
         } else if !self.enabled {
             KeyState::Disabled
         } else if let Some(from) = self.not_before.filter(|from| now < *from) {

@@ -5,7 +5,10 @@ use core::fmt;
 
 #[cfg(feature = "openapi")]
 use super::credential::KeyHeaders;
-use super::{resource_rules::ResourceRules, routes::ANY};
+use super::{
+    resource_rules::{ResourceRule, ResourceRules},
+    routes::ANY,
+};
 use crate::scope::{Requirement, Scope};
 
 /// The access that a route requires of its callers.
@@ -59,6 +62,9 @@ pub struct RouteEntry {
     pub(super) path: String,
     pub(super) access: Access,
     pub(super) resources: ResourceRules,
+    /// The statements on resources, by the name of the kind.
+    pub(super) stated: Vec<(String, ResourceRule)>,
+    pub(super) weight: u32,
     /// The headers from which the route takes keys.
     #[cfg(feature = "openapi")]
     pub(super) key_headers: KeyHeaders,
@@ -78,6 +84,11 @@ impl RouteEntry {
     /// Returns the access that the route requires of its callers.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Returns the number of requests as which the rate counts one.
+    pub fn weight(&self) -> u32 {
+        self.weight
     }
 
     /// Returns whether this entry serves requests of `method`, unless another entry is for that method alone.
@@ -136,8 +147,21 @@ pub(super) fn fill(path: &str, parameter: &str) -> String {
 impl fmt::Display for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|row| row.path.chars().count()).max().unwrap_or_default();
-        for RouteEntry { method, path, access, .. } in &self.rows {
-            writeln!(f, "{method:<7} {path:<width$}  {access}")?;
+        for RouteEntry { method, path, access, stated, weight, .. } in &self.rows {
+            write!(f, "{method:<7} {path:<width$}  {access}")?;
+            for (kind, rule) in stated {
+                match rule {
+                    ResourceRule::Parameters(names) => {
+                        write!(f, ", on {kind} {{{}}}", names.join("} and {"))?;
+                    }
+                    ResourceRule::Handler => write!(f, ", on {kind} as the handler checks")?,
+                    ResourceRule::Unstated | ResourceRule::Untouched => {}
+                }
+            }
+            if *weight > 1 {
+                write!(f, ", counts {weight}")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -168,6 +192,8 @@ mod tests {
             path: "/".into(),
             access,
             resources: ResourceRules::default(),
+            stated: Vec::new(),
+            weight: 1,
             #[cfg(feature = "openapi")]
             key_headers: KeyHeaders::Authorization,
         };

@@ -1,7 +1,7 @@
 //! The guard that protects a route, in any framework.
 
 use alloc::{boxed::Box, sync::Arc};
-use core::{fmt, net::IpAddr, pin::Pin};
+use core::{fmt, net::IpAddr, num::NonZeroU32, pin::Pin};
 
 use super::{
     Access, Admission, ClientAddress, ForwardAuth, Headers, Response,
@@ -74,6 +74,8 @@ struct Inner {
     /// The source of the address of clients. `None` means that it is never known.
     address: Option<ClientAddress>,
     resources: ResourceRules,
+    /// The number of requests as which the rate counts one.
+    weight: NonZeroU32,
 }
 
 impl Inner {
@@ -97,6 +99,7 @@ impl Guard {
             errors: ErrorResponses::new(verifier.policy().issuer()),
             address: None,
             resources: ResourceRules::default(),
+            weight: NonZeroU32::MIN,
             verifier,
         }))
     }
@@ -250,6 +253,15 @@ impl Guard {
     /// [`ConfigError::UnknownResource`] if the kind is not declared.
     pub fn touches_no(&self, kind: &str) -> Result<Self, ConfigError> {
         self.with_rule(kind, ResourceRule::Untouched)
+    }
+
+    /// Returns this guard for costly routes: the [rate](crate::rate) counts one request as `weight`. Zero counts as 1, and a
+    /// weight above a rate takes all of it.
+    ///
+    /// Set it on the outermost guard, which is the one that counts.
+    #[must_use]
+    pub fn weight(&self, weight: u32) -> Self {
+        self.with(|inner| inner.weight = NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Returns this guard for an endpoint that a gateway asks before it forwards a request, such as
@@ -489,7 +501,7 @@ impl Guard {
                 ..refuse(VerifyError::Forbidden(outside))
             });
         }
-        let rate = if is_counted { None } else { self.0.verifier.rate(&caller) };
+        let rate = if is_counted { None } else { self.0.verifier.rate(&caller, self.0.weight) };
         // Boxed, so that the many requests without a rate do not carry its size.
         let rate = rate.map(Box::new);
         if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {

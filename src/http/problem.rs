@@ -144,6 +144,14 @@
 //! Status 410. The key that was issued for this `Idempotency-Key` has been deleted since. No second one is
 //! issued.
 //!
+//! ## Owner disabled
+//!
+//! Status 409. The owner of the requested key is disabled in the tenant. Enable the owner first.
+//!
+//! ## Too many disabled owners
+//!
+//! Status 409. The tenant has 1,000 disabled owners. Delete the keys of one of them, and enable that owner.
+//!
 //! ## Not found
 //!
 //! Status 404. The resource does not exist, or the caller has no access to it.

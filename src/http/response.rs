@@ -133,10 +133,11 @@ pub(super) fn rate_headers(status: &RateStatus) -> [(&'static str, String); 2] {
     let Rate { requests, per_seconds } = status.rate();
     // Section 3.1: "q" is the quota, in requests unless "qu" sets another unit. "w" is the window in whole
     // seconds and not zero.
-    let policy = format!("\"key\";q={requests};w={per_seconds}");
+    let name = if status.is_of_tenant() { "tenant" } else { "key" };
+    let policy = format!("\"{name}\";q={requests};w={per_seconds}");
     // Sections 4.1.1 and 4.1.2: "r" is the remaining quota. "t" is the number of seconds "until additional
     // quota [...] is made available", which means one more request and not all of them. In a refusal it
     // equals `Retry-After`, which must not be earlier (section 6).
-    let left = format!("\"key\";r={};t={}", status.remaining(), whole_seconds(status.next()));
+    let left = format!("\"{name}\";r={};t={}", status.remaining(), whole_seconds(status.next()));
     [("ratelimit-policy", policy), ("ratelimit", left)]
 }

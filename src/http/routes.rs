@@ -75,6 +75,8 @@ enum Fault {
     Alternative,
     /// A statement on resources does not follow a required key, or contradicts another one.
     Resources,
+    /// A weight does not follow a required key, is zero, or follows another weight.
+    Weight,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +86,7 @@ struct Operation<H> {
     declared: Option<Declared>,
     /// The statements on the resources of each kind, by name.
     resources: Vec<(String, ResourceRule)>,
+    weight: Option<u32>,
     /// Whether the last declaration applied to this handler.
     is_latest: bool,
 }
@@ -163,9 +166,10 @@ impl<H> Routes<H> {
                 Some(Fault::Resources) => {
                     return Err(ConfigError::ContradictoryResources(path.clone()));
                 }
+                Some(Fault::Weight) => return Err(ConfigError::Weight(path.clone())),
                 None => {}
             }
-            for Operation { method, declared, resources, .. } in &endpoint.operations {
+            for Operation { method, declared, resources, weight, .. } in &endpoint.operations {
                 let place = || format!("{method} {path}");
                 if rows.iter().any(|row| row.path == *path && overlap(row.method, method)) {
                     return Err(ConfigError::DuplicateRoute(place()));
@@ -190,6 +194,8 @@ impl<H> Routes<H> {
                     path: path.clone(),
                     access,
                     resources: rules,
+                    stated: resources.clone(),
+                    weight: weight.unwrap_or(1),
                     #[cfg(feature = "openapi")]
                     key_headers: guard.key_headers().clone(),
                 });
@@ -219,8 +225,9 @@ impl<H> Routes<H> {
         Ok(rows
             .into_iter()
             .zip(operations)
-            .map(|(RouteEntry { method, path, access, resources, .. }, (operation, guard))| {
-                let guard = guard.for_access(access, resources);
+            .map(|(row, (operation, guard))| {
+                let RouteEntry { method, path, access, resources, weight, .. } = row;
+                let guard = guard.for_access(access, resources).map(|guard| guard.weight(weight));
                 Resolved { method, path, handler: operation.handler, guard }
             })
             .collect())
@@ -256,8 +263,14 @@ impl<H> Endpoint<H> {
 
     /// Adds the handler of another method.
     pub fn and(mut self, method: &'static str, handler: H) -> Self {
-        let (declared, resources) = (None, Vec::new());
-        self.operations.push(Operation { method, handler, declared, resources, is_latest: false });
+        self.operations.push(Operation {
+            method,
+            handler,
+            declared: None,
+            resources: Vec::new(),
+            weight: None,
+            is_latest: false,
+        });
         self
     }
 
@@ -330,6 +343,21 @@ impl<H> Endpoint<H> {
     /// Says that the route touches no resource of the kind `kind`.
     pub fn touches_no(self, kind: &str) -> Self {
         self.state(kind, &ResourceRule::Untouched)
+    }
+
+    /// Counts one request as `weight` against the [rate](crate::rate), for a costly route. A weight above a rate takes all
+    /// of it. Call this after a requirement.
+    pub fn weight(mut self, weight: u32) -> Self {
+        let mut is_set = false;
+        let latest = self.operations.iter_mut().filter(|operation| operation.is_latest);
+        for operation in latest {
+            let needs_key = matches!(operation.declared, Some(Declared::Key(..)));
+            is_set |= needs_key && weight > 0 && operation.weight.replace(weight).is_none();
+        }
+        if !is_set || !self.is_complete() {
+            self.fault.get_or_insert(Fault::Weight);
+        }
+        self
     }
 
     fn state(mut self, kind: &str, rule: &ResourceRule) -> Self {

@@ -44,8 +44,8 @@ impl Keyring {
         self.check_pair(&stored)?;
         let StoredKey { key, tenant } = stored;
         let state = KeyState::of(&key, &tenant, self.policy(), self.now());
-        let tier = self.policy().tier(&tenant.tier);
-        let effective_expiry = key.effective_expiry_on(tier);
+        let terms = self.policy().terms(&tenant);
+        let effective_expiry = key.effective_expiry_on(terms.as_ref());
         Ok(Description { key, state, effective_expiry })
     }
 

@@ -11,7 +11,7 @@ use crate::{
     token::KeyId,
 };
 
-/// The number of keys that a tenant holds, and the number that its tier allows.
+/// The number of keys that a tenant holds, and the number that its tier or its exceptions allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuotaUse {
@@ -19,7 +19,7 @@ pub struct QuotaUse {
     pub tenant: TenantRecord,
     /// The number of keys that it holds in any state, counted up to [`MAX_COUNTED`](Self::MAX_COUNTED).
     pub held: u32,
-    /// The number of keys that its tier allows. 0 if the policy no longer has that tier.
+    /// The number of keys that it may hold, by its tier or its exceptions. 0 if the policy no longer has that tier.
     pub allowed: u32,
 }
 
@@ -324,11 +324,11 @@ impl Keyring {
 }
 
 impl Keyring {
-    /// Returns the number of keys that the tenant's tier allows, or an error if the policy has no such tier.
+    /// Returns the number of keys that the tenant may hold, or an error if the policy has no such tier.
     pub(super) fn quota(&self, tenant: &TenantRecord) -> Result<u32, KeyringError> {
-        let tier = self.policy().tier(&tenant.tier);
-        let tier = tier.ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
-        Ok(tier.keys)
+        let terms = self.policy().terms(tenant);
+        let terms = terms.ok_or_else(|| ChangeError::UnknownTier(tenant.tier.clone()))?;
+        Ok(terms.keys)
     }
 
     /// Adds the number of keys that `tenant` holds and may hold.
@@ -345,7 +345,7 @@ impl Keyring {
 
     /// Returns the number of keys that the tenant may hold. 0 if the policy no longer has its tier.
     pub(crate) fn allowed(&self, tenant: &TenantRecord) -> u32 {
-        self.policy().tier(&tenant.tier).map_or(0, |tier| tier.keys)
+        self.policy().terms(tenant).map_or(0, |terms| terms.keys)
     }
 
     /// Suspends `key` or lifts its suspension, if the key is unchanged since it was read.

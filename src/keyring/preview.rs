@@ -1,4 +1,4 @@
-//! The effect of a move to another tier, before it is made.
+//! The effect of other terms on the keys of a tenant, before they hold.
 
 use alloc::{string::String, vec::Vec};
 
@@ -6,37 +6,38 @@ use super::{Keyring, KeyringError};
 use crate::{
     authority::ChangeError,
     policy::Policy,
-    record::{KeyRecord, TenantId, TenantRecord},
+    record::{Exceptions, KeyRecord, TenantId, TenantRecord, Terms},
     scope::Scope,
     store::KeyQuery,
     time::Timestamp,
     token::KeyId,
 };
 
-/// The effect of moving a tenant to another tier. See [`Keyring::preview_tier`].
+/// The effect of another tier or of other exceptions on a tenant. See [`Keyring::preview_tier`] and
+/// [`Keyring::preview_exceptions`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TierPreview {
-    /// The tenant, on its present tier.
+pub struct TermsPreview {
+    /// The tenant, as it is.
     pub tenant: TenantRecord,
-    /// The other tier.
-    pub to: String,
+    /// The tier that the tenant would be on.
+    pub tier: String,
+    /// The limits that would hold.
+    pub terms: Terms,
     /// The number of keys that the tenant holds, whatever their state.
     pub held: u32,
-    /// The number of keys that the other tier allows.
-    pub allowed: u32,
-    /// The keys that may do less or end earlier on the other tier, in the order of their creation.
+    /// The keys that would be able to do less, or end earlier, in the order of their creation.
     pub affected: Vec<AffectedKey>,
     /// Whether all keys were read. If not, more keys may be affected.
     pub complete: bool,
 }
 
-impl TierPreview {
+impl TermsPreview {
     /// The most keys that a preview reads.
     pub const MAX_READ: usize = 5_000;
 }
 
-/// A key that may do less or ends earlier on another tier.
+/// A key that may do less or ends earlier on other terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AffectedKey {
@@ -46,15 +47,15 @@ pub struct AffectedKey {
     pub name: String,
     /// The scopes that the key loses in whole or in part, as maximal names. Empty if it keeps all of them.
     pub loses: Vec<Scope>,
-    /// The time at which the key ends on the other tier, if that is earlier than on the present one. A time
-    /// in the past means that the move ends the key immediately.
+    /// The time at which the key ends on the other terms, if that is earlier than on the present ones. A time
+    /// in the past means that the change ends the key immediately.
     pub ends_at: Option<Timestamp>,
 }
 
 impl Keyring {
-    /// Computes what moving a tenant to `tier` would do to its keys, and changes nothing.
+    /// Computes what moving a tenant to `tier` would do to its keys, and changes nothing. Its exceptions stay.
     ///
-    /// Reads up to [`TierPreview::MAX_READ`] keys. The preview describes the present state: keys may be
+    /// Reads up to [`TermsPreview::MAX_READ`] keys. The preview describes the present state: keys may be
     /// issued or edited before the move is made.
     ///
     /// # Errors
@@ -65,17 +66,46 @@ impl Keyring {
         &self,
         id: &TenantId,
         tier: &str,
-    ) -> Result<TierPreview, KeyringError> {
+    ) -> Result<TermsPreview, KeyringError> {
+        let tenant = self.find_tenant(id).await?;
+        let mut changed = tenant.clone();
+        changed.tier = tier.into();
+        self.preview(tenant, changed).await
+    }
+
+    /// Computes what these exceptions would do to the keys of a tenant, like [`preview_tier`](Self::preview_tier).
+    ///
+    /// # Errors
+    ///
+    /// Like [`preview_tier`](Self::preview_tier), and [`KeyringError::Refused`] if the exceptions cannot be set.
+    pub async fn preview_exceptions(
+        &self,
+        id: &TenantId,
+        exceptions: Exceptions,
+    ) -> Result<TermsPreview, KeyringError> {
+        let tenant = self.find_tenant(id).await?;
+        let mut changed = tenant.clone();
+        changed.exceptions = self.authority().checked_exceptions(&tenant, exceptions)?;
+        self.preview(tenant, changed).await
+    }
+
+    async fn preview(
+        &self,
+        tenant: TenantRecord,
+        changed: TenantRecord,
+    ) -> Result<TermsPreview, KeyringError> {
         let policy = self.policy();
-        let to = policy.tier(tier).ok_or_else(|| ChangeError::UnknownTier(tier.into()))?;
-        let quota = self.tenant(id.clone()).quota().await?;
-        let keys = self.tenant(id.clone());
+        let from = policy.terms(&tenant);
+        let to = policy.terms(&changed);
+        let to = to.ok_or_else(|| ChangeError::UnknownTier(changed.tier.clone()))?;
+        let held = self.held(&tenant.id).await?;
+        let keys = self.tenant(tenant.id.clone());
         let mut query = KeyQuery::all().limit(KeyQuery::MAX_LIMIT);
         let (mut affected, mut complete, mut has_broken) = (Vec::new(), false, false);
-        for _ in 0..TierPreview::MAX_READ / KeyQuery::MAX_LIMIT {
+        for _ in 0..TermsPreview::MAX_READ / KeyQuery::MAX_LIMIT {
             let page = keys.list(&query).await?;
             let effects =
-                page.items.iter().filter_map(|key| effect(policy, key, quota.tenant.tier(), tier));
+                page.items.iter().filter_map(|key| effect(policy, key, from.as_ref(), &to));
             affected.extend(effects);
             has_broken |= !page.broken.is_empty();
             let Some(next) = page.next else {
@@ -84,26 +114,33 @@ impl Keyring {
             };
             query = query.after(next);
         }
-        Ok(TierPreview {
-            to: to.name.clone(),
-            held: quota.held,
-            allowed: to.keys,
-            tenant: quota.tenant,
+        Ok(TermsPreview {
+            tenant,
+            tier: changed.tier,
+            terms: to,
+            held,
             affected,
             complete: complete && !has_broken,
         })
     }
 }
 
-/// Returns the effect of a move on `key`, if there is any.
-fn effect(policy: &Policy, key: &KeyRecord, from: &str, to: &str) -> Option<AffectedKey> {
+/// Returns the effect of a change of terms on `key`, if there is any.
+fn effect(
+    policy: &Policy,
+    key: &KeyRecord,
+    from: Option<&Terms>,
+    to: &Terms,
+) -> Option<AffectedKey> {
     let catalog = policy.catalog();
-    let ceiling = |tier| policy.ceiling(tier).unwrap_or(catalog.none());
-    // Names that the catalog does not declare allow nothing on either tier.
+    // Names that the catalog does not declare allow nothing on either terms.
     let (granted, _) = catalog.set_of_known(key.scopes());
-    let loses = catalog.names_above(granted.meet(ceiling(from)), ceiling(to));
-    let end = |tier| key.effective_expiry_on(policy.tier(tier));
-    let ends_at = end(to).filter(|after| end(from).is_none_or(|before| *after < before));
+    let before = from.map_or(catalog.none(), |from| from.scopes);
+    let loses = catalog.names_above(granted.meet(before), to.scopes);
+    let end = key.effective_expiry_on(from);
+    let ends_at = key
+        .effective_expiry(to)
+        .filter(|after| end.is_none_or(|before| *after < before));
     let is_affected = !loses.is_empty() || ends_at.is_some();
     is_affected.then(|| AffectedKey { id: key.id(), name: key.name().into(), loses, ends_at })
 }

@@ -7,10 +7,10 @@ use alloc::{string::String, vec::Vec};
 use super::{Keyring, KeyringError, Page, QuotaUse, Races};
 use crate::{
     audit::{AuditKind, ChangeKind},
-    authority::{GracePeriod, KeyEdit, NewKey},
+    authority::{ChangeError, GracePeriod, KeyEdit, NewKey},
     decision::KeyState,
     grant::Grant,
-    record::{KeyRecord, TenantId, TenantRecord},
+    record::{KeyRecord, Owner, TenantId, TenantRecord},
     store::{KeyLookup, KeyQuery, KeyStore, StoreError, StoredKey},
     token::{KeyId, OneTimeToken},
 };
@@ -22,9 +22,11 @@ use crate::{
 /// tenant's tier and by [`granting_at_most`](Self::granting_at_most).
 #[derive(Clone, Debug)]
 pub struct TenantKeys {
-    keyring: Keyring,
-    tenant: TenantId,
-    granter: Option<Grant>,
+    pub(super) keyring: Keyring,
+    pub(super) tenant: TenantId,
+    pub(super) granter: Option<Grant>,
+    /// The owners whose keys are seen, without repetition. With more than one, no key is.
+    pub(super) owners: Vec<Owner>,
 }
 
 /// A key with the only copy of its new token.
@@ -39,7 +41,7 @@ pub struct IssuedKey {
 
 impl TenantKeys {
     pub(super) fn new(keyring: Keyring, tenant: TenantId) -> Self {
-        Self { keyring, tenant, granter: None }
+        Self { keyring, tenant, granter: None, owners: Vec::new() }
     }
 
     /// Limits what can be granted through this handle to `granter`. The limit applies to issuing, editing and rotating
@@ -157,6 +159,9 @@ impl TenantKeys {
         let key = key.filter(|key| key.id == id && key.tenant == self.tenant);
         let key = key.ok_or(KeyringError::NoKey)?;
         self.keyring.check_key(&key)?;
+        if !self.sees(key.owner()) {
+            return Err(KeyringError::NoKey);
+        }
         Ok(key)
     }
 
@@ -168,6 +173,9 @@ impl TenantKeys {
         self.keyring.check_key(&stored.key)?;
         self.keyring.check_tenant(&stored.tenant)?;
         self.keyring.check_pair(&stored)?;
+        if !self.sees(stored.key.owner()) {
+            return Err(KeyringError::NoKey);
+        }
         Ok(stored)
     }
 
@@ -196,9 +204,22 @@ impl TenantKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Unavailable`].
+    /// [`KeyringError::Unavailable`], or [`KeyringError::Refused`] if the filter depends on the tenant and the seal of its
+    /// record is broken.
     pub async fn list(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, KeyringError> {
-        Ok(self.keyring.report(self.keyring.read_keys(&self.tenant, query).await?))
+        let Some(mut query) = self.narrow(query) else { return Ok(Page::only(Vec::new())) };
+        if query.filter().needs_tenant() {
+            match self.keyring.find_tenant(&self.tenant).await {
+                Ok(tenant) => query = query.with_facts(self.keyring.facts(tenant)),
+                // A tenant that does not exist has no keys.
+                Err(KeyringError::NoTenant(_)) => return Ok(Page::only(Vec::new())),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut page = self.keyring.report(self.keyring.read_keys(&self.tenant, &query).await?);
+        // A broken row may be of any owner.
+        page.broken.retain(|_| self.owners.is_empty());
+        Ok(page)
     }
 
     /// Searches the tenant's keys for `text`. The text is a part of a name, masked key or id, or a full
@@ -221,7 +242,8 @@ impl TenantKeys {
                 Err(error) => Err(error),
             };
         }
-        if let Some(found) = self.search_imported(text).await? {
+        if let Some(mut found) = self.search_imported(text).await? {
+            found.retain(|key| self.sees(key.owner()));
             return Ok(Page::only(found));
         }
         self.list(&KeyQuery::all().containing(text)).await
@@ -233,7 +255,7 @@ impl TenantKeys {
     ///
     /// [`KeyringError::NoKey`] for another tenant's key, or [`KeyringError::NoTenant`].
     pub async fn state(&self, key: &KeyRecord) -> Result<KeyState, KeyringError> {
-        if key.tenant != self.tenant {
+        if key.tenant != self.tenant || !self.sees(key.owner()) {
             return Err(KeyringError::NoKey);
         }
         let tenant = self.keyring.find_tenant(&self.tenant).await?;
@@ -372,10 +394,26 @@ impl TenantKeys {
     }
 
     async fn delete_if(&self, id: KeyId, version: Option<u64>) -> Result<(), KeyringError> {
-        let deleted = self.keyring.delete_key(&self.tenant, id, version).await;
+        let deleted = self.try_delete(id, version).await;
         self.audited(ChangeKind::DeleteKey, Some(id), deleted)?;
         self.keyring.record(&self.tenant, Some(id), AuditKind::KeyDeleted);
         Ok(())
+    }
+
+    async fn try_delete(&self, id: KeyId, version: Option<u64>) -> Result<(), KeyringError> {
+        if self.owners.is_empty() {
+            return self.keyring.delete_key(&self.tenant, id, version).await;
+        }
+        // The key may get another owner in the meantime, so the version that was seen is deleted.
+        let mut races = Races::default();
+        loop {
+            let key = self.find(id).await?;
+            let seen = version.unwrap_or(key.version);
+            match self.keyring.delete_key(&self.tenant, id, Some(seen)).await {
+                Err(KeyringError::Conflict) if version.is_none() => races.lost()?,
+                done => return done,
+            }
+        }
     }
 
     /// Makes the key that `request` asks for. `ids` are the ids that it may have; without any it gets a random
@@ -402,6 +440,7 @@ impl TenantKeys {
         if let Some(granter) = &self.granter {
             request = request.granted_by(granter);
         }
+        request.owner = self.owner_of(request.owner.take())?;
         Ok(request)
     }
 
@@ -430,7 +469,7 @@ impl TenantKeys {
         }
     }
 
-    fn audited<T>(
+    pub(super) fn audited<T>(
         &self,
         change: ChangeKind,
         key: Option<KeyId>,
@@ -466,6 +505,11 @@ impl TenantKeys {
         tenant: &TenantRecord,
         mut edit: KeyEdit,
     ) -> Result<KeyRecord, KeyringError> {
+        if let (Some(owner), Some(own)) = (&edit.owner, self.owners.first())
+            && owner.as_ref() != Some(own)
+        {
+            return Err(ChangeError::OtherOwner(own.clone()).into());
+        }
         if let Some(granter) = &self.granter {
             edit = edit.granted_by(granter);
         }

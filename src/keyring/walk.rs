@@ -5,82 +5,13 @@ use core::num::NonZeroUsize;
 
 use super::{Keyring, KeyringError, Page};
 use crate::{
-    record::{KeyRecord, TenantId},
-    store::{KeyCursor, KeyQuery, StoreError},
-    tier::Tier,
-    time::Timestamp,
+    record::{KeyRecord, TenantId, TenantRecord},
+    store::{KeyCursor, KeyFilter, KeyQuery, StoreError, TenantFacts},
 };
 
 /// Maximum number of tenant and key rows that are read for one page. It bounds the time of a page, however
 /// few keys match.
 const ROWS: usize = 1_000;
-
-/// Selects the keys that [`Keyring::all_keys`] returns. Each further condition narrows the selection.
-///
-/// ```
-/// use keyway::{Timestamp, keyring::KeyFilter};
-///
-/// let soon: Timestamp = "2026-12-24T00:00:00Z".parse()?;
-/// let filter = KeyFilter::all().expiring_before(soon).imported();
-/// # Ok::<(), keyway::record::InvalidField>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct KeyFilter {
-    expiring_before: Option<Timestamp>,
-    unused_since: Option<Timestamp>,
-    imported: bool,
-}
-
-impl KeyFilter {
-    /// Selects all keys, in any state.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// Selects keys that end before `time`, including those that have already ended. A key ends by its
-    /// expiry or by the longest lifetime of its tenant's tier. A key that neither of them ends is not
-    /// selected.
-    pub fn expiring_before(mut self, time: Timestamp) -> Self {
-        self.expiring_before = Some(self.expiring_before.map_or(time, |known| known.min(time)));
-        self
-    }
-
-    /// Selects keys that were created before `time` and not used since, according to the store. A use
-    /// reaches the store with the next [flush](Keyring::flush_uses) of the node that saw it. A node that has
-    /// only a [`Verifier`](crate::verifier::Verifier) records no uses, so a key that is used only there is
-    /// selected too. An imported key that has a last
-    /// use counts from that alone, which may be the one that was
-    /// [imported with it](crate::authority::ImportedKey::last_used).
-    pub fn unused_since(mut self, time: Timestamp) -> Self {
-        self.unused_since = Some(self.unused_since.map_or(time, |known| known.min(time)));
-        self
-    }
-
-    /// Selects keys that were imported from another system and not rotated since.
-    pub fn imported(mut self) -> Self {
-        self.imported = true;
-        self
-    }
-
-    /// Returns whether `key` matches, according to its own expiry.
-    pub fn matches(&self, key: &KeyRecord) -> bool {
-        self.matches_on(key, None)
-    }
-
-    /// Returns whether `key` matches while its tenant is on `tier`. The tier may end the key before its
-    /// expiry.
-    pub fn matches_on(&self, key: &KeyRecord, tier: Option<&Tier>) -> bool {
-        let expires = |before| key.effective_expiry_on(tier).is_some_and(|end| end < before);
-        let is_unused = |since| match key.last_used() {
-            Some(used) if key.imported => used < since,
-            used => key.created_at < since && used.is_none_or(|used| used < since),
-        };
-        self.expiring_before.is_none_or(expires)
-            && self.unused_since.is_none_or(is_unused)
-            && (!self.imported || key.imported())
-    }
-}
 
 /// A position in the walk over all keys. Keys are ordered by the id of their tenant, then by their creation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +31,7 @@ impl Keyring {
     /// if the tenant's own row is broken.
     ///
     /// ```
-    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy, keyring::KeyFilter};
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy, store::KeyFilter};
     /// # pollster::block_on(async {
     /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
     /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
@@ -135,8 +66,8 @@ impl Keyring {
         let mut walk = Walk { filter, page: Page::only(Vec::new()), left: ROWS };
         let mut last = after.map(|cursor| cursor.tenant.clone());
         if let Some(WalkCursor { tenant, key: Some(place) }) = after {
-            let tier = self.tier_for(filter, tenant).await?;
-            if !self.walk_keys(tenant, tier, Some(*place), &mut walk).await? {
+            let facts = self.facts_for(filter, tenant).await?;
+            if !self.walk_keys(tenant, facts.as_ref(), Some(*place), &mut walk).await? {
                 return Ok(walk.page);
             }
         }
@@ -147,8 +78,8 @@ impl Keyring {
             };
             let tenants = self.read_tenants(last.as_ref(), limit).await?;
             for row in tenants.rows {
-                let (id, tier) = match row {
-                    Ok(tenant) => (Some(tenant.id), self.policy().tier(&tenant.tier)),
+                let (id, facts) = match row {
+                    Ok(tenant) => (Some(tenant.id.clone()), Some(self.facts(tenant))),
                     Err(broken) => {
                         self.record_broken(&broken);
                         let id = broken.tenant().cloned();
@@ -158,7 +89,7 @@ impl Keyring {
                 };
                 let Some(id) = id else { continue };
                 walk.left = walk.left.saturating_sub(1);
-                if !self.walk_keys(&id, tier, None, &mut walk).await? {
+                if !self.walk_keys(&id, facts.as_ref(), None, &mut walk).await? {
                     return Ok(walk.page);
                 }
                 last = last.max(Some(id));
@@ -172,17 +103,22 @@ impl Keyring {
         }
     }
 
-    /// Returns the tier of `tenant`, if `filter` depends on it.
-    async fn tier_for(
+    /// Returns the facts about `tenant` on which filters depend.
+    pub(super) fn facts(&self, tenant: TenantRecord) -> TenantFacts {
+        TenantFacts::new(tenant, self.policy(), self.now())
+    }
+
+    /// Returns the facts about `tenant`, if `filter` depends on them.
+    async fn facts_for(
         &self,
         filter: &KeyFilter,
         tenant: &TenantId,
-    ) -> Result<Option<&Tier>, KeyringError> {
-        if filter.expiring_before.is_none() {
+    ) -> Result<Option<TenantFacts>, KeyringError> {
+        if !filter.needs_tenant() {
             return Ok(None);
         }
         match self.find_tenant(tenant).await {
-            Ok(tenant) => Ok(self.policy().tier(&tenant.tier)),
+            Ok(tenant) => Ok(Some(self.facts(tenant))),
             // The tenant's keys are matched by their own expiry. The page that read the tenant's row has
             // reported it.
             Err(
@@ -199,7 +135,7 @@ impl Keyring {
     async fn walk_keys(
         &self,
         tenant: &TenantId,
-        tier: Option<&Tier>,
+        facts: Option<&TenantFacts>,
         place: Option<KeyCursor>,
         walk: &mut Walk<'_>,
     ) -> Result<bool, KeyringError> {
@@ -214,7 +150,7 @@ impl Keyring {
         let read = self.report(keys);
         walk.page
             .items
-            .extend(read.items.into_iter().filter(|key| walk.filter.matches_on(key, tier)));
+            .extend(read.items.into_iter().filter(|key| walk.filter.matches_in(key, facts)));
         walk.page.broken.extend(read.broken);
         walk.page.next = next.map(|key| WalkCursor { tenant: tenant.clone(), key: Some(key) });
         Ok(next.is_none())

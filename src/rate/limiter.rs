@@ -4,14 +4,23 @@
 //! interval in which one request comes back. A request that would move it further ahead than the window of the
 //! rate exceeds the rate, and moves nothing.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, sync::Arc};
 use core::{
+    borrow::Borrow,
+    hash::{BuildHasher as _, Hash},
+    num::NonZeroU32,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use super::{RateStatus, states::States};
-use crate::{policy::Policy, tier::Rate, time::Clock, token::KeyId};
+use crate::{
+    decision::{Principal, TenantRates},
+    policy::Policy,
+    tier::Rate,
+    time::Clock,
+    token::KeyId,
+};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -22,68 +31,175 @@ const SWEEP_EVERY: u64 = NANOS_PER_SECOND;
 /// Time stops after 146 years, so that no sum of times overflows.
 const LATEST: u64 = 1 << 62;
 
-/// The limiters, in the order of the tiers. Empty if no tier sets a rate.
-pub(crate) struct Rates(Box<[Option<Box<Limiter>>]>);
+/// The limits of a policy, and what is used of them.
+pub(crate) struct Rates {
+    /// The limits of each tier.
+    tiers: Box<[TierLimits]>,
+    /// The keys of each tier. A key whose tenant changes its tier starts with all of the new tier's rate.
+    keys: Box<[Limiter<KeyId>]>,
+    /// The keys of tenants that have a rate of their own.
+    own: Limiter<KeyId>,
+    tenants: Limiter<String>,
+    /// Spreads tenants over the states.
+    hasher: foldhash::fast::RandomState,
+}
+
+#[derive(Clone, Copy)]
+struct TierLimits {
+    key: Option<Limit>,
+    tenant: Option<Limit>,
+}
 
 impl Rates {
     pub(crate) fn new(policy: &Policy, clock: &Arc<dyn Clock>) -> Self {
-        if policy.tiers().iter().all(|tier| tier.rate.is_none()) {
-            return Self(Box::default());
+        let tiers = policy.tiers().iter().map(|tier| TierLimits {
+            key: tier.rate.and_then(Limit::new),
+            tenant: tier.tenant_rate.and_then(Limit::new),
+        });
+        Self {
+            tiers: tiers.collect(),
+            keys: policy.tiers().iter().map(|_| Limiter::new(Arc::clone(clock))).collect(),
+            own: Limiter::new(Arc::clone(clock)),
+            tenants: Limiter::new(Arc::clone(clock)),
+            hasher: foldhash::fast::RandomState::default(),
         }
-        let limiter = |rate| Limiter::new(rate, Arc::clone(clock)).map(Box::new);
-        Self(policy.tiers().iter().map(|tier| tier.rate.and_then(limiter)).collect())
     }
 
-    /// Counts one request of a key, unless it exceeds the rate.
+    /// Counts a request of this weight against the rate of the caller's key and that of its tenant, unless it exceeds one
+    /// of them. Returns the status of the rate that has less left, or `None` if there is no rate.
     #[inline]
-    pub(crate) fn count(&self, tier: usize, key: KeyId) -> Option<RateStatus> {
-        self.0.get(tier)?.as_ref().map(|limiter| limiter.count(key))
+    pub(crate) fn count(&self, caller: &Principal, weight: NonZeroU32) -> Option<RateStatus> {
+        let limits = match caller.own_rates() {
+            None => *self.tiers.get(caller.tier_index())?,
+            Some(TenantRates { key, tenant }) => TierLimits {
+                key: key.and_then(Limit::new),
+                tenant: tenant.and_then(Limit::new),
+            },
+        };
+        if limits.key.is_none() && limits.tenant.is_none() {
+            return None;
+        }
+        self.count_against(limits, caller, weight)
+    }
+
+    fn count_against(
+        &self,
+        limits: TierLimits,
+        caller: &Principal,
+        weight: NonZeroU32,
+    ) -> Option<RateStatus> {
+        let id = caller.key_id();
+        let keys = match caller.own_rates() {
+            None => self.keys.get(caller.tier_index())?,
+            Some(_) => &self.own,
+        };
+        let of_key = limits.key.map(|limit| keys.count(&id, id.spread(), limit, weight));
+        if of_key.is_some_and(|status| status.is_exceeded) {
+            return of_key;
+        }
+        let Some(limit) = limits.tenant else { return of_key };
+        let tenant = caller.tenant();
+        let spread = usize::try_from(self.hasher.hash_one(tenant)).unwrap_or_default();
+        let mut of_tenant = self.tenants.count(tenant, spread, limit, weight);
+        of_tenant.is_of_tenant = true;
+        let Some(status) = of_key else { return Some(of_tenant) };
+        if of_tenant.is_exceeded {
+            // A refused request takes nothing from the rate of its key.
+            if let Some(limit) = limits.key {
+                keys.give_back(&id, id.spread(), limit, weight);
+            }
+            return Some(of_tenant);
+        }
+        Some(if of_tenant.remaining < status.remaining { of_tenant } else { status })
     }
 }
 
-/// Counts the requests of the keys of one tier.
-struct Limiter {
+/// A rate in nanoseconds.
+#[derive(Clone, Copy)]
+struct Limit {
     rate: Rate,
-    /// The nanoseconds in which one request comes back. Rounded down, so that all requests are back in time.
+    /// The time in which one request comes back. Rounded down, so that all requests are back in time.
     interval: u64,
+}
+
+impl Limit {
+    /// Returns `None` for an invalid rate, which policies and exceptions do not accept.
+    fn new(rate: Rate) -> Option<Self> {
+        let window = u64::from(rate.per_seconds) * NANOS_PER_SECOND;
+        Some(Self { rate, interval: window.checked_div(rate.requests.into())?.max(1) })
+    }
+
+    fn whole(self) -> u64 {
+        self.interval * u64::from(self.rate.requests)
+    }
+
+    /// Returns the time that a request of this weight takes. A weight above the rate takes all of it.
+    fn cost(self, weight: NonZeroU32) -> u64 {
+        self.interval * u64::from(weight.get().min(self.rate.requests))
+    }
+}
+
+/// Counts the requests of keys or tenants.
+struct Limiter<K> {
     clock: Arc<dyn Clock>,
     /// The uptime at which the limiter was made.
     start: u64,
-    states: States,
+    states: States<K>,
     /// The time of the next search for keys to forget.
     sweep_at: AtomicU64,
 }
 
-impl Limiter {
-    /// Returns `None` for an invalid rate, which policies do not accept.
-    fn new(rate: Rate, clock: Arc<dyn Clock>) -> Option<Self> {
-        let window = u64::from(rate.per_seconds) * NANOS_PER_SECOND;
-        let interval = window.checked_div(rate.requests.into())?.max(1);
+impl<K: Eq + Hash> Limiter<K> {
+    fn new(clock: Arc<dyn Clock>) -> Self {
         let start = clock.moment().uptime;
         let sweep_at = AtomicU64::new(SWEEP_EVERY);
-        Some(Self { rate, interval, clock, start, states: States::new(), sweep_at })
+        Self { clock, start, states: States::new(), sweep_at }
     }
 
-    fn count(&self, key: KeyId) -> RateStatus {
+    fn count<Q>(&self, key: &Q, spread: usize, limit: Limit, weight: NonZeroU32) -> RateStatus
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
         let now = self.now();
         self.sweep(now);
-        let whole = self.interval * u64::from(self.rate.requests);
-        let after = |full_at: u64| full_at.max(now) + self.interval;
-        let counted = self
-            .states
-            .update(key, |full_at| Some(after(full_at)).filter(|full_at| full_at - now <= whole));
-        let full_at = counted.map_or_else(|full_at| full_at, after);
+        let (whole, cost) = (limit.whole(), limit.cost(weight));
+        // A time further ahead than the window was set under another rate. It would refuse the key for longer than its
+        // rate does, so the key starts with all of the present rate.
+        let known = |full_at: u64| if full_at > now + whole { now } else { full_at.max(now) };
+        let after = |full_at: u64| known(full_at) + cost;
+        let counted = self.states.update(key, spread, |full_at| {
+            Some(after(full_at)).filter(|full_at| full_at - now <= whole)
+        });
+        let full_at = counted.map_or_else(known, after);
 
-        let reset = full_at.saturating_sub(now);
+        let reset = full_at - now;
         let left = whole.saturating_sub(reset);
+        // The next request of this weight needs so much more than there is. Without a refusal it is one of weight 1.
+        let next = match counted {
+            Ok(_) => limit.interval - left % limit.interval,
+            Err(_) => cost.saturating_sub(left).max(1),
+        };
         RateStatus {
-            rate: self.rate,
+            rate: limit.rate,
             // INVARIANT: at most all of the rate, which is a `u32`.
-            remaining: u32::try_from(left / self.interval).unwrap_or(u32::MAX),
-            next: Duration::from_nanos(self.interval - left % self.interval),
+            remaining: u32::try_from(left / limit.interval).unwrap_or(u32::MAX),
+            next: Duration::from_nanos(next),
             reset: Duration::from_nanos(reset),
             is_exceeded: counted.is_err(),
+            is_of_tenant: false,
         }
+    }
+
+    /// Takes back a request that was counted just before.
+    #[cold]
+    fn give_back<Q>(&self, key: &Q, spread: usize, limit: Limit, weight: NonZeroU32)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        let cost = limit.cost(weight);
+        let _ = self.states.update(key, spread, |full_at| Some(full_at.saturating_sub(cost)));
     }
 
     /// Returns the nanoseconds since the limiter was made.
@@ -115,12 +231,23 @@ mod tests {
     use super::*;
     use crate::time::ManualClock;
 
-    fn limiter(requests: u32, per_seconds: u32) -> (Limiter, ManualClock) {
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    /// A limiter of keys that all have one rate.
+    struct Uniform(Limiter<KeyId>, Limit);
+
+    impl Uniform {
+        fn count(&self, key: KeyId) -> RateStatus {
+            self.0.count(&key, key.spread(), self.1, ONE)
+        }
+    }
+
+    fn limiter(requests: u32, per_seconds: u32) -> (Uniform, ManualClock) {
         let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
         // The limiter's start is not that of the uptime.
         clock.advance(Duration::from_millis(12_345));
-        let rate = Rate { requests, per_seconds };
-        (Limiter::new(rate, Arc::new(clock.clone())).unwrap(), clock)
+        let limit = Limit::new(Rate { requests, per_seconds }).unwrap();
+        (Uniform(Limiter::new(Arc::new(clock.clone())), limit), clock)
     }
 
     fn keys(count: u16) -> Vec<KeyId> {
@@ -143,16 +270,16 @@ mod tests {
         for key in &keys {
             assert_eq!(limiter.count(*key).remaining(), 9);
         }
-        assert_eq!(limiter.states.len(), keys.len());
-        let held = limiter.states.len();
+        assert_eq!(limiter.0.states.len(), keys.len());
+        let held = limiter.0.states.len();
 
         // One request per second is enough. The last key is in use all the time.
         for _ in 0..=64 {
             clock.advance(Duration::from_secs(1));
             limiter.count(*keys.last().unwrap());
         }
-        assert_eq!(limiter.states.len(), 1, "of {held}");
-        assert!(limiter.states.capacity() < 1_000);
+        assert_eq!(limiter.0.states.len(), 1, "of {held}");
+        assert!(limiter.0.states.capacity() < 1_000);
     }
 
     #[test]
@@ -169,6 +296,33 @@ mod tests {
         }
         let status = limiter.count(keys[0]);
         assert_eq!((status.remaining(), status.reset()), (94, Duration::from_secs(12)));
+    }
+
+    #[test]
+    fn key_under_a_narrower_window_is_not_refused_for_longer() {
+        let (Uniform(limiter, hourly), clock) = limiter(1, 3_600);
+        let key = keys(1)[0];
+        let count = |limit, weight| {
+            limiter.count(&key, key.spread(), limit, NonZeroU32::new(weight).unwrap())
+        };
+        assert!(!count(hourly, 1).is_exceeded);
+        assert!(count(hourly, 1).is_exceeded);
+        let fast = Limit::new(Rate { requests: 10, per_seconds: 1 }).unwrap();
+        assert_eq!(count(fast, 1).remaining, 9);
+
+        // A weight takes as much as so many requests, and above the rate all of it.
+        assert_eq!(count(fast, 4).remaining, 5);
+        let refused = count(fast, 6);
+        assert_eq!((refused.is_exceeded, refused.remaining), (true, 5));
+        assert_eq!(refused.next, Duration::from_millis(100));
+        clock.advance(refused.next);
+        assert_eq!(count(fast, 6).remaining, 0);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(count(fast, u32::MAX).remaining, 0);
+
+        limiter.give_back(&key, key.spread(), fast, NonZeroU32::new(3).unwrap());
+        assert_eq!(count(fast, 3).remaining, 0);
+        assert!(count(fast, 1).is_exceeded);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Labels, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
+use super::{Labels, Owner, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
 use crate::{
     codec::{Reader, Writer},
     grant::{Networks, Resources, StoredLimits},
     scope::Scope,
     text,
-    tier::Tier,
+    tier::Terms,
     time::Timestamp,
     token::{Digest, KeyId},
 };
@@ -35,6 +35,8 @@ pub struct KeyRecord {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
     pub(crate) created_by: String,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) attributes: Labels,
     pub(crate) rotated_at: Option<Timestamp>,
     pub(crate) lifetime_from: Timestamp,
     pub(crate) version: u64,
@@ -88,6 +90,8 @@ impl KeyRecord {
             expires_at: None,
             created_at,
             created_by: String::new(),
+            owner: None,
+            attributes: Labels::NONE,
             rotated_at: None,
             lifetime_from: created_at,
             version: 1,
@@ -166,24 +170,33 @@ impl KeyRecord {
         &self.created_by
     }
 
+    /// Returns the person or team inside the tenant that the key belongs to, if it was issued for one.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// Returns the application's own text on the key. See [`NewKey::attributes`](crate::NewKey::attributes).
+    pub fn attributes(&self) -> &Labels {
+        &self.attributes
+    }
+
     /// Returns the time of the last rotation.
     pub fn rotated_at(&self) -> Option<Timestamp> {
         self.rotated_at
     }
 
-    /// Returns the time from which the longest lifetime of a [tier](Tier::max_lifetime) counts. This is the
+    /// Returns the time from which the [longest lifetime](Terms::max_lifetime) counts. This is the
     /// creation, or the last rotation before an edit that moved the expiry later.
     pub fn lifetime_from(&self) -> Timestamp {
         self.lifetime_from
     }
 
-    /// Returns the time from which the key is no longer valid while its tenant is on `tier`. This is the
-    /// earlier of [`expires_at`](Self::expires_at) and the end of the tier's longest lifetime, counted from
+    /// Returns the time from which the key is no longer valid while `terms` hold for its tenant. This is the
+    /// earlier of [`expires_at`](Self::expires_at) and the end of the longest lifetime, counted from
     /// [`lifetime_from`](Self::lifetime_from). `None` if neither ends the key.
-    pub fn effective_expiry(&self, tier: &Tier) -> Option<Timestamp> {
-        let lifetime = tier.max_lifetime;
+    pub fn effective_expiry(&self, terms: &Terms) -> Option<Timestamp> {
         // A lifetime that ends after `Timestamp::MAX` is no limit.
-        let limit = lifetime.and_then(|lifetime| self.lifetime_from.checked_add(lifetime));
+        let limit = terms.max_lifetime.and_then(|lifetime| self.lifetime_from.checked_add(lifetime));
         match (self.expires_at, limit) {
             (Some(end), Some(limit)) => Some(end.min(limit)),
             (end, limit) => end.or(limit),
@@ -192,8 +205,8 @@ impl KeyRecord {
 
     /// Returns the effective expiry. If the policy no longer has the tenant's tier, only the stored expiry
     /// is known.
-    pub(crate) fn effective_expiry_on(&self, tier: Option<&Tier>) -> Option<Timestamp> {
-        tier.map_or(self.expires_at, |tier| self.effective_expiry(tier))
+    pub(crate) fn effective_expiry_on(&self, terms: Option<&Terms>) -> Option<Timestamp> {
+        terms.map_or(self.expires_at, |terms| self.effective_expiry(terms))
     }
 
     /// Returns the latest time at which a secret from before the last rotation is accepted, if there is one.
@@ -310,11 +323,7 @@ impl KeyRecord {
             writer.str(scope.as_str());
         }
         self.limits.write(writer);
-        writer.len(self.labels.iter().len());
-        for (name, value) in self.labels.iter() {
-            writer.str(name);
-            writer.str(value);
-        }
+        self.labels.write(writer);
         writer.bool(self.enabled);
         writer.option(self.suspension.as_ref(), |writer, suspension| {
             suspension.write(writer);
@@ -323,6 +332,8 @@ impl KeyRecord {
         writer.option(self.expires_at, Writer::time);
         writer.time(self.created_at);
         writer.str(&self.created_by);
+        writer.option(self.owner.as_ref(), |writer, owner| writer.str(owner.as_str()));
+        self.attributes.write(writer);
         writer.option(self.rotated_at, Writer::time);
         writer.time(self.lifetime_from);
         writer.u64(self.version);
@@ -353,18 +364,15 @@ impl KeyRecord {
                 .filter(|older| older.len() <= OlderSecret::MAX)?,
             scopes: reader.list(|reader| reader.str()?.try_into().ok())?,
             limits: StoredLimits::read(&mut reader)?,
-            labels: reader
-                .list(|reader| Some((reader.string()?, reader.string()?)))
-                // Labels must be in the order in which they are written, so that a record has only one
-                // encoding.
-                .filter(|labels| labels.is_sorted_by(|(left, _), (right, _)| left < right))
-                .and_then(|labels| Labels::stored(labels).ok())?,
+            labels: Labels::read(&mut reader)?,
             enabled: reader.bool()?,
             suspension: reader.option(Suspension::read)?,
             not_before: reader.option(Reader::time)?,
             expires_at: reader.option(Reader::time)?,
             created_at: reader.time()?,
             created_by: reader.string()?,
+            owner: reader.option(|reader| Owner::stored(reader.str()?).ok())?,
+            attributes: Labels::read(&mut reader)?,
             rotated_at: reader.option(Reader::time)?,
             lifetime_from: reader.time()?,
             version: reader.u64()?,
@@ -402,7 +410,7 @@ impl serde::Serialize for KeyRecord {
 
         use serde::ser::SerializeStruct;
 
-        let mut key = serializer.serialize_struct("Key", 18)?;
+        let mut key = serializer.serialize_struct("Key", 20)?;
         key.serialize_field("id", &self.id)?;
         key.serialize_field("tenant", &self.tenant)?;
         key.serialize_field("name", &self.name)?;
@@ -418,6 +426,8 @@ impl serde::Serialize for KeyRecord {
         key.serialize_field("expires_at", &self.expires_at)?;
         key.serialize_field("created_at", &self.created_at)?;
         key.serialize_field("created_by", &self.created_by)?;
+        key.serialize_field("owner", &self.owner)?;
+        key.serialize_field("attributes", &self.attributes)?;
         key.serialize_field("rotated_at", &self.rotated_at)?;
         key.serialize_field("last_used", &self.last_used)?;
         key.serialize_field("version", &self.version)?;

@@ -3,7 +3,10 @@
 use alloc::{collections::BTreeMap, string::String};
 
 use super::{Field, InvalidField};
-use crate::text;
+use crate::{
+    codec::{Reader, Writer},
+    text,
+};
 
 /// A rule for text with a maximum length in characters.
 type Check = fn(&str, usize) -> Result<(), super::TextProblem>;
@@ -36,8 +39,23 @@ impl Labels {
         Self::checked(labels, text::check_filled, text::check)
     }
 
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.len(self.0.len());
+        for (name, value) in self.iter() {
+            writer.str(name);
+            writer.str(value);
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let labels = reader.list(|reader| Some((reader.string()?, reader.string()?)))?;
+        // Labels must be in the order in which they are written, so that a record has only one encoding.
+        let is_sorted = labels.is_sorted_by(|(left, _), (right, _)| left < right);
+        Self::stored(labels).ok().filter(|_| is_sorted)
+    }
+
     /// Creates the labels of a stored record, under the rules for stored text.
-    pub(super) fn stored(
+    fn stored(
         labels: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, InvalidField> {
         Self::checked(labels, text::check_stored_filled, text::check_stored)

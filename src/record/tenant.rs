@@ -2,9 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{RecordError, Seal, Suspension, TenantId};
+use super::{Owner, RecordError, Seal, Suspension, TenantId};
 use crate::{
     codec::{Reader, Writer},
+    tier::Exceptions,
     time::Timestamp,
 };
 
@@ -16,15 +17,30 @@ const MAGIC: &[u8; 4] = b"KWT\x01";
 pub struct TenantRecord {
     pub(crate) id: TenantId,
     pub(crate) tier: String,
+    pub(crate) exceptions: Exceptions,
     pub(crate) suspension: Option<Suspension>,
+    /// Sorted. At most [`MAX_DISABLED_OWNERS`](Self::MAX_DISABLED_OWNERS).
+    pub(crate) disabled_owners: Vec<Owner>,
     pub(crate) created_at: Timestamp,
     pub(crate) version: u64,
     seal: Sealed,
 }
 
 impl TenantRecord {
+    /// Maximum number of owners that are disabled at the same time.
+    pub const MAX_DISABLED_OWNERS: usize = 1_000;
+
     pub(crate) fn new(id: TenantId, tier: String, created_at: Timestamp) -> Self {
-        Self { id, tier, suspension: None, created_at, version: 1, seal: Sealed(Seal::NONE) }
+        Self {
+            id,
+            tier,
+            exceptions: Exceptions::default(),
+            suspension: None,
+            disabled_owners: Vec::new(),
+            created_at,
+            version: 1,
+            seal: Sealed(Seal::NONE),
+        }
     }
 
     /// Returns the id.
@@ -35,6 +51,22 @@ impl TenantRecord {
     /// Returns the name of the tier.
     pub fn tier(&self) -> &str {
         &self.tier
+    }
+
+    /// Returns the limits that replace those of the tier. [`Policy::terms`](crate::Policy::terms) applies them.
+    pub fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
+    /// Returns the owners whose keys cannot be used, sorted. See
+    /// [`TenantKeys::disable_owner`](crate::TenantKeys::disable_owner).
+    pub fn disabled_owners(&self) -> &[Owner] {
+        &self.disabled_owners
+    }
+
+    /// Returns whether the keys of `owner` cannot be used.
+    pub(crate) fn is_disabled(&self, owner: Option<&Owner>) -> bool {
+        owner.is_some_and(|owner| self.disabled_owners.binary_search(owner).is_ok())
     }
 
     /// Returns the operator's suspension, even if it has ended.
@@ -88,9 +120,14 @@ impl TenantRecord {
         writer.raw(MAGIC);
         writer.str(self.id.as_str());
         writer.str(&self.tier);
+        self.exceptions.write(writer);
         writer.option(self.suspension.as_ref(), |writer, suspension| {
             suspension.write(writer);
         });
+        writer.len(self.disabled_owners.len());
+        for owner in &self.disabled_owners {
+            writer.str(owner.as_str());
+        }
         writer.time(self.created_at);
         writer.u64(self.version);
     }
@@ -103,7 +140,13 @@ impl TenantRecord {
         let record = Self {
             id: TenantId::stored(reader.str()?).ok()?,
             tier: reader.string()?,
+            exceptions: Exceptions::read(&mut reader)?,
             suspension: reader.option(Suspension::read)?,
+            disabled_owners: reader
+                .list(|reader| Owner::stored(reader.str()?).ok())
+                // Owners must be in the order in which they are written, so that a record has only one encoding.
+                .filter(|owners| owners.is_sorted_by(|left, right| left < right))
+                .filter(|owners| owners.len() <= Self::MAX_DISABLED_OWNERS)?,
             created_at: reader.time()?,
             version: reader.u64()?,
             seal: Sealed(Seal::read(&mut reader)?),

@@ -47,14 +47,23 @@ impl TenantId {
         id: &str,
         check: impl FnOnce(&str, usize) -> Result<(), TextProblem>,
     ) -> Result<Self, InvalidField> {
-        let problem = |problem| InvalidField::new(Field::TenantId, problem);
-        check(id, Self::MAX_LEN).map_err(problem)?;
-        if id.len() > Self::MAX_LEN {
-            let (len, max) = (id.len(), Self::MAX_LEN);
-            return Err(problem(TextProblem::TooLarge { len, max }));
-        }
-        Ok(Self(id.into()))
+        checked(id, Self::MAX_LEN, check)
+            .map(Self)
+            .map_err(|problem| InvalidField::new(Field::TenantId, problem))
     }
+}
+
+/// Returns `id` if it keeps the rules of `check` and has at most `max` bytes.
+pub(super) fn checked(
+    id: &str,
+    max: usize,
+    check: impl FnOnce(&str, usize) -> Result<(), TextProblem>,
+) -> Result<Box<str>, TextProblem> {
+    check(id, max)?;
+    if id.len() > max {
+        return Err(TextProblem::TooLarge { len: id.len(), max });
+    }
+    Ok(id.into())
 }
 
 impl TryFrom<&str> for TenantId {

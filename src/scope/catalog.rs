@@ -282,6 +282,15 @@ impl ScopeCatalog {
         Ok(Requirement::new(self.clone(), need, mode))
     }
 
+    /// Returns the set of those `names` that are declared.
+    pub(crate) fn set_of_declared<S: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = S>,
+    ) -> ScopeSet {
+        let known = names.into_iter().filter_map(|name| self.find(name.as_ref()));
+        known.fold(self.none(), |set, (_, entry)| set.join(self.wrap(entry.below)))
+    }
+
     /// Returns the set of those `names` that are declared, and the names that are not.
     pub(crate) fn set_of_known<'a>(
         &self,

@@ -297,21 +297,28 @@ impl KeyStore for PostgresStore {
     ) -> Result<Rows<KeyRecord>, StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         let max = query.max().get();
-        // With a search text, the tenant's keys are read until enough match. They are read in portions,
+        // With a search text or a filter, the tenant's keys are read until enough match. They are read in portions,
         // because the server sends all rows of a result before the connection is free, also those that the
         // page does not need.
-        let limit = sql::limit(if query.text().is_none() { max } else { sql::PORTION });
+        let limit = sql::limit(if query.is_indexed() { max } else { sql::PORTION });
         attempt!(Read in Turn::Page, *time_limit, pool, connection => {
             let mut page = Page::new(max);
             let (mut created_at, mut id) = sql::start(query);
             // Rows without a name do not count toward the limit, so the page continues.
             loop {
-                let mut rows = statements.keys.query(pool)
+                let statement = match query.owner() {
+                    None => &statements.keys,
+                    Some(_) => &statements.keys_of_owner,
+                };
+                let mut keys = statement.query(pool)
                     .bind(tenant.as_str().as_bytes())
                     .bind(created_at)
                     .bind(id.clone())
-                    .bind(limit)
-                    .fetch(&mut *connection);
+                    .bind(limit);
+                if let Some(owner) = query.owner() {
+                    keys = keys.bind(owner.as_str().as_bytes());
+                }
+                let mut rows = keys.fetch(&mut *connection);
                 let mut read = 0;
                 while !page.is_full()
                     && let Some(row) = rows.try_next().await?
@@ -349,6 +356,7 @@ impl KeyStore for PostgresStore {
                 .bind(key.encode())
                 .bind(replaces.cast_signed())
                 .bind(self.0.audible(&notice))
+                .bind(sql::owner(&key))
                 .fetch_one(connection)
                 .await?;
             updated(&row)
@@ -438,7 +446,8 @@ impl PostgresStore {
                     .bind(key.created_at.as_millis())
                     .bind(key.version.cast_signed())
                     .bind(key.encode())
-                    .bind(key.last_used().map(Timestamp::as_millis));
+                    .bind(key.last_used().map(Timestamp::as_millis))
+                    .bind(sql::owner(key));
             }
             insert.execute(connection).await.map_err(taken)?;
             Ok(())
@@ -508,6 +517,7 @@ async fn insert_key(
     if let Some(max) = max_keys {
         insert = insert.bind(i64::from(max));
     }
+    let insert = insert.bind(sql::owner(key));
     let row = insert.fetch_one(connection).await?;
     let held = sql::count(row.try_get(0)?);
     let (is_inserted, was_known): (bool, bool) = (row.try_get(1)?, row.try_get(2)?);
@@ -541,8 +551,8 @@ fn taken(error: sqlx::Error) -> Failure {
 }
 
 fn stored(row: &PgRow) -> Result<Option<StoredKey>, Failure> {
-    let tenant = match row.try_get::<Option<&[u8]>, _>(6)? {
-        Some(_) => Some(tenant_row(row, 6)?),
+    let tenant = match row.try_get::<Option<&[u8]>, _>(sql::KEY_COLUMNS)? {
+        Some(_) => Some(tenant_row(row, sql::KEY_COLUMNS)?),
         None => None,
     };
     Ok(sql::stored(&key_row(row)?, tenant.as_ref())?)
@@ -576,6 +586,7 @@ fn key_row(row: &PgRow) -> Result<KeyRow<'_>, sqlx::Error> {
         version: row.try_get(3)?,
         record: row.try_get(4)?,
         last_used: row.try_get(5)?,
+        owner: row.try_get(6)?,
     })
 }
 

@@ -1,11 +1,16 @@
 //! Selection of the keys in a list, and the position at which its next page begins.
 
-use alloc::string::String;
+use alloc::{string::String, sync::Arc};
 use core::num::NonZeroUsize;
 
 use zeroize::Zeroizing;
 
-use crate::{record::KeyRecord, time::Timestamp, token::KeyId};
+use super::{KeyFilter, filter::TenantFacts};
+use crate::{
+    record::{KeyRecord, Owner},
+    time::Timestamp,
+    token::KeyId,
+};
 
 /// Selects which of a tenant's keys to list.
 ///
@@ -20,6 +25,8 @@ pub struct KeyQuery {
     /// Wiped on drop. A user may have pasted a token that is not recognized here, such as one of another
     /// environment.
     text: Option<Zeroizing<String>>,
+    filter: KeyFilter,
+    facts: Option<Arc<TenantFacts>>,
     after: Option<KeyCursor>,
     limit: NonZeroUsize,
 }
@@ -30,7 +37,13 @@ impl KeyQuery {
 
     /// Selects the first 100 keys.
     pub fn all() -> Self {
-        Self { text: None, after: None, limit: NonZeroUsize::MIN.saturating_add(99) }
+        Self {
+            text: None,
+            filter: KeyFilter::all(),
+            facts: None,
+            after: None,
+            limit: NonZeroUsize::MIN.saturating_add(99),
+        }
     }
 
     /// Selects only keys whose name, masked key or id contains `text`. The match is literal, and ASCII
@@ -41,10 +54,35 @@ impl KeyQuery {
         self
     }
 
+    /// Selects only keys that match `filter`. Replaces an earlier filter.
+    #[must_use]
+    pub fn matching(mut self, filter: KeyFilter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Adds the facts about the tenant on which the filter depends.
+    pub(crate) fn with_facts(mut self, facts: TenantFacts) -> Self {
+        self.facts = Some(Arc::new(facts));
+        self
+    }
+
+    /// Selects only keys of `owner` among those that are selected so far.
+    pub(crate) fn owned_by(mut self, owner: &Owner) -> Self {
+        self.filter = self.filter.owner(owner.clone());
+        self
+    }
+
     /// Selects only keys that follow this position of an earlier page.
     #[must_use]
     pub fn after(mut self, cursor: KeyCursor) -> Self {
         self.after = Some(cursor);
+        self
+    }
+
+    /// Selects from the first key on.
+    pub(crate) fn from_start(mut self) -> Self {
+        self.after = None;
         self
     }
 
@@ -76,11 +114,27 @@ impl KeyQuery {
         self.limit
     }
 
-    /// Checks whether `key` contains the search text and follows the cursor. A store without its own indexes
+    /// Returns the filter.
+    pub fn filter(&self) -> &KeyFilter {
+        &self.filter
+    }
+
+    /// Returns whether every key that an index of the tenant or of the owner finds is selected.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.text.is_none() && self.filter.is_only_owner()
+    }
+
+    /// Returns the owner whose keys are selected, if the filter has one. A store may have an index for it.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.filter.owner.as_ref()
+    }
+
+    /// Checks whether `key` contains the search text, matches the filter and follows the cursor. A store without its own indexes
     /// applies this to each of a tenant's keys.
     pub fn matches(&self, key: &KeyRecord) -> bool {
         let behind = self.after.is_none_or(|cursor| KeyCursor::of(key) > cursor);
         behind
+            && self.filter.matches_in(key, self.facts.as_deref())
             && self.text().is_none_or(|text| {
                 contains(&key.name, text)
                     || contains(&key.masked, text)

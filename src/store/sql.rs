@@ -18,6 +18,7 @@
 //! | `version` | |
 //! | `record` | null once the key is deleted |
 //! | `last_used` | milliseconds; beside the record, and not sealed |
+//! | `owner` | the text as bytes, for lists of the keys of one owner; null without an owner |
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
@@ -29,10 +30,17 @@ use crate::{
 };
 
 /// The columns of a key `k`, in the order in which a [`KeyRow`] is read.
-const KEY: &str = "k.id, k.tenant, k.created_at, k.version, k.record, k.last_used";
+const KEY: &str = "k.id, k.tenant, k.created_at, k.version, k.record, k.last_used, k.owner";
+
+/// The number of columns of a key.
+pub(super) const KEY_COLUMNS: usize = 7;
 
 /// The columns of a tenant `t`, in the order in which a [`TenantRow`] is read.
 const TENANT: &str = "t.id, t.version, t.record";
+
+/// The number of columns of a tenant.
+#[cfg(feature = "postgres")]
+pub(super) const TENANT_COLUMNS: usize = 3;
 
 /// Returns the columns that a lookup selects: those of the key, followed by those of its tenant.
 pub(super) fn columns() -> String {
@@ -57,6 +65,8 @@ pub(super) struct CommonStatements {
     pub(super) tenants: String,
     pub(super) key: String,
     pub(super) keys: String,
+    /// Like `keys`, of the owner in parameter 5.
+    pub(super) keys_of_owner: String,
     pub(super) count: String,
     pub(super) delete_key: String,
     pub(super) erase_keys: String,
@@ -73,8 +83,16 @@ impl CommonStatements {
         // Only the id of a deleted key remains.
         let erase = format!(
             "UPDATE {prefix}keys SET tenant=NULL, created_at=0, version=0, record=NULL, \
-             last_used=NULL WHERE"
+             last_used=NULL, owner=NULL WHERE"
         );
+        let keys = |owner: &str| {
+            format!(
+                "SELECT {KEY} FROM {prefix}keys k WHERE {gate}k.tenant = $1 {owner}\
+                 AND (k.created_at, k.id) > ($2, $3) AND {} \
+                 ORDER BY k.created_at, k.id LIMIT $4",
+                is_live(prefix, 1)
+            )
+        };
         Self {
             // One statement sees one snapshot.
             lookup: format!(
@@ -94,12 +112,8 @@ impl CommonStatements {
                 "SELECT {KEY} FROM {prefix}keys k WHERE {gate}k.id = $1 AND k.tenant = $2 AND {}",
                 is_live(prefix, 2)
             ),
-            keys: format!(
-                "SELECT {KEY} FROM {prefix}keys k WHERE {gate}k.tenant = $1 \
-                 AND (k.created_at, k.id) > ($2, $3) AND {} \
-                 ORDER BY k.created_at, k.id LIMIT $4",
-                is_live(prefix, 1)
-            ),
+            keys: keys(""),
+            keys_of_owner: keys("AND k.owner = $5 "),
             // The order is that of the index. Without it, PostgreSQL collects all of the tenant's rows first,
             // and a limit of 5 takes as long as counting 300,000 keys.
             count: format!(
@@ -126,6 +140,7 @@ pub(super) struct KeyRow<'r> {
     pub(super) version: i64,
     pub(super) record: Option<&'r [u8]>,
     pub(super) last_used: Option<i64>,
+    pub(super) owner: Option<&'r [u8]>,
 }
 
 impl KeyRow<'_> {
@@ -136,7 +151,8 @@ impl KeyRow<'_> {
         let is_consistent = key.id.as_bytes() == self.id
             && key.tenant.as_str().as_bytes() == self.tenant
             && key.created_at.as_millis() == self.created_at
-            && key.version.cast_signed() == self.version;
+            && key.version.cast_signed() == self.version
+            && owner(&key) == self.owner;
         if !is_consistent {
             return Err(self.inconsistent());
         }
@@ -242,6 +258,11 @@ impl Page<TenantRecord> {
             self.push(Err(BrokenRow::of_tenant(id)), is_named);
         }
     }
+}
+
+/// Returns the owner of `key` as its column holds it.
+pub(super) fn owner(key: &KeyRecord) -> Option<&[u8]> {
+    key.owner.as_ref().map(|owner| owner.as_str().as_bytes())
 }
 
 /// Returns the creation time and id after which a page of keys begins.

@@ -14,7 +14,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 use std::{path::Path, time::Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig, types::ValueRef};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, config::DbConfig, types::ValueRef};
 
 pub use self::{
     builder::{SqliteBuilder, SqliteError},
@@ -286,8 +286,9 @@ fn lookup(
     let mut statement = connection.prepare_cached(&shared.lookup).map_err(unavailable)?;
     let mut rows = statement.query([id.as_bytes()]).map_err(unavailable)?;
     let Some(row) = rows.next().map_err(unavailable)? else { return Ok(None) };
-    let has_tenant = row.get_ref(6).map_err(unavailable)? != ValueRef::Null;
-    let tenant = has_tenant.then(|| tenant_row(row, 6)).transpose().map_err(unavailable)?;
+    let first = sql::KEY_COLUMNS;
+    let has_tenant = row.get_ref(first).map_err(unavailable)? != ValueRef::Null;
+    let tenant = has_tenant.then(|| tenant_row(row, first)).transpose().map_err(unavailable)?;
     sql::stored(&key_row(row).map_err(unavailable)?, tenant.as_ref())
 }
 
@@ -427,11 +428,22 @@ impl KeyStore for SqliteStore {
         self.read(move |connection, shared| {
             let (created_at, id) = sql::start(&query);
             let mut page = Page::new(query.max().get());
-            let arguments = (tenant.as_str().as_bytes(), created_at, id, NO_LIMIT);
-            for_each(connection, &shared.keys, arguments, |row| {
+            let id_of_tenant = tenant.as_str().as_bytes();
+            let mut push = |row: &Row<'_>| {
                 page.push_key(&key_row(row).map_err(unavailable)?, &tenant, &query);
                 Ok(!page.is_full())
-            })?;
+            };
+            match query.owner() {
+                None => {
+                    let arguments = (id_of_tenant, created_at, id, NO_LIMIT);
+                    for_each(connection, &shared.keys, arguments, push)?;
+                }
+                Some(owner) => {
+                    let owner = owner.as_str().as_bytes();
+                    let arguments = (id_of_tenant, created_at, id, NO_LIMIT, owner);
+                    for_each(connection, &shared.keys_of_owner, arguments, &mut push)?;
+                }
+            }
             Ok(page.into_rows())
         })
         .await
@@ -451,8 +463,8 @@ impl KeyStore for SqliteStore {
             check_version(transaction, KEY_VERSION, place, replaces)?;
             execute(
                 transaction,
-                "UPDATE keyway_keys SET version = ?2, record = ?3 WHERE id = ?1",
-                (key.id.as_bytes(), key.version.cast_signed(), key.encode()),
+                "UPDATE keyway_keys SET version = ?2, record = ?3, owner = ?4 WHERE id = ?1",
+                (key.id.as_bytes(), key.version.cast_signed(), key.encode(), sql::owner(&key)),
             )?;
             Ok(())
         })
@@ -572,8 +584,8 @@ impl SqliteStore {
 fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
     execute(
         connection,
-        "INSERT INTO keyway_keys (id, tenant, created_at, version, record, last_used) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO keyway_keys (id, tenant, created_at, version, record, last_used, owner) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             key.id.as_bytes(),
             key.tenant.as_str().as_bytes(),
@@ -581,6 +593,7 @@ fn insert(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
             key.version.cast_signed(),
             key.encode(),
             key.last_used().map(Timestamp::as_millis),
+            sql::owner(key),
         ),
     )?;
     Ok(())

@@ -129,10 +129,10 @@ pub(super) fn check_end(
     tenant: &TenantRecord,
     lifetime: Option<Duration>,
 ) -> Result<(), Problem> {
-    let tier = app.keyring.policy().tier(tenant.tier());
+    let terms = app.keyring.policy().terms(tenant);
     match lifetime {
         Some(lifetime)
-            if tier.is_none_or(|tier| tier.max_lifetime.is_none())
+            if terms.is_none_or(|terms| terms.max_lifetime.is_none())
                 && app.now().checked_add(lifetime).is_none() =>
         {
             Err(invalid_field("expires_in", "the key would end after the year 9999"))

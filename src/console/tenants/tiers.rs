@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     audit::ChangeKind,
-    keyring::{KeyringError, TierPreview},
+    keyring::{KeyringError, TermsPreview},
     record::TenantId,
     scope::Scope,
     time::Timestamp,
     token::KeyId,
 };
 
-/// The effect of a move to another tier, before or after the move.
+/// The effect of another tier or other exceptions, before or after the change.
 #[derive(Serialize)]
 struct TierChangeView<'p> {
     tenant: &'p TenantId,
@@ -53,17 +53,17 @@ struct EndedKey<'p> {
     ends_at: Timestamp,
 }
 
-/// Responds with the effect of a move. `version` is the present version of the tenant.
-fn effect_response(preview: &TierPreview, version: u64) -> Response {
+/// Responds with the effect of a change of terms. `version` is the present version of the tenant.
+pub(super) fn effect_response(preview: &TermsPreview, version: u64) -> Response {
     let narrowed = preview.affected.iter().filter(|key| !key.loses.is_empty());
     let ended = preview.affected.iter().filter_map(|key| Some((key, key.ends_at?)));
     let view = TierChangeView {
         tenant: preview.tenant.id(),
         from: preview.tenant.tier(),
-        to: &preview.to,
+        to: &preview.tier,
         held: preview.held,
-        allowed: preview.allowed,
-        over: preview.held.saturating_sub(preview.allowed),
+        allowed: preview.terms.keys,
+        over: preview.held.saturating_sub(preview.terms.keys),
         narrowed: narrowed
             .map(|key| NarrowedKey { id: key.id, name: &key.name, loses: &key.loses })
             .collect(),

@@ -7,7 +7,7 @@ use sqlx::{PgPool, Row};
 
 use super::{Inner, PostgresStore, id_bytes, lookups, pool::Pool, run::attempt, stored};
 use crate::{
-    store::{KeyLookup, Lookups, StoreError, StoredKey},
+    store::{KeyLookup, Lookups, StoreError, StoredKey, sql},
     token::KeyId,
 };
 
@@ -55,6 +55,9 @@ impl PostgresReplica {
     }
 }
 
+/// The column of a lookup with the lag of the replica. It follows those of the key and of its tenant.
+const LAG: usize = sql::KEY_COLUMNS + sql::TENANT_COLUMNS;
+
 /// The maximum difference between the clocks of primary and replica, in milliseconds. The lag may exceed the
 /// measured lag by this amount.
 pub(super) const MAX_SKEW: i64 = 500;
@@ -69,7 +72,7 @@ impl KeyLookup for PostgresReplica {
         attempt!(Read, *time_limit, &self.pool, connection => {
             let row = statements.replica_lookup.query(&self.pool).bind(&id.as_bytes()[..]);
             let row = row.fetch_optional(connection).await?.ok_or_else(unknown_lag)?;
-            self.check(row.try_get(9)?)?;
+            self.check(row.try_get(LAG)?)?;
             let is_known = row.try_get::<Option<&[u8]>, _>(0)?.is_some();
             if is_known { stored(&row) } else { Ok(None) }
         })
@@ -81,7 +84,7 @@ impl KeyLookup for PostgresReplica {
             let rows = statements.replica_lookup_many.query(&self.pool).bind(id_bytes(ids));
             let mut rows = rows.fetch_all(connection).await?;
             let first = rows.first().ok_or_else(unknown_lag)?;
-            self.check(first.try_get(9)?)?;
+            self.check(first.try_get(LAG)?)?;
             if first.try_get::<Option<&[u8]>, _>(0)?.is_none() {
                 rows.clear();
             }

@@ -116,10 +116,13 @@ const CREATE_TABLES: &str = "
         created_at BIGINT NOT NULL,
         version BIGINT NOT NULL,
         record pg_catalog.bytea,
-        last_used BIGINT
+        last_used BIGINT,
+        owner pg_catalog.bytea
     );
 
     CREATE INDEX keys_of_tenant ON {}keys (tenant, created_at, id) WHERE tenant IS NOT NULL;
+
+    CREATE INDEX keys_of_owner ON {}keys (tenant, owner, created_at, id) WHERE owner IS NOT NULL;
 
     CREATE TABLE {}marker (
         id SMALLINT NOT NULL PRIMARY KEY,

@@ -55,6 +55,7 @@ pub(super) struct Statements {
     pub(super) tenants: Statement,
     pub(super) key: Statement,
     pub(super) keys: Statement,
+    pub(super) keys_of_owner: Statement,
     pub(super) count: Statement,
     pub(super) insert_tenant: Statement,
     pub(super) insert_tenant_with_key: Statement,
@@ -82,7 +83,7 @@ pub(super) struct Statements {
 const CLOCK: &str = "CAST(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) \
     * CAST(1000 AS pg_catalog.float8) AS pg_catalog.int8)";
 
-const INSERT_KEY: &str = "keys (id, tenant, created_at, version, record, last_used)";
+const INSERT_KEY: &str = "keys (id, tenant, created_at, version, record, last_used, owner)";
 
 impl Statements {
     #[allow(clippy::too_many_lines, reason = "one list of statements")]
@@ -137,6 +138,7 @@ impl Statements {
             tenants: Statement::new(shared.tenants),
             key: Statement::new(shared.key),
             keys: Statement::new(shared.keys),
+            keys_of_owner: Statement::new(shared.keys_of_owner),
             count: Statement::new(shared.count),
             insert_tenant: Statement::new(format!(
                 "WITH changed AS (INSERT INTO {p}tenants (id, version, record) \
@@ -147,7 +149,7 @@ impl Statements {
             insert_tenant_with_key: Statement::new(format!(
                 "WITH changed AS (INSERT INTO {p}tenants (id, version, record) \
                  VALUES ($1, $2, $3) RETURNING id), \
-                 first AS (INSERT INTO {p}{INSERT_KEY} VALUES ($5, $1, $6, $7, $8, $9)), \
+                 first AS (INSERT INTO {p}{INSERT_KEY} VALUES ($5, $1, $6, $7, $8, $9, $10)), \
                  {} SELECT {} FROM changed",
                 counts_silence(4),
                 notifies(4)
@@ -187,18 +189,18 @@ impl Statements {
                 "WITH held AS (SELECT count(*) AS n FROM \
                  (SELECT 1 FROM {p}keys WHERE tenant = $2 ORDER BY created_at, id LIMIT $7) k), \
                  inserted AS (INSERT INTO {p}{INSERT_KEY} \
-                 SELECT $1, $2, $3, $4, $5, $6 FROM held WHERE n < $7 \
+                 SELECT $1, $2, $3, $4, $5, $6, $8 FROM held WHERE n < $7 \
                  ON CONFLICT (id) DO NOTHING RETURNING id) \
                  SELECT n, EXISTS (SELECT 1 FROM inserted), \
                  EXISTS (SELECT 1 FROM {p}keys WHERE id = $1) FROM held"
             )),
             insert_key_without_limit: Statement::new(format!(
-                "WITH inserted AS (INSERT INTO {p}{INSERT_KEY} VALUES ($1, $2, $3, $4, $5, $6) \
+                "WITH inserted AS (INSERT INTO {p}{INSERT_KEY} VALUES ($1, $2, $3, $4, $5, $6, $7) \
                  ON CONFLICT (id) DO NOTHING RETURNING id) \
                  SELECT CAST(0 AS pg_catalog.int8), EXISTS (SELECT 1 FROM inserted), FALSE"
             )),
             update_key: Statement::new(format!(
-                "WITH changed AS (UPDATE {p}keys SET version=$3, record=$4 \
+                "WITH changed AS (UPDATE {p}keys SET version=$3, record=$4, owner=$7 \
                  WHERE id = $1 AND tenant = $2 AND version = $5 AND {live} RETURNING id), \
                  {} SELECT {}, {exists} FROM changed",
                 counts_silence(6),

@@ -28,11 +28,15 @@ const MIGRATIONS: [&str; 1] = ["
         created_at INTEGER NOT NULL,
         version INTEGER NOT NULL,
         record BLOB,
-        last_used INTEGER
+        last_used INTEGER,
+        owner BLOB
     ) STRICT, WITHOUT ROWID;
 
     CREATE INDEX keyway_keys_of_tenant ON keyway_keys (tenant, created_at, id)
         WHERE tenant IS NOT NULL;
+
+    CREATE INDEX keyway_keys_of_owner ON keyway_keys (tenant, owner, created_at, id)
+        WHERE owner IS NOT NULL;
 
     CREATE TABLE keyway_marker (
         id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),

@@ -82,6 +82,7 @@ pub(super) fn key_row<'r>(row: &'r Row<'_>) -> rusqlite::Result<KeyRow<'r>> {
         version: row.get(3)?,
         record: row.get_ref(4)?.as_blob_or_null()?,
         last_used: row.get(5)?,
+        owner: row.get_ref(6)?.as_blob_or_null()?,
     })
 }
 
