@@ -68,6 +68,12 @@ pub(crate) fn policy(data: &[u8], ceiling: impl Fn(&Policy, &str) -> Option<Scop
             assert!(above.covers(set));
         }
     }
+    let kinds: Vec<&str> = catalog.resources().map(|(kind, _)| kind).collect();
+    for (index, kind) in kinds.iter().enumerate() {
+        assert_eq!(catalog.resource(kind).unwrap().name(), *kind);
+        // No two kinds have one name.
+        assert!(!kinds[..index].contains(kind));
+    }
     assert!(!policy.tiers().is_empty());
     for tier in policy.tiers() {
         assert_eq!(policy.tier(&tier.name), Some(tier));
@@ -255,8 +261,10 @@ static REFUSALS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 #[cfg(feature = "http")]
 pub(crate) fn admit(fields: &[(&str, &[u8])]) -> Result<(), (u16, String)> {
-    static GUARD: LazyLock<keyway::Guard> =
-        LazyLock::new(|| keyway::Guard::new(&SERVICE.keyring).key_header("x-api-key").unwrap());
+    static GUARD: LazyLock<keyway::Guard> = LazyLock::new(|| {
+        let guard = keyway::Guard::new(&SERVICE.keyring).key_header("x-api-key").unwrap();
+        guard.touches_no("machine").unwrap()
+    });
     let admission = pollster::block_on(GUARD.admit(fields));
     admission.map(drop).map_err(|answer| (answer.status(), answer.into_body()))
 }

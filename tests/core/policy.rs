@@ -65,6 +65,8 @@ fn the_example_of_machinemetrics_loads() {
     let lite = policy.ceiling("lite").unwrap();
     assert!(lite.covers(catalog.set(["operator.jobs", "metrics.basic"]).unwrap()));
     assert!(!lite.covers(catalog.set(["metrics.advanced"]).unwrap()));
+    let kinds: Vec<_> = catalog.resources().collect();
+    assert_eq!(kinds, [("machine", "One machine on the shop floor")]);
 }
 
 #[test]

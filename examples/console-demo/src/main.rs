@@ -1,13 +1,15 @@
 //! A service with the console: `cargo run -p console-demo`. Open the address that it prints.
 //!
 //! The demo has two companies with System73's tiers and MachineMetrics' scopes, a page in place of a real
-//! sign-in, and an endpoint to try new keys. The keys are in SQLite, in the file that is given as an
-//! argument. Without an argument they are in a folder that is removed when the service ends (Ctrl-C).
+//! sign-in, and an endpoint to try new keys. Its report has those of the machines `mill-1`, `mill-2` and
+//! `lathe-1` that the key may touch. The keys are in SQLite, in the file that is given as an argument. Without an
+//! argument they are in a folder that is removed when the service ends (Ctrl-C).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     env,
     error::Error,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -23,6 +25,8 @@ use axum::{
 use keyway::{
     Keyring, KeyringError, NewKey, Pepper, Policy, Principal, SqliteStore,
     console::{Admin, Console, RecentEvents},
+    grant::{ResourceKind, Resources},
+    http::ClientAddress,
     scope::ScopeSet,
 };
 use serde::Deserialize;
@@ -51,14 +55,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = format!("http://{}", listener.local_addr()?);
     let sessions = Sessions::default();
     let console = console(&keyring, &sessions, trail, &address)?;
+    let machine = keyring.policy().catalog().resource("machine")?;
+    // A report has many machines, so the handler selects those of the key.
+    let guard = keyring.require(["reporting"])?.handler_checks("machine")?;
+    let guard = guard.client_address(ClientAddress::socket());
     let app = Router::new()
         .route("/", get(async || Html(SIGN_IN)))
         .route("/sign-in", post(sign_in))
         .with_state(sessions)
         .nest_service(MOUNT, console.router::<()>())
-        .route("/reports/production", get(report).layer(keyring.require(["reporting"])?));
+        .route("/reports/production", get(report).with_state(machine).layer(guard));
     println!("{address}");
-    axum::serve(listener, app)
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async {
             let _ = tokio::signal::ctrl_c().await;
         })
@@ -72,7 +80,9 @@ const MOUNT: &str = "/settings/api-keys";
 /// Two companies, each with a first key, unless the file has them already.
 async fn add_tenants(keyring: &Keyring) -> Result<(), Box<dyn Error>> {
     for (id, tier) in [("acme", "advanced"), ("globex", "lite")] {
-        let first = NewKey::named("Weekly report").scopes(["reporting"]);
+        let first = NewKey::named("Weekly report")
+            .scopes(["reporting"])
+            .resources("machine", Resources::All);
         match keyring.create_tenant_with(id, tier, first).await {
             // The token is lost here. The administrator rotates the key to get another one.
             Ok(_) | Err(KeyringError::TenantExists(_)) => {}
@@ -103,8 +113,10 @@ fn console(
 }
 
 /// An endpoint for keys with the scope `reporting`.
-async fn report(caller: Principal) -> Json<Value> {
-    Json(json!({ "company": caller.tenant(), "utilization_rate": 0.81 }))
+async fn report(caller: Principal, State(machine): State<ResourceKind>) -> Json<Value> {
+    let mut rates = BTreeMap::from([("mill-1", 0.81), ("mill-2", 0.77), ("lathe-1", 0.64)]);
+    rates.retain(|id, _| caller.resources(&machine).contains(id));
+    Json(json!({ "company": caller.tenant(), "utilization_rates": rates }))
 }
 
 // The sign-in, in place of a real one.

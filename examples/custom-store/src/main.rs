@@ -9,6 +9,7 @@ use std::{
 
 use keyway::{
     KeyId, KeyRecord, Keyring, NewKey, Pepper, Policy, TenantId, Timestamp,
+    grant::Resources,
     record::TenantRecord,
     store::{
         KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError,
@@ -202,10 +203,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .store(TableStore::default())
         .build()?;
     pollster::block_on(async {
-        let first = NewKey::named("Dashboard").scopes(["reporting"]);
+        // The limits of a key are in its record, so a store does nothing for them.
+        let first = NewKey::named("Dashboard")
+            .scopes(["reporting"])
+            .resources("machine", Resources::only(["mill-1"])?);
         let (acme, issued) = keyring.create_tenant_with("acme", "lite", first).await?;
         let caller = keyring.verify(&*issued.token.reveal()).await?;
         println!("{} of {} was verified", caller.name(), caller.tenant());
+        let machine = keyring.policy().catalog().resource("machine")?;
+        println!("it may touch: {}", caller.resources(&machine).contains("mill-1"));
         if let Err(error) = acme.issue(NewKey::named("One more")).await {
             println!("second key: {error}");
         }

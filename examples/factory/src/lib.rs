@@ -12,11 +12,13 @@ use std::{
 
 use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
 use keyway::{
-    Keyring, LeakResponse, NewKey, Pepper, Policy, Principal, SqliteStore,
+    ConfigError, Keyring, LeakResponse, NewKey, Pepper, Policy, Principal, SqliteStore,
+    grant::{Networks, OutsideGrant, ResourceKind, Resources},
     http::{
         describe_metrics,
         leak::{LeakReports, SigningKeys},
     },
+    scope::Requirement,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
@@ -88,16 +90,22 @@ pub fn observe() -> Result<PrometheusHandle, Box<dyn Error>> {
 /// Creates a company with a key for each purpose, and prints a line of `curl` for every endpoint with the
 /// status of its response.
 pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn Error>> {
-    let reporting = NewKey::named("Weekly report").scopes(["reporting"]);
+    let mills = Resources::only(["mill-1", "mill-2"])?;
+    let (here, office) = (Networks::only(["127.0.0.0/8"])?, Networks::only(["192.0.2.0/24"])?);
+    let key = |name, scope: &str| NewKey::named(name).scopes([scope]);
+
+    let reporting = key("Weekly report", "reporting").resources("machine", Resources::All);
     let (acme, first) = keyring.create_tenant_with("acme", "advanced", reporting).await?;
-    let issue = async |name, scope: &str| -> Result<String, Box<dyn Error>> {
-        let issued = acme.issue(NewKey::named(name).scopes([scope])).await?;
+    let issue = async |key| -> Result<String, Box<dyn Error>> {
+        let issued = acme.issue(key).await?;
         Ok(format!("-H 'Authorization: Bearer {}'", *issued.token.reveal()))
     };
     let reporting = format!("-H 'Authorization: Bearer {}'", *first.token.reveal());
-    let operator = issue("Shop floor", "operator").await?;
-    let erp = issue("ERP nightly sync", "erp").await?;
-    let spare = issue("Spare", "reporting").await?;
+    let operator = issue(key("Shop floor", "operator").resources("machine", mills.clone())).await?;
+    let dashboard = key("Dashboard", "reporting").resources("machine", mills).networks(here);
+    let dashboard = issue(dashboard).await?;
+    let erp = issue(key("ERP nightly sync", "erp")).await?;
+    let office = issue(key("Office display", "reporting").networks(office)).await?;
     let json = "-H 'content-type: application/json'";
 
     println!("# reports");
@@ -110,7 +118,18 @@ pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn
     );
     let query = r#"{"operationName":null,"variables":{},"query":"{\n machines {\n name\n }\n}"}"#;
     println!("curl '{address}/graphql' {reporting} {json} --data-raw '{query}'  # 200");
-    println!("# the shop floor");
+    println!("# a dashboard for two of the three machines");
+    println!("curl {dashboard} {address}/machines  # 200");
+    println!("curl {dashboard} {address}/machines/mill-1/status  # 200");
+    println!("curl -i {dashboard} {address}/machines/lathe-1/status  # 403");
+    println!("# a key of the office network");
+    println!("curl -i {office} {address}/machines  # 403");
+    println!("# the shop floor, which may touch the same two machines");
+    let downtimes = format!("{operator} {json} {address}/downtimes");
+    for (machine, status) in [("mill-1", 201), ("lathe-1", 403)] {
+        let downtime = json!({ "machine": machine, "reason": "tool change" });
+        println!("curl {downtimes} --data-raw '{downtime}'  # {status}");
+    }
     println!("curl {operator} {address}/jobs  # 200");
     println!("curl -X POST {operator} {address}/jobs/job-7/start  # 202");
     println!("# the ERP system");
@@ -120,9 +139,9 @@ pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn
     println!("curl -i {address}/jobs  # 401");
     println!("curl -i {reporting} {address}/jobs  # 403");
     println!("# a key by its holder, who reads it and deletes it, and then it is gone");
-    println!("curl {spare} {address}/key  # 200");
-    println!("curl -i -X DELETE {spare} {address}/key  # 204");
-    println!("curl -i {spare} {address}/key  # 401");
+    println!("curl {office} {address}/key  # 200");
+    println!("curl -i -X DELETE {office} {address}/key  # 204");
+    println!("curl -i {office} {address}/key  # 401");
     println!("# a leak report: GitHub's own example, and one without a signature");
     let signature = "MEQCIQDaMKqrGnE27S0kgMrEK0eYBmyG0LeZismAEz/BgZyt7AIfXt9fErtRS4XaeSt/AO1RtBY66YcAdjxji410VQV4xg==";
     let leak = r#"[{"source":"commit","token":"some_token","type":"some_type","url":"https://example.com/base-repo-url/"}]"#;
@@ -145,11 +164,14 @@ pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn
 pub struct Factory {
     schema: Schema<Query, EmptyMutation, EmptySubscription>,
     floor: Arc<Mutex<Floor>>,
+    machine: ResourceKind,
+    to_write_downtime: Requirement,
 }
 
 #[derive(Default)]
 struct Floor {
     started: Vec<String>,
+    downtimes: Vec<Downtime>,
     orders: BTreeMap<String, Order>,
 }
 
@@ -160,31 +182,88 @@ pub struct Order {
     pieces: u32,
 }
 
+/// The time in which a machine stood still.
+#[derive(Serialize, Deserialize)]
+pub struct Downtime {
+    machine: String,
+    reason: String,
+}
+
 #[derive(Clone, Copy, SimpleObject, Serialize)]
 struct Machine {
+    id: &'static str,
     name: &'static str,
     utilization_rate: f64,
 }
 
-const MACHINES: [Machine; 2] = [
-    Machine { name: "Haas VF-2", utilization_rate: 0.81 },
-    Machine { name: "Mazak QTN-200", utilization_rate: 0.64 },
+const MACHINES: [Machine; 3] = [
+    Machine { id: "mill-1", name: "Haas VF-2", utilization_rate: 0.81 },
+    Machine { id: "mill-2", name: "Haas VF-4", utilization_rate: 0.77 },
+    Machine { id: "lathe-1", name: "Mazak QTN-200", utilization_rate: 0.64 },
 ];
 
-impl Default for Factory {
-    fn default() -> Self {
-        let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
-        Self { schema, floor: Arc::default() }
-    }
+/// Returns the machines that the caller may touch. A database would get the ids in its query.
+fn machines_of(caller: &Principal, machine: &ResourceKind) -> Vec<Machine> {
+    let own = caller.resources(machine);
+    MACHINES.into_iter().filter(|machine| own.contains(machine.id)).collect()
 }
 
 impl Factory {
+    /// Fails if the policy declares no machines.
+    pub fn new(keyring: &Keyring) -> Result<Self, ConfigError> {
+        let machine = keyring.policy().catalog().resource("machine")?;
+        let query = Query { machine: machine.clone() };
+        Ok(Self {
+            schema: Schema::new(query, EmptyMutation, EmptySubscription),
+            floor: Arc::default(),
+            machine,
+            to_write_downtime: keyring.requirement(["operator.downtime"])?,
+        })
+    }
+
     pub async fn query(
         &self,
         caller: Principal,
         request: async_graphql::Request,
     ) -> async_graphql::Response {
         self.schema.execute(request.data(caller)).await
+    }
+
+    pub fn report_today(&self, caller: &Principal) -> Value {
+        json!({ "company": caller.tenant(), "machines": machines_of(caller, &self.machine) })
+    }
+
+    pub fn report(&self, caller: &Principal, request: ReportRequest) -> Value {
+        let metrics: Vec<_> = request.data.into_iter().map(|wanted| wanted.metric).collect();
+        json!({
+            "company": caller.tenant(),
+            "days": [request.start_day, request.end_day],
+            "metrics": metrics,
+            "machines": machines_of(caller, &self.machine),
+        })
+    }
+
+    pub fn machines(&self, caller: &Principal) -> Value {
+        json!(machines_of(caller, &self.machine))
+    }
+
+    /// Returns the status of a machine, if there is one with this id. The guard has checked the id.
+    pub fn status(&self, id: &str) -> Option<Value> {
+        let machine = MACHINES.into_iter().find(|machine| machine.id == id)?;
+        let floor = self.floor();
+        let downtimes = floor.downtimes.iter().filter(|downtime| downtime.machine == id);
+        Some(json!({ "machine": machine, "downtimes": downtimes.collect::<Vec<_>>() }))
+    }
+
+    /// Writes a downtime. No guard reads bodies, so the id in the body is checked here.
+    pub fn write_downtime(
+        &self,
+        caller: &Principal,
+        downtime: Downtime,
+    ) -> Result<(), OutsideGrant> {
+        caller.permit(&self.to_write_downtime, &self.machine, &downtime.machine)?;
+        self.floor().downtimes.push(downtime);
+        Ok(())
     }
 
     pub fn jobs(&self) -> Value {
@@ -223,27 +302,15 @@ struct Metric {
     metric: String,
 }
 
-pub fn report_today(caller: &Principal) -> Value {
-    json!({ "company": caller.tenant(), "machines": MACHINES })
+struct Query {
+    machine: ResourceKind,
 }
-
-pub fn report(caller: &Principal, request: ReportRequest) -> Value {
-    let metrics: Vec<_> = request.data.into_iter().map(|wanted| wanted.metric).collect();
-    json!({
-        "company": caller.tenant(),
-        "days": [request.start_day, request.end_day],
-        "metrics": metrics,
-        "machines": MACHINES,
-    })
-}
-
-struct Query;
 
 #[Object]
 impl Query {
-    /// The machines of the key's company.
-    async fn machines(&self) -> &'static [Machine] {
-        &MACHINES
+    /// The machines that the key may touch.
+    async fn machines(&self, context: &Context<'_>) -> async_graphql::Result<Vec<Machine>> {
+        Ok(machines_of(context.data()?, &self.machine))
     }
 
     /// The key's company.

@@ -14,10 +14,11 @@ use std::{
 
 use keyway::{
     GracePeriod, KeyEdit, KeyId, Keyring, NewKey, Pepper, Peppers, Policy, SqliteStore,
+    grant::{Networks, Resources},
     record::Suspension,
     store::{KeyLookup, StoreError, StoredKey},
     time::{Clock, SystemClock},
-    verifier::Verifier,
+    verifier::{Freshness, Verifier},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -55,21 +56,46 @@ async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
     say("from now on", first.key.masked());
     let more = KeyEdit::new().scopes(["reporting", "metrics.advanced"]);
     say("refused", refusal(acme.edit(first.key.id(), first.key.version(), more).await));
-    let second = NewKey::named("Dashboard").scopes(["reporting"]);
-    say("refused", refusal(acme.issue(second.clone()).await));
+    say("refused", refusal(acme.issue(NewKey::named("Dashboard")).await));
 
     chapter("A larger tier");
     let change = keyring.set_tier(acme.id(), "advanced").await?;
     say("moved", format!("to advanced: {} of {} keys held", change.held, change.allowed));
-    let mut dashboard = None;
-    for name in ["Dashboard", "Edge gateway", "Reports", "Sandbox"] {
-        let issued = acme.issue(NewKey::named(name).scopes(["reporting"])).await?;
-        say("issued", format!("{name:<12} {}", issued.key.masked()));
-        if name == "Dashboard" {
-            dashboard = Some(issued.token.reveal());
+    let issue = async |new: NewKey| -> Result<_, Box<dyn Error>> {
+        let issued = acme.issue(new).await?;
+        say("issued", format!("{:<12} {}", issued.key.name(), issued.key.masked()));
+        Ok(issued.token.reveal())
+    };
+    // A key may touch no machine and may be used from any network, unless its request says otherwise.
+    let dashboard = NewKey::named("Dashboard")
+        .scopes(["reporting"])
+        .resources("machine", Resources::only(["mill-1", "mill-2"])?)
+        .networks(Networks::only(["192.0.2.0/24"])?);
+    let dashboard = issue(dashboard).await?;
+    let reports = issue(NewKey::named("Reports").scopes(["reporting"])).await?;
+    issue(NewKey::named("Edge gateway").scopes(["gateway"])).await?;
+    issue(NewKey::named("Sandbox")).await?;
+    say("refused", refusal(acme.issue(NewKey::named("A sixth")).await));
+
+    chapter("Two machines, from one network");
+    let machine = keyring.policy().catalog().resource("machine")?;
+    let reporting = keyring.requirement(["reporting"])?;
+    // The guard of a web service does this, with the address of its client.
+    let dashboard_at = async |address: [u8; 4]| {
+        let address = Some(address.into());
+        keyring.verifier().verify_from(&*dashboard, Freshness::Cached, address).await
+    };
+    let caller = dashboard_at([192, 0, 2, 7]).await?;
+    let mut machines = vec!["mill-1", "mill-2", "lathe-1"];
+    machines.retain(|id| caller.resources(&machine).contains(id));
+    say("its list", machines.join(", "));
+    for id in ["mill-1", "lathe-1"] {
+        match caller.permit(&reporting, &machine, id) {
+            Ok(()) => say("allowed", id),
+            Err(outside) => say("refused", format!("{id}: {outside}")),
         }
     }
-    say("refused", refusal(acme.issue(NewKey::named("A sixth")).await));
+    say("elsewhere", refusal(dashboard_at([198, 51, 100, 7]).await));
 
     chapter("A request");
     let header = format!("Bearer {}", &*token);
@@ -129,17 +155,16 @@ async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
         .environment("live")
         .lookup(Counting { store: store.clone(), reads: Arc::clone(&reads) })
         .build()?;
-    let dashboard = dashboard.ok_or("the dashboard has no key")?;
-    let mut forged = dashboard.clone();
+    let mut forged = reports.clone();
     let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
     forged.push(last);
     say("forged", refusal(node.verify(&*forged).await));
     say("store reads", reads.load(Ordering::Relaxed));
-    say("genuine", accepted(node.verify(&*dashboard).await.is_ok()));
+    say("genuine", accepted(node.verify(&*reports).await.is_ok()));
     say("store reads", reads.load(Ordering::Relaxed));
 
     let written = keyring.flush_uses().await?;
-    say("last use", format!("written for {written} key in one batch"));
+    say("last use", format!("written for {written} keys in one batch"));
 
     chapter("A restart, and a new pepper");
     for number in 1..=400 {
@@ -152,11 +177,11 @@ async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
         .environment("live")
         .store(SqliteStore::open(database).await?)
         .build()?;
-    say("reopened", accepted(keyring.verify(&*dashboard).await.is_ok()));
+    say("reopened", accepted(keyring.verify(&*reports).await.is_ok()));
     let tenants = 401;
     let done = keyring.reseal(None, |so_far| bar("re-sealing", so_far.tenants, tenants)).await?;
     say("re-sealed", format!("{} rows with the new pepper, without any token", done.changed));
-    say("genuine", accepted(keyring.verify(&*dashboard).await.is_ok()));
+    say("genuine", accepted(keyring.verify(&*reports).await.is_ok()));
     let purged = keyring.purge_expired(Duration::from_secs(90 * 86_400), None, |_| {}).await?;
     say("purged", format!("{} keys that expired over 90 days ago", purged.changed));
     Ok(())

@@ -13,11 +13,11 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Json, Path},
 };
-use factory::{Factory, Order, ReportRequest};
+use factory::{Downtime, Factory, Order, ReportRequest};
 use keyway::{
     Guard, Keyring, Principal,
     http::{
-        OwnKey, Routes,
+        ClientAddress, OwnKey, Routes,
         actix::{ActixHandler, get, leak_reports, own_key, post, put},
         leak::LeakReports,
     },
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let routes = routes(&keyring, &factory::leak_reports(&keyring)?).route("/metrics", page);
     let table = routes.table()?;
     // Built once, before any worker starts.
-    let (routes, data) = (routes.build()?, Data::new(Factory::default()));
+    let (routes, data) = (routes.build()?, Data::new(Factory::new(&keyring)?));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", listener.local_addr()?);
     println!("{address}\n\n{table}");
@@ -49,27 +49,62 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A route without a declared requirement makes `build` fail.
+/// A route without a declared requirement makes `build` fail, and so does one that needs a key and does not say
+/// which machines it touches.
 fn routes(keyring: &Keyring, reports: &LeakReports) -> Routes<ActixHandler> {
-    let guard = Guard::new(keyring);
+    // The clients connect directly. Behind a load balancer the address is in one of its headers.
+    let guard = Guard::new(keyring).client_address(ClientAddress::socket());
     let holder = OwnKey::new(keyring, &guard);
+    let report = get(report_today).post(report).require(["reporting"]);
+    let status = get(status).require(["reporting"]);
+    let downtime = post(write_downtime).require(["operator.downtime"]);
     Routes::new(guard)
         .route("/health", get(async || "ok").public())
-        .route("/reports/production", get(report_today).post(report).require(["reporting"]))
-        .route("/graphql", post(graphql).require(["reporting"]))
-        .route("/jobs", get(list_jobs).require(["operator.read"]))
-        .route("/jobs/{job}/start", post(start_job).require(["operator.jobs"]))
-        .route("/erp/orders/{order}", put(write_order).require(["erp"]))
+        .route("/reports/production", report.handler_checks("machine"))
+        .route("/graphql", post(graphql).require(["reporting"]).handler_checks("machine"))
+        .route("/machines", get(machines).require(["reporting"]).handler_checks("machine"))
+        .route("/machines/{machine}/status", status.resource("machine", "machine"))
+        .route("/downtimes", downtime.handler_checks("machine"))
+        .route("/jobs", get(list_jobs).require(["operator.read"]).touches_no("machine"))
+        .route(
+            "/jobs/{job}/start",
+            post(start_job).require(["operator.jobs"]).touches_no("machine"),
+        )
+        .route("/erp/orders/{order}", put(write_order).require(["erp"]).touches_no("machine"))
         .route("/key", own_key(&holder))
         .route("/leaks/github", leak_reports(reports))
 }
 
-async fn report_today(caller: Principal) -> Json<Value> {
-    Json(factory::report_today(&caller))
+async fn report_today(caller: Principal, factory: Data<Factory>) -> Json<Value> {
+    Json(factory.report_today(&caller))
 }
 
-async fn report(caller: Principal, Json(request): Json<ReportRequest>) -> Json<Value> {
-    Json(factory::report(&caller, request))
+async fn report(
+    caller: Principal,
+    factory: Data<Factory>,
+    Json(request): Json<ReportRequest>,
+) -> Json<Value> {
+    Json(factory.report(&caller, request))
+}
+
+async fn machines(caller: Principal, factory: Data<Factory>) -> Json<Value> {
+    Json(factory.machines(&caller))
+}
+
+/// `None` is a response with status 404.
+async fn status(factory: Data<Factory>, machine: Path<String>) -> Option<Json<Value>> {
+    factory.status(&machine).map(Json)
+}
+
+async fn write_downtime(
+    caller: Principal,
+    factory: Data<Factory>,
+    Json(downtime): Json<Downtime>,
+) -> impl Responder {
+    match factory.write_downtime(&caller, downtime) {
+        Ok(()) => (String::new(), StatusCode::CREATED),
+        Err(outside) => (outside.to_string(), StatusCode::FORBIDDEN),
+    }
 }
 
 async fn graphql(

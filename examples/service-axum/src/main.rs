@@ -6,7 +6,7 @@
 //!
 //! `service-actix` is the same service on actix-web. Both use the library `factory`.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, net::SocketAddr, time::Duration};
 
 use axum::{
     Json, Router,
@@ -14,11 +14,11 @@ use axum::{
     http::StatusCode,
     routing::MethodRouter,
 };
-use factory::{Factory, Order, ReportRequest};
+use factory::{Downtime, Factory, Order, ReportRequest};
 use keyway::{
     Guard, Keyring, Principal,
     http::{
-        OwnKey, Routes,
+        ClientAddress, OwnKey, Routes,
         axum::{get, leak_reports, own_key, post, put},
         leak::LeakReports,
     },
@@ -37,12 +37,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let page = get(async move || metrics.render()).public();
     let routes = routes(&keyring, &factory::leak_reports(&keyring)?).route("/metrics", page);
     let table = routes.table()?;
-    let app: Router = routes.build()?.with_state(Factory::default());
+    let app: Router = routes.build()?.with_state(Factory::new(&keyring)?);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     println!("{address}\n\n{table}");
     factory::print_calls(&keyring, &address).await?;
-    axum::serve(listener, app)
+    // Tells the guard the address of each client, for keys that are limited to networks.
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async {
             let _ = tokio::signal::ctrl_c().await;
         })
@@ -51,27 +52,64 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A route without a declared requirement makes `build` fail.
+/// A route without a declared requirement makes `build` fail, and so does one that needs a key and does not say
+/// which machines it touches.
 fn routes(keyring: &Keyring, reports: &LeakReports) -> Routes<MethodRouter<Factory>> {
-    let guard = Guard::new(keyring);
+    // The clients connect directly. Behind a load balancer the address is in one of its headers.
+    let guard = Guard::new(keyring).client_address(ClientAddress::socket());
     let holder = OwnKey::new(keyring, &guard);
+    let report = get(report_today).post(report).require(["reporting"]);
+    let status = get(status).require(["reporting"]);
+    let downtime = post(write_downtime).require(["operator.downtime"]);
     Routes::new(guard)
         .route("/health", get(async || "ok").public())
-        .route("/reports/production", get(report_today).post(report).require(["reporting"]))
-        .route("/graphql", post(graphql).require(["reporting"]))
-        .route("/jobs", get(list_jobs).require(["operator.read"]))
-        .route("/jobs/{job}/start", post(start_job).require(["operator.jobs"]))
-        .route("/erp/orders/{order}", put(write_order).require(["erp"]))
+        .route("/reports/production", report.handler_checks("machine"))
+        .route("/graphql", post(graphql).require(["reporting"]).handler_checks("machine"))
+        .route("/machines", get(machines).require(["reporting"]).handler_checks("machine"))
+        .route("/machines/{machine}/status", status.resource("machine", "machine"))
+        .route("/downtimes", downtime.handler_checks("machine"))
+        .route("/jobs", get(list_jobs).require(["operator.read"]).touches_no("machine"))
+        .route(
+            "/jobs/{job}/start",
+            post(start_job).require(["operator.jobs"]).touches_no("machine"),
+        )
+        .route("/erp/orders/{order}", put(write_order).require(["erp"]).touches_no("machine"))
         .route("/key", own_key(&holder))
         .route("/leaks/github", leak_reports(reports))
 }
 
-async fn report_today(caller: Principal) -> Json<Value> {
-    Json(factory::report_today(&caller))
+async fn report_today(caller: Principal, State(factory): State<Factory>) -> Json<Value> {
+    Json(factory.report_today(&caller))
 }
 
-async fn report(caller: Principal, Json(request): Json<ReportRequest>) -> Json<Value> {
-    Json(factory::report(&caller, request))
+async fn report(
+    caller: Principal,
+    State(factory): State<Factory>,
+    Json(request): Json<ReportRequest>,
+) -> Json<Value> {
+    Json(factory.report(&caller, request))
+}
+
+async fn machines(caller: Principal, State(factory): State<Factory>) -> Json<Value> {
+    Json(factory.machines(&caller))
+}
+
+async fn status(
+    State(factory): State<Factory>,
+    Path(machine): Path<String>,
+) -> Result<Json<Value>, StatusCode> {
+    factory.status(&machine).map(Json).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn write_downtime(
+    caller: Principal,
+    State(factory): State<Factory>,
+    Json(downtime): Json<Downtime>,
+) -> (StatusCode, String) {
+    match factory.write_downtime(&caller, downtime) {
+        Ok(()) => (StatusCode::CREATED, String::new()),
+        Err(outside) => (StatusCode::FORBIDDEN, outside.to_string()),
+    }
 }
 
 async fn graphql(
