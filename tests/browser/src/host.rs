@@ -1,5 +1,5 @@
 //! A service as a company would run it: the console is mounted at `/settings/api-keys`, and keys open
-//! `/reports/production`.
+//! `/reports/production` and `/machines`.
 //!
 //! A request with the cookie of [`sign_in`](Host::sign_in) is signed in. A real service would not do that.
 
@@ -53,7 +53,7 @@ pub const BRIEF: &str = "brief";
 /// A tier beside `lite` and `advanced`, for as many keys as anybody wants.
 pub const HUGE: &str = "huge";
 
-/// The kind of resource of [`Host::with_machines`].
+/// The kind of resource.
 const MACHINE: &str = "machine";
 /// The machines of `acme`.
 const MACHINES: [&str; 3] = ["press-1", "press-2", "press-3"];
@@ -81,8 +81,8 @@ impl Host {
 }
 
 impl Host {
-    /// With `acme` on a tier whose keys live for 30 days at most, with a console that `change` changes, and behind
-    /// what `wrap` puts around the service.
+    /// With `acme` on a tier whose keys live for 30 days at most, without kinds of resources, with a console that
+    /// `change` changes, and behind what `wrap` puts around the service.
     pub async fn start_with(
         change: impl FnOnce(Console) -> Console,
         wrap: impl FnOnce(Router) -> Router,
@@ -90,18 +90,6 @@ impl Host {
         let store = FaultyStore::over(MemoryStore::new());
         let host = Self::over_with(store, brief_policy(), change, wrap);
         host.keyring.create_empty_tenant("acme", BRIEF).await.unwrap();
-        host
-    }
-
-    /// With `acme` on the advanced tier, with a policy that declares machines, and with the machines at `/machines`.
-    pub async fn with_machines() -> Self {
-        let mut policy = policy_json();
-        let machine = json!({ "name": MACHINE, "description": "One machine of the shop floor" });
-        policy["resources"] = json!([machine]);
-        let policy = serde_json::from_value(policy).unwrap();
-        let store = FaultyStore::over(MemoryStore::new());
-        let host = Self::over_with(store, policy, |console| console, |router| router);
-        host.keyring.create_empty_tenant("acme", "advanced").await.unwrap();
         host
     }
 }
@@ -231,7 +219,7 @@ impl<S> Drop for Host<S> {
     }
 }
 
-/// MachineMetrics' scopes and System73's tiers, with one more.
+/// MachineMetrics' scopes and machines, and System73's tiers with one more.
 fn policy() -> Policy {
     serde_json::from_value(policy_json()).unwrap()
 }
@@ -244,9 +232,10 @@ fn policy_json() -> Value {
     policy
 }
 
-/// The same with a tier below the others.
+/// The same with a tier below the others and without kinds of resources.
 fn brief_policy() -> Policy {
     let mut policy = policy_json();
+    policy.as_object_mut().unwrap().remove("resources");
     let tiers = policy["tiers"].as_array_mut().unwrap();
     let mut brief = tiers[0].clone();
     brief["name"] = json!(BRIEF);

@@ -4,13 +4,13 @@ use keyway::{
     KeyEdit, NewKey,
     grant::{Networks, Resources},
 };
-use keyway_browser_tests::{Host, host::ANNA};
+use keyway_browser_tests::host::ANNA;
 
 use crate::{
     axe,
     page::Page,
     verbs::{card, close_one_time, create, press_on},
-    visit::{Visit, browse_at},
+    visit::{Visit, browse},
 };
 
 /// The fields of the dialogs, below `[data-field]`.
@@ -21,10 +21,6 @@ const MACHINES: &str = "[name=resource-machine-list]";
 const ANYWHERE: &str = "[name=networks][value=any]";
 const ONLY_NETWORKS: &str = "[name=networks][value=only]";
 const NETWORKS: &str = "[name=networks-list]";
-
-fn browse(test: impl AsyncFnOnce(&mut Visit)) {
-    browse_at(async || Host::with_machines().await, test);
-}
 
 /// Opens the form for a new key that opens reports for 30 days.
 async fn begin(page: &Page, name: &str) {
@@ -52,7 +48,7 @@ fn a_key_touches_and_comes_from_what_was_chosen() {
     browse(async |visit| {
         let page = visit.open(ANNA).await;
         begin(page, "Dashboard").await;
-        page.shows("#create [data-field=resources]", "One machine of the shop floor").await;
+        page.shows("#create [data-field=resources]", "One machine on the shop floor").await;
         is_chosen(page, NO_MACHINE).await;
         is_chosen(page, ANYWHERE).await;
         page.fill(MACHINES, "press-1\n press-2 \n\n").await;

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use keyway::{
     NewKey,
+    grant::{Networks, Resources},
     record::{Labels, Suspension},
 };
 use keyway_browser_tests::host::{ANNA, OLGA};
@@ -70,11 +71,16 @@ async fn fill(visit: &Visit) {
     let request = NewKey::named("ERP nightly sync").scopes(["erp", "reporting"]).labels(labels);
     let erp = acme.issue(request).await.unwrap();
     assert_eq!(visit.host.call(&erp.token.reveal()), 200);
-    let (_, report) = visit.host.issue("Weekly report", &["reporting"]).await;
-    assert_eq!(visit.host.call(&report), 200);
-    let (off, token) = visit.host.issue("Shop floor display", &["operator.read"]).await;
-    acme.disable(off.id()).await.unwrap();
-    assert_eq!(visit.host.call(&token), 401);
+    let report = NewKey::named("Weekly report").scopes(["reporting"]);
+    let report = acme.issue(report.resources("machine", Resources::All)).await.unwrap();
+    assert_eq!(visit.host.call(&report.token.reveal()), 200);
+    let display = NewKey::named("Shop floor display")
+        .scopes(["operator.read"])
+        .resources("machine", Resources::only(["press-1", "press-2"]).unwrap())
+        .networks(Networks::only(["192.0.2.0/24"]).unwrap());
+    let off = acme.issue(display).await.unwrap();
+    acme.disable(off.key.id()).await.unwrap();
+    assert_eq!(visit.host.call(&off.token.reveal()), 401);
     let (held, _) = visit.host.issue("Experiment", &["gateway", "metrics"]).await;
     let ban = Suspension::permanent("10,000 requests a minute").unwrap();
     visit.host.keyring.suspend_key(held.id(), ban).await.unwrap();

@@ -142,8 +142,9 @@ fn nothing_is_chosen_at_first() {
         let page = visit.open(ANNA).await;
         page.press("[data-action=create]").await;
         page.focused("#create [name=name]").await;
-        // A key may be used from anywhere unless a person limits it.
-        assert!(!page.has("#create input:checked:not([name=networks][value=any])").await);
+        // Unless a person chooses more, a key touches no machine. It may be used from anywhere.
+        let defaults = "[name=resource-machine][value=none], [name=networks][value=any]";
+        assert!(!page.has(&format!("#create input:checked:not({defaults})")).await);
         assert_eq!(page.value("#create [name=name]").await, "");
 
         page.fill("#create [name=name]", "Harmless").await;
