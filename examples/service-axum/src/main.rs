@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = format!("http://{}", listener.local_addr()?);
     println!("{address}\n\n{table}");
     factory::print_calls(&keyring, &address).await?;
-    // Tells the guard the address of each client, for keys that are limited to networks.
+    // The guard needs the address of each client for keys that are limited to networks.
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async {
             let _ = tokio::signal::ctrl_c().await;
