@@ -15,7 +15,7 @@ use keyway::{
     audit::{AuditEvent, AuditSink},
     grant::Networks,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
-    record::Suspension,
+    record::{Exceptions, Suspension},
     scope::ScopeDeclaration,
     store::{Change, ChangeFeed, Follower},
 };
@@ -194,6 +194,20 @@ const ROWS: &[Row] = &[
     ("ChangeRefused", Named::Key, |stage| {
         let edit = KeyEdit::new().name("late");
         block_on(stage.keys.edit(stage.key.id(), 99, edit)).unwrap_err();
+    }),
+    ("ExceptionsChanged", Named::Tenant, |stage| {
+        let tenant = block_on(stage.operator.find_tenant(stage.tenant())).unwrap();
+        let exceptions = Exceptions::new().keys(7);
+        let set = stage.operator.set_exceptions(tenant.id(), tenant.version(), exceptions);
+        block_on(set).unwrap();
+    }),
+    ("OwnerDisabled", Named::Tenant, |stage| {
+        block_on(stage.keys.disable_owner(&"ann".parse().unwrap())).unwrap();
+    }),
+    ("OwnerEnabled", Named::Tenant, |stage| {
+        let ann = "ann".parse().unwrap();
+        block_on(stage.keys.disable_owner(&ann)).unwrap();
+        block_on(stage.keys.enable_owner(&ann)).unwrap();
     }),
     ("Missing", Named::Nobody, |stage| {
         let _ = block_on(stage.world.keyring.verify_authorization(None::<&str>));

@@ -1254,7 +1254,7 @@ fn edit_of_not_before_alone_does_not_lengthen() {
     let tenant = tenant(&authority, "acme", "t");
     let (key, _) = issue(&unlimited, &tenant, new_key().expires_at(at(130 * DAY)), 1);
     let (key, _) = rotate(&authority, (&key, &tenant), GracePeriod::None, 50 * DAY, 2);
-    let end = |key: &KeyRecord| key.effective_expiry(authority.policy().tier("t").unwrap());
+    let end = |key: &KeyRecord| key.effective_expiry(&authority.policy().terms(&tenant).unwrap());
     assert_eq!(end(&key), Some(at(90 * DAY)));
     let edit = |edit: KeyEdit| authority.edit(&key, &tenant, edit, at(60 * DAY)).unwrap();
     assert_eq!(end(&edit(KeyEdit::new().not_before(None))), Some(at(90 * DAY)));
@@ -1342,12 +1342,12 @@ fn tier_lifetime_ends_keys_that_are_older_than_it() {
         let request = expires.into_iter().fold(new_key(), |key, end| key.expires_at(at(end)));
         let (key, token) = issue(&before, &tenant, request, 1);
         assert_eq!(expired_from(&after, &tenant, &key, &token), ends);
-        let tier = after.policy().tier("t").unwrap();
-        assert_eq!(key.effective_expiry(tier), Some(at(ends)));
+        let terms = after.policy().terms(&tenant).unwrap();
+        assert_eq!(key.effective_expiry(&terms), Some(at(ends)));
         assert_eq!(key.expires_at(), expires.map(at));
         // Without the limit, the key is unchanged.
-        let free = before.policy().tier("free").unwrap();
-        assert_eq!(key.effective_expiry(free), expires.map(at));
+        let free = before.policy().terms(&tenant).unwrap();
+        assert_eq!(key.effective_expiry(&free), expires.map(at));
         assert_eq!(expired_from(&before, &tenant, &key, &token), expires.unwrap_or(i64::MAX));
     }
 }
@@ -1369,15 +1369,15 @@ fn key_that_its_tier_ended_is_not_rotated() {
     assert!(rotate(&before, 30 * DAY).is_ok());
     // A rotation before the end does not lengthen the lifetime.
     let rotated = rotate(&after, 29 * DAY).unwrap();
-    let tier = after.policy().tier("t").unwrap();
-    assert_eq!(rotated.effective_expiry(tier), Some(at(30 * DAY)));
+    let terms = after.policy().terms(&tenant).unwrap();
+    assert_eq!(rotated.effective_expiry(&terms), Some(at(30 * DAY)));
 }
 
 #[test]
 fn edit_that_does_not_lengthen_is_not_too_long() {
     let (before, after) = (authority_of(None), authority_of(Some(90)));
     let tenant = tenant(&before, "acme", "t");
-    let tier = after.policy().tier("t").unwrap();
+    let terms = after.policy().terms(&tenant).unwrap();
     let (key, _) = issue(&before, &tenant, new_key().expires_at(at(400 * DAY)), 1);
     let edit = |key: &KeyRecord, end: Option<i64>, now| {
         after.edit(key, &tenant, KeyEdit::new().expires_at(end.map(at)), at(now))
@@ -1385,7 +1385,7 @@ fn edit_that_does_not_lengthen_is_not_too_long() {
     for (end, effective) in [(50, 50), (90, 90), (300, 90), (400, 90)] {
         let edited = edit(&key, Some(end * DAY), DAY).unwrap();
         assert_eq!(edited.expires_at(), Some(at(end * DAY)));
-        assert_eq!(edited.effective_expiry(tier), Some(at(effective * DAY)));
+        assert_eq!(edited.effective_expiry(&terms), Some(at(effective * DAY)));
     }
     assert!(edit(&key, Some(300 * DAY), 200 * DAY).is_ok());
     // Removing the expiry or moving it later lengthens the lifetime.
@@ -1397,7 +1397,7 @@ fn edit_that_does_not_lengthen_is_not_too_long() {
     // A key may stay without an expiry, and every other edit succeeds.
     let (endless, _) = issue(&before, &tenant, new_key(), 1);
     let same = edit(&endless, None, DAY).unwrap();
-    assert_eq!((same.expires_at(), same.effective_expiry(tier)), (None, Some(at(90 * DAY))));
+    assert_eq!((same.expires_at(), same.effective_expiry(&terms)), (None, Some(at(90 * DAY))));
     let start = KeyEdit::new().not_before(at(2 * DAY));
     assert!(after.edit(&endless, &tenant, start, at(DAY)).is_ok());
     let late = KeyEdit::new().not_before(at(90 * DAY));
@@ -1409,7 +1409,7 @@ fn edit_that_does_not_lengthen_is_not_too_long() {
 fn rotated_key_is_renewed_by_an_edit_of_its_expiry() {
     let authority = authority_of(Some(30));
     let tenant = tenant(&authority, "acme", "t");
-    let tier = authority.policy().tier("t").unwrap();
+    let terms = authority.policy().terms(&tenant).unwrap();
     let (mut key, _) = issue(&authority, &tenant, new_key(), 1);
     // A tenant with room for one key keeps it for a year.
     for month in 1..=12 {
@@ -1418,11 +1418,11 @@ fn rotated_key_is_renewed_by_an_edit_of_its_expiry() {
         // The present secret would live for too long.
         assert!(is_too_long(&authority.edit(&key, &tenant, later.clone(), at(now))));
         (key, _) = rotate(&authority, (&key, &tenant), GracePeriod::UntilFirstUse, now, 2);
-        assert_eq!(key.effective_expiry(tier), Some(at((month - 1) * 25 * DAY + 30 * DAY)));
+        assert_eq!(key.effective_expiry(&terms), Some(at((month - 1) * 25 * DAY + 30 * DAY)));
         let longer = KeyEdit::new().expires_at(at(now + 30 * DAY + 1));
         assert!(is_too_long(&authority.edit(&key, &tenant, longer, at(now))));
         key = authority.edit(&key, &tenant, later, at(now)).unwrap();
-        assert_eq!(key.effective_expiry(tier), Some(at(now + 30 * DAY)));
+        assert_eq!(key.effective_expiry(&terms), Some(at(now + 30 * DAY)));
         assert_eq!(key.lifetime_from(), at(now));
     }
 }

@@ -15,10 +15,10 @@ use keyway::{
     audit::Rejection,
     grant::Grant,
     import::{ForeignDigest, ForeignFormat, ForeignHash, ImportError},
-    keyring::{KeyFilter, KeyringBuilder},
+    keyring::KeyringBuilder,
     lowlevel::{Authority, Denial, decide},
     record::Suspension,
-    store::KeyQuery,
+    store::{KeyFilter, KeyQuery},
     verifier::Freshness,
 };
 use sha2::{Digest, Sha256, Sha512};

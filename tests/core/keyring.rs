@@ -739,8 +739,8 @@ fn preview_of_a_tier_lists_the_keys_that_it_narrows_and_ends() {
     let expected =
         [(endless.id(), none, Some(end)), (later.id(), vec!["manager".into()], Some(end))];
     assert_eq!(affected, expected);
-    assert_eq!((preview.held, preview.allowed, preview.complete), (4, 5, true));
-    assert_eq!((preview.tenant.tier(), &*preview.to), ("long", "short"));
+    assert_eq!((preview.held, preview.terms.keys, preview.complete), (4, 5, true));
+    assert_eq!((preview.tenant.tier(), &*preview.tier), ("long", "short"));
     // The preview changed nothing, and a move back takes nothing away.
     assert_eq!(block_on(world.keyring.find_tenant(acme.id())).unwrap().tier(), "long");
     block_on(world.keyring.set_tier(acme.id(), "short")).unwrap();

@@ -11,7 +11,10 @@ use keyway::{
     ChangeError, GracePeriod, KeyEdit, KeyRecord, NewKey, Pepper, Peppers, TenantId, Timestamp,
     grant::Networks,
     lowlevel::Authority,
-    record::{InvalidField, Labels, RecordError, Suspension, TenantRecord, TextProblem},
+    rate::Rate,
+    record::{
+        Exceptions, InvalidField, Labels, RecordError, Suspension, TenantRecord, TextProblem,
+    },
 };
 use proptest::{collection::btree_map, prelude::*};
 use sha2::{Digest, Sha256};
@@ -36,6 +39,8 @@ fn full_key() -> (Authority, TenantRecord, KeyRecord) {
         .not_before(at(10))
         .expires_at(at(1_000_000))
         .networks(Networks::only(["192.0.2.0/24", "2001:db8::/32"]).unwrap())
+        .owner("team-7".parse().unwrap())
+        .attributes(Labels::new([("plan", "gold"), ("region", "eu")]).unwrap())
         .created_by("Ada")
         .unwrap();
     let (key, _) = issue(&authority, &tenant, request, 1);
@@ -48,6 +53,15 @@ fn full_key() -> (Authority, TenantRecord, KeyRecord) {
     let key = authority.suspend_key(&key, Some(suspension)).unwrap();
     let tenant =
         authority.suspend_tenant(&tenant, Some(Suspension::permanent("unpaid").unwrap())).unwrap();
+    let tenant = authority.switch_owner(&tenant, &"ann".parse().unwrap(), false).unwrap();
+    let tenant = authority.switch_owner(&tenant, &"team-7".parse().unwrap(), false).unwrap();
+    let exceptions = Exceptions::new()
+        .keys(7)
+        .rate(Rate { requests: 100, per_seconds: 60 })
+        .tenant_rate(None)
+        .max_lifetime(Duration::from_secs(86_400))
+        .scopes(["reporting", "operator"]);
+    let tenant = authority.set_exceptions(&tenant, exceptions).unwrap();
     (authority, tenant, key)
 }
 
@@ -100,7 +114,7 @@ fn encoding_is_the_same_on_every_machine_and_in_every_release() {
     let (_, tenant, key) = full_key();
     let stored = [tenant.encode(), key.encode()].concat();
     let digest: [u8; 32] = Sha256::digest(stored).into();
-    let expected = 0x6144_5801_bcfc_ebd2_18b5_6879_0be1_7a00_u128.to_be_bytes();
+    let expected = 0xf3b6_1727_aeca_94cd_95c5_9de6_9669_670f_u128.to_be_bytes();
     assert_eq!(digest[..16], expected);
 }
 
@@ -754,7 +768,8 @@ fn the_json_of_a_key_holds_neither_digest_nor_seal() {
     let (_, _, key) = full_key();
     let json = serde_json::to_value(&key).unwrap();
     let fields: Vec<&String> = json.as_object().unwrap().keys().collect();
-    let expected = "created_at created_by enabled expires_at id imported labels last_used masked \
-                    name networks not_before resources rotated_at scopes suspension tenant version";
+    let expected = "attributes created_at created_by enabled expires_at id imported labels last_used \
+                    masked name networks not_before owner resources rotated_at scopes suspension \
+                    tenant version";
     assert_eq!(fields, expected.split(' ').collect::<Vec<_>>());
 }

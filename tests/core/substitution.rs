@@ -3,9 +3,8 @@
 use crate::support::{DAY, Held, World, block_on, policy, tenant_id};
 use keyway::{
     GracePeriod, KeyEdit, KeyRecord, Keyring, LeakResponse, NewKey,
-    keyring::KeyFilter,
     record::{Suspension, TenantRecord},
-    store::{KeyQuery, KeyStore},
+    store::{KeyFilter, KeyQuery, KeyStore},
     verifier::Freshness,
 };
 

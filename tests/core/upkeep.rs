@@ -13,8 +13,8 @@ use std::{
 use crate::support::{DAY, HOUR, World, block_on, pepper, tenant_id, with_text};
 use keyway::{
     KeyEdit, Keyring, KeyringError, NewKey, Pepper, Peppers, Policy, TenantKeys, Tier,
-    keyring::{KeyFilter, Upkeep},
-    store::{KeyQuery, KeyStore},
+    keyring::Upkeep,
+    store::{KeyFilter, KeyQuery, KeyStore},
 };
 
 /// A keyring over the same store, with a new current pepper. The pepper of the world is retiring.
@@ -378,9 +378,10 @@ fn walk_finds_keys_that_their_tier_ends() {
     world.clock.advance(400 * DAY);
     assert_eq!(purge(&world, DAY).changed, 0);
     let key = block_on(acme.list(&KeyQuery::all())).unwrap().items.pop().unwrap();
-    let (short, end) = (world.keyring.policy().tier("short"), world.now());
+    let tenant = block_on(world.keyring.find_tenant(acme.id())).unwrap();
+    let (policy, end) = (world.keyring.policy(), world.now());
     let filter = KeyFilter::all().expiring_before(end);
-    assert!(filter.matches_on(&key, short) && !filter.matches(&key));
+    assert!(filter.matches_of(&key, &tenant, policy, end) && !filter.matches(&key));
 }
 
 #[test]

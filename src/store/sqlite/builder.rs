@@ -392,7 +392,7 @@ mod tests {
         let fill = "WITH RECURSIVE numbers (n) AS \
                     (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 999) \
                     INSERT INTO keyway_keys SELECT CAST(printf('%016d', n) AS BLOB), \
-                    CAST(n / 5 AS BLOB), n, 1, zeroblob(300), NULL FROM numbers";
+                    CAST(n / 5 AS BLOB), n, 1, zeroblob(300), NULL, NULL FROM numbers";
         connection.execute(fill, []).unwrap();
         connection.execute_batch("ANALYZE").unwrap();
         let shared = CommonStatements::new(schema::PREFIX, schema::JOIN, "");
