@@ -29,8 +29,8 @@ use crate::{
     pepper::Peppers,
     policy::Policy,
     record::{
-        Exceptions, KeyRecord, OlderSecret, Owner, RecordError, Suspension, Terms, TenantId,
-        TenantRecord,
+        Exceptions, KeyRecord, OlderSecret, Owner, RecordError, Suspension, TenantId, TenantRecord,
+        Terms,
     },
     seal::Seals,
     store::Notices,

@@ -55,7 +55,36 @@ pub async fn authorization<S: Into<String>>(
     tenant: &str,
     scopes: impl IntoIterator<Item = S>,
 ) -> Result<String, KeyringError> {
-    let request = NewKey::named("test").scopes(scopes);
+    authorization_of(keyring, tenant, NewKey::named("test").scopes(scopes)).await
+}
+
+/// Issues the key that `request` asks for, like [`authorization`]. Use it for keys with resources, networks or an owner.
+///
+/// ```
+/// use keyway::{NewKey, Policy, grant::Resources, testing};
+///
+/// # pollster::block_on(async {
+/// # let policy: Policy = serde_json::from_str(r#"{
+/// #     "issuer": "mm",
+/// #     "scopes": [{ "name": "reporting", "description": "Read reports" }],
+/// #     "resources": [{ "name": "machine", "description": "One machine" }]
+/// # }"#)?;
+/// let keyring = testing::keyring(policy)?;
+/// let request = NewKey::named("test").scopes(["reporting"]).resources("machine", Resources::All);
+/// let value = testing::authorization_of(&keyring, "acme", request).await?;
+/// # assert!(value.starts_with("Bearer mm_test_"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// As [`authorization`].
+pub async fn authorization_of(
+    keyring: &Keyring,
+    tenant: &str,
+    request: NewKey,
+) -> Result<String, KeyringError> {
     let tier = keyring.policy().tiers().last().map_or("", |tier| tier.name.as_str());
     let keys = match keyring.create_empty_tenant(tenant, tier).await {
         Err(KeyringError::TenantExists(_)) => keyring.tenant(TenantId::try_from(tenant)?),

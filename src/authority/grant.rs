@@ -22,7 +22,8 @@ impl Authority {
         self.seals.check_tenant(tenant)?;
         KeyRecord::check_name(&request.name)?;
         let terms = self.terms(tenant)?;
-        if let Some(owner) = request.owner.as_ref().filter(|owner| tenant.is_disabled(Some(owner))) {
+        if let Some(owner) = request.owner.as_ref().filter(|owner| tenant.is_disabled(Some(owner)))
+        {
             return Err(ChangeError::OwnerDisabled(owner.clone()));
         }
         let scopes = self.grant(&request.scopes, &[], tenant, request.granter.as_ref())?;

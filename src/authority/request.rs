@@ -133,8 +133,8 @@ impl NewKey {
         self
     }
 
-    /// Sets text of the application's own, such as the id of a plan. The [`Principal`](crate::Principal) carries it. The
-    /// console neither shows nor changes it, so an application may decide by it.
+    /// Sets text of the application's own, such as the id of a plan. The [`Principal`](crate::Principal) carries it. Neither
+    /// the console nor a key's description shows it, and no tenant changes it. So an application may decide by it.
     pub fn attributes(mut self, attributes: Labels) -> Self {
         self.attributes = attributes;
         self

@@ -168,9 +168,9 @@ fn of_change(error: &ChangeError, lifetime: &'static str) -> Problem {
             invalid_field("grace_period", error.to_string())
         }
         ChangeError::OwnerDisabled(_) => owner_disabled(),
-        ChangeError::OwnerAboveGranter(_) => above_granter().detail(
-            "you cannot pass on all that the keys of this owner may do",
-        ),
+        ChangeError::OwnerAboveGranter(_) => {
+            above_granter().detail("you cannot pass on all that the keys of this owner may do")
+        }
         ChangeError::TooManyDisabledOwners => too_many_disabled().detail(error.to_string()),
         ChangeError::ZeroException(_) => invalid().detail(error.to_string()),
         ChangeError::OtherOwner(_)

@@ -16,11 +16,7 @@ use super::{
     settings::OperatorAction,
     views::TenantView,
 };
-use crate::{
-    keyring::QuotaUse,
-    record::Owner,
-    time::Timestamp,
-};
+use crate::{keyring::QuotaUse, record::Owner, time::Timestamp};
 
 #[derive(Serialize)]
 struct Session<'s> {

@@ -125,7 +125,7 @@ impl ErrorResponses {
             }
             VerifyError::Limited { retry_after } => {
                 let problem = Problem::new(429, "rate-exceeded", "Too many requests")
-                    .detail("the API key has been used more often than its tier allows");
+                    .detail("the API key has been used more often than its rate allows");
                 self.problem(&problem).with("retry-after", seconds(*retry_after))
             }
             VerifyError::Unavailable(_) => {

@@ -319,6 +319,32 @@ impl Guard {
         }
     }
 
+    /// Returns the response for a caller that the handler refuses, with the same status, headers and body as a refusal of the
+    /// guard itself. Use it after [`Principal::permit`], which only the handler can call. The refusal is reported to the
+    /// audit sink.
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use keyway::{Guard, Principal, grant::ResourceKind, http::Response, scope::Requirement};
+    ///
+    /// fn start(
+    ///     guard: &Guard,
+    ///     caller: &Principal,
+    ///     (jobs, machine): (&Requirement, &ResourceKind),
+    ///     id: &str,
+    /// ) -> Result<String, Response> {
+    ///     caller.permit(jobs, machine, id).map_err(|outside| guard.refuse(caller, outside))?;
+    ///     Ok(format!("{id} starts"))
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn refuse(&self, caller: &Principal, outside: OutsideGrant) -> Response {
+        let error = VerifyError::Forbidden(outside);
+        self.record_refused(&error, Some(caller), Observation::begin());
+        self.0.errors.refused(&error, &self.0.requirement)
+    }
+
     /// Returns the header that an adapter must remove from an admitted request before any other code sees it.
     pub fn header_to_remove(&self, admission: &Admission) -> Option<&str> {
         match admission.source? {

@@ -10,6 +10,8 @@ use crate::{
 
 /// Describes and deletes the key that a request presents, for its holder. Cheap to clone.
 ///
+/// A holder may see and end a key in any state and from any network, so a leaked key can be ended where it is found.
+///
 /// Every request reads the store and no [rate](crate::rate) applies. Limit how often the endpoint may be
 /// called, as for any route that does work for anyone who once held a key. A credential that is not the token
 /// of a key gets the response that a [`Guard`] gives, with one body for all cases.

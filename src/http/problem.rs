@@ -54,7 +54,8 @@
 //!
 //! # Rate exceeded
 //!
-//! Status 429. The key has been used more often than its tier allows. `Retry-After` is the time to wait.
+//! Status 429. The key has been used more often than its rate allows, or all keys of its tenant
+//! together more often than theirs. `Retry-After` is the time to wait.
 //!
 //! # Unavailable
 //!

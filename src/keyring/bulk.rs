@@ -90,7 +90,7 @@ impl TenantKeys {
     /// Like [`list`](Self::list).
     pub async fn select(&self, query: &KeyQuery) -> Result<Selection, KeyringError> {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
-        let mut query = query.clone().from_start().limit(KeyQuery::MAX_LIMIT);
+        let mut query = query.clone().restarted().limit(KeyQuery::MAX_LIMIT);
         loop {
             let page = self.list(&query).await?;
             keys.extend(page.items.into_iter().map(|key| SelectedKey {

@@ -60,12 +60,9 @@ impl Keyring {
             Ok(changed)
         };
         let tenant_id = Some(tenant.id.as_str());
-        let changed =
-            self.audited(ChangeKind::SetExceptions, tenant_id, None, changed.await)?;
-        let kind = AuditKind::ExceptionsChanged {
-            from: &tenant.exceptions,
-            to: &changed.exceptions,
-        };
+        let changed = self.audited(ChangeKind::SetExceptions, tenant_id, None, changed.await)?;
+        let kind =
+            AuditKind::ExceptionsChanged { from: &tenant.exceptions, to: &changed.exceptions };
         self.record(&tenant.id, None, kind);
         self.quota_use(changed).await
     }

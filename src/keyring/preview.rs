@@ -138,9 +138,7 @@ fn effect(
     let before = from.map_or(catalog.none(), |from| from.scopes);
     let loses = catalog.names_above(granted.meet(before), to.scopes);
     let end = key.effective_expiry_on(from);
-    let ends_at = key
-        .effective_expiry(to)
-        .filter(|after| end.is_none_or(|before| *after < before));
+    let ends_at = key.effective_expiry(to).filter(|after| end.is_none_or(|before| *after < before));
     let is_affected = !loses.is_empty() || ends_at.is_some();
     is_affected.then(|| AffectedKey { id: key.id(), name: key.name().into(), loses, ends_at })
 }

@@ -71,10 +71,9 @@ impl Rates {
     pub(crate) fn count(&self, caller: &Principal, weight: NonZeroU32) -> Option<RateStatus> {
         let limits = match caller.own_rates() {
             None => *self.tiers.get(caller.tier_index())?,
-            Some(TenantRates { key, tenant }) => TierLimits {
-                key: key.and_then(Limit::new),
-                tenant: tenant.and_then(Limit::new),
-            },
+            Some(TenantRates { key, tenant }) => {
+                TierLimits { key: key.and_then(Limit::new), tenant: tenant.and_then(Limit::new) }
+            }
         };
         if limits.key.is_none() && limits.tenant.is_none() {
             return None;

@@ -196,7 +196,8 @@ impl KeyRecord {
     /// [`lifetime_from`](Self::lifetime_from). `None` if neither ends the key.
     pub fn effective_expiry(&self, terms: &Terms) -> Option<Timestamp> {
         // A lifetime that ends after `Timestamp::MAX` is no limit.
-        let limit = terms.max_lifetime.and_then(|lifetime| self.lifetime_from.checked_add(lifetime));
+        let limit =
+            terms.max_lifetime.and_then(|lifetime| self.lifetime_from.checked_add(lifetime));
         match (self.expires_at, limit) {
             (Some(end), Some(limit)) => Some(end.min(limit)),
             (end, limit) => end.or(limit),
@@ -402,7 +403,7 @@ impl PartialEq for KeyRecord {
 
 impl Eq for KeyRecord {}
 
-/// Serializes the public description of the key, without digest and seal.
+/// Serializes the public description of the key, without digest, seal, and the attributes, which are the application's.
 #[cfg(all(feature = "serde", feature = "std"))]
 impl serde::Serialize for KeyRecord {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -410,7 +411,7 @@ impl serde::Serialize for KeyRecord {
 
         use serde::ser::SerializeStruct;
 
-        let mut key = serializer.serialize_struct("Key", 20)?;
+        let mut key = serializer.serialize_struct("Key", 19)?;
         key.serialize_field("id", &self.id)?;
         key.serialize_field("tenant", &self.tenant)?;
         key.serialize_field("name", &self.name)?;
@@ -427,7 +428,6 @@ impl serde::Serialize for KeyRecord {
         key.serialize_field("created_at", &self.created_at)?;
         key.serialize_field("created_by", &self.created_by)?;
         key.serialize_field("owner", &self.owner)?;
-        key.serialize_field("attributes", &self.attributes)?;
         key.serialize_field("rotated_at", &self.rotated_at)?;
         key.serialize_field("last_used", &self.last_used)?;
         key.serialize_field("version", &self.version)?;

@@ -55,9 +55,7 @@ impl Labels {
     }
 
     /// Creates the labels of a stored record, under the rules for stored text.
-    fn stored(
-        labels: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, InvalidField> {
+    fn stored(labels: impl IntoIterator<Item = (String, String)>) -> Result<Self, InvalidField> {
         Self::checked(labels, text::check_stored_filled, text::check_stored)
     }
 

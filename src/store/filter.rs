@@ -115,11 +115,13 @@ impl KeyFilter {
     }
 
     /// Returns the condition on the owner alone.
+    #[cfg(any(feature = "console", feature = "postgres"))]
     pub(crate) fn only_owner(&self) -> Self {
         Self { owner: self.owner.clone(), ..Self::default() }
     }
 
     /// Returns whether there is no other condition than the owner.
+    #[cfg(feature = "postgres")]
     pub(super) fn is_only_owner(&self) -> bool {
         *self == self.only_owner()
     }

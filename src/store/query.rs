@@ -81,7 +81,7 @@ impl KeyQuery {
     }
 
     /// Selects from the first key on.
-    pub(crate) fn from_start(mut self) -> Self {
+    pub(crate) fn restarted(mut self) -> Self {
         self.after = None;
         self
     }
@@ -120,6 +120,7 @@ impl KeyQuery {
     }
 
     /// Returns whether every key that an index of the tenant or of the owner finds is selected.
+    #[cfg(feature = "postgres")]
     pub(crate) fn is_indexed(&self) -> bool {
         self.text.is_none() && self.filter.is_only_owner()
     }

@@ -14,7 +14,9 @@ use alloc::{sync::Arc, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 use std::{path::Path, time::Instant};
 
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, config::DbConfig, types::ValueRef};
+use rusqlite::{
+    Connection, Row, Transaction, TransactionBehavior, config::DbConfig, types::ValueRef,
+};
 
 pub use self::{
     builder::{SqliteBuilder, SqliteError},

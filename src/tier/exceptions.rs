@@ -85,8 +85,7 @@ impl Exceptions {
 
     /// Returns whether a rate or a lifetime is zero, which would allow nothing.
     pub(crate) fn zero(&self) -> Option<&'static str> {
-        let is_zero =
-            |rate: Option<Option<Rate>>| rate.flatten().is_some_and(Rate::is_zero);
+        let is_zero = |rate: Option<Option<Rate>>| rate.flatten().is_some_and(Rate::is_zero);
         if is_zero(self.rate) {
             Some("rate")
         } else if is_zero(self.tenant_rate) {
@@ -142,9 +141,8 @@ impl Exceptions {
             if reader.bool()? {
                 return Some(Ceiling::All);
             }
-            let names = reader.list(|reader| {
-                Some(Scope::try_from(reader.str()?).ok()?.as_str().into())
-            });
+            let names =
+                reader.list(|reader| Some(Scope::try_from(reader.str()?).ok()?.as_str().into()));
             // Names must be in the order in which they are written, so that a record has only one encoding.
             let names: Vec<String> = names?;
             names.is_sorted_by(|left, right| left < right).then_some(Ceiling::Only(names))

@@ -768,7 +768,7 @@ fn the_json_of_a_key_holds_neither_digest_nor_seal() {
     let (_, _, key) = full_key();
     let json = serde_json::to_value(&key).unwrap();
     let fields: Vec<&String> = json.as_object().unwrap().keys().collect();
-    let expected = "attributes created_at created_by enabled expires_at id imported labels last_used \
+    let expected = "created_at created_by enabled expires_at id imported labels last_used \
                     masked name networks not_before owner resources rotated_at scopes suspension \
                     tenant version";
     assert_eq!(fields, expected.split(' ').collect::<Vec<_>>());

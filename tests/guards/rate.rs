@@ -285,7 +285,7 @@ fn caller_that_waits_for_retry_after_is_admitted() {
             let policy = format!("\"key\";q={};w={}", rate.requests, rate.per_seconds);
             assert_eq!(field(&answer, "ratelimit-policy"), policy);
             assert_eq!(field(&answer, "ratelimit"), format!("\"key\";r=0;t={wait}"));
-            assert!(answer.body().contains("more often than its tier allows"), "{}", answer.body());
+            assert!(answer.body().contains("more often than its rate allows"), "{}", answer.body());
 
             // One second less is too early. The header counts in whole seconds.
             let earlier = Duration::from_secs(wait).checked_sub(SECOND).unwrap();

@@ -12,10 +12,10 @@ use std::{
 
 use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
 use keyway::{
-    ConfigError, Keyring, LeakResponse, NewKey, Pepper, Policy, Principal, SqliteStore,
-    grant::{Networks, OutsideGrant, ResourceKind, Resources},
+    ConfigError, Guard, Keyring, LeakResponse, NewKey, Pepper, Policy, Principal, SqliteStore,
+    grant::{Networks, ResourceKind, Resources},
     http::{
-        describe_metrics,
+        Response, describe_metrics,
         leak::{LeakReports, SigningKeys},
     },
     scope::Requirement,
@@ -165,6 +165,7 @@ pub struct Factory {
     schema: Schema<Query, EmptyMutation, EmptySubscription>,
     floor: Arc<Mutex<Floor>>,
     machine: ResourceKind,
+    guard: Guard,
     to_write_downtime: Requirement,
 }
 
@@ -217,6 +218,7 @@ impl Factory {
             schema: Schema::new(query, EmptyMutation, EmptySubscription),
             floor: Arc::default(),
             machine,
+            guard: Guard::new(keyring),
             to_write_downtime: keyring.requirement(["operator.downtime"])?,
         })
     }
@@ -256,12 +258,10 @@ impl Factory {
     }
 
     /// Writes a downtime. No guard reads bodies, so the id in the body is checked here.
-    pub fn write_downtime(
-        &self,
-        caller: &Principal,
-        downtime: Downtime,
-    ) -> Result<(), OutsideGrant> {
-        caller.permit(&self.to_write_downtime, &self.machine, &downtime.machine)?;
+    pub fn write_downtime(&self, caller: &Principal, downtime: Downtime) -> Result<(), Response> {
+        caller
+            .permit(&self.to_write_downtime, &self.machine, &downtime.machine)
+            .map_err(|outside| self.guard.refuse(caller, outside))?;
         self.floor().downtimes.push(downtime);
         Ok(())
     }

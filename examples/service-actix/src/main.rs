@@ -17,7 +17,7 @@ use factory::{Downtime, Factory, Order, ReportRequest};
 use keyway::{
     Guard, Keyring, Principal,
     http::{
-        ClientAddress, OwnKey, Routes,
+        ClientAddress, OwnKey, Response, Routes,
         actix::{ActixHandler, get, leak_reports, own_key, post, put},
         leak::LeakReports,
     },
@@ -100,11 +100,9 @@ async fn write_downtime(
     caller: Principal,
     factory: Data<Factory>,
     Json(downtime): Json<Downtime>,
-) -> impl Responder {
-    match factory.write_downtime(&caller, downtime) {
-        Ok(()) => (String::new(), StatusCode::CREATED),
-        Err(outside) => (outside.to_string(), StatusCode::FORBIDDEN),
-    }
+) -> Result<(String, StatusCode), Response> {
+    factory.write_downtime(&caller, downtime)?;
+    Ok((String::new(), StatusCode::CREATED))
 }
 
 async fn graphql(

@@ -18,7 +18,7 @@ use factory::{Downtime, Factory, Order, ReportRequest};
 use keyway::{
     Guard, Keyring, Principal,
     http::{
-        ClientAddress, OwnKey, Routes,
+        ClientAddress, OwnKey, Response, Routes,
         axum::{get, leak_reports, own_key, post, put},
         leak::LeakReports,
     },
@@ -105,11 +105,9 @@ async fn write_downtime(
     caller: Principal,
     State(factory): State<Factory>,
     Json(downtime): Json<Downtime>,
-) -> (StatusCode, String) {
-    match factory.write_downtime(&caller, downtime) {
-        Ok(()) => (StatusCode::CREATED, String::new()),
-        Err(outside) => (StatusCode::FORBIDDEN, outside.to_string()),
-    }
+) -> Result<StatusCode, Response> {
+    factory.write_downtime(&caller, downtime)?;
+    Ok(StatusCode::CREATED)
 }
 
 async fn graphql(

@@ -40,7 +40,8 @@ impl BulkBody {
         }
         let mut selected = Vec::with_capacity(self.keys.len());
         for Named { id, version } in self.keys {
-            let id = id.parse().map_err(|_| invalid_field("keys", "this is not the id of a key"))?;
+            let id =
+                id.parse().map_err(|_| invalid_field("keys", "this is not the id of a key"))?;
             selected.push(SelectedKey { id, version, name: String::new() });
         }
         Ok(Selection::of(admin.keys.id().clone(), selected))
