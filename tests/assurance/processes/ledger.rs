@@ -14,6 +14,7 @@ use std::{
 
 use keyway::{
     KeyId, KeyRecord, Keyring, KeyringError,
+    record::Exceptions,
     store::{AnyStore, KeyLookup, KeyQuery},
 };
 use tokio::time::sleep;
@@ -24,6 +25,8 @@ pub type State = Option<Tenant>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
     pub tier: String,
+    /// The number of keys, if it is an exception from the tier.
+    pub exception: Option<u32>,
     pub suspended: bool,
     pub version: u64,
     pub keys: BTreeMap<KeyId, Key>,
@@ -41,7 +44,11 @@ pub struct Key {
 
 impl Tenant {
     pub fn quota(&self) -> usize {
-        if self.tier == "lite" { 1 } else { 5 }
+        match self.exception {
+            Some(keys) => keys as usize,
+            None if self.tier == "lite" => 1,
+            None => 5,
+        }
     }
 }
 
@@ -77,6 +84,8 @@ pub enum Operation {
     Use(KeyId),
     Delete(KeyId),
     Tier(String),
+    /// Sets the number of keys as an exception, or takes the exception away.
+    Except(Option<u32>),
     Suspend,
     Resume,
     DeleteTenant,
@@ -88,7 +97,13 @@ impl Operation {
         let Some(mut tenant) = state.clone() else {
             let Self::Create(tier) = self else { return None };
             let keys = BTreeMap::from([(new?, Key::new("default"))]);
-            return Some(Tenant { tier: tier.clone(), suspended: false, version: 1, keys });
+            return Some(Tenant {
+                tier: tier.clone(),
+                exception: None,
+                suspended: false,
+                version: 1,
+                keys,
+            });
         };
         let mut change = |id: &KeyId, change: &dyn Fn(&mut Key)| {
             let key = tenant.keys.get_mut(id).unwrap();
@@ -111,6 +126,9 @@ impl Operation {
                 tenant.keys.remove(id);
             }
             Self::Tier(tier) => (tenant.tier, tenant.version) = (tier.clone(), tenant.version + 1),
+            Self::Except(keys) => {
+                (tenant.exception, tenant.version) = (*keys, tenant.version + 1);
+            }
             Self::Suspend | Self::Resume => {
                 tenant.suspended = *self == Self::Suspend;
                 tenant.version += 1;
@@ -133,6 +151,7 @@ impl Operation {
             "use" => Self::Use(id()),
             "delete" => Self::Delete(id()),
             "tier" => Self::Tier(text(1)),
+            "except" => Self::Except(words[1].parse().ok()),
             "suspend" => Self::Suspend,
             "resume" => Self::Resume,
             "delete-tenant" => Self::DeleteTenant,
@@ -153,6 +172,8 @@ impl Display for Operation {
             Self::Use(id) => write!(f, "use {id}"),
             Self::Delete(id) => write!(f, "delete {id}"),
             Self::Tier(tier) => write!(f, "tier {tier}"),
+            Self::Except(Some(keys)) => write!(f, "except {keys}"),
+            Self::Except(None) => f.write_str("except none"),
             Self::Suspend => f.write_str("suspend"),
             Self::Resume => f.write_str("resume"),
             Self::DeleteTenant => f.write_str("delete-tenant"),
@@ -350,6 +371,11 @@ impl Account {
     }
 }
 
+/// Returns the number of keys that these exceptions set.
+fn exception(exceptions: &Exceptions) -> Option<u32> {
+    (0..10).find(|keys| *exceptions == Exceptions::new().keys(*keys))
+}
+
 /// Returns the stored state of a tenant. The keyring checks the seals.
 async fn stored(keyring: &Keyring, id: &str) -> Result<State, KeyringError> {
     let keys = keyring.tenant(id.parse().unwrap());
@@ -357,6 +383,7 @@ async fn stored(keyring: &Keyring, id: &str) -> Result<State, KeyringError> {
     match keyring.find_tenant(keys.id()).await {
         Ok(record) => Ok(Some(Tenant {
             tier: record.tier().to_owned(),
+            exception: exception(record.exceptions()),
             suspended: record.suspension().is_some(),
             version: record.version(),
             keys: records.iter().map(|record| (record.id(), Key::of(record))).collect(),

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use keyway::{
     KeyId, Keyring, KeyringError, NewKey, TenantId, TenantKeys,
+    record::Exceptions,
     store::{AnyStore, KeyQuery},
 };
 use tokio::{runtime::Runtime, time::sleep};
@@ -133,25 +134,48 @@ fn holds_under_kills(database: &Database) {
 
 #[test]
 fn follows_the_tier_on_sqlite() {
-    follows_the_tier(&Folder::new().database("keys.db"));
+    follows(&Folder::new().database("keys.db"), Limit::Tier);
 }
 
 #[test]
 fn follows_the_tier_on_postgres() {
     let server = server::shared();
-    follows_the_tier(&Database::on(server));
+    follows(&Database::on(server), Limit::Tier);
 }
 
-/// Keys are issued and deleted while another process moves the tenant between the tiers, which allow 1 key
-/// and 5.
-fn follows_the_tier(database: &Database) {
+#[test]
+fn follows_exceptions_on_sqlite() {
+    follows(&Folder::new().database("keys.db"), Limit::Exceptions);
+}
+
+#[test]
+fn follows_exceptions_on_postgres() {
+    let server = server::shared();
+    follows(&Database::on(server), Limit::Exceptions);
+}
+
+/// The source of a quota that another process changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    /// The tenant moves between the tiers.
+    Tier,
+    /// The tenant stays on the higher tier, and has an exception from time to time.
+    Exceptions,
+}
+
+/// Keys are issued and deleted while another process changes the quota of the tenant between 1 key and 5.
+fn follows(database: &Database, limit: Limit) {
+    let (order, changing) = match limit {
+        Limit::Tier => ("move", "moves change the tier"),
+        Limit::Exceptions => ("except", "exceptions change the number"),
+    };
     let mut race = Race::new(database, None);
     let mut mover = Worker::start("mover", database, None, &[]);
     assert_eq!(mover.hear().as_deref(), Some("ready"));
     let (mut rounds, mut total, mut changes, mut on_lite, mut above) = (0, 0, 0, 0, 0);
     while rounds < scale(5, 100) || on_lite == 0 {
         let tenant = race.tenant(&format!("t{rounds}"));
-        mover.tell(&format!("move {}", tenant.id()));
+        mover.tell(&format!("{order} {}", tenant.id()));
         race.begin("turn over", &tenant);
         let lines = race.hear();
         let tiers: Vec<Event> = events(&mover.hear_until("done"));
@@ -189,17 +213,17 @@ fn follows_the_tier(database: &Database) {
         rounds += 1;
         assert!(rounds < 1_000);
 
-        // The last move is to the lower tier. After it no key above that tier's quota can be issued.
+        // The last change is to the lower quota. After it no key above that can be issued.
         let more = race.issue_at_once(&tenant);
         assert_eq!(more.len(), usize::from(held.is_empty()));
     }
     println!(
-        "quota while the tier moves: {rounds} rounds, {on_lite} keys on the lower tier for certain"
+        "quota while {changing}: {rounds} rounds, {on_lite} keys under the lower one for certain"
     );
     none(
         above,
         &format!(
-            "of {total} keys on {} above the quota of the time, while {changes} moves change the tier",
+            "of {total} keys on {} above the quota of the time, while {changes} {changing}",
             database.name()
         ),
     );
@@ -342,16 +366,24 @@ async fn issue(keys: &TenantKeys) -> Option<KeyId> {
     }
 }
 
-/// Moves the tenant in each command between the tiers, and to the lower one at the end.
+/// Changes the quota of the tenant in each command, by its tier or its exceptions, and to the lower one at the end.
 pub async fn mover(store: &AnyStore) {
     const MOVES: usize = 9;
     let keyring = keyring(store);
     for line in told() {
-        let id: TenantId = line.split(' ').nth(1).unwrap().parse().unwrap();
+        let (what, id) = line.split_once(' ').unwrap();
+        let id: TenantId = id.parse().unwrap();
         for number in 0..MOVES {
             let tier = if number % 2 == 0 { "lite" } else { "advanced" };
             let began = now();
-            keyring.set_tier(&id, tier).await.unwrap();
+            if what == "move" {
+                keyring.set_tier(&id, tier).await.unwrap();
+            } else {
+                let version = keyring.find_tenant(&id).await.unwrap().version();
+                let one = Exceptions::new().keys(1);
+                let exceptions = if tier == "lite" { one } else { Exceptions::new() };
+                keyring.set_exceptions(&id, version, exceptions).await.unwrap();
+            }
             Event::say("moved", tier, began);
             sleep(Duration::from_millis(10)).await;
         }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use keyway::{
     GracePeriod, IssuedKey, KeyEdit, KeyId, Keyring, KeyringError, NewKey, TenantKeys,
-    record::Suspension, store::AnyStore,
+    record::{Exceptions, Suspension},
+    store::AnyStore,
 };
 use tokio::{sync::Mutex, time::sleep};
 
@@ -110,7 +111,7 @@ impl Writer {
         }
         let id = *random.pick(&ids);
         let key = &tenant.keys[&id];
-        match random.below(20) {
+        match random.below(22) {
             0..5 => Operation::Issue(format!("n{step}")),
             5..8 => {
                 let scope = *random.pick(&["-", "read", "write"]);
@@ -124,6 +125,8 @@ impl Writer {
             17 => Operation::Tier(tier.into()),
             18 if tenant.suspended => Operation::Resume,
             18 => Operation::Suspend,
+            19 if tenant.exception.is_some() => Operation::Except(None),
+            19 | 20 => Operation::Except(Some(*random.pick(&[0, 2, 3, 7]))),
             _ if is_old => Operation::DeleteTenant,
             _ => Operation::Issue(format!("n{step}")),
         }
@@ -194,6 +197,12 @@ impl Writer {
             }
             Operation::Delete(id) => keys.delete(*id).await,
             Operation::Tier(tier) => keyring.set_tier(tenant, tier).await.map(drop),
+            Operation::Except(keys) => {
+                let exceptions = keys.map(|keys| Exceptions::new().keys(keys));
+                let version = self.state.as_ref().map_or(0, |tenant| tenant.version);
+                let set = keyring.set_exceptions(tenant, version, exceptions.unwrap_or_default());
+                set.await.map(drop)
+            }
             Operation::Suspend => {
                 let suspension = Suspension::permanent("for tests").unwrap();
                 keyring.suspend_tenant(tenant, suspension).await.map(drop)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# claim: a tenant never holds more keys than its tier allows, and no edit is lost, with several processes, of which any may be killed; a request that is given up is done as a whole or not at all
+# claim: a tenant never holds more keys than its tier or its exceptions allow, and no edit is lost, with several processes, of which any may be killed; a request that is given up is done as a whole or not at all
 # depends: src :!src/http/* :!src/cache/fence_tests* tests/assurance/processes tests/console tests/support
 # figure: = 0 of * races of 8 processes for 5 keys on PostgreSQL ended with more or fewer
 # figure: = 0 edits lost of * by 4 processes at once on PostgreSQL, with ? conflicts
 # figure: = 0 edits lost of * by 4 processes at once on SQLite, with ? conflicts
 # figure: = 0 of * keys on PostgreSQL above the quota of the time, while * moves change the tier
 # figure: = 0 of * keys on SQLite above the quota of the time, while * moves change the tier
+# figure: = 0 of * keys on PostgreSQL above the quota of the time, while * exceptions change the number
+# figure: = 0 of * keys on SQLite above the quota of the time, while * exceptions change the number
 # figure: = 0 of * races on PostgreSQL with * processes killed ended with other than 5 keys
 # figure: = 0 of * races on SQLite with * processes killed ended with other than 5 keys
 # figure: = 0 of * races of 8 processes for 5 keys on PostgreSQL with repeatable read ended with more or fewer
