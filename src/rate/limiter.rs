@@ -35,10 +35,7 @@ const LATEST: u64 = 1 << 62;
 pub(crate) struct Rates {
     /// The limits of each tier.
     tiers: Box<[TierLimits]>,
-    /// The keys of each tier. A key whose tenant changes its tier starts with all of the new tier's rate.
-    keys: Box<[Limiter<KeyId>]>,
-    /// The keys of tenants that have a rate of their own.
-    own: Limiter<KeyId>,
+    keys: Limiter<KeyId>,
     tenants: Limiter<String>,
     /// Spreads tenants over the states.
     hasher: foldhash::fast::RandomState,
@@ -58,8 +55,7 @@ impl Rates {
         });
         Self {
             tiers: tiers.collect(),
-            keys: policy.tiers().iter().map(|_| Limiter::new(Arc::clone(clock))).collect(),
-            own: Limiter::new(Arc::clone(clock)),
+            keys: Limiter::new(Arc::clone(clock)),
             tenants: Limiter::new(Arc::clone(clock)),
             hasher: foldhash::fast::RandomState::default(),
         }
@@ -87,11 +83,7 @@ impl Rates {
         caller: &Principal,
         weight: NonZeroU32,
     ) -> Option<RateStatus> {
-        let id = caller.key_id();
-        let keys = match caller.own_rates() {
-            None => self.keys.get(caller.tier_index())?,
-            Some(_) => &self.own,
-        };
+        let (keys, id) = (&self.keys, caller.key_id());
         let of_key = limits.key.map(|limit| keys.count(&id, id.spread(), limit, weight));
         if of_key.is_some_and(|status| status.is_exceeded) {
             return of_key;
@@ -163,16 +155,13 @@ impl<K: Eq + Hash> Limiter<K> {
         let now = self.now();
         self.sweep(now);
         let (whole, cost) = (limit.whole(), limit.cost(weight));
-        // A time further ahead than the window was set under another rate. It would refuse the key for longer than its
-        // rate does, so the key starts with all of the present rate.
-        let known = |full_at: u64| if full_at > now + whole { now } else { full_at.max(now) };
-        let after = |full_at: u64| known(full_at) + cost;
-        let counted = self.states.update(key, spread, |full_at| {
+        let after = |full_at: u64| full_at.max(now) + cost;
+        let counted = self.states.update(key, spread, limit.rate, |full_at| {
             Some(after(full_at)).filter(|full_at| full_at - now <= whole)
         });
-        let full_at = counted.map_or_else(known, after);
+        let full_at = counted.map_or_else(|full_at| full_at, after);
 
-        let reset = full_at - now;
+        let reset = full_at.saturating_sub(now);
         let left = whole.saturating_sub(reset);
         // The next request of this weight needs so much more than there is. Without a refusal it is one of weight 1.
         let next = match counted {
@@ -198,7 +187,8 @@ impl<K: Eq + Hash> Limiter<K> {
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         let cost = limit.cost(weight);
-        let _ = self.states.update(key, spread, |full_at| Some(full_at.saturating_sub(cost)));
+        let back = |full_at: u64| Some(full_at.saturating_sub(cost));
+        let _ = self.states.update(key, spread, limit.rate, back);
     }
 
     /// Returns the nanoseconds since the limiter was made.
@@ -298,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn key_under_a_narrower_window_is_not_refused_for_longer() {
+    fn key_with_another_rate_starts_with_all_of_it() {
         let (Uniform(limiter, hourly), clock) = limiter(1, 3_600);
         let key = keys(1)[0];
         let count = |limit, weight| {

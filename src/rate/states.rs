@@ -11,17 +11,27 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+use crate::tier::Rate;
+
 /// The number of shards, a power of two.
 const SHARDS: usize = 64;
 
-/// For each key or tenant `K`, the time at which it has all of its rate again, in nanoseconds since the start.
+/// For each key or tenant `K`, its rate and the time at which it has all of it again.
 pub(super) struct States<K> {
     shards: [Shard<K>; SHARDS],
     /// The shard that is searched next for keys to forget.
     next: AtomicUsize,
 }
 
-type Shard<K> = RwLock<HashMap<K, AtomicU64, foldhash::fast::RandomState>>;
+type Shard<K> = RwLock<HashMap<K, State, foldhash::fast::RandomState>>;
+
+#[derive(Default)]
+struct State {
+    /// Changed only under the lock for writing.
+    rate: Option<Rate>,
+    /// In nanoseconds since the start.
+    full_at: AtomicU64,
+}
 
 impl<K: Eq + Hash> States<K> {
     pub(super) fn new() -> Self {
@@ -29,7 +39,7 @@ impl<K: Eq + Hash> States<K> {
     }
 
     /// Replaces the time of `key` by the one that `next` returns. Returns the time before, which is 0 for a new
-    /// key. `spread` is an evenly distributed number that belongs to the key.
+    /// key, and for a key that had another rate. `spread` is an evenly distributed number that belongs to the key.
     ///
     /// # Errors
     ///
@@ -39,6 +49,7 @@ impl<K: Eq + Hash> States<K> {
         &self,
         key: &Q,
         spread: usize,
+        rate: Rate,
         next: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, u64>
     where
@@ -46,16 +57,21 @@ impl<K: Eq + Hash> States<K> {
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
         // Relaxed, since no other memory is read or written along with it.
-        let update = |state: &AtomicU64| state.fetch_update(Relaxed, Relaxed, &next);
+        let update = |state: &State| state.full_at.fetch_update(Relaxed, Relaxed, &next);
         let shard = self.shard(spread);
         {
             let states = shard.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(state) = states.get(key) {
+            if let Some(state) = states.get(key).filter(|state| state.rate == Some(rate)) {
                 return update(state);
             }
         }
         let mut states = shard.write().unwrap_or_else(PoisonError::into_inner);
-        update(states.entry(key.to_owned()).or_default())
+        let state = states.entry(key.to_owned()).or_default();
+        if state.rate != Some(rate) {
+            // A time that was set under another rate could refuse the key for longer than its rate does.
+            *state = State { rate: Some(rate), full_at: AtomicU64::new(0) };
+        }
+        update(state)
     }
 
     /// Forgets the keys of the next shard in turn that have all of their rate at `now`. No request waits for a
@@ -63,7 +79,7 @@ impl<K: Eq + Hash> States<K> {
     pub(super) fn forget_full(&self, now: u64) {
         let number = self.next.fetch_add(1, Relaxed);
         let mut states = self.shard(number).write().unwrap_or_else(PoisonError::into_inner);
-        states.retain(|_, full_at| *full_at.get_mut() > now);
+        states.retain(|_, state| *state.full_at.get_mut() > now);
         // Does not shrink to the exact size, since the shard is likely to hold as many keys again.
         if states.len() < states.capacity() / 4 {
             let capacity = states.len() * 2;

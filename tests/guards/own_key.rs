@@ -109,6 +109,7 @@ fn a_holder_reads_its_own_key() {
             "name",
             "networks",
             "not_before",
+            "owner",
             "resources",
             "rotated_at",
             "scopes",
