@@ -1,11 +1,10 @@
 //! A keyring with its store and cache beside a naive service.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{collections::BTreeSet, fmt::Debug, slice};
 
 use keyway::{
     KeyId, KeyRecord, Keyring, KeyringError, MemoryStore, OneTimeToken, Pepper, Peppers, Principal,
     TenantKeys, Timestamp, VerifyError,
-    grant::Grant,
     store::{KeyLookup, KeyQuery, KeyStore},
     time::{Clock, ManualClock},
     verifier::{Freshness, Verifier},
@@ -16,7 +15,9 @@ use crate::support::{block_on, fresh_rng, overheard::RevealKnown as _, tenant_id
 use super::{
     naive_model::{
         declare::build,
-        naive::{Caller, Policy, Refusal, Ring, Rules, Service, Shape, Tier, Time, Token},
+        naive::{
+            Caller, Granter, Policy, Refusal, Ring, Rules, Service, Shape, Share, Tier, Time, Token,
+        },
         random::Random,
         translate,
     },
@@ -26,6 +27,9 @@ use super::{
 pub(super) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 pub(super) const SCOPES: [&str; 6] =
     ["erp", "manager", "operator", "operator.jobs", "operator.read", "reporting"];
+
+/// The kinds of resources that the policy may declare.
+pub(super) const KINDS: [&str; 2] = ["machine", "site"];
 
 pub(super) struct History {
     pub(super) service: Service,
@@ -63,7 +67,7 @@ impl History {
     fn new(rules: Rules) -> Self {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (memory, clock) = (MemoryStore::new(), ManualClock::at(start));
-        let (policy, ring) = (policy(), ring(0));
+        let (policy, ring) = (policy(&KINDS), ring(0));
         let (keyring, reader) = open(&memory, &clock, &policy, 0);
         Self {
             service: Service::new(rules, policy, ring, start.as_millis()),
@@ -96,24 +100,35 @@ impl History {
     pub(super) fn keep(&mut self, key: usize, record: &KeyRecord, token: OneTimeToken) {
         let (secret, slot) = (self.tokens.len(), record.id().slot());
         let token = token.reveal_known().to_string();
-        self.tokens.push((Token { key, secret, slot, shape: Shape::Whole }, token));
+        let foreign = false;
+        self.tokens.push((Token { key, secret, slot, foreign, shape: Shape::Whole }, token));
     }
 
     /// Opens the keyring with a new current pepper and all earlier ones.
     pub(super) fn change_pepper(&mut self) {
         let slot = (self.service.ring.current + 1).min(9);
         self.service.ring = ring(slot);
-        (self.keyring, self.reader) = open(&self.memory, &self.clock, &self.service.policy, slot);
+        self.open();
     }
 
-    pub(super) fn handle(&self, tenant: &str, granter: Option<&[String]>) -> TenantKeys {
-        let handle = self.keyring.tenant(tenant_id(tenant));
-        match granter {
-            Some(names) => handle.granting_at_most(&Grant::unlimited(
-                self.keyring.policy().catalog().set(names).unwrap(),
-            )),
-            None => handle,
-        }
+    /// Opens the keyring with a policy that declares these kinds of resources.
+    pub(super) fn change_kinds(&mut self, kinds: &[&str]) {
+        self.service.policy = policy(kinds);
+        self.open();
+    }
+
+    fn open(&mut self) {
+        let (policy, slot) = (&self.service.policy, self.service.ring.current);
+        (self.keyring, self.reader) = open(&self.memory, &self.clock, policy, slot);
+    }
+
+    pub(super) fn handle(&self, tenant: &str, granters: &[Granter]) -> TenantKeys {
+        let catalog = self.keyring.policy().catalog();
+        let grants =
+            granters.iter().filter_map(|one| translate::grant(catalog, slice::from_ref(one)));
+        grants.fold(self.keyring.tenant(tenant_id(tenant)), |handle, grant| {
+            handle.granting_at_most(&grant)
+        })
     }
 
     /// Returns the result of a verification in the types of the model.
@@ -132,14 +147,25 @@ impl History {
                     tenant: caller.tenant().to_string(),
                     previous: caller.used_previous_secret(),
                     scopes: SCOPES.into_iter().filter(may).map(String::from).collect(),
+                    shares: self.shares(&caller),
                 })
             }
             Err(VerifyError::Rejected) => Err(Refusal::Rejected),
             Err(VerifyError::Inactive(state)) => {
                 Err(Refusal::Inactive(translate::inactive(&state).expect("active")))
             }
+            Err(VerifyError::Forbidden(reason)) => {
+                Err(Refusal::Outside(translate::outside(&reason)))
+            }
             Err(other) => panic!("a verification that the model does not have: {other:?}"),
         }
+    }
+
+    fn shares(&self, caller: &Principal) -> Vec<Share> {
+        let catalog = self.keyring.policy().catalog();
+        let share =
+            |(kind, _)| translate::share(caller.resources(&catalog.resource(kind).unwrap()));
+        catalog.resources().map(share).collect()
     }
 
     /// Compares everything that lists and lookups show.
@@ -153,7 +179,7 @@ impl History {
             translate::same_tenant(tenant, record)?;
         }
         for name in TENANTS {
-            let listed = block_on(self.handle(name, None).list(&KeyQuery::all())).unwrap().items;
+            let listed = block_on(self.handle(name, &[]).list(&KeyQuery::all())).unwrap().items;
             let count = block_on(self.memory.count_keys(&tenant_id(name), u32::MAX)).unwrap();
             assert_eq!(listed.len(), count as usize);
             let numbers: BTreeSet<_> = listed.iter().map(|key| self.number(key.id())).collect();
@@ -178,11 +204,16 @@ impl History {
 
     /// Compares all tokens that ever existed, without recording uses.
     pub(super) fn compare_all_tokens(&self) -> Result<(), String> {
+        let addresses = [None, Some(vec![10, 0, 0, 1])];
         self.tokens.iter().try_for_each(|(token, text)| {
-            let read = block_on(self.reader.verify_as_of(text, Freshness::Now));
-            let (read, expected) = (self.caller(read), self.service.verify(token));
-            let what = format!("{token:?} is {read:?} and not {expected:?}");
-            if read == expected { Ok(()) } else { Err(what) }
+            addresses.iter().try_for_each(|address| {
+                let from = address.as_deref().map(translate::address);
+                let read = block_on(self.reader.verify_from(text, Freshness::Now, from));
+                let expected = self.service.verify(token, address.as_ref());
+                let read = self.caller(read);
+                let what = format!("{token:?} from {from:?} is {read:?} and not {expected:?}");
+                if read == expected { Ok(()) } else { Err(what) }
+            })
         })
     }
 
@@ -196,12 +227,13 @@ impl History {
 }
 
 /// Lite allows one key below `manager`, and Advanced five keys without a ceiling.
-fn policy() -> Policy {
+fn policy(kinds: &[&str]) -> Policy {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
     let implied = |scope| if scope == "erp" { names(&["reporting"]) } else { names(&[]) };
     let tier = |name: &str, keys, ceiling| Tier { name: name.into(), keys, ceiling, longest: None };
     Policy {
         scopes: SCOPES.into_iter().map(|scope| (scope.into(), implied(scope))).collect(),
+        kinds: kinds.iter().map(ToString::to_string).collect(),
         tiers: vec![tier("lite", 1, Some(names(&["operator", "erp"]))), tier("advanced", 5, None)],
     }
 }

@@ -1,13 +1,18 @@
 //! The steps of a history. Each is taken on both sides and compared.
 
-use keyway::{KeyId, LeakResponse, record::Suspension, verifier::Freshness};
+use keyway::{
+    KeyId, LeakResponse,
+    record::Suspension,
+    verifier::{Freshness, Verifier},
+};
 
 use crate::support::{block_on, tenant_id};
 
 use super::{
-    history::{History, SCOPES, TENANTS},
+    history::{History, KINDS, SCOPES, TENANTS},
     naive_model::{
-        naive::{self, DAY, GracePeriod, Time, Wish},
+        draw,
+        naive::{self, Block, DAY, GracePeriod, Granter, Shares, Time, Wish},
         random::Random,
         translate::{self, inactive, key_edit, new_key, span, suspension},
         world::times,
@@ -20,7 +25,7 @@ type Outcome = Result<(), String>;
 type Step = fn(&mut History, &mut Random) -> Outcome;
 
 /// The steps, and how often each is taken.
-const STEPS: [(usize, Step); 21] = [
+const STEPS: [(usize, Step); 22] = [
     (3, create_tenant),
     (1, delete_tenant),
     (2, set_tier),
@@ -40,6 +45,7 @@ const STEPS: [(usize, Step); 21] = [
     (1, find),
     (5, advance),
     (1, change_pepper),
+    (1, change_kinds),
     (1, reseal),
     (1, flush),
 ];
@@ -120,10 +126,14 @@ fn issue(history: &mut History, random: &mut Random) -> Outcome {
         from: random.one_in(5).then(|| Some(soon(history, random))),
         end: random.one_in(2).then(|| Some(soon(history, random))),
         enabled: None,
-        granter: granter(random),
+        shares: draw::shares(&history.service.policy.kinds, random),
+        networks: Some(draw::networks(random)),
+        granters: Vec::new(),
     };
+    let networks = wish.networks.as_ref().and_then(Option::as_deref);
+    let wish = Wish { granters: granters(history, (&wish.shares, networks), random), ..wish };
     let (number, secret) = (history.keys.len(), history.tokens.len());
-    let issued = block_on(history.handle(name, wish.granter.as_deref()).issue(new_key(&wish)));
+    let issued = block_on(history.handle(name, &wish.granters).issue(new_key(&wish)));
     let issued = issued.map(|issued| {
         history.keys.push((issued.key.id(), name));
         history.keep(number, &issued.key, issued.token);
@@ -142,9 +152,15 @@ fn edit(history: &mut History, random: &mut Random) -> Outcome {
         from: random.one_in(5).then(|| soon(random)),
         end: random.one_in(3).then(|| soon(random)),
         enabled: random.one_in(3).then(|| random.one_in(2)),
-        granter: granter(random),
+        shares: if random.one_in(3) {
+            draw::shares(&history.service.policy.kinds, random)
+        } else {
+            Shares::new()
+        },
+        networks: random.one_in(4).then(|| draw::networks(random)),
+        granters: granters_of(history, number, random),
     };
-    let handle = history.handle(name, wish.granter.as_deref());
+    let handle = history.handle(name, &wish.granters);
     let edited = block_on(handle.edit(id, version, key_edit(&wish))).map(drop);
     let expected = history.service.edit(name, number, version, &wish);
     history.same(&format!("edit {number} of {name} at {version}: {wish:?}"), edited, &expected)
@@ -162,18 +178,17 @@ fn rotate(history: &mut History, random: &mut Random) -> Outcome {
         GracePeriod::For(30 * DAY + 1_000),
     ]);
     let asked = translate::grace_period(grace_period);
-    let (granter, secret) = (granter(random), history.tokens.len());
-    let granter = granter.as_deref();
-    let rotated = block_on(history.handle(name, granter).rotate(id, version, asked));
+    let (granters, secret) = (granters_of(history, number, random), history.tokens.len());
+    let rotated = block_on(history.handle(name, &granters).rotate(id, version, asked));
     let rotated = rotated.map(|rotated| history.keep(number, &rotated.key, rotated.token));
-    let expected = history.service.rotate(name, number, version, grace_period, granter, secret);
-    let what = format!("rotate {number} at {version}, {grace_period:?}, {granter:?}");
+    let expected = history.service.rotate(name, number, version, grace_period, &granters, secret);
+    let what = format!("rotate {number} at {version}, {grace_period:?}, {granters:?}");
     history.same(&what, rotated, &expected)
 }
 
 fn switch(history: &mut History, random: &mut Random) -> Outcome {
     let Some((number, id, name)) = key(history, random) else { return Ok(()) };
-    let (handle, enables) = (history.handle(name, None), random.one_in(2));
+    let (handle, enables) = (history.handle(name, &[]), random.one_in(2));
     let switched = if enables { block_on(handle.enable(id)) } else { block_on(handle.disable(id)) };
     let expected = history.service.switch(name, number, enables);
     history.same(&format!("switch {number}: {enables}"), switched.map(drop), &expected)
@@ -182,7 +197,7 @@ fn switch(history: &mut History, random: &mut Random) -> Outcome {
 fn delete(history: &mut History, random: &mut Random) -> Outcome {
     let Some((number, id, owner)) = key(history, random) else { return Ok(()) };
     let name = tenant_for(owner, random);
-    let deleted = block_on(history.handle(name, None).delete(id));
+    let deleted = block_on(history.handle(name, &[]).delete(id));
     let expected = history.service.delete(name, number);
     history.same(&format!("delete {number} of {name}"), deleted, &expected)
 }
@@ -205,7 +220,7 @@ fn resume_key(history: &mut History, random: &mut Random) -> Outcome {
 fn find(history: &mut History, random: &mut Random) -> Outcome {
     let Some((number, id, owner)) = key(history, random) else { return Ok(()) };
     let name = tenant_for(owner, random);
-    let found = block_on(history.handle(name, None).find(id)).map(drop);
+    let found = block_on(history.handle(name, &[]).find(id)).map(drop);
     let expected = history.service.find(name, number).map(drop);
     history.same(&format!("find {number} of {name}"), found, &expected)
 }
@@ -213,9 +228,14 @@ fn find(history: &mut History, random: &mut Random) -> Outcome {
 fn verify(history: &mut History, random: &mut Random) -> Outcome {
     let Some((token, text)) = token(history, random) else { return Ok(()) };
     let freshness = if random.one_in(4) { Freshness::Now } else { Freshness::Cached };
-    let verified = block_on(history.keyring.verify_as_of(&text, freshness));
-    let (verified, expected) = (history.caller(verified), history.service.use_key(&token));
-    let what = format!("verify {token:?} as of {freshness:?}");
+    let key = history.service.keys.get(&token.key);
+    let address = draw::address_for(key.and_then(|key| key.networks.as_deref()), random);
+    let from = address.as_deref().map(translate::address);
+    let verifier: &Verifier = history.keyring.as_ref();
+    let verified = block_on(verifier.verify_from(&text, freshness, from));
+    let verified = history.caller(verified);
+    let expected = history.service.use_key(&token, address.as_ref());
+    let what = format!("verify {token:?} from {from:?} as of {freshness:?}");
     history.same(&what, Ok(verified), &Ok(expected))
 }
 
@@ -277,6 +297,15 @@ fn change_pepper(history: &mut History, random: &mut Random) -> Outcome {
     Ok(())
 }
 
+/// Opens the keyring with a policy that declares other kinds of resources.
+fn change_kinds(history: &mut History, random: &mut Random) -> Outcome {
+    flush(history, random)?;
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|_| !random.one_in(3)).collect();
+    history.change_kinds(&kinds);
+    history.log.push(format!("the kinds {kinds:?}"));
+    Ok(())
+}
+
 fn reseal(history: &mut History, _: &mut Random) -> Outcome {
     let resealed = block_on(history.keyring.reseal(None, |_| {})).map(|done| done.changed);
     let expected = history.service.reseal();
@@ -325,8 +354,30 @@ fn any_scopes(random: &mut Random) -> Vec<String> {
     SCOPES.into_iter().filter(|_| random.one_in(2)).map(String::from).collect()
 }
 
-fn granter(random: &mut Random) -> Option<Vec<String>> {
-    random.one_in(3).then(|| any_scopes(random))
+/// Returns the granters of a change to the key.
+fn granters_of(history: &History, number: usize, random: &mut Random) -> Vec<Granter> {
+    let none = Shares::new();
+    let key = history.service.keys.get(&number);
+    let limits = key.map_or((&none, None), |key| (&key.shares, key.networks.as_deref()));
+    granters(history, limits, random)
+}
+
+/// Returns the granters of a change after which the key may have these shares and networks.
+fn granters(
+    history: &History,
+    limits: (&Shares, Option<&[Block]>),
+    random: &mut Random,
+) -> Vec<Granter> {
+    let many = *random.pick(&[0, 0, 0, 1, 2]);
+    let granter = |random: &mut Random| {
+        let scopes = if random.one_in(2) { all_scopes() } else { any_scopes(random) };
+        draw::granter(scopes, &history.service.policy.kinds, limits, random)
+    };
+    (0..many).map(|_| granter(random)).collect()
+}
+
+fn all_scopes() -> Vec<String> {
+    SCOPES.map(String::from).into()
 }
 
 /// Returns a time around now, or in the next days.

@@ -2,10 +2,12 @@
 
 use keyway::{
     Pepper, Peppers, ScopeCatalog,
+    grant::ResourceDeclaration,
     scope::{self, ScopeDeclaration},
 };
 
 use super::{
+    draw::KINDS,
     naive::{DAY, Names, Policy, Requirement, Ring, Tier},
     random::Random,
     translate::span,
@@ -34,6 +36,11 @@ pub fn declare(random: &mut Random, most: usize) -> Policy {
             implied.insert(lower);
         }
     }
+    for kind in random.some(&KINDS, 3) {
+        if !policy.kinds.iter().any(|other| other == kind) {
+            policy.kinds.push(kind.into());
+        }
+    }
     let mut ceiling = Names::new();
     let mut longest = Some(DAY);
     for name in ["free", "lite", "advanced"].iter().take(1 + random.below(3)) {
@@ -53,7 +60,7 @@ pub fn declare(random: &mut Random, most: usize) -> Policy {
 }
 
 /// Returns a later declaration of the same service: without some of its scopes and perhaps a tier, and with
-/// other edges.
+/// other edges. It has perhaps lost a kind of resources, and perhaps another one is new.
 pub fn declare_anew(old: &Policy, random: &mut Random) -> Policy {
     let mut policy = old.clone();
     let names: Vec<String> = policy.scopes.keys().cloned().collect();
@@ -70,6 +77,13 @@ pub fn declare_anew(old: &Policy, random: &mut Random) -> Policy {
         if let Some(ceiling) = &mut tier.ceiling {
             ceiling.retain(|name| known.contains(name));
         }
+    }
+    if !policy.kinds.is_empty() && random.one_in(4) {
+        policy.kinds.remove(random.below(policy.kinds.len()));
+    }
+    let new = *random.pick(&KINDS);
+    if random.one_in(4) && !policy.kinds.iter().any(|kind| kind == new) {
+        policy.kinds.push(new.into());
     }
     if policy.tiers.len() > 1 && random.one_in(4) {
         policy.tiers.remove(random.below(policy.tiers.len()));
@@ -88,7 +102,9 @@ pub fn build(naive: &Policy) -> Option<keyway::Policy> {
         }
         naive.longest.map_or(tier.clone(), |longest| tier.max_lifetime(span(longest)))
     });
-    keyway::Policy::new("mm", ScopeCatalog::new(declarations).ok()?, tiers).ok()
+    let kinds = naive.kinds.iter().map(|kind| ResourceDeclaration::new(kind.clone(), ""));
+    let catalog = ScopeCatalog::new(declarations).ok()?.with_resources(kinds).ok()?;
+    keyway::Policy::new("mm", catalog, tiers).ok()
 }
 
 pub fn requirement(

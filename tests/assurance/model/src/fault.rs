@@ -34,11 +34,27 @@ pub enum Fault {
     FirstUseEndsNothing,
     DeletedTenantsKeepKeys,
     ResealingKeepsVersions,
+    EmptyListsAreAll,
+    KindsShareTheirIds,
+    UnknownAddressesAreAdmitted,
+    MappedAddressesAreV6,
+    UndeclaredKindsMeanNothing,
+    UndeclaredKindsAreInNoBound,
+    NetworksBeforeStates,
+    GrantersPassOnAllResources,
+    GrantersPassOnAllNetworks,
+    UnnamedKindsArePassedOn,
+    NeighborsAreNotJoined,
+    LastGranterReplaces,
+    LimitsAreKeptAboveTheGranter,
+    EditsReplaceAllKinds,
+    RotationsIgnoreLimits,
+    AnybodyImports,
 }
 
 impl Fault {
     /// The faults in decisions, and in changes of one record.
-    pub const OF_DECISIONS: [Self; 25] = [
+    pub const OF_DECISIONS: [Self; 41] = [
         Self::ImplicationIsOneStepDeep,
         Self::DotsMeanNothing,
         Self::AnyPrefixImplies,
@@ -64,10 +80,26 @@ impl Fault {
         Self::UnknownScopesAreInNoBound,
         Self::LifetimesBindCreationOnly,
         Self::ShorteningIsRefused,
+        Self::EmptyListsAreAll,
+        Self::KindsShareTheirIds,
+        Self::UnknownAddressesAreAdmitted,
+        Self::MappedAddressesAreV6,
+        Self::UndeclaredKindsMeanNothing,
+        Self::UndeclaredKindsAreInNoBound,
+        Self::NetworksBeforeStates,
+        Self::GrantersPassOnAllResources,
+        Self::GrantersPassOnAllNetworks,
+        Self::UnnamedKindsArePassedOn,
+        Self::NeighborsAreNotJoined,
+        Self::LastGranterReplaces,
+        Self::LimitsAreKeptAboveTheGranter,
+        Self::EditsReplaceAllKinds,
+        Self::RotationsIgnoreLimits,
+        Self::AnybodyImports,
     ];
 
     /// The faults that the histories of a keyring can notice.
-    pub const OF_SERVICES: [Self; 22] = [
+    pub const OF_SERVICES: [Self; 35] = [
         Self::CeilingsMeanNothing,
         Self::DotsMeanNothing,
         Self::GracePeriodEndsLate,
@@ -90,5 +122,18 @@ impl Fault {
         Self::FirstUseEndsNothing,
         Self::DeletedTenantsKeepKeys,
         Self::ResealingKeepsVersions,
+        Self::EmptyListsAreAll,
+        Self::UnknownAddressesAreAdmitted,
+        Self::MappedAddressesAreV6,
+        Self::UndeclaredKindsMeanNothing,
+        Self::UndeclaredKindsAreInNoBound,
+        Self::GrantersPassOnAllResources,
+        Self::GrantersPassOnAllNetworks,
+        Self::UnnamedKindsArePassedOn,
+        Self::NeighborsAreNotJoined,
+        Self::LastGranterReplaces,
+        Self::LimitsAreKeptAboveTheGranter,
+        Self::EditsReplaceAllKinds,
+        Self::RotationsIgnoreLimits,
     ];
 }

@@ -11,7 +11,9 @@
 )]
 
 pub mod declare;
+pub mod draw;
 pub mod fault;
+pub mod met;
 pub mod naive;
 pub mod random;
 pub mod small;

@@ -9,6 +9,7 @@ use std::{env, process::ExitCode, thread};
 
 use model::{
     fault::Fault,
+    met::Limit,
     naive::Rules,
     small::{self, Count, Extent},
     world::{self, Tally},
@@ -42,6 +43,14 @@ fn main() -> ExitCode {
     );
     println!("measured {} changes and declarations compared beside them", random.changes);
     println!("measured {} of the cases let somebody in", random.admitted);
+    for (limit, what) in Limit::ALL {
+        println!("measured {} {what}", random.met.of(limit));
+    }
+    println!(
+        "figure {} >= {} of the rarest of these limits",
+        random.met.least(),
+        decisions / 1_000
+    );
 
     let counts = services(rules, extent);
     let sum = |number: fn(&Count) -> u64| counts.iter().map(number).sum::<u64>();

@@ -1,13 +1,17 @@
 //! The data of the naive rules: names, numbers and sets of them. Nothing here comes from keyway.
 
 mod changes;
+mod limits;
+mod networks;
 mod rules;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
-    rules::Rules,
+    limits::{Granter, Share, Shares},
+    networks::{Address, Block, joined},
+    rules::{Question, Rules},
     service::{Caller, Service},
 };
 
@@ -22,6 +26,8 @@ pub const DAY: Time = 86_400_000;
 pub struct Policy {
     /// Every scope, with the scopes that it implies besides those below it by its dots.
     pub scopes: BTreeMap<String, Names>,
+    /// The kinds of resources, in the order of their declaration.
+    pub kinds: Vec<String>,
     /// In ascending order.
     pub tiers: Vec<Tier>,
 }
@@ -75,6 +81,10 @@ pub struct Key {
     /// The slot of the pepper that its record was last sealed with.
     pub sealed: u8,
     pub granted: Names,
+    /// Of every kind that is named, there is something.
+    pub shares: Shares,
+    /// `None` means any network.
+    pub networks: Option<Vec<Block>>,
     pub enabled: bool,
     pub suspension: Option<Suspension>,
     pub from: Option<Time>,
@@ -82,6 +92,8 @@ pub struct Key {
     pub created: Time,
     /// Unique among secrets.
     pub secret: usize,
+    /// The secret was made by another system.
+    pub imported: bool,
     /// The newest first.
     pub older: Vec<Older>,
     /// The time from which the longest lifetime of a tier counts.
@@ -112,6 +124,8 @@ pub struct Token {
     pub key: usize,
     pub secret: usize,
     pub slot: u8,
+    /// The token was made by another system.
+    pub foreign: bool,
     pub shape: Shape,
 }
 
@@ -140,6 +154,8 @@ pub enum Answer {
     Disabled,
     NotYetValid(Time),
     Expired(Time),
+    OtherResource(String),
+    OtherNetwork,
     Missing { names: Names, any: bool },
     Admitted { previous: bool },
 }
@@ -161,11 +177,18 @@ pub enum Refusal {
     Conflict,
     Rejected,
     Inactive(Answer),
+    Outside(Answer),
     Tampered,
     OtherTenant,
     UnknownScope(String),
     AboveCeiling(Names),
     AboveGranter(Names),
+    /// The kind is not declared, or a granter is below its resources. The kinds are checked in the order of their names.
+    UndeclaredOrAbove {
+        kind: String,
+        above: bool,
+    },
+    NetworksAboveGranter,
     UnknownTier,
     LifetimeTooLong,
     ExpiryInPast,
@@ -174,7 +197,10 @@ pub enum Refusal {
     GracePeriodTooLong,
     TooManySecrets,
     NoPepper,
-    QuotaExceeded { allowed: u32, held: u32 },
+    QuotaExceeded {
+        allowed: u32,
+        held: u32,
+    },
 }
 
 /// The values of a new key or of an edit. `None` leaves a value unchanged.
@@ -184,8 +210,11 @@ pub struct Wish {
     pub from: Option<Option<Time>>,
     pub end: Option<Option<Time>>,
     pub enabled: Option<bool>,
-    /// The scopes of the granter.
-    pub granter: Option<Vec<String>>,
+    /// The kinds whose resources are set.
+    pub shares: Shares,
+    pub networks: Option<Option<Vec<Block>>>,
+    /// Each one is a limit.
+    pub granters: Vec<Granter>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -86,7 +86,7 @@ impl Relation {
             lower.map(|lower| NAMES[lower].to_owned()).collect()
         };
         let scopes = (0..self.scopes).map(|upper| (NAMES[upper].to_owned(), implied(upper)));
-        Policy { scopes: scopes.collect(), tiers: Vec::new() }
+        Policy { scopes: scopes.collect(), ..Policy::default() }
     }
 
     fn compare(self, rules: Rules, is_order: bool, is_bounded: bool, count: &mut Count) {

@@ -1,16 +1,25 @@
 //! Translates keyway's results into the types of the naive rules.
 
+mod limits;
+
 use std::{collections::BTreeSet, mem, time::Duration};
 
 use keyway::{
-    ChangeError, GracePeriod, KeyEdit, KeyRecord, KeyState, NewKey, Timestamp,
+    ChangeError, GracePeriod, ImportedKey, KeyEdit, KeyRecord, KeyState, NewKey, Timestamp,
     audit::Rejection,
+    grant::OutsideGrant,
+    import::{ForeignDigest, ForeignFormat, ForeignHash},
     lowlevel::{Denial, MintError},
     record::{RecordError, Suspension, TenantRecord},
     scope::Scope,
 };
+use sha2::{Digest as _, Sha256};
 
-use super::naive::{self, Answer, Key, Names, Refusal, Tenant, Time, Unready, Wish};
+pub use self::limits::{address, grant, networks, resources, share};
+use super::{
+    naive::{self, Answer, Key, Names, Refusal, Tenant, Time, Unready, Wish},
+    random::Random,
+};
 
 /// Returns the key that both sides made, or `None` if both refuse for the same reason.
 pub fn both<K, M>(
@@ -34,6 +43,8 @@ fn is_first(refusal: &Refusal, reasons: &BTreeSet<Refusal>) -> bool {
 /// Compares a record with the naive key.
 pub fn same_record(key: &Key, record: &KeyRecord) -> Result<(), String> {
     let is_same = strings(record.scopes()) == key.granted
+        && limits::are_same(key, record)
+        && record.imported() == key.imported
         && record.tenant().as_str() == key.tenant
         && record.id().slot() == key.slot
         && record.version() == key.version
@@ -64,6 +75,13 @@ pub fn refusal(error: &ChangeError) -> Result<Refusal, String> {
         ChangeError::UnknownScope(name) => Refusal::UnknownScope(name.clone()),
         ChangeError::AboveCeiling { scopes, .. } => Refusal::AboveCeiling(strings(scopes)),
         ChangeError::AboveGranter(scopes) => Refusal::AboveGranter(strings(scopes)),
+        ChangeError::UnknownResource(kind) => {
+            Refusal::UndeclaredOrAbove { kind: kind.clone(), above: false }
+        }
+        ChangeError::ResourcesAboveGranter(kind) => {
+            Refusal::UndeclaredOrAbove { kind: kind.clone(), above: true }
+        }
+        ChangeError::NetworksAboveGranter => Refusal::NetworksAboveGranter,
         ChangeError::ExpiryInPast(_) => Refusal::ExpiryInPast,
         ChangeError::EndsBeforeStart => Refusal::EndsBeforeStart,
         ChangeError::LifetimeTooLong { .. } => Refusal::LifetimeTooLong,
@@ -94,9 +112,19 @@ pub fn denied(denial: &Denial) -> Answer {
         Denial::Rejected(Rejection::Unknown) => Answer::Unknown,
         Denial::Rejected(Rejection::WrongSecret) => Answer::WrongSecret,
         Denial::Inactive(state) => inactive(state).expect("a state other than active"),
-        // The model has no limits.
-        Denial::Outside(other) => panic!("an answer that the rules do not have: {other:?}"),
+        Denial::Outside(reason) => outside(reason),
         Denial::Rejected(other) => panic!("an answer that the rules do not have: {other:?}"),
+    }
+}
+
+pub fn outside(reason: &OutsideGrant) -> Answer {
+    match reason {
+        OutsideGrant::Scope(missing) => {
+            Answer::Missing { names: strings(missing.scopes()), any: missing.is_any() }
+        }
+        OutsideGrant::Resource(kind) => Answer::OtherResource(kind.to_string()),
+        OutsideGrant::Network => Answer::OtherNetwork,
+        other => panic!("an answer that the rules do not have: {other:?}"),
     }
 }
 
@@ -115,7 +143,7 @@ pub fn inactive(state: &KeyState) -> Option<Answer> {
     })
 }
 
-/// Returns the request for a new key. It does not contain the granter.
+/// Returns the request for a new key. It does not contain the granters.
 pub fn new_key(wish: &Wish) -> NewKey {
     let mut request = NewKey::named("k").scopes(wish.scopes.iter().flatten());
     if let Some(from) = wish.from.flatten() {
@@ -124,10 +152,29 @@ pub fn new_key(wish: &Wish) -> NewKey {
     if let Some(end) = wish.end.flatten() {
         request = request.expires_at(time(end));
     }
+    for (kind, share) in &wish.shares {
+        request = request.resources(kind, resources(share));
+    }
+    if let Some(wished) = &wish.networks {
+        request = request.networks(networks(wished.as_deref()));
+    }
     request
 }
 
-/// Returns the edit of a key. It does not contain the granter.
+/// Returns the format of the tokens that another system made.
+pub fn foreign_format() -> ForeignFormat {
+    ForeignFormat::whole_token(ForeignHash::Sha256).lengths(43..=43).expect("an allowed length")
+}
+
+/// Returns the request to import a key with a random token, and the token.
+pub fn import(request: NewKey, enabled: bool, random: &mut Random) -> (ImportedKey, Vec<u8>) {
+    let token: Vec<u8> = (0..43).map(|_| *random.pick(b"ABCDEFGHabcdefgh01234567")).collect();
+    let digest = ForeignDigest::from_bytes(&Sha256::digest(&token)).expect("32 bytes");
+    let imported = ImportedKey::new(&foreign_format(), digest, request);
+    (imported.expect("a format without a public part").enabled(enabled), token)
+}
+
+/// Returns the edit of a key. It does not contain the granters.
 pub fn key_edit(wish: &Wish) -> KeyEdit {
     let mut edit = KeyEdit::new();
     if let Some(scopes) = &wish.scopes {
@@ -141,6 +188,12 @@ pub fn key_edit(wish: &Wish) -> KeyEdit {
     }
     if let Some(enabled) = wish.enabled {
         edit = edit.enabled(enabled);
+    }
+    for (kind, share) in &wish.shares {
+        edit = edit.resources(kind, resources(share));
+    }
+    if let Some(wished) = &wish.networks {
+        edit = edit.networks(networks(wished.as_deref()));
     }
     edit
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use super::super::fault::Fault;
 use super::{
-    DAY, GracePeriod, Key, Names, Older, Policy, Refusal, Ring, Rules, Tenant, Time, Wish,
+    DAY, GracePeriod, Granter, Key, Names, Older, Policy, Refusal, Ring, Rules, Share, Shares,
+    Tenant, Time, Wish,
 };
 
 impl Rules {
@@ -26,8 +27,12 @@ impl Rules {
             reasons.insert(Refusal::Tampered);
         }
         let asked = wish.scopes.clone().unwrap_or_default();
-        let granter = wish.granter.as_deref();
-        self.check_grant(policy, tenant, &asked, &Names::new(), granter, &mut reasons);
+        let granters = &wish.granters;
+        self.check_grant(policy, tenant, &asked, &Names::new(), granters, &mut reasons);
+        let shares = something(&wish.shares);
+        let networks = wish.networks.clone().flatten();
+        let limits = (&shares, networks.as_deref());
+        self.check_limits(policy, limits, &Shares::new(), granters, &mut reasons);
         let longest = longest(policy, tenant);
         let end = wish.end.flatten().or(longest.map(|longest| now + longest));
         let from = wish.from.flatten();
@@ -44,17 +49,39 @@ impl Rules {
             slot: ring.current,
             sealed: ring.current,
             granted: self.maximal(policy, &self.held(policy, &asked)),
+            shares,
+            networks,
             enabled: true,
             suspension: None,
             from,
             end,
             created: now,
             secret,
+            imported: false,
             older: Vec::new(),
             counts_from: now,
             rotated: None,
             version: 1,
         })
+    }
+
+    /// Returns a new key for a token of another system.
+    pub fn import(
+        self,
+        policy: &Policy,
+        ring: &Ring,
+        tenant: &Tenant,
+        wish: &Wish,
+        now: Time,
+        number: usize,
+        secret: usize,
+    ) -> Result<Key, BTreeSet<Refusal>> {
+        let mut wish = wish.clone();
+        if self.has(Fault::AnybodyImports) {
+            wish.granters.clear();
+        }
+        let key = self.issue(policy, ring, tenant, &wish, now, number, secret)?;
+        Ok(Key { imported: true, enabled: wish.enabled != Some(false), ..key })
     }
 
     pub fn edit(
@@ -74,13 +101,30 @@ impl Rules {
             reasons.insert(Refusal::OtherTenant);
         }
         let mut changed = key.clone();
-        let granter = wish.granter.as_deref();
+        let granters = &wish.granters;
+        let sets_limits = !wish.shares.is_empty() || wish.networks.is_some();
+        let only_disables = wish.enabled == Some(false)
+            && wish.scopes.is_none()
+            && wish.from.is_none()
+            && wish.end.is_none()
+            && !sets_limits;
         if let Some(asked) = &wish.scopes {
-            self.check_grant(policy, tenant, asked, &key.granted, granter, &mut reasons);
+            self.check_grant(policy, tenant, asked, &key.granted, granters, &mut reasons);
             changed.granted = self.maximal(policy, &self.held(policy, asked));
             changed.granted.extend(kept_unknown(policy, asked, &key.granted));
-        } else if wish.enabled != Some(false) || wish.from.is_some() || wish.end.is_some() {
-            self.check_held(policy, key, granter, &mut reasons);
+        } else if !only_disables {
+            self.check_held(policy, key, granters, &mut reasons);
+        }
+        if !wish.shares.is_empty() && self.has(Fault::EditsReplaceAllKinds) {
+            changed.shares.clear();
+        }
+        changed.shares.extend(wish.shares.clone());
+        changed.shares = something(&changed.shares);
+        changed.networks = wish.networks.clone().unwrap_or(changed.networks);
+        let is_checked = sets_limits || !self.has(Fault::LimitsAreKeptAboveTheGranter);
+        if !only_disables && is_checked {
+            let limits = (&changed.shares, changed.networks.as_deref());
+            self.check_limits(policy, limits, &key.shares, granters, &mut reasons);
         }
         changed.from = wish.from.unwrap_or(key.from);
         changed.end = wish.end.unwrap_or(key.end);
@@ -121,7 +165,7 @@ impl Rules {
         key: &Key,
         tenant: &Tenant,
         grace_period: GracePeriod,
-        granter: Option<&[String]>,
+        granters: &[Granter],
         now: Time,
         secret: usize,
     ) -> Result<Key, BTreeSet<Refusal>> {
@@ -135,7 +179,11 @@ impl Rules {
         if policy.tiers.iter().all(|tier| tier.name != tenant.tier) {
             reasons.insert(Refusal::UnknownTier);
         }
-        self.check_held(policy, key, granter, &mut reasons);
+        self.check_held(policy, key, granters, &mut reasons);
+        if !self.has(Fault::RotationsIgnoreLimits) {
+            let limits = (&key.shares, key.networks.as_deref());
+            self.check_limits(policy, limits, &key.shares, granters, &mut reasons);
+        }
         if self.end(policy, key, tenant).is_some_and(|end| end <= now) {
             reasons.insert(Refusal::Expired);
         }
@@ -174,6 +222,7 @@ impl Rules {
         };
         changed.rotated = Some(now);
         changed.secret = secret;
+        changed.imported = false;
         changed.write(ring);
         Ok(changed)
     }
@@ -214,7 +263,7 @@ impl Rules {
         tenant: &Tenant,
         asked: &[String],
         kept: &Names,
-        granter: Option<&[String]>,
+        granters: &[Granter],
         reasons: &mut BTreeSet<Refusal>,
     ) {
         let is_unknown =
@@ -230,20 +279,22 @@ impl Rules {
         }
         let mut names = self.maximal(policy, &set);
         names.extend(kept_unknown(policy, asked, kept));
-        self.check_granter(policy, &names, granter, reasons);
+        self.check_granters(policy, &names, granters, reasons);
     }
 
-    /// Checks that the granter has every one of `names`. The granter cannot have a name that this node does
-    /// not know, although another node may let the key use it.
-    fn check_granter(
+    /// Checks that every granter has every one of `names`. No granter can have a name that this node does not
+    /// know, although another node may let the key use it.
+    fn check_granters(
         self,
         policy: &Policy,
         names: &Names,
-        granter: Option<&[String]>,
+        granters: &[Granter],
         reasons: &mut BTreeSet<Refusal>,
     ) {
-        let Some(granter) = granter else { return };
-        let mut above = self.above(policy, &self.held(policy, names), &self.held(policy, granter));
+        let held = self.bounds(granters).iter().map(|one| self.held(policy, &one.scopes));
+        let both = |left: Names, right| left.intersection(&right).cloned().collect();
+        let Some(bound) = held.reduce(both) else { return };
+        let mut above = self.above(policy, &self.held(policy, names), &bound);
         if !self.has(Fault::UnknownScopesAreInNoBound) {
             let is_unknown = |name: &&String| !policy.scopes.contains_key(*name);
             above.extend(names.iter().filter(is_unknown).cloned());
@@ -253,15 +304,15 @@ impl Rules {
         }
     }
 
-    /// Checks that the granter has every name that the key holds.
+    /// Checks that every granter has every name that the key holds.
     fn check_held(
         self,
         policy: &Policy,
         key: &Key,
-        granter: Option<&[String]>,
+        granters: &[Granter],
         reasons: &mut BTreeSet<Refusal>,
     ) {
-        self.check_granter(policy, &key.granted, granter, reasons);
+        self.check_granters(policy, &key.granted, granters, reasons);
     }
 
     /// Returns the maximal names of `set` that imply more than `bound` contains.
@@ -275,6 +326,13 @@ impl Rules {
 fn kept_unknown(policy: &Policy, asked: &[String], kept: &Names) -> Names {
     let is_unknown = |name: &&String| !policy.scopes.contains_key(*name);
     asked.iter().filter(is_unknown).filter(|name| kept.contains(*name)).cloned().collect()
+}
+
+/// Returns the kinds of which there is something.
+fn something(shares: &Shares) -> Shares {
+    let is_something = |(_, share): &(&String, &Share)| !share.is_nothing();
+    let some = shares.iter().filter(is_something);
+    some.map(|(kind, share)| (kind.clone(), share.clone())).collect()
 }
 
 fn longest(policy: &Policy, tenant: &Tenant) -> Option<Time> {

@@ -5,13 +5,25 @@ use std::collections::BTreeSet;
 
 use super::super::fault::Fault;
 use super::{
-    Answer, Key, Names, Policy, Requirement, Ring, Shape, Suspension, Tenant, Tier, Time, Token,
-    Unready,
+    Address, Answer, Key, Names, Policy, Requirement, Ring, Shape, Suspension, Tenant, Tier, Time,
+    Token, Unready,
 };
 
 /// The rules, perhaps with one of them broken.
 #[derive(Clone, Copy)]
 pub struct Rules(pub Option<Fault>);
+
+/// A request: who presents what, when, from where, and to which route.
+#[derive(Clone, Copy)]
+pub struct Question<'q> {
+    pub token: &'q Token,
+    pub now: Time,
+    /// The address of the client. `None` if it is not known.
+    pub address: Option<&'q Address>,
+    pub requirement: &'q Requirement,
+    /// The kind and the id of the resource that the route touches, if it does.
+    pub touches: Option<(&'q str, &'q str)>,
+}
 
 impl Rules {
     pub(super) fn has(self, fault: Fault) -> bool {
@@ -118,8 +130,7 @@ impl Rules {
         reasons
     }
 
-    /// Returns the result for a caller that presents `token` at `now`. The route requires `requirement`, and
-    /// the key has `scopes`.
+    /// Returns the result of a request with a token of a key that has `scopes`.
     pub fn answer(
         self,
         policy: &Policy,
@@ -127,15 +138,15 @@ impl Rules {
         key: &Key,
         tenant: &Tenant,
         scopes: &Names,
-        token: &Token,
-        now: Time,
-        requirement: &Requirement,
+        question: Question<'_>,
     ) -> Answer {
+        let Question { token, now, requirement, .. } = question;
         if token.shape == Shape::OtherLength {
             return Answer::Malformed;
         }
         if token.shape == Shape::OtherByte || !ring.tokens.contains(&token.slot) {
-            return Answer::Forged;
+            // The tokens of another system have no tag that shows who made them.
+            return if token.foreign { Answer::Unknown } else { Answer::Forged };
         }
         if token.key != key.number {
             return Answer::Unknown;
@@ -145,12 +156,22 @@ impl Rules {
         if !is_current && !is_previous {
             return Answer::WrongSecret;
         }
-        if let Some(reason) = self.inactive(policy, key, tenant, now) {
+        let mut reasons =
+            [self.inactive(policy, key, tenant, now), self.outside(policy, key, question.address)];
+        if self.has(Fault::NetworksBeforeStates) {
+            reasons.reverse();
+        }
+        if let Some(reason) = reasons.into_iter().flatten().next() {
             return reason;
         }
-        match self.missing(scopes, requirement) {
-            None => Answer::Admitted { previous: !is_current },
-            Some(names) => Answer::Missing { names, any: requirement.any },
+        if let Some(names) = self.missing(scopes, requirement) {
+            return Answer::Missing { names, any: requirement.any };
+        }
+        match question.touches {
+            Some((kind, id)) if !self.may_touch(&key.shares, kind, id) => {
+                Answer::OtherResource(kind.into())
+            }
+            _ => Answer::Admitted { previous: !is_current },
         }
     }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::fault::Fault;
 use super::{
-    Answer, GracePeriod, Key, Names, Policy, Refusal, Ring, Rules, Tenant, Time, Token, Wish,
+    Address, Answer, GracePeriod, Granter, Key, Names, Policy, Refusal, Ring, Rules, Share, Tenant,
+    Time, Token, Wish,
 };
 
 const MINUTE: Time = 60_000;
@@ -34,6 +35,8 @@ pub struct Caller {
     pub tenant: String,
     pub previous: bool,
     pub scopes: Names,
+    /// The resources of each kind that the policy declares.
+    pub shares: Vec<Share>,
 }
 
 impl Service {
@@ -165,12 +168,12 @@ impl Service {
         number: usize,
         version: u64,
         grace_period: GracePeriod,
-        granter: Option<&[String]>,
+        granters: &[Granter],
         secret: usize,
     ) -> Result<(), Refusal> {
         let (key, tenant) = self.find_version(name, number, version)?;
         let (rules, policy, ring, now) = (self.rules, &self.policy, &self.ring, self.now);
-        let rotated = rules.rotate(policy, ring, key, tenant, grace_period, granter, now, secret);
+        let rotated = rules.rotate(policy, ring, key, tenant, grace_period, granters, now, secret);
         let rotated = rotated.map_err(first)?;
         self.keys.insert(number, rotated);
         Ok(())
@@ -236,24 +239,29 @@ impl Service {
         Ok(self.rules.inactive(&self.policy, key, tenant, self.now))
     }
 
-    /// Verifies the token. Changes nothing.
-    pub fn verify(&self, token: &Token) -> Result<Caller, Refusal> {
+    /// Verifies the token of a client with this address. Changes nothing.
+    pub fn verify(&self, token: &Token, address: Option<&Address>) -> Result<Caller, Refusal> {
         if let Some(reason) = self.state(token)? {
             return Err(Refusal::Inactive(reason));
         }
         let key = self.prove(token)?;
         let tenant = self.tenants.get(&key.tenant).ok_or(Refusal::NoTenant)?;
+        if let Some(outside) = self.rules.outside(&self.policy, key, address) {
+            return Err(Refusal::Outside(outside));
+        }
+        let share = |kind: &String| self.rules.share(&key.shares, kind);
         Ok(Caller {
             key: key.number,
             tenant: key.tenant.clone(),
             previous: key.secret != token.secret,
             scopes: self.rules.scopes(&self.policy, key, tenant),
+            shares: self.policy.kinds.iter().map(share).collect(),
         })
     }
 
     /// Verifies the token and notes the use.
-    pub fn use_key(&mut self, token: &Token) -> Result<Caller, Refusal> {
-        let caller = self.verify(token)?;
+    pub fn use_key(&mut self, token: &Token, address: Option<&Address>) -> Result<Caller, Refusal> {
+        let caller = self.verify(token, address)?;
         self.noted.insert(caller.key, self.now.div_euclid(MINUTE) * MINUTE);
         if let Some(key) = self.keys.get_mut(&caller.key) {
             self.rules.first_use(&self.ring, key, token.secret, self.now);

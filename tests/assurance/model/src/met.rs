@@ -1,0 +1,50 @@
+//! How often limits decided. A comparison that never meets a limit shows nothing about it.
+
+/// What limits were met in, and with which outcome.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    NetworkAdmits,
+    NetworkRefuses,
+    ResourceAdmits,
+    ResourceRefuses,
+    UndeclaredKindRefuses,
+    GranterPassesOn,
+    GranterRefuses,
+}
+
+impl Limit {
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::NetworkAdmits, "cases admitted from a network that the key is limited to"),
+        (Self::NetworkRefuses, "cases refused for the network of the client"),
+        (Self::ResourceAdmits, "cases admitted to a resource that the key lists"),
+        (Self::ResourceRefuses, "cases refused for the resource"),
+        (Self::UndeclaredKindRefuses, "cases refused for a kind that is no longer declared"),
+        (Self::GranterPassesOn, "changes that a limited granter may make"),
+        (Self::GranterRefuses, "changes refused for limits of the granter"),
+    ];
+}
+
+/// The number of times that each limit was met, in the order of [`Limit::ALL`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Met([u64; Limit::ALL.len()]);
+
+impl Met {
+    pub fn count(&mut self, limit: Limit) {
+        self.0[limit as usize] += 1;
+    }
+
+    pub fn of(&self, limit: Limit) -> u64 {
+        self.0[limit as usize]
+    }
+
+    pub fn add(&mut self, other: Self) {
+        for (mine, more) in self.0.iter_mut().zip(other.0) {
+            *mine += more;
+        }
+    }
+
+    /// Returns the number for the limit that was met least.
+    pub fn least(&self) -> u64 {
+        self.0.into_iter().min().unwrap_or(0)
+    }
+}
