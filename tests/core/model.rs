@@ -17,6 +17,7 @@ use std::{
 use naive_model::{
     fault::Fault,
     naive::Rules,
+    products,
     small::{self, Extent},
     world::{self, Tally},
 };
@@ -50,7 +51,9 @@ fn decisions_agree_with_the_model_in_random_services() {
         world::run(Rules(None), seed, number, &mut tally);
         assert_eq!(tally.disagreements, 0, "history {number} of SEED={seed}");
     }
-    assert!(tally.admitted > 0 && tally.met.least() > 0, "{tally:?}");
+    assert!(tally.admitted > 0, "{tally:?}");
+    // A comparison that meets no limit shows nothing about limits. A few histories may meet none.
+    assert!(tally.met.least() > 0 || histories() < 200, "{tally:?}");
 }
 
 #[test]
@@ -59,6 +62,15 @@ fn decisions_agree_with_the_model_in_all_small_services() {
         let count = small::compare(Rules(None), scopes, Extent::Everything, (0, 1));
         assert_eq!((count.orders, count.disagreements), (orders, 0), "{scopes} scopes");
     }
+}
+
+#[test]
+fn grants_agree_with_the_model_in_the_smallest_services() {
+    let count = products::compare(Rules(None), 0, Extent::Everything, (0, 1));
+    assert!(count.pairs > 0 && count.verdicts > 0, "{count:?}");
+    assert_eq!(count.disagreements, 0, "{count:?}");
+    let planted = Rules(Some(Fault::EmptyListsAreAll));
+    assert!(products::compare(planted, 0, Extent::Orders, (0, 1)).disagreements > 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod draw;
 pub mod fault;
 pub mod met;
 pub mod naive;
+pub mod products;
 pub mod random;
 pub mod small;
 pub mod translate;

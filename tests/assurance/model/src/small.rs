@@ -58,6 +58,13 @@ pub fn compare(rules: Rules, scopes: usize, extent: Extent, part: (usize, usize)
     count
 }
 
+/// Returns every order of `scopes` scopes, as a declaration.
+pub fn orders(scopes: usize) -> impl Iterator<Item = Policy> {
+    let edges = scopes * scopes.saturating_sub(1);
+    let relations = (0_u32..1 << edges).map(move |edges| Relation { scopes, edges });
+    relations.filter(|relation| relation.is_order()).map(Relation::declared)
+}
+
 /// A relation between some scopes, which says which implies which: one bit for each pair.
 #[derive(Clone, Copy)]
 struct Relation {
@@ -130,7 +137,8 @@ impl Relation {
     }
 }
 
-fn subset(number: usize) -> Names {
+/// Returns the names whose bits are set in `number`.
+pub fn subset(number: usize) -> Names {
     let is_in = |(place, _): &(usize, &&str)| number >> place & 1 == 1;
     NAMES.iter().enumerate().filter(is_in).map(|(_, name)| (*name).to_owned()).collect()
 }

@@ -4,6 +4,8 @@ mod changes;
 mod questions;
 mod wishes;
 
+pub use self::questions::asked;
+
 use keyway::{KeyRecord, lowlevel::Authority, record::TenantRecord, scope};
 
 use super::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyway::{
     audit::Rejection,
     grant::ResourceKind,
-    lowlevel::{CheckedToken, Denial, ResolvedKey, decide, decide_from},
+    lowlevel::{Authority, CheckedToken, Denial, ResolvedKey, decide, decide_from},
     record::TenantRecord,
     scope,
 };
@@ -76,7 +76,7 @@ impl World {
             };
             let expected = self.rules.answer(policy, &host.ring, key, tenant, &scopes, question);
             let route = (built, touched.as_ref().map(|(_, kind, id)| (*kind, id.as_str())));
-            let answer = asked(host, &resolved, &text, question, route);
+            let answer = asked(&host.authority, &resolved, &text, question, route);
             tally.decisions += 1;
             tally.admitted += u64::from(matches!(answer, Answer::Admitted { .. }));
             count(policy, key, question, &answer, &mut tally.met);
@@ -139,8 +139,8 @@ fn kinds<'p>(host: &Host, policy: &'p Policy) -> Vec<(&'p str, ResourceKind)> {
 }
 
 /// Returns the decision of keyway on a request to this route.
-fn asked(
-    host: &Host,
+pub fn asked(
+    authority: &Authority,
     resolved: &Arc<ResolvedKey>,
     text: &[u8],
     question: Question<'_>,
@@ -151,7 +151,7 @@ fn asked(
         Some(address) => decide_from(claim, resolved, now, || Some(translate::address(address))),
         None => decide(claim, resolved, now),
     };
-    let decided = match host.authority.claims(text) {
+    let decided = match authority.claims(text) {
         // The token of another system may lead to several keys. The one that it proves is decided about.
         Ok(claims) => claims
             .iter()
