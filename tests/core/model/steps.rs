@@ -231,8 +231,8 @@ fn verify(history: &mut History, random: &mut Random) -> Outcome {
     let key = history.service.keys.get(&token.key);
     let address = draw::address_for(key.and_then(|key| key.networks.as_deref()), random);
     let from = address.as_deref().map(translate::address);
-    let verifier: &Verifier = history.keyring.as_ref();
-    let verified = block_on(verifier.verify_from(&text, freshness, from));
+    let node: &Verifier = history.keyring.as_ref();
+    let verified = block_on(node.verify_from(&text, freshness, from));
     let verified = history.caller(verified);
     let expected = history.service.use_key(&token, address.as_ref());
     let what = format!("verify {token:?} from {from:?} as of {freshness:?}");

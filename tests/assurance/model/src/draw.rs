@@ -34,7 +34,8 @@ const ADDRESSES: [&[u8]; 12] = [
 pub fn id_for(share: Option<&Share>, random: &mut Random) -> String {
     match share {
         Some(Share::Only(ids)) if !ids.is_empty() && random.one_in(2) => {
-            random.pick(&ids.iter().collect::<Vec<_>>()).to_string()
+            let ids: Vec<&String> = ids.iter().collect();
+            (*random.pick(&ids)).clone()
         }
         _ => (*random.pick(&ASKED)).into(),
     }
@@ -83,7 +84,7 @@ pub fn networks(random: &mut Random) -> Option<Vec<Block>> {
 
 /// Returns a network around one of the addresses. It often has a neighbor that is its other half.
 fn block(random: &mut Random) -> Block {
-    let address: &[u8] = *random.pick(&ADDRESSES);
+    let mut address = random.pick(&ADDRESSES).to_vec();
     let before = if address.len() == 16 && address[10] == 255 { 96 } else { 0 };
     let v4 = [0, 7, 8, 15, 16, 23, 24, 31, 32];
     let length = match address.len() {
@@ -91,7 +92,6 @@ fn block(random: &mut Random) -> Block {
         _ if before == 96 => 96 + *random.pick(&v4),
         _ => *random.pick(&[0, 16, 31, 32, 47, 48, 64, 96, 127, 128]),
     };
-    let mut address = address.to_vec();
     if length > before && random.one_in(3) {
         // The other half of the next shorter network.
         let flipped = 128 >> ((length - 1) % 8);

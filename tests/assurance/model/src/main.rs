@@ -2,8 +2,9 @@
 //! quick|full`.
 //!
 //! Random services go through random histories on both sides. Between the steps both sides decide who may do
-//! what. All services of at most five scopes are compared as well, and all grants of still smaller ones. Then the same is done with one fault after
-//! another in the model, and each fault must be noticed. `SEED` makes other histories.
+//! what, to which resource and from which network. All services of at most five scopes are compared as well, and
+//! all grants of still smaller ones. Then the same is done with one fault after another in the model, and each
+//! fault must be noticed. `SEED` makes other histories.
 
 use std::{env, process::ExitCode, thread};
 

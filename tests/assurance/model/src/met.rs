@@ -1,6 +1,6 @@
 //! How often limits decided. A comparison that never meets a limit shows nothing about it.
 
-/// What limits were met in, and with which outcome.
+/// A limit that decided, or could have.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
     NetworkAdmits,

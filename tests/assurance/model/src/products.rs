@@ -159,7 +159,7 @@ impl Service {
                     };
                     let built = match built {
                         Networks::Any => grant.clone(),
-                        only => grant.clone().networks(only),
+                        only @ Networks::Only(_) => grant.clone().networks(only),
                     };
                     grants.push(Both { permits: self.permits(&granter), built });
                 }
