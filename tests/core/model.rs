@@ -4,6 +4,7 @@
 //! `PROPTEST_CASES` sets the number of histories. The default is 200. A failed test prints the `SEED` that
 //! repeats its histories. Row 6 of the assurance table compares many more services.
 
+mod granting;
 mod history;
 #[path = "../assurance/model/src/lib.rs"]
 mod naive_model;

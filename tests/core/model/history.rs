@@ -19,7 +19,7 @@ use super::{
             Caller, Granter, Policy, Refusal, Ring, Rules, Service, Shape, Share, Tier, Time, Token,
         },
         random::Random,
-        translate,
+        translate::{self, foreign_format},
     },
     steps,
 };
@@ -98,9 +98,13 @@ impl History {
 
     /// Adds a token that the keyring issued.
     pub(super) fn keep(&mut self, key: usize, record: &KeyRecord, token: OneTimeToken) {
+        self.keep_text(key, record, token.reveal_known().to_string());
+    }
+
+    /// Adds a token of keyway, or of another system.
+    pub(super) fn keep_text(&mut self, key: usize, record: &KeyRecord, token: String) {
         let (secret, slot) = (self.tokens.len(), record.id().slot());
-        let token = token.reveal_known().to_string();
-        let foreign = false;
+        let foreign = record.imported();
         self.tokens.push((Token { key, secret, slot, foreign, shape: Shape::Whole }, token));
     }
 
@@ -258,11 +262,13 @@ fn open(
     };
     let keyring = Keyring::builder(policy.clone(), peppers())
         .environment("live")
+        .accept_imported(foreign_format())
         .store(memory.clone())
         .clock(clock.clone())
         .rng(fresh_rng());
     let reader = Verifier::builder(policy, peppers())
         .environment("live")
+        .accept_imported(foreign_format())
         .lookup(memory.clone())
         .clock(clock.clone());
     (keyring.build().unwrap(), reader.build().unwrap())

@@ -9,19 +9,20 @@ use keyway::{
 use crate::support::{block_on, tenant_id};
 
 use super::{
+    granting::{edit, issue, rotate},
     history::{History, KINDS, SCOPES, TENANTS},
     naive_model::{
         draw,
-        naive::{self, Block, DAY, GracePeriod, Granter, Shares, Time, Wish},
+        naive::{self, DAY, Time, Wish},
         random::Random,
-        translate::{self, inactive, key_edit, new_key, span, suspension},
+        translate::{self, inactive, span, suspension},
         world::times,
     },
 };
 
-const MINUTE: Time = 60_000;
+pub(super) const MINUTE: Time = 60_000;
 
-type Outcome = Result<(), String>;
+pub(super) type Outcome = Result<(), String>;
 type Step = fn(&mut History, &mut Random) -> Outcome;
 
 /// The steps, and how often each is taken.
@@ -117,73 +118,6 @@ fn resume_tenant(history: &mut History, random: &mut Random) -> Outcome {
     let resumed = block_on(history.keyring.resume_tenant(&tenant_id(name))).map(drop);
     let expected = history.service.change_tenant(name, |tenant| tenant.suspension = None);
     history.same(&format!("resume {name}"), resumed, &expected)
-}
-
-fn issue(history: &mut History, random: &mut Random) -> Outcome {
-    let name = *random.pick(&TENANTS);
-    let wish = Wish {
-        scopes: Some(scopes(random)),
-        from: random.one_in(5).then(|| Some(soon(history, random))),
-        end: random.one_in(2).then(|| Some(soon(history, random))),
-        enabled: None,
-        shares: draw::shares(&history.service.policy.kinds, random),
-        networks: Some(draw::networks(random)),
-        granters: Vec::new(),
-    };
-    let networks = wish.networks.as_ref().and_then(Option::as_deref);
-    let wish = Wish { granters: granters(history, (&wish.shares, networks), random), ..wish };
-    let (number, secret) = (history.keys.len(), history.tokens.len());
-    let issued = block_on(history.handle(name, &wish.granters).issue(new_key(&wish)));
-    let issued = issued.map(|issued| {
-        history.keys.push((issued.key.id(), name));
-        history.keep(number, &issued.key, issued.token);
-    });
-    let expected = history.service.issue(name, &wish, number, secret);
-    history.same(&format!("issue {number} to {name}: {wish:?}"), issued, &expected)
-}
-
-fn edit(history: &mut History, random: &mut Random) -> Outcome {
-    let Some((number, id, owner)) = key(history, random) else { return Ok(()) };
-    let name = tenant_for(owner, random);
-    let version = version(history, number, random);
-    let soon = |random: &mut Random| random.one_in(2).then(|| self::soon(history, random));
-    let wish = Wish {
-        scopes: random.one_in(2).then(|| scopes(random)),
-        from: random.one_in(5).then(|| soon(random)),
-        end: random.one_in(3).then(|| soon(random)),
-        enabled: random.one_in(3).then(|| random.one_in(2)),
-        shares: if random.one_in(3) {
-            draw::shares(&history.service.policy.kinds, random)
-        } else {
-            Shares::new()
-        },
-        networks: random.one_in(4).then(|| draw::networks(random)),
-        granters: granters_of(history, number, random),
-    };
-    let handle = history.handle(name, &wish.granters);
-    let edited = block_on(handle.edit(id, version, key_edit(&wish))).map(drop);
-    let expected = history.service.edit(name, number, version, &wish);
-    history.same(&format!("edit {number} of {name} at {version}: {wish:?}"), edited, &expected)
-}
-
-fn rotate(history: &mut History, random: &mut Random) -> Outcome {
-    let Some((number, id, name)) = key(history, random) else { return Ok(()) };
-    let version = version(history, number, random);
-    let lasts = Time::try_from(random.below(100)).unwrap() * MINUTE;
-    let grace_period = *random.pick(&[
-        GracePeriod::None,
-        GracePeriod::UntilFirstUse,
-        GracePeriod::UntilFirstUse,
-        GracePeriod::For(lasts),
-        GracePeriod::For(30 * DAY + 1_000),
-    ]);
-    let asked = translate::grace_period(grace_period);
-    let (granters, secret) = (granters_of(history, number, random), history.tokens.len());
-    let rotated = block_on(history.handle(name, &granters).rotate(id, version, asked));
-    let rotated = rotated.map(|rotated| history.keep(number, &rotated.key, rotated.token));
-    let expected = history.service.rotate(name, number, version, grace_period, &granters, secret);
-    let what = format!("rotate {number} at {version}, {grace_period:?}, {granters:?}");
-    history.same(&what, rotated, &expected)
 }
 
 fn switch(history: &mut History, random: &mut Random) -> Outcome {
@@ -319,7 +253,7 @@ fn flush(history: &mut History, _: &mut Random) -> Outcome {
 }
 
 /// Returns a random key with its number and tenant, which may be deleted.
-fn key(history: &History, random: &mut Random) -> Option<(usize, KeyId, &'static str)> {
+pub(super) fn key(history: &History, random: &mut Random) -> Option<(usize, KeyId, &'static str)> {
     let number = random.below(history.keys.len().max(1));
     history.keys.get(number).map(|(id, name)| (number, *id, *name))
 }
@@ -330,13 +264,13 @@ fn token(history: &History, random: &mut Random) -> Option<(naive::Token, String
 }
 
 /// Returns the tenant `owner`, and sometimes any tenant.
-fn tenant_for(owner: &'static str, random: &mut Random) -> &'static str {
+pub(super) fn tenant_for(owner: &'static str, random: &mut Random) -> &'static str {
     let any = *random.pick(&TENANTS);
     if random.one_in(5) { any } else { owner }
 }
 
 /// Returns the present version of the key, and sometimes the one before.
-fn version(history: &History, number: usize, random: &mut Random) -> u64 {
+pub(super) fn version(history: &History, number: usize, random: &mut Random) -> u64 {
     let version = history.service.keys.get(&number).map_or(1, |key| key.version);
     version - u64::from(random.one_in(10))
 }
@@ -346,42 +280,16 @@ fn tier(random: &mut Random) -> &'static str {
 }
 
 /// Returns scopes, and in half of all cases some that every tier allows.
-fn scopes(random: &mut Random) -> Vec<String> {
+pub(super) fn scopes(random: &mut Random) -> Vec<String> {
     if random.one_in(2) { vec!["reporting".into()] } else { any_scopes(random) }
 }
 
-fn any_scopes(random: &mut Random) -> Vec<String> {
+pub(super) fn any_scopes(random: &mut Random) -> Vec<String> {
     SCOPES.into_iter().filter(|_| random.one_in(2)).map(String::from).collect()
 }
 
-/// Returns the granters of a change to the key.
-fn granters_of(history: &History, number: usize, random: &mut Random) -> Vec<Granter> {
-    let none = Shares::new();
-    let key = history.service.keys.get(&number);
-    let limits = key.map_or((&none, None), |key| (&key.shares, key.networks.as_deref()));
-    granters(history, limits, random)
-}
-
-/// Returns the granters of a change after which the key may have these shares and networks.
-fn granters(
-    history: &History,
-    limits: (&Shares, Option<&[Block]>),
-    random: &mut Random,
-) -> Vec<Granter> {
-    let many = *random.pick(&[0, 0, 0, 1, 2]);
-    let granter = |random: &mut Random| {
-        let scopes = if random.one_in(2) { all_scopes() } else { any_scopes(random) };
-        draw::granter(scopes, &history.service.policy.kinds, limits, random)
-    };
-    (0..many).map(|_| granter(random)).collect()
-}
-
-fn all_scopes() -> Vec<String> {
-    SCOPES.map(String::from).into()
-}
-
 /// Returns a time around now, or in the next days.
-fn soon(history: &History, random: &mut Random) -> Time {
+pub(super) fn soon(history: &History, random: &mut Random) -> Time {
     let minutes = match random.below(3) {
         0 => random.below(3),
         1 => 2 + random.below(99),

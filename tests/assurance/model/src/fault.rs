@@ -99,7 +99,7 @@ impl Fault {
     ];
 
     /// The faults that the histories of a keyring can notice.
-    pub const OF_SERVICES: [Self; 35] = [
+    pub const OF_SERVICES: [Self; 36] = [
         Self::CeilingsMeanNothing,
         Self::DotsMeanNothing,
         Self::GracePeriodEndsLate,
@@ -135,5 +135,6 @@ impl Fault {
         Self::LimitsAreKeptAboveTheGranter,
         Self::EditsReplaceAllKinds,
         Self::RotationsIgnoreLimits,
+        Self::AnybodyImports,
     ];
 }

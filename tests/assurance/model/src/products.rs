@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use keyway::{
     GracePeriod, KeyEdit, KeyRecord,
-    grant::{Grant, Networks},
+    grant::{Grant, Networks, Resources},
     lowlevel::Authority,
     record::TenantRecord,
 };
@@ -202,6 +202,9 @@ impl Service {
         let places: HashMap<&[bool], &Both> =
             self.grants.iter().map(|grant| (&*grant.permits, grant)).collect();
         count.expect(places.len() == self.grants.len());
+        // An empty list is nothing. There is no empty list of networks, so that nobody takes it for any network.
+        count.expect(Resources::only::<&str>([]).is_ok_and(|none| none == Resources::Nothing));
+        count.expect(Networks::only::<&str>([]).is_err());
         for left in self.grants.iter().skip(at).step_by(step) {
             for right in &self.grants {
                 count.pairs += 1;

@@ -104,9 +104,26 @@ impl Service {
         secret: usize,
     ) -> Result<(), Refusal> {
         let tenant = self.tenants.get(name).ok_or(Refusal::NoTenant)?;
-        let issued =
-            self.rules.issue(&self.policy, &self.ring, tenant, wish, self.now, number, secret);
-        let key = issued.map_err(first)?;
+        let (policy, ring, now) = (&self.policy, &self.ring, self.now);
+        let issued = self.rules.issue(policy, ring, tenant, wish, now, number, secret);
+        self.insert(name, issued.map_err(first)?)
+    }
+
+    /// Adds the key `number` for a token of another system.
+    pub fn import(
+        &mut self,
+        name: &str,
+        wish: &Wish,
+        number: usize,
+        secret: usize,
+    ) -> Result<(), Refusal> {
+        let tenant = self.tenants.get(name).ok_or(Refusal::NoTenant)?;
+        let (policy, ring, now) = (&self.policy, &self.ring, self.now);
+        let imported = self.rules.import(policy, ring, tenant, wish, now, number, secret);
+        self.insert(name, imported.map_err(first)?)
+    }
+
+    fn insert(&mut self, name: &str, key: Key) -> Result<(), Refusal> {
         let (mut held, mut allowed) = self.quota(name)?;
         if self.rules.has(Fault::DisabledKeysDoNotCount) {
             let is_disabled = |key: &&Key| key.tenant == name && !key.enabled;
@@ -118,7 +135,7 @@ impl Service {
         if held >= allowed {
             return Err(Refusal::QuotaExceeded { allowed, held });
         }
-        self.keys.insert(number, key);
+        self.keys.insert(key.number, key);
         Ok(())
     }
 
