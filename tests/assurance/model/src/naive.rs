@@ -183,7 +183,7 @@ pub enum Refusal {
     UnknownScope(String),
     AboveCeiling(Names),
     AboveGranter(Names),
-    /// The kind is not declared, or a granter is below its resources. The kinds are checked in the order of their names.
+    /// The kind is not declared, or a granter has less of it. Kinds are checked in the order of their names.
     UndeclaredOrAbove {
         kind: String,
         above: bool,

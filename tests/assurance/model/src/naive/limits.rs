@@ -1,6 +1,6 @@
 //! Limits of keys and granters: the resources of each kind, and the networks of clients.
 
-use std::{collections::BTreeMap, collections::BTreeSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::fault::Fault;
 use super::networks::{covers, plain};
