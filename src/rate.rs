@@ -16,7 +16,8 @@
 //! - **A tenant may have a rate as a whole**, besides that of each key: all its keys together are used no more often, so
 //!   more keys give no more requests. A request that exceeds it takes nothing from the rate of its key.
 //! - **A route may have a weight**: one request counts as so many. A weight above the rate takes all of it.
-//! - **A key whose rate changes**, by another tier or an exception, starts with all of the new rate.
+//! - **A key whose tenant changes its tier** starts with all of the new tier's rate. If an exception changes the rate, the
+//!   key starts with all of the new one too.
 //! - **Memory** is less than 120 bytes for each key in recent use. A key that has all of its rate again is
 //!   equal to one that was never used, and can be forgotten. In each second with a request, one 64th of each
 //!   tier's keys is searched for such keys.

@@ -31,32 +31,41 @@ const SWEEP_EVERY: u64 = NANOS_PER_SECOND;
 /// Time stops after 146 years, so that no sum of times overflows.
 const LATEST: u64 = 1 << 62;
 
-/// The limits of a policy, and what is used of them.
+/// The rates of a policy and of exceptions, and what is used of them.
 pub(crate) struct Rates {
-    /// The limits of each tier.
-    tiers: Box<[TierLimits]>,
-    keys: Limiter<KeyId>,
-    tenants: Limiter<String>,
+    /// In the order of the tiers. What is used of the rate of a tier is not forgotten if a tenant leaves the tier and
+    /// comes back.
+    tiers: Box<[Limiters]>,
+    /// For tenants that have exceptions.
+    own: Limiters,
     /// Spreads tenants over the states.
     hasher: foldhash::fast::RandomState,
 }
 
-#[derive(Clone, Copy)]
-struct TierLimits {
+struct Limiters {
     key: Option<Limit>,
     tenant: Option<Limit>,
+    of_keys: Limiter<KeyId>,
+    of_tenants: Limiter<String>,
+}
+
+impl Limiters {
+    fn new(key: Option<Rate>, tenant: Option<Rate>, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            key: key.and_then(Limit::new),
+            tenant: tenant.and_then(Limit::new),
+            of_keys: Limiter::new(Arc::clone(clock)),
+            of_tenants: Limiter::new(Arc::clone(clock)),
+        }
+    }
 }
 
 impl Rates {
     pub(crate) fn new(policy: &Policy, clock: &Arc<dyn Clock>) -> Self {
-        let tiers = policy.tiers().iter().map(|tier| TierLimits {
-            key: tier.rate.and_then(Limit::new),
-            tenant: tier.tenant_rate.and_then(Limit::new),
-        });
+        let tiers = policy.tiers().iter();
         Self {
-            tiers: tiers.collect(),
-            keys: Limiter::new(Arc::clone(clock)),
-            tenants: Limiter::new(Arc::clone(clock)),
+            tiers: tiers.map(|tier| Limiters::new(tier.rate, tier.tenant_rate, clock)).collect(),
+            own: Limiters::new(None, None, clock),
             hasher: foldhash::fast::RandomState::default(),
         }
     }
@@ -65,43 +74,51 @@ impl Rates {
     /// of them. Returns the status of the rate that has less left, or `None` if there is no rate.
     #[inline]
     pub(crate) fn count(&self, caller: &Principal, weight: NonZeroU32) -> Option<RateStatus> {
-        let limits = match caller.own_rates() {
-            None => *self.tiers.get(caller.tier_index())?,
+        let (limiters, key, tenant) = match caller.own_rates() {
+            None => {
+                let limiters = self.tiers.get(caller.tier_index())?;
+                (limiters, limiters.key, limiters.tenant)
+            }
             Some(TenantRates { key, tenant }) => {
-                TierLimits { key: key.and_then(Limit::new), tenant: tenant.and_then(Limit::new) }
+                (&self.own, key.and_then(Limit::new), tenant.and_then(Limit::new))
             }
         };
-        if limits.key.is_none() && limits.tenant.is_none() {
-            return None;
+        let of_key = key.map(|limit| {
+            let id = caller.key_id();
+            limiters.of_keys.count(&id, id.spread(), limit, weight)
+        });
+        match tenant {
+            None => of_key,
+            Some(limit) => Some(self.count_of_tenant(limiters, caller, limit, of_key, weight)),
         }
-        self.count_against(limits, caller, weight)
     }
 
-    fn count_against(
+    /// Counts a request against the rate of the tenant. `of_key` is the result for its key, if that has a rate.
+    fn count_of_tenant(
         &self,
-        limits: TierLimits,
+        limiters: &Limiters,
         caller: &Principal,
+        limit: Limit,
+        of_key: Option<RateStatus>,
         weight: NonZeroU32,
-    ) -> Option<RateStatus> {
-        let (keys, id) = (&self.keys, caller.key_id());
-        let of_key = limits.key.map(|limit| keys.count(&id, id.spread(), limit, weight));
-        if of_key.is_some_and(|status| status.is_exceeded) {
-            return of_key;
+    ) -> RateStatus {
+        if let Some(exceeded) = of_key.filter(|status| status.is_exceeded) {
+            return exceeded;
         }
-        let Some(limit) = limits.tenant else { return of_key };
         let tenant = caller.tenant();
         let spread = usize::try_from(self.hasher.hash_one(tenant)).unwrap_or_default();
-        let mut of_tenant = self.tenants.count(tenant, spread, limit, weight);
-        of_tenant.is_of_tenant = true;
-        let Some(status) = of_key else { return Some(of_tenant) };
+        let counted = limiters.of_tenants.count(tenant, spread, limit, weight);
+        let of_tenant = RateStatus { is_of_tenant: true, ..counted };
+        let Some(of_key) = of_key else { return of_tenant };
         if of_tenant.is_exceeded {
             // A refused request takes nothing from the rate of its key.
-            if let Some(limit) = limits.key {
-                keys.give_back(&id, id.spread(), limit, weight);
+            let id = caller.key_id();
+            if let Some(limit) = Limit::new(of_key.rate) {
+                limiters.of_keys.give_back(&id, id.spread(), limit, weight);
             }
-            return Some(of_tenant);
+            return of_tenant;
         }
-        Some(if of_tenant.remaining < status.remaining { of_tenant } else { status })
+        if of_tenant.remaining < of_key.remaining { of_tenant } else { of_key }
     }
 }
 
