@@ -1,5 +1,6 @@
 //! Audit events for operators: changes that were made or refused, and requests that were rejected.
 
+mod limits;
 #[cfg(feature = "tracing")]
 mod log;
 mod noise;
@@ -12,11 +13,11 @@ use core::time::Duration;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use self::log::TracingSink;
-pub use self::noise::Noise;
 #[cfg(feature = "std")]
 pub(crate) use self::sampler::Sampler;
 #[cfg(feature = "console")]
 pub(crate) use self::words::begins_history;
+pub use self::{limits::KeyLimits, noise::Noise};
 pub use crate::token::Rejection;
 use crate::{
     authority::LeakResponse, decision::KeyState, record::Exceptions, scope::Scope, time::Timestamp,
@@ -102,16 +103,22 @@ pub enum AuditKind<'e> {
     KeyIssued {
         /// The granted scopes.
         scopes: &'e [Scope],
+        /// The other limits.
+        limits: KeyLimits<'e>,
     },
     /// A key was imported from another system.
     KeyImported {
         /// The granted scopes.
         scopes: &'e [Scope],
+        /// The other limits.
+        limits: KeyLimits<'e>,
     },
     /// A key was edited.
     KeyEdited {
         /// The scopes after the edit.
         scopes: &'e [Scope],
+        /// The other limits after the edit.
+        limits: KeyLimits<'e>,
         /// Whether the key is enabled after the edit.
         enabled: bool,
     },

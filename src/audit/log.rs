@@ -7,7 +7,7 @@ use tracing::{
     field::{DisplayValue, display},
 };
 
-use super::{AuditEvent, AuditKind, AuditSink, Noise, Refusal};
+use super::{AuditEvent, AuditKind, AuditSink, KeyLimits, Noise, Refusal};
 use crate::{
     authority::LeakResponse, record::Exceptions, scope::Scope, text::OneLine, token::Rejection,
 };
@@ -65,6 +65,7 @@ impl AuditSink for TracingSink {
                     owner = line(details.owner),
                     reason = line(details.reason),
                     scopes = details.scopes.map(|scopes| display(Names(scopes))),
+                    limits = details.limits.as_ref().map(|limits| display(limits)),
                     enabled = details.enabled,
                     response = details.response,
                     change = details.change,
@@ -114,6 +115,7 @@ struct Details<'e> {
     owner: Option<&'e str>,
     reason: Option<&'e str>,
     scopes: Option<&'e [Scope]>,
+    limits: Option<KeyLimits<'e>>,
     enabled: Option<bool>,
     response: Option<&'static str>,
     change: Option<&'static str>,
@@ -128,6 +130,11 @@ struct Details<'e> {
 }
 
 impl<'e> Details<'e> {
+    fn granted(&mut self, scopes: &'e [Scope], limits: KeyLimits<'e>) {
+        self.scopes = Some(scopes);
+        self.limits = Some(limits).filter(|limits| !limits.is_empty());
+    }
+
     fn of(kind: &AuditKind<'e>) -> Self {
         let mut details = Self::default();
         match *kind {
@@ -144,12 +151,15 @@ impl<'e> Details<'e> {
             AuditKind::TenantSuspended { reason } | AuditKind::KeySuspended { reason } => {
                 details.reason = Some(reason);
             }
-            AuditKind::KeyIssued { scopes }
-            | AuditKind::KeyImported { scopes }
-            | AuditKind::Forbidden { scopes }
-            | AuditKind::UnknownScopes(scopes) => details.scopes = Some(scopes),
-            AuditKind::KeyEdited { scopes, enabled } => {
-                (details.scopes, details.enabled) = (Some(scopes), Some(enabled));
+            AuditKind::KeyIssued { scopes, limits } | AuditKind::KeyImported { scopes, limits } => {
+                details.granted(scopes, limits);
+            }
+            AuditKind::Forbidden { scopes } | AuditKind::UnknownScopes(scopes) => {
+                details.scopes = Some(scopes);
+            }
+            AuditKind::KeyEdited { scopes, limits, enabled } => {
+                details.granted(scopes, limits);
+                details.enabled = Some(enabled);
             }
             AuditKind::OtherResource { kind } => details.resource = Some(kind),
             AuditKind::LeakReported { reason, response } => {
@@ -321,7 +331,8 @@ mod tests {
         let expired = KeyState::Expired { at: Timestamp::MIN };
         let retry_after = Duration::from_millis(1_500);
         let flood = AuditKind::Suppressed { noise: Noise::BadRequest, count: 7 };
-        let edited = AuditKind::KeyEdited { scopes: &scopes, enabled: false };
+        let edited =
+            AuditKind::KeyEdited { scopes: &scopes, limits: KeyLimits::default(), enabled: false };
         let leaked = AuditKind::LeakReported {
             reason: "on a\u{1b} page",
             response: LeakResponse::ReportOnly,
@@ -336,7 +347,7 @@ mod tests {
             ),
             (AuditKind::TenantDeleted, Level::INFO, "tenant_deleted", ""),
             (
-                AuditKind::KeyIssued { scopes: &scopes },
+                AuditKind::KeyIssued { scopes: &scopes, limits: KeyLimits::default() },
                 Level::INFO,
                 "key_issued",
                 "scopes=read write",

@@ -6,7 +6,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::AuditKind;
+use super::{AuditKind, KeyLimits};
 use crate::scope::Scope;
 
 /// Returns whether no event of a key comes before one of this kind. `kind` is a result of [`AuditKind::as_str`].
@@ -67,12 +67,13 @@ impl AuditKind<'_> {
             | Self::KeySuspended { reason }
             | Self::LeakReported { reason, .. } => (*reason).into(),
             Self::OtherResource { kind } => (*kind).into(),
-            Self::KeyIssued { scopes }
-            | Self::KeyImported { scopes }
-            | Self::KeyEdited { scopes, enabled: true }
-            | Self::Forbidden { scopes }
-            | Self::UnknownScopes(scopes) => names(scopes),
-            Self::KeyEdited { scopes, enabled: false } => names(scopes) + ", disabled",
+            Self::KeyIssued { scopes, limits }
+            | Self::KeyImported { scopes, limits }
+            | Self::KeyEdited { scopes, limits, enabled: true } => granted(scopes, limits),
+            Self::KeyEdited { scopes, limits, enabled: false } => {
+                granted(scopes, limits) + ", disabled"
+            }
+            Self::Forbidden { scopes } | Self::UnknownScopes(scopes) => names(scopes),
             Self::ChangeRefused { change, detail, .. } => format!("{}: {detail}", change.as_str()),
             Self::Limited { retry_after } => format!("{retry_after:?}"),
             Self::Suppressed { noise, count } => format!("{count} {noise:?}"),
@@ -94,6 +95,11 @@ impl AuditKind<'_> {
             | Self::FeedGap => String::new(),
         }
     }
+}
+
+fn granted(scopes: &[Scope], limits: &KeyLimits<'_>) -> String {
+    let between = if limits.is_empty() { "" } else { "; " };
+    format!("{}{between}{limits}", names(scopes))
 }
 
 fn names(scopes: &[Scope]) -> String {

@@ -167,6 +167,7 @@ impl fmt::Debug for RecentEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::KeyLimits;
     use crate::time::Timestamp;
 
     fn record_of(trail: &RecentEvents, tenant: &str, key: KeyId, kind: AuditKind<'_>) {
@@ -191,8 +192,8 @@ mod tests {
     fn noisy_key_evicts_only_its_own_events() {
         let [quiet, noisy] = ["A000000000000000", "A000000000000001"].map(|id| id.parse().unwrap());
         let trail = RecentEvents::new(1_000);
-        record(&trail, quiet, AuditKind::KeyIssued { scopes: &[] });
-        record(&trail, noisy, AuditKind::KeyIssued { scopes: &[] });
+        record(&trail, quiet, AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() });
+        record(&trail, noisy, AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() });
         record(&trail, noisy, AuditKind::KeyResumed);
         assert!(page(&trail, noisy, 200).complete);
         assert!(!page(&trail, noisy, 1).complete);
@@ -210,9 +211,13 @@ mod tests {
         let [kept, deleted] =
             ["A000000000000000", "A000000000000001"].map(|id| id.parse().unwrap());
         let trail = RecentEvents::new(3);
-        record(&trail, kept, AuditKind::KeyIssued { scopes: &[] });
+        record(&trail, kept, AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() });
         for _ in 0..9 {
-            record(&trail, deleted, AuditKind::KeyIssued { scopes: &[] });
+            record(
+                &trail,
+                deleted,
+                AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() },
+            );
             record(&trail, deleted, AuditKind::KeyDeleted);
         }
         assert_eq!((page(&trail, kept, 9).events.len(), sizes(&trail)), (1, (1, 1)));
@@ -224,7 +229,7 @@ mod tests {
         let keys = keys.map(|id| id.parse::<KeyId>().unwrap());
         let trail = RecentEvents::new(2);
         for key in keys {
-            record(&trail, key, AuditKind::KeyIssued { scopes: &[] });
+            record(&trail, key, AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() });
         }
         let kept = keys.map(|key| page(&trail, key, 9).events.len());
         assert_eq!(kept, [0, 1, 1]);
@@ -236,7 +241,7 @@ mod tests {
     fn tenant_cannot_evict_the_history_of_others() {
         let quiet: KeyId = "A000000000000000".parse().unwrap();
         let trail = RecentEvents::new(50);
-        let issued = AuditKind::KeyIssued { scopes: &[] };
+        let issued = AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() };
         record_of(&trail, "quiet", quiet, issued);
         let rejected = AuditKind::Rejected(crate::token::Rejection::Unknown);
         for number in 0..100 {
@@ -289,7 +294,7 @@ mod tests {
             }
         };
         refuse(300);
-        record(&trail, key, AuditKind::KeyIssued { scopes: &[] });
+        record(&trail, key, AuditKind::KeyIssued { scopes: &[], limits: KeyLimits::default() });
         refuse(300);
         record(&trail, key, AuditKind::KeyRotated);
         refuse(1);

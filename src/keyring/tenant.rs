@@ -6,7 +6,7 @@ use alloc::{string::String, vec::Vec};
 
 use super::{Keyring, KeyringError, Page, QuotaUse, Races};
 use crate::{
-    audit::{AuditKind, ChangeKind},
+    audit::{AuditKind, ChangeKind, KeyLimits},
     authority::{ChangeError, GracePeriod, KeyEdit, NewKey},
     decision::KeyState,
     grant::Grant,
@@ -490,12 +490,16 @@ impl TenantKeys {
     }
 
     pub(super) fn record_issued(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyIssued { scopes: &key.scopes };
+        let kind = AuditKind::KeyIssued { scopes: &key.scopes, limits: KeyLimits::of(key) };
         self.keyring.record(&self.tenant, Some(key.id), kind);
     }
 
     fn record_edited(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyEdited { scopes: &key.scopes, enabled: key.enabled };
+        let kind = AuditKind::KeyEdited {
+            scopes: &key.scopes,
+            limits: KeyLimits::of(key),
+            enabled: key.enabled,
+        };
         self.keyring.record(&self.tenant, Some(key.id), kind);
     }
 

@@ -415,3 +415,40 @@ proptest! {
         prop_assert_eq!(grant, wanted);
     }
 }
+
+#[test]
+fn events_of_a_key_name_its_limits_on_one_line() {
+    use keyway::audit::{AuditEvent, AuditSink};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Details(Arc<Mutex<Vec<String>>>);
+
+    impl AuditSink for Details {
+        fn record(&self, event: &AuditEvent<'_>) {
+            self.0.lock().unwrap().push(event.kind.detail());
+        }
+    }
+
+    let details = Details::default();
+    let sink = details.clone();
+    let world = crate::support::World::with(policy_of(&KINDS), |builder| builder.audit(sink));
+    let acme = block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
+    let request = NewKey::named("limited")
+        .scopes(["reporting"])
+        .resources("machine", Resources::only(["a", "b", "c", "d", "e"]).unwrap())
+        .resources("site", Resources::All)
+        .networks(Networks::only(["192.0.2.0/24"]).unwrap())
+        .owner("ann".parse().unwrap());
+    let key = block_on(acme.issue(request)).unwrap().key;
+    let edit = KeyEdit::new().networks(Networks::Any).owner(None).enabled(false);
+    block_on(acme.edit(key.id(), key.version(), edit)).unwrap();
+    drop(block_on(acme.issue(NewKey::named("plain"))).unwrap());
+    let seen = details.0.lock().unwrap().split_off(1);
+    let expected = [
+        "reporting; machine: a b c and 2 more; site: all; from 192.0.2.0/24; of ann",
+        "reporting; machine: a b c and 2 more; site: all, disabled",
+        "no scopes",
+    ];
+    assert_eq!(seen, expected);
+}

@@ -1260,9 +1260,9 @@ fn actor_is_named_in_new_keys_and_in_audit_events() {
         .collect();
     let expected = [
         ("alice@acme", "TenantCreated { tier: \"advanced\" }"),
-        ("alice@acme", "KeyIssued { scopes: [] }"),
-        ("bob@acme", "KeyIssued { scopes: [] }"),
-        ("bob@acme", "KeyEdited { scopes: [], enabled: false }"),
+        ("alice@acme", "KeyIssued { scopes: [], limits: \"\" }"),
+        ("bob@acme", "KeyIssued { scopes: [], limits: \"\" }"),
+        ("bob@acme", "KeyEdited { scopes: [], limits: \"\", enabled: false }"),
         ("bob@acme", "KeyDeleted"),
         ("alice@acme", "TenantDeleted"),
     ];

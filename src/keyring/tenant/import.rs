@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Inserted, KeyringError, TenantKeys};
 use crate::{
-    audit::{AuditKind, ChangeKind},
+    audit::{AuditKind, ChangeKind, KeyLimits},
     authority::ImportedKey,
     keyring::Races,
     record::KeyRecord,
@@ -48,7 +48,8 @@ impl TenantKeys {
             let key = self.keyring.authority().import(&tenant, imported.clone(), now)?;
             match self.insert(tenant, key.clone(), imported.over_quota).await {
                 Ok(Inserted::Done) => {
-                    let kind = AuditKind::KeyImported { scopes: &key.scopes };
+                    let kind =
+                        AuditKind::KeyImported { scopes: &key.scopes, limits: KeyLimits::of(&key) };
                     self.keyring.record(&self.tenant, Some(key.id), kind);
                     self.keep_last_use(key.id, key.last_used()).await?;
                     return Ok(key);
