@@ -35,7 +35,7 @@
 //! # Inactive key
 //!
 //! Status 401. The caller holds the key, but the key cannot be used now. `state` is one of `disabled`,
-//! `suspended`, `tenant_suspended`, `expired` and `not_yet_valid`.
+//! `owner_disabled`, `suspended`, `tenant_suspended`, `expired` and `not_yet_valid`.
 //!
 //! # Insufficient scope
 //!

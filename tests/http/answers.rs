@@ -19,6 +19,10 @@ pub enum Expected {
     Inactive(&'static str, &'static str),
     /// A scope is missing.
     Forbidden(&'static Lacks),
+    /// The key may not touch the machine of the path.
+    OtherMachine,
+    /// The key may not be used from the network of the client.
+    OtherNetwork,
     /// The key cannot be verified at present.
     Unavailable,
     /// The same from a guard that also takes keys from `x-api-key`, and whose response says so.
@@ -152,6 +156,17 @@ impl Expected {
                 let challenge =
                     format!(r#"{REALM}, error="insufficient_scope", scope="{required}""#);
                 refused(403, body, &[("www-authenticate", &challenge)])
+            }
+            Self::OtherMachine => {
+                let detail = "the API key may not touch this resource of the kind `machine`";
+                let title = "The API key may not touch this";
+                let body = problem("other-resource", title, 403, detail);
+                refused(403, with(&body, r#""resource":"machine""#), &[])
+            }
+            Self::OtherNetwork => {
+                let detail = "the API key may not be used from this network";
+                let title = "The API key may not be used from here";
+                refused(403, problem("other-network", title, 403, detail), &[])
             }
             Self::Unavailable => {
                 let detail = "API keys cannot be verified at present";

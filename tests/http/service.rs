@@ -12,6 +12,7 @@
 //! | `/keyed` | `GET` | any key, also in `x-api-key` |
 //! | `/only` | `GET` | any key, only in `x-api-key` |
 //! | `/kept` | `GET` | any key, which stays in the request |
+//! | `/machines/{id}` | `GET` | `reporting`, and the machine in the path |
 //! | `/panic` | `GET` | any key; the handler panics with all data that it has |
 
 use std::{
@@ -22,7 +23,7 @@ use std::{
     },
 };
 
-use keyway::{Guard, Principal};
+use keyway::{Guard, Principal, http::ClientAddress};
 
 use crate::{
     logs::Logs,
@@ -74,7 +75,8 @@ impl Service {
 
     /// Returns the guard of all routes except `/keyed`, `/only` and `/kept`.
     pub fn guard(&self) -> Guard {
-        Guard::new(&self.world.keyring).realm(self.realm).unwrap()
+        let guard = Guard::new(&self.world.keyring).realm(self.realm).unwrap();
+        guard.client_address(ClientAddress::socket()).touches_no("machine").unwrap()
     }
 
     /// Returns the guard of `/keyed`.

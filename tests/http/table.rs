@@ -35,6 +35,7 @@ const NEITHER: Lacks = Lacks {
 pub fn rows() -> Vec<Row> {
     [
         outcomes(),
+        limits(),
         schemes(),
         tokens(),
         values(),
@@ -148,6 +149,59 @@ fn outcomes() -> Vec<Row> {
         get("a handler that panics", "/panic").auth(b"Bearer {active}").is(Panicked),
         get("a refusal before a handler that panics", "/panic"),
         get("a route after that panic", "/any").auth(b"Bearer {active}").is(Ran(ANY)),
+    ]
+}
+
+/// Returns keys that are limited to machines and networks. The client is on this machine.
+fn limits() -> Vec<Row> {
+    const PRESS: &str = "/machines for acme/limited (reporting)";
+    const NEAR: &str = "/any for acme/near (reporting)";
+    let disabled = Inactive("disabled", "disabled");
+    vec![
+        get("the machine of a key", "/machines/press-1").auth(b"Bearer {limited}").is(Ran(PRESS)),
+        get("another machine", "/machines/press-2").auth(b"Bearer {limited}").is(OtherMachine),
+        get("a machine, and a key of none", "/machines/press-1")
+            .auth(b"Bearer {active}")
+            .is(OtherMachine),
+        get("a machine, and a key of all", "/machines/press-2")
+            .auth(b"Bearer {near}")
+            .is(Ran("/machines for acme/near (reporting)")),
+        get("a machine without a key", "/machines/press-1"),
+        get("a machine without the scope", "/machines/press-1")
+            .auth(b"Bearer {operator}")
+            .is(Forbidden(&NO_REPORTING)),
+        get("a machine with a disabled key", "/machines/press-2")
+            .auth(b"Bearer {disabled}")
+            .is(disabled),
+        get("a machine and a query", "/machines/press-2?id=press-1")
+            .auth(b"Bearer {limited}")
+            .is(OtherMachine),
+        request("HEAD of the machine of a key", "HEAD", "/machines/press-1")
+            .auth(b"Bearer {limited}")
+            .is(RanForHead),
+        get("a route without machines", "/any")
+            .auth(b"Bearer {limited}")
+            .is(Ran("/any for acme/limited (reporting)")),
+        get("a key of this network", "/any").auth(b"Bearer {near}").is(Ran(NEAR)),
+        get("a key of another network", "/any").auth(b"Bearer {far}").is(OtherNetwork),
+        get("another network without the scope", "/either").auth(b"Bearer {far}").is(OtherNetwork),
+        get("another network and another machine", "/machines/press-2")
+            .auth(b"Bearer {far}")
+            .is(OtherNetwork),
+        // The guard asks the socket, so these headers are the client's own text.
+        get("an address of the client's own making", "/any")
+            .with("x-forwarded-for", b"192.0.2.7")
+            .with("forwarded", b"for=192.0.2.7")
+            .with("x-real-ip", b"192.0.2.7")
+            .auth(b"Bearer {far}")
+            .is(OtherNetwork),
+        get("another network in its own header", "/keyed")
+            .with("x-api-key", b"{far}")
+            .is(Keyed(&OtherNetwork)),
+        get("another network, and optional", "/optional").auth(b"Bearer {far}").is(OtherNetwork),
+        get("a key of a disabled owner", "/any")
+            .auth(b"Bearer {of-disabled-owner}")
+            .is(Inactive("owner_disabled", "disabled with its owner")),
     ]
 }
 

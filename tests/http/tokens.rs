@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use keyway::{
-    GracePeriod, KeyRecord, NewKey, Peppers, Policy, TenantKeys, lowlevel::Authority,
-    record::Suspension,
+    GracePeriod, KeyRecord, NewKey, Peppers, Policy, TenantKeys,
+    grant::{Networks, ResourceDeclaration, Resources},
+    lowlevel::Authority,
+    record::{Exceptions, Suspension},
 };
 
 use crate::support::{
@@ -54,9 +56,16 @@ impl Tokens {
     }
 }
 
+/// Returns the usual policy with machines as a kind of resource.
+fn policy_of_machines() -> Policy {
+    let machine = ResourceDeclaration::new("machine", "for tests");
+    let catalog = catalog().with_resources([machine]).unwrap();
+    Policy::new("mm", catalog, policy().tiers().iter().cloned()).unwrap()
+}
+
 /// Creates a world with these tokens. None of them has been verified before.
 pub fn world() -> (World, Tokens) {
-    let world = World::new();
+    let world = World::with(policy_of_machines(), |builder| builder);
     let mut tokens = Tokens { texts: BTreeMap::new(), minted: Vec::new() };
     let mut issue = |tenant: &TenantKeys, name: &'static str, request: NewKey| -> KeyRecord {
         let issued = block_on(tenant.issue(request)).unwrap();
@@ -72,6 +81,11 @@ pub fn world() -> (World, Tokens) {
     issue(&acme, "powerless", NewKey::named("powerless"));
     let disabled = issue(&acme, "disabled", reader("disabled"));
     let suspended = issue(&acme, "suspended", reader("suspended"));
+    // The tier allows 5 keys, and this tenant has another contract.
+    let version = block_on(world.keyring.find_tenant(acme.id())).unwrap().version();
+    let more = Exceptions::new().keys(9);
+    block_on(world.keyring.set_exceptions(acme.id(), version, more)).unwrap();
+    limited(&mut issue, &acme);
     let beta = tenant("beta");
     issue(&beta, "expired", reader("expired").expires_at(world.after(HOUR)));
     issue(&beta, "early", reader("early").not_before(world.after(2 * DAY)));
@@ -99,7 +113,12 @@ pub fn world() -> (World, Tokens) {
     world.clock.advance(2 * HOUR);
 
     let foreign = |issuer: &str, environment: &str| {
-        let policy = Policy::new(issuer, catalog(), policy().tiers().iter().cloned()).unwrap();
+        let policy = Policy::new(
+            issuer,
+            policy_of_machines().catalog().clone(),
+            policy().tiers().iter().cloned(),
+        )
+        .unwrap();
         let authority = Authority::new(policy, environment, &Peppers::from(pepper())).unwrap();
         let now = world.now();
         let tenant = authority.create_tenant("acme".parse().unwrap(), "advanced", now).unwrap();
@@ -114,6 +133,23 @@ pub fn world() -> (World, Tokens) {
     }
     deformed(&mut tokens);
     (world, tokens)
+}
+
+/// Issues keys that are limited to machines and networks, and the key of an owner who is then disabled.
+fn limited(
+    issue: &mut impl FnMut(&TenantKeys, &'static str, NewKey) -> KeyRecord,
+    tenant: &TenantKeys,
+) {
+    let reader = |name: &str| NewKey::named(name).scopes(["reporting"]);
+    let from = |networks: &[&str]| Networks::only(networks.iter().copied()).unwrap();
+    let press = Resources::only(["press-1"]).unwrap();
+    issue(tenant, "limited", reader("limited").resources("machine", press));
+    let near = reader("near").networks(from(&["127.0.0.0/8", "::1/128"]));
+    issue(tenant, "near", near.resources("machine", Resources::All));
+    issue(tenant, "far", reader("far").networks(from(&["192.0.2.0/24"])));
+    let ann = "ann".parse().unwrap();
+    issue(tenant, "of-disabled-owner", reader("ann's").owner(ann));
+    block_on(tenant.disable_owner(&"ann".parse().unwrap())).unwrap();
 }
 
 fn deformed(tokens: &mut Tokens) {

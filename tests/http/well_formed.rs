@@ -36,7 +36,8 @@ fn check(name: &str, reply: &Reply) -> String {
     let kind = body["type"].as_str().unwrap().strip_prefix(BASE).unwrap();
     assert!(documented().contains(kind), "{name}: `{kind}` is not documented");
     // Only known members are allowed.
-    let known = ["type", "title", "status", "detail", "state", "scopes", "match", "withheld"];
+    let known =
+        ["type", "title", "status", "detail", "state", "scopes", "match", "withheld", "resource"];
     for member in body.as_object().unwrap().keys() {
         assert!(known.contains(&&**member), "{name}: `{member}`");
     }
@@ -105,19 +106,20 @@ fn every_refusal_is_a_problem_of_a_documented_type() {
                     if !reply.body.is_empty() {
                         kinds.insert(check(&outcome.name, reply));
                     }
-                    check_challenge(&outcome.name, reply);
+                    // No other credential helps where a resource or a network is refused.
+                    let is_other = String::from_utf8_lossy(&reply.body).contains("#other-");
+                    let challenge = reply.field("www-authenticate");
+                    assert!(!(is_other && challenge.is_some()), "{}", outcome.name);
+                    if !is_other {
+                        check_challenge(&outcome.name, reply);
+                    }
                 }
             }
         }
         let mut missing = documented();
         missing.retain(|kind| !kinds.contains(kind));
-        // No tier in these worlds has a rate, no key is limited to resources or networks (see
-        // `guards/grants.rs`), and no route takes reports.
-        missing.retain(|kind| {
-            kind != "rate-exceeded"
-                && !kind.starts_with("other-")
-                && !kind.starts_with("leak-report-")
-        });
+        // No tier in these worlds has a rate, and no route takes reports.
+        missing.retain(|kind| kind != "rate-exceeded" && !kind.starts_with("leak-report-"));
         if !server.has_extractors() {
             missing.remove("unguarded-route");
         }

@@ -127,6 +127,10 @@ fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send 
         let handler = must_have_caller("/report");
         ActixHandler::new(move || web::route().to(handler.clone()).wrap(from_fn(all_fields)))
     };
+    let machine = || {
+        let handler = must_have_caller("/machines");
+        ActixHandler::new(move || web::route().to(handler.clone()).wrap(from_fn(all_fields)))
+    };
     let panicking = {
         let answer = handler(service, "/panic");
         move |caller: Principal, request: HttpRequest, body: Bytes| -> Ready<String> {
@@ -140,27 +144,41 @@ fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send 
             "/report",
             Endpoint::new("GET", report())
                 .require(["reporting"])
+                .touches_no("machine")
                 .and("POST", report())
-                .require(["operator.jobs"]),
+                .require(["operator.jobs"])
+                .touches_no("machine"),
         )
         .route(
             "/either",
-            Endpoint::new("GET", open("/either")).require_any(["reporting", "operator.read"]),
+            Endpoint::new("GET", open("/either"))
+                .require_any(["reporting", "operator.read"])
+                .touches_no("machine"),
         )
-        .route("/any", Endpoint::new("GET", open("/any")).any_key())
-        .route("/every", any(may_have_caller("/every")).any_key())
-        .route("/optional", Endpoint::new("GET", open("/optional")).optional())
+        .route("/any", Endpoint::new("GET", open("/any")).any_key().touches_no("machine"))
+        .route("/every", any(may_have_caller("/every")).any_key().touches_no("machine"))
+        .route(
+            "/optional",
+            Endpoint::new("GET", open("/optional")).optional().touches_no("machine"),
+        )
+        .route(
+            "/machines/{id}",
+            Endpoint::new("GET", machine()).require(["reporting"]).resource("machine", "id"),
+        )
         .route("/public", get(may_have_caller("/public")).public())
-        .route("/panic", get(panicking).any_key())
+        .route("/panic", get(panicking).any_key().touches_no("machine"))
         .route("/unguarded", get(must_have_caller("/unguarded")).public())
         .route("/unguarded/optional", get(may_have_caller("/unguarded/optional")).public())
-        .route("/optional/caller", get(must_have_caller("/optional/caller")).optional());
+        .route(
+            "/optional/caller",
+            get(must_have_caller("/optional/caller")).optional().touches_no("machine"),
+        );
     let keyed = Routes::new(service.key_guard())
-        .route("/keyed", Endpoint::new("GET", open("/keyed")).any_key());
+        .route("/keyed", Endpoint::new("GET", open("/keyed")).any_key().touches_no("machine"));
     let only = Routes::new(service.only_guard())
-        .route("/only", Endpoint::new("GET", open("/only")).any_key());
+        .route("/only", Endpoint::new("GET", open("/only")).any_key().touches_no("machine"));
     let kept = Routes::new(guard.keep_credential())
-        .route("/kept", Endpoint::new("GET", open("/kept")).any_key());
+        .route("/kept", Endpoint::new("GET", open("/kept")).any_key().touches_no("machine"));
     let (routes, keyed) = (routes.build().unwrap(), keyed.build().unwrap());
     let (only, kept) = (only.build().unwrap(), kept.build().unwrap());
     move |config: &mut ServiceConfig| {

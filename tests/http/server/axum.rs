@@ -1,6 +1,6 @@
 //! axum with routes that declare the access they require.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -25,7 +25,8 @@ use crate::{
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     let router = router(&service).layer(AccessLog(service));
-    axum::serve(listener, router).await.unwrap();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).await.unwrap();
 }
 
 fn router(service: &Arc<Service>) -> Router {
@@ -58,27 +59,43 @@ fn router(service: &Arc<Service>) -> Router {
             "/report",
             logged("GET", must_have_caller("/report"))
                 .require(["reporting"])
+                .touches_no("machine")
                 .and("POST", routing::post(must_have_caller("/report")).route_layer(all_fields()))
-                .require(["operator.jobs"]),
+                .require(["operator.jobs"])
+                .touches_no("machine"),
         )
         .route(
             "/either",
-            logged("GET", may_have_caller("/either")).require_any(["reporting", "operator.read"]),
+            logged("GET", may_have_caller("/either"))
+                .require_any(["reporting", "operator.read"])
+                .touches_no("machine"),
         )
-        .route("/any", logged("GET", may_have_caller("/any")).any_key())
-        .route("/every", any(may_have_caller("/every")).any_key())
-        .route("/optional", logged("GET", may_have_caller("/optional")).optional())
+        .route("/any", logged("GET", may_have_caller("/any")).any_key().touches_no("machine"))
+        .route("/every", any(may_have_caller("/every")).any_key().touches_no("machine"))
+        .route(
+            "/optional",
+            logged("GET", may_have_caller("/optional")).optional().touches_no("machine"),
+        )
+        .route(
+            "/machines/{id}",
+            logged("GET", must_have_caller("/machines"))
+                .require(["reporting"])
+                .resource("machine", "id"),
+        )
         .route("/public", get(reads_no_caller("/public")).public())
-        .route("/panic", logged("GET", panicking).any_key())
+        .route("/panic", logged("GET", panicking).any_key().touches_no("machine"))
         .route("/unguarded", get(must_have_caller("/unguarded")).public())
         .route("/unguarded/optional", get(may_have_caller("/unguarded/optional")).public())
-        .route("/optional/caller", get(must_have_caller("/optional/caller")).optional());
+        .route(
+            "/optional/caller",
+            get(must_have_caller("/optional/caller")).optional().touches_no("machine"),
+        );
     let keyed = Routes::new(service.key_guard())
-        .route("/keyed", logged("GET", may_have_caller("/keyed")).any_key());
+        .route("/keyed", logged("GET", may_have_caller("/keyed")).any_key().touches_no("machine"));
     let only = Routes::new(service.only_guard())
-        .route("/only", logged("GET", may_have_caller("/only")).any_key());
+        .route("/only", logged("GET", may_have_caller("/only")).any_key().touches_no("machine"));
     let kept = Routes::new(guard.keep_credential())
-        .route("/kept", logged("GET", may_have_caller("/kept")).any_key());
+        .route("/kept", logged("GET", may_have_caller("/kept")).any_key().touches_no("machine"));
     [keyed, only, kept]
         .into_iter()
         .fold(routes.build().unwrap(), |router, routes| router.merge(routes.build().unwrap()))

@@ -11,7 +11,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use keyway::{Guard, Principal};
+use keyway::{Guard, Principal, http::PeerAddress};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -32,8 +32,12 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
     });
     let routes = AccessLog(service).layer(routes);
     loop {
-        let Ok((stream, _)) = listener.accept().await else { return };
-        let service = TowerToHyperService::new(routes.clone());
+        let Ok((stream, peer)) = listener.accept().await else { return };
+        let routes = routes.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(PeerAddress(peer));
+            request
+        });
+        let service = TowerToHyperService::new(routes);
         tokio::spawn(async move {
             let builder = auto::Builder::new(TokioExecutor::new());
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
@@ -59,6 +63,8 @@ fn paths(service: &Arc<Service>) -> Vec<Path> {
         one("/either", Some(guard.require_any(["reporting", "operator.read"]).unwrap())),
         one("/any", Some(guard.clone())),
         ("/every", "", vec![(None, handler(service, "/every", Some(guard.clone())))]),
+        machine(service, "/machines/press-1"),
+        machine(service, "/machines/press-2"),
         one("/optional", Some(guard.optional())),
         one("/public", None),
         one("/keyed", Some(service.key_guard())),
@@ -66,6 +72,37 @@ fn paths(service: &Arc<Service>) -> Vec<Path> {
         one("/kept", Some(guard.keep_credential())),
         one("/panic", Some(guard.clone())),
     ]
+}
+
+/// Returns the path of a machine. Without a router no guard knows the id, so the handler checks it and refuses as the
+/// guard does.
+fn machine(service: &Arc<Service>, path: &'static str) -> Path {
+    let guard = service.guard().require(["reporting"]).unwrap().handler_checks("machine").unwrap();
+    let policy = service.world.keyring.policy();
+    let (kind, any) =
+        (policy.catalog().resource("machine").unwrap(), policy.catalog().require_none());
+    let inner = handler(service, "/machines", None);
+    let refusing = guard.clone();
+    let checked = service_fn(move |request: Request<Incoming>| {
+        let caller = request.extensions().get::<Principal>().unwrap();
+        let id = path.trim_start_matches("/machines/");
+        let refused = caller
+            .permit(&any, &kind, id)
+            .map_err(|outside| refusing.refuse(caller, outside))
+            .err();
+        let inner = inner.clone();
+        async move {
+            let Some(refused) = refused else { return inner.oneshot(request).await };
+            let mut response = Response::builder().status(refused.status());
+            for (name, value) in refused.headers() {
+                response = response.header(name, value);
+            }
+            Ok(response.body(Full::from(refused.into_body()).boxed_unsync()).unwrap())
+        }
+    });
+    let guarded = guard.layer(all_fields().layer(checked));
+    let guarded = guarded.map_response(|answer| answer.map(BodyExt::boxed_unsync));
+    (path, "GET,HEAD", vec![(Some(Method::GET), BoxCloneSyncService::new(guarded))])
 }
 
 /// Returns the handler of a request, or a handler for missing paths and methods.
