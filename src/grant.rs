@@ -94,7 +94,8 @@ impl Grant {
         self.scopes
     }
 
-    /// Returns whether `other` permits nothing that this grant does not (≥ in the lattice).
+    /// Returns whether `other` permits nothing that this grant does not (≥ in the lattice). A grant without limits also
+    /// permits resources of kinds that are declared later, so no grant of single kinds covers it.
     pub fn covers(&self, other: &Self) -> bool {
         self.scopes.covers(other.scopes)
             && self.limits().resources.covers(&other.limits().resources)

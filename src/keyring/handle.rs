@@ -1,7 +1,7 @@
 //! The handle to all operations.
 
 use alloc::{string::ToString, sync::Arc};
-use core::fmt;
+use core::{fmt, net::IpAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{KeyringBuilder, KeyringError, TenantKeys, randomness::Randomness};
@@ -116,6 +116,20 @@ impl Keyring {
         freshness: Freshness,
     ) -> Result<Principal, VerifyError> {
         self.inner.verifier.verify_as_of(presented, freshness).await
+    }
+
+    /// Verifies like [`verify_as_of`](Self::verify_as_of), for a client with this address. `None` means that it is not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub async fn verify_from(
+        &self,
+        presented: impl AsRef<[u8]>,
+        freshness: Freshness,
+        address: Option<IpAddr>,
+    ) -> Result<Principal, VerifyError> {
+        self.inner.verifier.verify_from(presented, freshness, address).await
     }
 
     /// Verifies the token in the value of an `Authorization` header. `None` means that the header is

@@ -83,7 +83,7 @@ async fn story(database: &Path) -> Result<(), Box<dyn Error>> {
     // The guard of a web service does this, with the address of its client.
     let dashboard_at = async |address: [u8; 4]| {
         let address = Some(address.into());
-        keyring.verifier().verify_from(&*dashboard, Freshness::Cached, address).await
+        keyring.verify_from(&*dashboard, Freshness::Cached, address).await
     };
     let caller = dashboard_at([192, 0, 2, 7]).await?;
     let mut machines = vec!["mill-1", "mill-2", "lathe-1"];
