@@ -24,22 +24,22 @@ impl<'e> KeyLimits<'e> {
     }
 
     /// Returns the kinds of resources that the key may touch, and the resources of each.
-    pub fn resources(&self) -> impl Iterator<Item = (&'e str, &'e Resources)> {
+    pub fn resources(self) -> impl Iterator<Item = (&'e str, &'e Resources)> {
         self.0.into_iter().flat_map(KeyRecord::resources)
     }
 
     /// Returns the networks from which the key may be used.
-    pub fn networks(&self) -> &'e Networks {
+    pub fn networks(self) -> &'e Networks {
         self.0.map_or(&Networks::Any, KeyRecord::networks)
     }
 
     /// Returns the owner of the key.
-    pub fn owner(&self) -> Option<&'e Owner> {
+    pub fn owner(self) -> Option<&'e Owner> {
         self.0?.owner()
     }
 
     /// Returns whether the text is empty.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.resources().next().is_none()
             && *self.networks() == Networks::Any
             && self.owner().is_none()

@@ -69,9 +69,9 @@ impl AuditKind<'_> {
             Self::OtherResource { kind } => (*kind).into(),
             Self::KeyIssued { scopes, limits }
             | Self::KeyImported { scopes, limits }
-            | Self::KeyEdited { scopes, limits, enabled: true } => granted(scopes, limits),
+            | Self::KeyEdited { scopes, limits, enabled: true } => granted(scopes, *limits),
             Self::KeyEdited { scopes, limits, enabled: false } => {
-                granted(scopes, limits) + ", disabled"
+                granted(scopes, *limits) + ", disabled"
             }
             Self::Forbidden { scopes } | Self::UnknownScopes(scopes) => names(scopes),
             Self::ChangeRefused { change, detail, .. } => format!("{}: {detail}", change.as_str()),
@@ -97,7 +97,7 @@ impl AuditKind<'_> {
     }
 }
 
-fn granted(scopes: &[Scope], limits: &KeyLimits<'_>) -> String {
+fn granted(scopes: &[Scope], limits: KeyLimits<'_>) -> String {
     let between = if limits.is_empty() { "" } else { "; " };
     format!("{}{between}{limits}", names(scopes))
 }

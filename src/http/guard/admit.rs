@@ -1,0 +1,288 @@
+//! The verdict of a guard on one request.
+
+use alloc::boxed::Box;
+use core::{net::IpAddr, pin::Pin};
+
+use super::{
+    super::{
+        Admission, Headers, Response,
+        credential::{self, Source},
+        incoming::{Incoming, Parts},
+        observe::Observation,
+        resource_rules::Parameter,
+        response::rate_headers,
+    },
+    Guard, Inner,
+};
+use crate::{
+    bearer::CredentialError,
+    decision::Principal,
+    grant::OutsideGrant,
+    rate::RateStatus,
+    verifier::{Freshness, Progress, VerifyError},
+};
+
+impl Guard {
+    /// Admits a request with these headers, or returns the response that refuses it. The address of the client and the
+    /// parameters of the path are not known. See [`admit_request`](Self::admit_request).
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Response`] for a request that is not admitted.
+    pub async fn admit(&self, headers: &(impl Headers + ?Sized)) -> Result<Admission, Response> {
+        self.admit_request(headers, None, &[]).await
+    }
+
+    /// Admits a request with these headers, or returns the response that refuses it. `peer` is the address of the other
+    /// end of the connection. `parameters` are the names and values of the path's parameters, as the handler gets them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Response`] for a request that is not admitted.
+    pub async fn admit_request(
+        &self,
+        headers: &(impl Headers + ?Sized),
+        peer: Option<IpAddr>,
+        parameters: &[(&str, &str)],
+    ) -> Result<Admission, Response> {
+        match self.begin(&Parts { headers, peer, parameters }) {
+            Progress::Done(result) => result,
+            Progress::Pending(rest) => rest.await,
+        }
+    }
+
+    /// Returns the response for a caller that the handler refuses, with the same status, headers and body as a refusal of the
+    /// guard itself. Use it after [`Principal::permit`], which only the handler can call. The refusal is reported to the
+    /// audit sink.
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use keyway::{Guard, Principal, grant::ResourceKind, http::Response, scope::Requirement};
+    ///
+    /// fn start(
+    ///     guard: &Guard,
+    ///     caller: &Principal,
+    ///     (jobs, machine): (&Requirement, &ResourceKind),
+    ///     id: &str,
+    /// ) -> Result<String, Response> {
+    ///     caller.permit(jobs, machine, id).map_err(|outside| guard.refuse(caller, outside))?;
+    ///     Ok(format!("{id} starts"))
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn refuse(&self, caller: &Principal, outside: OutsideGrant) -> Response {
+        let error = VerifyError::Forbidden(outside);
+        self.record_refused(&error, Some(caller), Observation::begin());
+        self.0.errors.refused(&error, &self.0.requirement)
+    }
+
+    /// Returns the header that an adapter must remove from an admitted request before any other code sees it.
+    pub fn header_to_remove(&self, admission: &Admission) -> Option<&str> {
+        match admission.source? {
+            _ if self.0.keeps_credential => None,
+            Source::Authorization => Some(credential::AUTHORIZATION),
+            Source::KeyHeader => self.0.key_headers.own(),
+        }
+    }
+
+    /// Returns the refusal of a request without a credential.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub(in super::super) fn missing(&self) -> Response {
+        self.0.errors.refused(&VerifyError::Missing, &self.0.requirement)
+    }
+
+    /// Admits or refuses the request at once if that is possible without waiting.
+    #[inline]
+    pub(in super::super) fn begin(
+        &self,
+        request: &impl Incoming,
+    ) -> Progress<Result<Admission, Response>, PendingAdmission> {
+        let mut observation = Observation::begin();
+        let inner = &*self.0;
+        let headers = request.headers();
+        let known = request.known().filter(|caller| self.is_known(caller));
+        let presented = match self.credential(headers) {
+            Ok(Some(presented)) => presented,
+            Ok(None) => {
+                return Progress::Done(match known {
+                    // A caller that an outer guard admitted may be out of date, so it does not count with
+                    // `Freshness::Now`.
+                    Some(caller) if inner.freshness == Freshness::Cached => {
+                        self.respond_to_known(caller, request, observation)
+                    }
+                    None if inner.is_optional => {
+                        observation.anonymous();
+                        Ok(Admission { vary: inner.vary.clone(), ..Admission::default() })
+                    }
+                    _ => {
+                        let missing = Err(VerifyError::Missing);
+                        self.respond(missing, None, None, &|_| None, observation)
+                    }
+                });
+            }
+            Err(error) => {
+                self.record_refused(&error.into(), None, observation);
+                return Progress::Done(Err(inner.errors.unreadable(error)));
+            }
+        };
+        let source = Some(presented.source);
+        let engine = inner.verifier.engine();
+        let address = || inner.address.as_ref()?.find(request.peer(), headers);
+        match engine.verify_at_once(presented.token, inner.freshness, address) {
+            Progress::Done(verified) => {
+                let parameter = |name: &str| request.parameter(name);
+                Progress::Done(self.respond(
+                    verified,
+                    known.as_ref(),
+                    source,
+                    &parameter,
+                    observation,
+                ))
+            }
+            Progress::Pending(unfinished) => {
+                observation.claims(unfinished.key_id());
+                let guard = self.clone();
+                let parameters = inner.resources.read(|name| request.parameter(name));
+                Progress::Pending(Box::pin(async move {
+                    let mut observation = observation;
+                    let Inner { verifier, freshness, .. } = &*guard.0;
+                    let mut inactive = None;
+                    let finished = verifier.engine().finish(unfinished, *freshness, &mut inactive);
+                    let verified = finished.await;
+                    observation.is_of(inactive);
+                    let parameter = |name: &str| parameters.get(name).cloned();
+                    guard.respond(verified, known.as_ref(), source, &parameter, observation)
+                }))
+            }
+        }
+    }
+
+    /// Returns whether a guard of the same verifier admitted this caller. Callers from other sources do not
+    /// count.
+    fn is_known(&self, caller: &Principal) -> bool {
+        self.0.verifier.has_admitted(caller)
+    }
+
+    /// Checks only the scopes and resources. The outer guard has checked the network, counted the request and created its
+    /// span.
+    fn respond_to_known(
+        &self,
+        caller: Principal,
+        request: &impl Incoming,
+        observation: Observation,
+    ) -> Result<Admission, Response> {
+        match self.check_grant(&caller, &|name| request.parameter(name)) {
+            Ok(()) => {
+                let vary = self.0.vary.clone();
+                Ok(Admission { principal: Some(caller), vary, ..Admission::default() })
+            }
+            Err(outside) => {
+                let error = VerifyError::Forbidden(outside);
+                self.record_refused(&error, Some(&caller), observation);
+                Err(self.0.errors.refused(&error, &self.0.requirement))
+            }
+        }
+    }
+
+    /// Checks that the caller has the scopes of the route, and may touch its resources.
+    #[inline]
+    fn check_grant(
+        &self,
+        caller: &Principal,
+        parameter: &Parameter<'_>,
+    ) -> Result<(), OutsideGrant> {
+        caller.require(&self.0.requirement)?;
+        match caller.limits() {
+            None => Ok(()),
+            Some(limits) => {
+                let kinds = self.catalog().resource_kinds();
+                self.0.resources.check(&limits.resources, kinds, parameter)
+            }
+        }
+    }
+
+    #[inline]
+    fn respond(
+        &self,
+        verified: Result<Principal, VerifyError>,
+        known: Option<&Principal>,
+        source: Option<Source>,
+        parameter: &Parameter<'_>,
+        observation: Observation,
+    ) -> Result<Admission, Response> {
+        // Two guards found two different keys in two headers. Neither may use the permissions of the other.
+        if let (Ok(caller), Some(known)) = (&verified, known)
+            && caller.key_id() != known.key_id()
+        {
+            let error = CredentialError::Several;
+            self.record_refused(&error.into(), None, observation);
+            return Err(self.0.errors.unreadable(error));
+        }
+        match self.authorize(verified, known.is_some(), parameter) {
+            Ok((principal, rate)) => {
+                let span = observation.admitted(&principal);
+                let principal = self.0.verifier.mark_admitted(principal);
+                let vary = self.0.vary.clone();
+                Ok(Admission { principal: Some(principal), source, rate, vary, span })
+            }
+            Err(Refused { error, caller, rate }) => {
+                self.record_refused(&error, caller.as_ref(), observation);
+                let answer = self.0.errors.refused(&error, &self.0.requirement);
+                let headers = rate.as_deref().map(rate_headers).into_iter().flatten();
+                Err(headers.fold(answer, |answer, (name, value)| answer.with(name, value)))
+            }
+        }
+    }
+
+    /// Reports a refusal to the audit and to observability.
+    #[cold]
+    fn record_refused(
+        &self,
+        error: &VerifyError,
+        caller: Option<&Principal>,
+        observation: Observation,
+    ) {
+        self.0.verifier.engine().record_refused(error, caller);
+        observation.refused(error, caller);
+    }
+
+    /// Checks the scopes and resources, then the rate.
+    ///
+    /// A request that is refused for its scopes or resources takes nothing from the rate, and no request is counted twice.
+    #[inline]
+    fn authorize(
+        &self,
+        verified: Result<Principal, VerifyError>,
+        is_counted: bool,
+        parameter: &Parameter<'_>,
+    ) -> Result<(Principal, Option<Box<RateStatus>>), Refused> {
+        let refuse = |error| Refused { error, caller: None, rate: None };
+        let caller = verified.map_err(refuse)?;
+        if let Err(outside) = self.check_grant(&caller, parameter) {
+            return Err(Refused {
+                caller: Some(caller),
+                ..refuse(VerifyError::Forbidden(outside))
+            });
+        }
+        let rate = if is_counted { None } else { self.0.verifier.rate(&caller, self.0.weight) };
+        // Boxed, so that the many requests without a rate do not carry its size.
+        let rate = rate.map(Box::new);
+        if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {
+            let error = VerifyError::Limited { retry_after };
+            return Err(Refused { error, caller: Some(caller), rate });
+        }
+        Ok((caller, rate))
+    }
+}
+
+/// A refusal: its error and, if the caller was verified, the caller and the rate.
+struct Refused {
+    error: VerifyError,
+    caller: Option<Principal>,
+    rate: Option<Box<RateStatus>>,
+}
+
+/// An admission that waits for the store.
+pub(in super::super) type PendingAdmission =
+    Pin<Box<dyn Future<Output = Result<Admission, Response>> + Send>>;
