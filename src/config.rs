@@ -2,9 +2,7 @@
 
 #[cfg(feature = "std")]
 use alloc::string::ToString as _;
-#[cfg(feature = "http")]
-use alloc::vec::Vec;
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 #[cfg(feature = "std")]
 use core::fmt;
 use core::time::Duration;
@@ -236,6 +234,21 @@ pub enum ConfigError {
         /// The name of the parameter.
         parameter: String,
     },
+    /// These operations are not declared, are declared twice, or are declared and do not exist.
+    #[error(
+        "declare each operation of the service once, and no other; these are missing, repeated or unknown: {}",
+        .0.join(", ")
+    )]
+    Operations(Vec<String>),
+    /// Operations that need a key do not say which resources of each declared kind they touch.
+    #[error(
+        "these operations do not say which resources they touch: {}; declare `resource`, `handler_checks` or \
+         `touches_no` for each kind", .0.join(", ")
+    )]
+    UndeclaredOperationResources(Vec<String>),
+    /// An operation says two things about this kind of resource, or something although it needs no key.
+    #[error("what it says about `{}` contradicts itself, or it needs no key", .0.escape_debug())]
+    ContradictoryNeeds(String),
     /// The address of a proxy is neither an address nor a network.
     #[cfg(feature = "http")]
     #[error("`{}` is neither the address nor the network of a proxy", .0.escape_debug())]

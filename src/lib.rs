@@ -25,6 +25,7 @@ pub mod import;
 #[cfg(feature = "std")]
 pub mod keyring;
 pub mod lowlevel;
+pub mod operations;
 pub mod rate;
 pub mod record;
 pub mod scope;

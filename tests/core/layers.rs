@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["pepper", "tier", "token"],
     &["import", "policy", "record"],
     &["authority", "decision", "seal", "store"],
-    &["audit", "cache", "rate", "store/memory", "store/sql"],
+    &["audit", "cache", "operations", "rate", "store/memory", "store/sql"],
     &["store/audit_table", "store/postgres", "store/sqlite"],
     &["verifier"],
     &["keyring"],

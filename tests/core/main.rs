@@ -38,6 +38,7 @@ mod keyring;
 mod layers;
 mod left_out;
 mod model;
+mod operations;
 mod pepper;
 mod policy;
 mod records;
