@@ -67,7 +67,7 @@ impl TenantKeys {
         }
     }
 
-    /// Checks that there is no key with one of `ids`. If this tenant has one, the imported last use is
+    /// Checks that there is no key with one of `ids`. If this handle sees one, the imported last use is
     /// written to it, because the first import may have been interrupted before that write.
     async fn check_not_imported(
         &self,
@@ -78,7 +78,7 @@ impl TenantKeys {
             let stored = self.keyring.store().lookup(*id).await.map_err(KeyringError::of)?;
             if let Some(stored) = stored {
                 let last_used = imported.last_used_by(self.keyring.now());
-                if stored.key.tenant == self.tenant {
+                if stored.key.tenant == self.tenant && self.sees(stored.key.owner()) {
                     self.keep_last_use(*id, last_used).await?;
                 }
                 return Err(KeyringError::AlreadyImported(*id));
