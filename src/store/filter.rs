@@ -9,7 +9,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// Selects keys by their properties. Each further condition narrows the selection.
+/// Selects keys by their properties. Each further condition narrows the selection. A second owner, actor, label or state
+/// replaces the first one.
 ///
 /// ```
 /// use keyway::{Timestamp, store::KeyFilter};
