@@ -28,6 +28,7 @@ mod conformance;
 mod corpus;
 mod dead_tokens;
 mod decision;
+mod exceptions;
 mod feed;
 mod grants;
 mod idempotency;
