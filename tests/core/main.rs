@@ -40,6 +40,7 @@ mod layers;
 mod left_out;
 mod model;
 mod operations;
+mod owners;
 mod pepper;
 mod policy;
 mod records;
