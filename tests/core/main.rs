@@ -30,6 +30,7 @@ mod dead_tokens;
 mod decision;
 mod exceptions;
 mod feed;
+mod filters;
 mod grants;
 mod idempotency;
 mod import;
