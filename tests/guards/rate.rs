@@ -1,6 +1,7 @@
 //! Rates by tier: the requests that each key may make, the headers about them, and uncounted requests.
 
 use std::{
+    num::NonZeroU32,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -10,6 +11,7 @@ use keyway::{
     Guard, NewKey, Policy, Principal, Tier, Timestamp,
     http::{Admission, Response},
     rate::{Rate, RateStatus},
+    record::Exceptions,
     time::{Clock, Moment},
 };
 
@@ -360,4 +362,248 @@ fn a_clock_that_is_set_changes_nothing() {
     let world = World::with(rated(), |builder| builder.clock(clock));
     let caller = self::caller(&world, &tokens(&world, "acme", "lite", 1)[0]);
     assert_eq!(admitted(&world, &caller, 200), 10);
+}
+
+// The rate of a tenant.
+
+const OF_KEY: Rate = Rate { requests: 10, per_seconds: 20 };
+const OF_TENANT: Rate = Rate { requests: 15, per_seconds: 60 };
+
+/// Returns a world in which all keys of a tenant together may be used 15 times per minute. Each key of the first tier may
+/// be used 10 times in 20 seconds, and each of the second one as often as its tenant.
+fn shared() -> World {
+    let tiers = [
+        Tier::new("both", 200).rate(OF_KEY).tenant_rate(OF_TENANT),
+        Tier::new("tenant", 200).tenant_rate(OF_TENANT),
+    ];
+    World::with(Policy::new("mm", catalog(), tiers).unwrap(), |builder| builder)
+}
+
+fn callers(world: &World, tenant: &str, tier: &str, count: usize) -> Vec<Principal> {
+    tokens(world, tenant, tier, count).iter().map(|token| caller(world, token)).collect()
+}
+
+fn set(world: &World, tenant: &str, exceptions: Exceptions) {
+    let tenant = block_on(world.keyring.find_tenant(&tenant_id(tenant))).unwrap();
+    let set = world.keyring.set_exceptions(tenant.id(), tenant.version(), exceptions);
+    block_on(set).unwrap();
+}
+
+fn count_as(world: &World, caller: &Principal, weight: u32) -> RateStatus {
+    let weight = NonZeroU32::new(weight).unwrap();
+    world.keyring.verifier().count_weighted(caller, weight).unwrap()
+}
+
+#[test]
+fn more_keys_do_not_multiply_the_rate_of_a_tenant() {
+    for (tier, keys) in [("both", 2), ("both", 60), ("tenant", 1), ("tenant", 2), ("tenant", 60)] {
+        let world = shared();
+        let (acme, beta) =
+            (callers(&world, "acme", tier, keys), callers(&world, "beta", tier, keys));
+        let of_all = |world: &World, callers: &[Principal]| {
+            (0..30).flat_map(|_| callers).map(|caller| admitted(world, caller, 1)).sum::<u32>()
+        };
+        assert_eq!(of_all(&world, &acme), 15, "{keys} keys on {tier}");
+        // The flood of one tenant slows no other.
+        assert_eq!(of_all(&world, &beta), 15, "{keys} keys on {tier}");
+        // One request comes back in four seconds.
+        world.clock.advance(4 * SECOND);
+        assert_eq!(of_all(&world, &acme), 1, "{keys} keys on {tier}");
+        world.clock.advance(60 * SECOND);
+        assert_eq!(of_all(&world, &acme), 15, "{keys} keys on {tier}");
+    }
+}
+
+#[test]
+fn refusal_by_the_tenants_rate_takes_nothing_from_the_keys() {
+    let world = shared();
+    let callers = callers(&world, "acme", "both", 2);
+    assert_eq!(admitted(&world, &callers[0], 10), 10);
+    assert_eq!(admitted(&world, &callers[1], 10), 5);
+    for _ in 0..20 {
+        let refused = count(&world, &callers[1]).unwrap();
+        assert!(refused.is_of_tenant());
+        assert_eq!((refused.rate(), refused.remaining()), (OF_TENANT, 0));
+        assert_eq!(refused.retry_after(), Some(4 * SECOND));
+    }
+    // Without the rate of the tenant, the second key has the other half of its own.
+    set(&world, "acme", Exceptions::new().tenant_rate(None));
+    set(&world, "acme", Exceptions::new());
+    world.clock.advance(4 * SECOND);
+    // One request of the tenant and two of the key have come back.
+    let status = count(&world, &callers[1]).unwrap();
+    assert!(status.is_of_tenant() && status.retry_after().is_none());
+    world.clock.advance(4 * SECOND);
+    let status = count(&world, &callers[1]).unwrap();
+    assert!(status.is_of_tenant() && status.retry_after().is_none());
+    let key_alone = {
+        world.clock.advance(40 * SECOND);
+        count(&world, &callers[1]).unwrap()
+    };
+    assert_eq!((key_alone.is_of_tenant(), key_alone.remaining()), (false, 9));
+}
+
+#[test]
+fn refusal_by_the_rate_of_a_key_takes_nothing_from_its_tenant() {
+    let world = shared();
+    let callers = callers(&world, "acme", "both", 2);
+    assert_eq!(admitted(&world, &callers[0], 10), 10);
+    for _ in 0..50 {
+        let refused = count(&world, &callers[0]).unwrap();
+        assert_eq!((refused.is_of_tenant(), refused.rate()), (false, OF_KEY));
+        assert!(refused.retry_after().is_some());
+    }
+    assert_eq!(admitted(&world, &callers[1], 30), 5);
+}
+
+#[test]
+fn headers_name_the_rate_that_has_less_left() {
+    let world = shared();
+    let guard = Guard::new(&world.keyring);
+    let tokens = tokens(&world, "acme", "both", 2);
+    let (of_key, of_tenant) =
+        ("ratelimit-policy: \"key\";q=10;w=20", "ratelimit-policy: \"tenant\";q=15;w=60");
+    for left in (0..10).rev() {
+        let named = format!("ratelimit: \"key\";r={left};t=2");
+        assert_eq!(fields(&admit(&guard, &tokens[0]).unwrap()), [of_key, &named]);
+    }
+    let answer = admit(&guard, &tokens[0]).unwrap_err();
+    assert_eq!(field(&answer, "ratelimit"), "\"key\";r=0;t=2");
+    for left in (0..5).rev() {
+        let named = format!("ratelimit: \"tenant\";r={left};t=4");
+        assert_eq!(fields(&admit(&guard, &tokens[1]).unwrap()), [of_tenant, &named]);
+    }
+    let answer = admit(&guard, &tokens[1]).unwrap_err();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(field(&answer, "ratelimit-policy"), "\"tenant\";q=15;w=60");
+    assert_eq!(field(&answer, "ratelimit"), "\"tenant\";r=0;t=4");
+    assert_eq!(field(&answer, "retry-after"), "4");
+    world.clock.advance(4 * SECOND);
+    admit(&guard, &tokens[1]).unwrap();
+}
+
+#[test]
+fn exceptions_set_the_rates_of_one_tenant() {
+    let world = shared();
+    let (acme, beta) = (tokens(&world, "acme", "both", 2), tokens(&world, "beta", "both", 1));
+    let rate = |requests| Rate { requests, per_seconds: 100 };
+    // Callers are verified again, since an exception holds from the next use.
+    let used = |token: &str| admitted(&world, &caller(&world, token), 60);
+    let fresh = |exceptions: Exceptions| {
+        world.clock.advance(1_000 * SECOND);
+        set(&world, "acme", exceptions);
+    };
+    for (exceptions, first, second) in [
+        (Exceptions::new(), 10, 5),
+        (Exceptions::new().rate(rate(3)), 3, 3),
+        (Exceptions::new().rate(rate(12)), 12, 3),
+        (Exceptions::new().rate(None), 15, 0),
+        (Exceptions::new().tenant_rate(rate(4)), 4, 0),
+        (Exceptions::new().tenant_rate(rate(40)), 10, 10),
+        (Exceptions::new().tenant_rate(None), 10, 10),
+        (Exceptions::new().rate(rate(2)).tenant_rate(rate(3)), 2, 1),
+        (Exceptions::new().rate(None).tenant_rate(None), 60, 60),
+        // Other exceptions leave the rates.
+        (Exceptions::new().keys(7).all_scopes(), 10, 5),
+    ] {
+        fresh(exceptions.clone());
+        assert_eq!((used(&acme[0]), used(&acme[1])), (first, second), "{exceptions}");
+        assert_eq!(used(&beta[0]), 10, "{exceptions}");
+    }
+    fresh(Exceptions::new().rate(None).tenant_rate(None));
+    let admission = admit(&Guard::new(&world.keyring), &acme[0]).unwrap();
+    assert_eq!(fields(&admission), [""; 0]);
+}
+
+#[test]
+fn an_exception_does_not_give_a_used_rate_back() {
+    let world = shared();
+    let tokens = tokens(&world, "acme", "tenant", 2);
+    let used = |token: &str| admitted(&world, &caller(&world, token), 60);
+    assert_eq!((used(&tokens[0]), used(&tokens[1])), (15, 0));
+    // The rate of the tenant stays used while other exceptions come and go.
+    for exceptions in [Exceptions::new().rate(OF_KEY), Exceptions::new().keys(9)] {
+        set(&world, "acme", exceptions);
+        assert_eq!((used(&tokens[0]), used(&tokens[1])), (0, 0));
+    }
+}
+
+// Weights.
+
+#[test]
+fn a_request_counts_as_its_weight_against_both_rates() {
+    let world = shared();
+    let callers = callers(&world, "acme", "both", 2);
+    assert_eq!(count_as(&world, &callers[0], 4).remaining(), 6);
+    assert_eq!(count_as(&world, &callers[0], 6).remaining(), 0);
+    let refused = count_as(&world, &callers[0], 3);
+    // So much must come back, and a lighter request is admitted earlier.
+    assert_eq!(refused.retry_after(), Some(3 * 2 * SECOND));
+    assert_eq!(count_as(&world, &callers[0], 1).retry_after(), Some(2 * SECOND));
+    let status = count_as(&world, &callers[1], 4);
+    assert_eq!((status.is_of_tenant(), status.remaining()), (true, 1));
+    // The tenant has one request left, and the key six.
+    let refused = count_as(&world, &callers[1], 2);
+    assert_eq!((refused.is_of_tenant(), refused.remaining()), (true, 1));
+    assert_eq!(refused.retry_after(), Some(4 * SECOND));
+    world.clock.advance(4 * SECOND);
+    assert_eq!(count_as(&world, &callers[1], 2).retry_after(), None);
+}
+
+#[test]
+fn a_weight_above_a_rate_takes_all_of_it() {
+    let world = shared();
+    let all = callers(&world, "acme", "both", 2);
+    for weight in [10, 11, 12, 1_000, u32::MAX] {
+        world.clock.advance(60 * SECOND);
+        let status = count_as(&world, &all[0], weight);
+        assert_eq!((status.remaining(), status.retry_after()), (0, None), "{weight}");
+        assert!(count_as(&world, &all[0], weight).retry_after().is_some());
+        // The tenant's rate is another one, and a weight takes at most all of it.
+        let of_tenant = u32::try_from(15_i64 - i64::from(weight)).unwrap_or(0);
+        assert_eq!(admitted(&world, &all[1], 30), of_tenant.min(10), "{weight}");
+    }
+    // A request that needs all of a rate is admitted once all of it is back, and not before.
+    let world = shared();
+    let caller = &callers(&world, "acme", "tenant", 1)[0];
+    assert_eq!(count_as(&world, caller, 1).remaining(), 14);
+    assert_eq!(count_as(&world, caller, 100).retry_after(), Some(4 * SECOND));
+    world.clock.advance(Duration::from_millis(3_999));
+    assert!(count_as(&world, caller, 100).retry_after().is_some());
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(count_as(&world, caller, 100).retry_after(), None);
+}
+
+#[test]
+fn guards_count_with_their_weight_and_nested_ones_once() {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let world = shared();
+    let token = &tokens(&world, "acme", "both", 1)[0];
+    let guard = Guard::new(&world.keyring);
+    let heavy = guard.weight(4);
+    assert_eq!(fields(&admit(&heavy, token).unwrap())[1], "ratelimit: \"key\";r=6;t=2");
+    assert_eq!(fields(&admit(&guard, token).unwrap())[1], "ratelimit: \"key\";r=5;t=2");
+    // Zero counts as one.
+    assert_eq!(fields(&admit(&guard.weight(0), token).unwrap())[1], "ratelimit: \"key\";r=4;t=2");
+    // The first guard that admits the request is the one that counts.
+    let refused = heavy.require(["manager"]).unwrap();
+    assert_eq!(admit(&refused, token).unwrap_err().status(), 403);
+    for (outer, inner, left) in [(&guard, &heavy, "3"), (&heavy, &guard, "")] {
+        let handler = service_fn(async |_: http::Request<()>| {
+            Ok::<_, core::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let request = http::Request::get("/").header("authorization", format!("Bearer {token}"));
+        let service = outer.layer(inner.layer(handler));
+        let response = block_on(service.oneshot(request.body(()).unwrap())).unwrap();
+        if left.is_empty() {
+            // Three requests are left, and this one counts as four.
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers().get("retry-after").unwrap(), "2");
+        } else {
+            let expected = format!("\"key\";r={left};t=2");
+            assert_eq!(response.headers().get("ratelimit").unwrap(), &expected);
+        }
+    }
+    assert_eq!(admitted(&world, &caller(&world, token), 30), 3);
 }
