@@ -43,6 +43,7 @@ mod last_use;
 mod list;
 mod lists;
 mod marker;
+mod owners;
 mod pages;
 mod quota;
 mod round_trip;

@@ -83,6 +83,13 @@ macro_rules! __store_clauses {
             pages::pages_stay_in_place_while_keys_come_and_go
             pages::a_page_continues_behind_any_place
             pages::a_page_continues_behind_a_deleted_tenant
+            owners::keys_of_an_owner_are_listed_alone
+            owners::pages_of_an_owner_hold_every_key_once
+            owners::a_key_moves_with_its_owner
+            owners::deleted_keys_leave_their_owner
+            owners::owners_stay_with_their_tenant
+            owners::conditions_select_keys
+            owners::conditions_narrow_the_keys_of_an_owner
             search::search_finds_parts_of_name_masked_key_and_id
             search::search_folds_the_letters_a_to_z
             search::search_folds_nothing_else

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     authority::{GracePeriod, KeyEdit, NewKey},
     grant::{Networks, Resources},
-    record::{KeyRecord, Labels, Suspension, TenantId},
+    rate::Rate,
+    record::{Exceptions, KeyRecord, Labels, Owner, Suspension, TenantId, TenantRecord},
     store::KeyStore,
     time::Timestamp,
 };
@@ -30,12 +31,16 @@ pub(super) async fn keys_come_back_whole<S: KeyStore>(store: &S) {
         ("with a start", NewKey::named("n").not_before(at(1))),
         ("with an end", NewKey::named("n").expires_at(at(2))),
         ("with an issuer", made(NewKey::named("n").created_by("Ada"))),
+        ("with an owner", NewKey::named("n").owner(owner("ann"))),
+        ("with attributes", NewKey::named("n").attributes(labels())),
         (
             "with every option",
             made(NewKey::named("n").scopes(["operator"]).labels(labels()).created_by("Ada"))
                 .resources(&kind(0), Resources::All)
                 .resources(&kind(1), resources())
                 .networks(networks())
+                .owner(owner("ann"))
+                .attributes(labels())
                 .not_before(at(3))
                 .expires_at(at(4)),
         ),
@@ -53,6 +58,10 @@ pub(super) async fn keys_come_back_whole<S: KeyStore>(store: &S) {
 
 fn resources() -> Resources {
     made(Resources::only(["press-1", "press-2"]))
+}
+
+fn owner(id: &str) -> Owner {
+    made(Owner::stored(id))
 }
 
 fn networks() -> Networks {
@@ -74,7 +83,7 @@ pub(super) async fn changed_keys_come_back_whole<S: KeyStore>(store: &S) {
     let mut key = stage.issuer.issue(&tenant, request, at(0));
     stage.insert_key(&key, &tenant).await;
 
-    let changes: [(&str, Change<'_>); 12] = [
+    let changes: [(&str, Change<'_>); 13] = [
         ("it was switched off", &|key| edit(key, KeyEdit::new().enabled(false))),
         ("it was switched on", &|key| edit(key, KeyEdit::new().enabled(true))),
         ("it was suspended", &|key| suspend(key, Some(made(Suspension::permanent("spam"))))),
@@ -93,8 +102,13 @@ pub(super) async fn changed_keys_come_back_whole<S: KeyStore>(store: &S) {
             edit(key, KeyEdit::new().resources(&kind(0), resources()))
         }),
         ("it was limited to networks", &|key| edit(key, KeyEdit::new().networks(networks()))),
+        ("it got an owner and attributes", &|key| {
+            let attributes = made(Labels::new([("plan", "gold")]));
+            edit(key, KeyEdit::new().owner(owner("ann")).attributes(attributes))
+        }),
         ("it lost its options", &|key| {
             let none = KeyEdit::new().scopes([""; 0]).labels(Labels::default());
+            let none = none.owner(None).attributes(Labels::default());
             let none = none.resources(&kind(0), Resources::Nothing).networks(Networks::Any);
             edit(key, none.expires_at(None).not_before(None))
         }),
@@ -114,7 +128,7 @@ pub(super) async fn changed_keys_come_back_whole<S: KeyStore>(store: &S) {
 type Change<'c> = &'c dyn Fn(&KeyRecord) -> KeyRecord;
 
 /// A tenant is read with every field: on each tier, suspended permanently, suspended for a while, and not
-/// suspended.
+/// suspended, with exceptions and with disabled owners.
 pub(super) async fn tenants_come_back_whole<S: KeyStore>(store: &S) {
     let stage = Stage::new(store);
     let authority = stage.issuer.authority();
@@ -132,6 +146,20 @@ pub(super) async fn tenants_come_back_whole<S: KeyStore>(store: &S) {
     tenant = made(authority.set_tier(&tenant, "advanced"));
     stage.update_tenant(&tenant).await;
     stage.expect_tenant("on another tier", &tenant).await;
+
+    let rate = Rate { requests: 1, per_seconds: u32::MAX };
+    let all = Exceptions::new().keys(7).rate(None).tenant_rate(rate).max_lifetime(None);
+    for exceptions in [all.scopes(["reporting"]), Exceptions::new().all_scopes(), Exceptions::new()]
+    {
+        tenant = made(authority.set_exceptions(&tenant, exceptions));
+        stage.update_tenant(&tenant).await;
+        stage.expect_tenant("with other exceptions", &tenant).await;
+    }
+    for (id, enabled) in [("b", false), ("a", false), ("b", true)] {
+        tenant = made(authority.switch_owner(&tenant, &owner(id), enabled));
+        stage.update_tenant(&tenant).await;
+        stage.expect_tenant("with other disabled owners", &tenant).await;
+    }
 }
 
 /// Every text is read at its maximum length, in characters of four bytes where they are allowed.
@@ -145,6 +173,18 @@ pub(super) async fn the_longest_texts_come_back<S: KeyStore>(store: &S) {
     let tenant = made(stage.issuer.authority().suspend_tenant(&tenant, Some(reason.clone())));
     stage.update_tenant(&tenant).await;
     stage.expect_tenant("with long texts", &tenant).await;
+    let mut tenant = tenant;
+    for number in 0..TenantRecord::MAX_DISABLED_OWNERS {
+        let id = format!("{number:04}{}", long(Owner::MAX_LEN / 4 - 1));
+        tenant = made(stage.issuer.authority().switch_owner(&tenant, &owner(&id), false));
+    }
+    let exceptions = Exceptions::new().scopes(long_scopes());
+    let mut tenant = made(stage.issuer.authority().set_exceptions(&tenant, exceptions));
+    // They are written at once, as the version after the stored one.
+    tenant.version = 3;
+    stage.issuer.authority().seals().seal_tenant(&mut tenant);
+    stage.update_tenant(&tenant).await;
+    stage.expect_tenant("with as much as a record can hold", &tenant).await;
 
     let label = |number: usize| {
         let name = format!("{number:02}{}", long(Labels::MAX_NAME_LEN - 2));
@@ -153,6 +193,8 @@ pub(super) async fn the_longest_texts_come_back<S: KeyStore>(store: &S) {
     let request = NewKey::named(long(KeyRecord::MAX_NAME_LEN))
         .scopes(long_scopes())
         .labels(made(Labels::new((0..Labels::MAX).map(label))))
+        .owner(owner(&long(Owner::MAX_LEN / 4)))
+        .attributes(made(Labels::new((0..Labels::MAX).map(label))))
         .created_by(long(NewKey::MAX_ACTOR_LEN));
     let id = |number: usize| format!("{number:03}{}", "🏭".repeat(15));
     let ids = || made(Resources::only((0..Resources::MAX_IDS).map(id)));
@@ -194,7 +236,8 @@ pub(super) async fn texts_come_back_as_they_were<S: KeyStore>(store: &S) {
         stage.expect_tenant("with a strange text", &tenant).await;
 
         let labels = made(Labels::new([(text, text)]));
-        let request = made(NewKey::named(text).labels(labels).created_by(text));
+        let request = NewKey::named(text).labels(labels.clone()).attributes(labels);
+        let request = made(request.owner(owner(text)).created_by(text));
         let key = stage.issuer.issue(&tenant, request, at(0));
         stage.insert_key(&key, &tenant).await;
         stage.expect_key(&format!("with text number {number}, {text:?}"), &key, &tenant).await;

@@ -100,6 +100,14 @@ bugs! {
     PagesBehindTheTimeAlone => pages_hold_every_key_once;
     NeedsTheCursorsKey => a_page_continues_behind_a_deleted_key, a_page_continues_behind_any_place;
     NeedsTheCursorsTenant => a_page_continues_behind_a_deleted_tenant;
+    // Filters.
+    FoldsOwners => keys_of_an_owner_are_listed_alone;
+    LimitsBeforeFiltering => pages_of_an_owner_hold_every_key_once;
+    KeepsTheFirstOwner => a_key_moves_with_its_owner;
+    ListsDeletedKeysOfOwners => deleted_keys_leave_their_owner;
+    MixesOwnersOfTenants => owners_stay_with_their_tenant;
+    IgnoresConditions => conditions_select_keys;
+    FiltersByTheOwnerAlone => conditions_narrow_the_keys_of_an_owner;
     // Search.
     SearchesNamesAlone => search_finds_parts_of_name_masked_key_and_id;
     MindsCaseInSearch => search_folds_the_letters_a_to_z;

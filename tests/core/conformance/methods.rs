@@ -271,6 +271,7 @@ impl KeyStore for Planted {
                 _ => new.clone(),
             };
             if !is_dropped {
+                tables.first_owners.insert(new.id(), written.owner().cloned());
                 tables.keys.insert(new.id(), written);
             }
             Ok(())
@@ -301,6 +302,14 @@ impl KeyStore for Planted {
             keys = tables.keys.values().cloned().collect();
             keys.sort_by_key(KeyCursor::of);
         }
+        if self.has(MixesOwnersOfTenants) && query.owner().is_some() {
+            keys = tables.keys.values().cloned().collect();
+            keys.sort_by_key(KeyCursor::of);
+        }
+        if self.has(ListsDeletedKeysOfOwners) && query.owner().is_some() {
+            keys.extend(tables.gone.iter().filter(|key| *key.tenant() == tenant).cloned());
+            keys.sort_by_key(KeyCursor::of);
+        }
         let all = keys.clone();
         let mut skipped = 0;
         if let Some(cursor) = query.cursor() {
@@ -312,9 +321,10 @@ impl KeyStore for Planted {
                 keys.retain(|key| self.is_behind(&all, key, cursor));
             }
         }
-        if self.has(LimitsBeforeSearching) {
+        if self.has(LimitsBeforeSearching) || self.has(LimitsBeforeFiltering) {
             keys.truncate(query.max().get());
         }
+        keys.retain(|key| self.is_selected(&tables, key, query));
         keys.retain(|key| query.text().is_none_or(|text| self.contains(key, text)));
         if !self.has(IgnoresTheLimit) {
             keys.truncate(query.max().get());
@@ -407,7 +417,8 @@ impl KeyStore for Planted {
             if self.has(KeepsDeletedKeysReadable) {
                 *self.second.lock().unwrap() = tables.clone();
             }
-            tables.keys.remove(&id);
+            let gone = tables.keys.remove(&id);
+            tables.gone.extend(gone);
             tables.deleted.insert(id, tenant);
             Ok(())
         };

@@ -7,8 +7,8 @@ use std::{
 
 use keyway::{
     KeyId, KeyRecord, TenantId, Timestamp,
-    record::TenantRecord,
-    store::{KeyCursor, KeyUse, StoreError, StoredKey},
+    record::{Owner, TenantRecord},
+    store::{KeyCursor, KeyQuery, KeyUse, StoreError, StoredKey},
 };
 
 use super::bug::Bug::{self, *};
@@ -38,6 +38,9 @@ pub(crate) struct Tables {
     /// How often a key was used.
     pub(crate) uses: BTreeMap<KeyId, u64>,
     pub(crate) marker: Option<Vec<u8>>,
+    /// The owner that a key had first, and the keys that were deleted.
+    pub(crate) first_owners: BTreeMap<KeyId, Option<Owner>>,
+    pub(crate) gone: Vec<KeyRecord>,
 }
 
 impl Planted {
@@ -185,6 +188,21 @@ impl Planted {
         finds(key.name())
             || !self.has(SearchesNamesAlone) && (finds(key.masked()) || finds(key.id().as_str()))
             || self.has(SearchesLabels) && key.labels().iter().any(|(name, _)| finds(name))
+    }
+
+    /// Whether the filter of the query selects the key.
+    pub(crate) fn is_selected(&self, tables: &Tables, key: &KeyRecord, query: &KeyQuery) -> bool {
+        let Some(wanted) = query.owner() else {
+            return self.has(IgnoresConditions) || query.filter().matches(key);
+        };
+        match self.bug {
+            Some(FoldsOwners) => key
+                .owner()
+                .is_some_and(|owner| owner.as_str().eq_ignore_ascii_case(wanted.as_str())),
+            Some(KeepsTheFirstOwner) => tables.first_owners[&key.id()].as_ref() == Some(wanted),
+            Some(FiltersByTheOwnerAlone) => key.owner() == Some(wanted),
+            _ => query.filter().matches(key),
+        }
     }
 
     /// The keys of a tenant in the order of lists.
