@@ -313,12 +313,11 @@ impl KeyStore for PostgresStore {
                 let mut keys = statement.query(pool)
                     .bind(tenant.as_str().as_bytes())
                     .bind(created_at)
-                    .bind(id.clone())
-                    .bind(limit);
+                    .bind(id.clone());
                 if let Some(owner) = query.owner() {
                     keys = keys.bind(owner.as_str().as_bytes());
                 }
-                let mut rows = keys.fetch(&mut *connection);
+                let mut rows = keys.bind(limit).fetch(&mut *connection);
                 let mut read = 0;
                 while !page.is_full()
                     && let Some(row) = rows.try_next().await?

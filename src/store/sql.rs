@@ -65,7 +65,7 @@ pub(super) struct CommonStatements {
     pub(super) tenants: String,
     pub(super) key: String,
     pub(super) keys: String,
-    /// Like `keys`, of the owner in parameter 5.
+    /// Like `keys`, of the owner in parameter 4. The limit is parameter 5.
     pub(super) keys_of_owner: String,
     pub(super) count: String,
     pub(super) delete_key: String,
@@ -85,11 +85,13 @@ impl CommonStatements {
             "UPDATE {prefix}keys SET tenant=NULL, created_at=0, version=0, record=NULL, \
              last_used=NULL, owner=NULL WHERE"
         );
-        let keys = |owner: &str| {
+        // SQLite numbers parameters in the order in which they first occur, so that is the order of their names.
+        let keys = |owner_and_limit: [&str; 2]| {
+            let [owner, limit] = owner_and_limit;
             format!(
-                "SELECT {KEY} FROM {prefix}keys k WHERE {gate}k.tenant = $1 {owner}\
-                 AND (k.created_at, k.id) > ($2, $3) AND {} \
-                 ORDER BY k.created_at, k.id LIMIT $4",
+                "SELECT {KEY} FROM {prefix}keys k WHERE {gate}k.tenant = $1 \
+                 AND (k.created_at, k.id) > ($2, $3) {owner}AND {} \
+                 ORDER BY k.created_at, k.id LIMIT {limit}",
                 is_live(prefix, 1)
             )
         };
@@ -112,8 +114,8 @@ impl CommonStatements {
                 "SELECT {KEY} FROM {prefix}keys k WHERE {gate}k.id = $1 AND k.tenant = $2 AND {}",
                 is_live(prefix, 2)
             ),
-            keys: keys(""),
-            keys_of_owner: keys("AND k.owner = $5 "),
+            keys: keys(["", "$4"]),
+            keys_of_owner: keys(["AND k.owner = $4 ", "$5"]),
             // The order is that of the index. Without it, PostgreSQL collects all of the tenant's rows first,
             // and a limit of 5 takes as long as counting 300,000 keys.
             count: format!(

@@ -442,7 +442,7 @@ impl KeyStore for SqliteStore {
                 }
                 Some(owner) => {
                     let owner = owner.as_str().as_bytes();
-                    let arguments = (id_of_tenant, created_at, id, NO_LIMIT, owner);
+                    let arguments = (id_of_tenant, created_at, id, owner, NO_LIMIT);
                     for_each(connection, &shared.keys_of_owner, arguments, &mut push)?;
                 }
             }
