@@ -235,7 +235,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::time::ManualClock;
+    use crate::time::{ManualClock, Moment};
 
     const ONE: NonZeroU32 = NonZeroU32::MIN;
 
@@ -329,6 +329,38 @@ mod tests {
         limiter.give_back(&key, key.spread(), fast, NonZeroU32::new(3).unwrap());
         assert_eq!(count(fast, 3).remaining, 0);
         assert!(count(fast, 1).is_exceeded);
+    }
+
+    /// A clock that returns an earlier time when it is read next, as to a thread that is interrupted after that.
+    struct Interrupted(ManualClock, AtomicU64);
+
+    impl Clock for Interrupted {
+        fn moment(&self) -> Moment {
+            let mut moment = self.0.moment();
+            moment.uptime -= self.1.swap(0, Ordering::Relaxed);
+            moment
+        }
+    }
+
+    #[test]
+    fn thread_with_an_earlier_time_gives_no_rate_back() {
+        for (earlier, requests) in [(1, 10), (500, 10), (5_000, 10), (5_000, 1)] {
+            let clock = ManualClock::at("2026-01-01T00:00:00Z".parse().unwrap());
+            let interrupted = Arc::new(Interrupted(clock.clone(), AtomicU64::new(0)));
+            let limit = Limit::new(Rate { requests, per_seconds: 1 }).unwrap();
+            let limiter = Limiter::new(interrupted.clone());
+            let key = keys(1)[0];
+            let count = || limiter.count(&key, key.spread(), limit, ONE);
+            clock.advance(Duration::from_secs(60));
+            for left in (0..requests).rev() {
+                assert_eq!(count().remaining(), left);
+            }
+            for _ in 0..3 {
+                interrupted.1.store(earlier, Ordering::Relaxed);
+                assert!(count().is_exceeded, "{earlier} ms earlier");
+                assert!(count().is_exceeded, "after {earlier} ms earlier");
+            }
+        }
     }
 
     #[test]
