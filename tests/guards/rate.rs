@@ -516,16 +516,19 @@ fn exceptions_set_the_rates_of_one_tenant() {
 }
 
 #[test]
-fn an_exception_does_not_give_a_used_rate_back() {
+fn used_rate_of_a_tier_is_used_after_an_exception() {
     let world = shared();
     let tokens = tokens(&world, "acme", "tenant", 2);
     let used = |token: &str| admitted(&world, &caller(&world, token), 60);
     assert_eq!((used(&tokens[0]), used(&tokens[1])), (15, 0));
-    // The rate of the tenant stays used while other exceptions come and go.
-    for exceptions in [Exceptions::new().rate(OF_KEY), Exceptions::new().keys(9)] {
-        set(&world, "acme", exceptions);
-        assert_eq!((used(&tokens[0]), used(&tokens[1])), (0, 0));
-    }
+    // An exception from another limit leaves the rates as they are.
+    set(&world, "acme", Exceptions::new().keys(9));
+    assert_eq!((used(&tokens[0]), used(&tokens[1])), (0, 0));
+    // A tenant with another rate starts with all of it.
+    set(&world, "acme", Exceptions::new().tenant_rate(OF_KEY));
+    assert_eq!((used(&tokens[0]), used(&tokens[1])), (10, 0));
+    set(&world, "acme", Exceptions::new());
+    assert_eq!((used(&tokens[0]), used(&tokens[1])), (0, 0));
 }
 
 // Weights.
