@@ -153,7 +153,7 @@ fn change_of_another_program_takes_effect() {
     let changes: [fn(&Connection, &Nodes); 6] = [
         |other, nodes| {
             let replace = "REPLACE INTO keyway_keys SELECT id, tenant, created_at, version, \
-                           zeroblob(9), last_used FROM keyway_keys WHERE id = ?1";
+                           zeroblob(9), last_used, owner FROM keyway_keys WHERE id = ?1";
             other.execute(replace, [nodes.key.as_bytes()]).unwrap();
         },
         |other, _| {
