@@ -256,6 +256,20 @@ fn a_longest_lifetime_ends_keys_at_the_next_use_on_every_node() {
 }
 
 #[test]
+fn key_ended_by_an_exception_alone_is_not_purged() {
+    let world = world();
+    let keys = acme_on(&world, "large");
+    let (_, token) = issue(&keys, NewKey::named("k"));
+    world.clock.advance(50 * DAY);
+    set(&world, Exceptions::new().max_lifetime(DAY));
+    assert!(matches!(state(&world, &token), KeyState::Expired { .. }));
+    let purged = block_on(world.keyring.purge_expired(DAY, None, |_| {})).unwrap();
+    assert_eq!((purged.tenants, purged.changed), (1, 0));
+    set(&world, Exceptions::new());
+    assert_eq!(state(&world, &token), KeyState::Active);
+}
+
+#[test]
 fn new_keys_live_as_long_as_the_exception_allows() {
     let world = world();
     let keys = acme_on(&world, "small");
