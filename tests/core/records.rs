@@ -168,6 +168,15 @@ fn record_has_exactly_one_encoding() {
     let (sorted, turned) = ([&*team, &*zone].concat(), [&*zone, &*team].concat());
     assert!(KeyRecord::decode(&replaced(&key.encode(), &sorted, &sorted)).is_ok());
     assert!(KeyRecord::decode(&replaced(&key.encode(), &sorted, &turned)).is_err());
+
+    // The disabled owners of a tenant, and the scopes of its exceptions.
+    let (_, tenant, _) = full_key();
+    for (first, second) in [("ann", "team-7"), ("operator", "reporting")] {
+        let (first, second) = (text(first.as_bytes()), text(second.as_bytes()));
+        let (sorted, turned) = ([&*first, &*second].concat(), [&*second, &*first].concat());
+        assert!(TenantRecord::decode(&replaced(&tenant.encode(), &sorted, &sorted)).is_ok());
+        assert!(TenantRecord::decode(&replaced(&tenant.encode(), &sorted, &turned)).is_err());
+    }
 }
 
 proptest! {
@@ -380,10 +389,56 @@ fn flipped_bit_of_a_tenant_is_detected() {
 #[test]
 fn many_damaged_records_are_caught_by_their_seals_alone() {
     // Without this, the two tests above would not test the seals.
-    let (_, _, key) = full_key();
+    let (_, tenant, key) = full_key();
     let bytes = key.encode();
     let decoded = flipped(&bytes).filter(|(_, bytes)| KeyRecord::decode(bytes).is_ok());
     assert!(decoded.count() > 1_000);
+    let bytes = tenant.encode();
+    let decoded = flipped(&bytes).filter(|(_, bytes)| TenantRecord::decode(bytes).is_ok());
+    assert!(decoded.count() > 500);
+}
+
+#[test]
+fn each_exception_and_disabled_owner_is_under_the_seal() {
+    let (authority, tenant, _) = full_key();
+    let bytes = tenant.encode();
+    let number = |number: u32| number.to_be_bytes();
+    let day = 86_400_000_u64.to_be_bytes();
+    for (from, to) in [
+        ([&[1][..], &number(7)].concat(), [&[1][..], &number(8)].concat()),
+        ([number(100), number(60)].concat(), [number(101), number(60)].concat()),
+        ([number(100), number(60)].concat(), [number(100), number(59)].concat()),
+        (day.to_vec(), 86_400_001_u64.to_be_bytes().to_vec()),
+        (b"reporting".to_vec(), b"reportinh".to_vec()),
+        (b"ann".to_vec(), b"anm".to_vec()),
+        (b"team-7".to_vec(), b"team-8".to_vec()),
+    ] {
+        let changed = replaced(&bytes, &from, &to);
+        // The record is well formed, so that the seal alone finds the change.
+        assert!(TenantRecord::decode(&changed).is_ok(), "{to:?}");
+        assert!(!tenant_passes(&authority, &changed), "{to:?}");
+    }
+}
+
+#[test]
+fn more_disabled_owners_than_allowed_do_not_decode() {
+    let (_, tenant, _) = plain_key();
+    let bytes = tenant.encode();
+    // No exception is set, and no suspension. The number of owners follows, then the time and the version.
+    let end = bytes.len() - SEAL_LEN - 2 * size_of::<u64>();
+    let before = end - size_of::<u64>();
+    assert_eq!(bytes[before..end], [0; 8]);
+    let with_owners = |count: u64| {
+        let owners = (0..count).flat_map(|number| {
+            [&4_u64.to_be_bytes()[..], format!("{number:04}").as_bytes()].concat()
+        });
+        let head = bytes[..before].iter().copied().chain(count.to_be_bytes());
+        head.chain(owners).chain(bytes[end..].iter().copied()).collect::<Vec<_>>()
+    };
+    assert_eq!(with_owners(0), bytes);
+    let most = TenantRecord::decode(&with_owners(1_000)).unwrap();
+    assert_eq!(most.disabled_owners().len(), TenantRecord::MAX_DISABLED_OWNERS);
+    assert!(TenantRecord::decode(&with_owners(1_001)).is_err());
 }
 
 /// Computes the MAC over a record's bytes without its seal, with the `hmac` crate alone.
