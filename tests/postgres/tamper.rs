@@ -4,8 +4,9 @@
 use crate::support::{PEPPER, Recorder, overheard::RevealKnown as _, policy, server};
 use keyway::{
     KeyEdit, KeyRecord, Keyring, NewKey, Pepper, PostgresStore, SqliteStore, TenantKeys,
-    keyring::{KeyFilter, WalkCursor},
-    store::{AnyStore, KeyQuery},
+    keyring::WalkCursor,
+    record::Owner,
+    store::{AnyStore, KeyFilter, KeyQuery},
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgPool, Row, postgres::PgConnectOptions};
 
@@ -159,10 +160,14 @@ impl World {
     }
 }
 
+fn owner(id: &str) -> Owner {
+    id.parse().unwrap()
+}
+
 impl Victim {
     async fn new(keyring: &Keyring, id: &str) -> Self {
         let tenant = keyring.create_empty_tenant(id, "advanced").await.unwrap();
-        let request = NewKey::named("first").scopes(["reporting"]);
+        let request = NewKey::named("first").scopes(["reporting"]).owner(owner("ann"));
         let issued = tenant.issue(request).await.unwrap();
         Self { tenant, key: issued.key, token: issued.token.reveal_known().to_string() }
     }
@@ -195,7 +200,7 @@ async fn deleted_key_leaves_only_its_id(world: World) {
         world.intruder.value(&select).await
     };
     let is_empty = "tenant IS NULL AND record IS NULL AND last_used IS NULL \
-                    AND created_at = 0 AND version = 0";
+                    AND created_at = 0 AND version = 0 AND owner IS NULL";
     world.keyring.verify(&*acme.token).await.unwrap();
     world.keyring.flush_uses().await.unwrap();
     assert_eq!(count("last_used IS NOT NULL").await, "1");
@@ -243,6 +248,7 @@ on_both! {
     deleted_key_leaves_only_its_id
     key_without_its_tenant_is_reported_as_tampered
     the_last_use_decides_nothing
+    the_column_of_owners_gives_no_key_away
 }
 
 async fn no_column_can_be_changed(world: World) {
@@ -274,6 +280,12 @@ async fn no_column_can_be_changed(world: World) {
                 "created_at" => {
                     let created_at = acme.key.created_at().as_millis();
                     (created_at.to_string(), vec!["0".into(), (created_at + 1).to_string()])
+                }
+                "owner" => {
+                    let changes = [&b"bob"[..], b"", b"ann ", b"Ann", b"\xff"];
+                    let changes = changes.map(|change| world.intruder.bytes(change));
+                    let none = ["NULL".to_owned()];
+                    (world.intruder.bytes(b"ann"), changes.into_iter().chain(none).collect())
                 }
                 column => panic!("a column that nobody has thought of: {table}.{column}"),
             };
@@ -563,6 +575,51 @@ async fn the_last_use_decides_nothing(world: World) {
         assert!(world.admits(acme).await);
         assert_eq!(acme.tenant.list(&KeyQuery::all()).await.unwrap().items.len(), 1);
     }
+}
+
+/// The column only selects rows. A key whose column names another owner is shown to neither of the two.
+async fn the_column_of_owners_gives_no_key_away(world: World) {
+    let acme = &world.acme;
+    let of = |id: &str| KeyQuery::all().matching(KeyFilter::all().owner(owner(id)));
+    let lists = async |keys: &TenantKeys, id: &str| {
+        let page = keys.list(&of(id)).await.unwrap();
+        (page.items.len(), page.broken.len())
+    };
+    let [ann, bob] = ["ann", "bob"].map(|id| acme.tenant.clone().owned_by(owner(id)));
+    assert_eq!(
+        (lists(&acme.tenant, "ann").await, lists(&acme.tenant, "bob").await),
+        ((1, 0), (0, 0))
+    );
+    assert_eq!(lists(&ann, "ann").await, (1, 0));
+
+    world.set("keys", &acme.id(), "owner", &world.intruder.bytes(b"bob")).await;
+    world.audit.take_kinds();
+    assert_eq!(
+        (lists(&acme.tenant, "ann").await, lists(&acme.tenant, "bob").await),
+        ((0, 0), (0, 1))
+    );
+    assert_eq!(world.audit.take_kinds(), ["Tampered"]);
+    // A handle of an owner is not shown a row that may be of another one.
+    assert_eq!((lists(&ann, "ann").await, lists(&bob, "bob").await), ((0, 0), (0, 0)));
+    for handle in [&ann, &bob] {
+        assert!(handle.find(acme.key.id()).await.is_err());
+        assert!(handle.disable(acme.key.id()).await.is_err());
+        assert!(handle.delete(acme.key.id()).await.is_err());
+        assert!(handle.search(&acme.token).await.map_or(true, |page| page.items.is_empty()));
+    }
+    assert!(world.is_found_out(acme).await);
+    // An owner that is disabled stays so, whatever the column says.
+    world.set("keys", &acme.id(), "owner", &world.intruder.bytes(b"ann")).await;
+    acme.tenant.disable_owner(&owner("ann")).await.unwrap();
+    assert!(!world.admits(acme).await);
+    for value in ["NULL", &*world.intruder.bytes(b"bob")] {
+        world.set("keys", &acme.id(), "owner", value).await;
+        assert!(world.is_found_out(acme).await);
+    }
+    world.set("keys", &acme.id(), "owner", &world.intruder.bytes(b"ann")).await;
+    // The record of the tenant from before the owner was disabled has another version.
+    acme.tenant.enable_owner(&owner("ann")).await.unwrap();
+    assert!(world.admits(acme).await);
 }
 
 impl World {
