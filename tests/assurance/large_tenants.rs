@@ -1,5 +1,6 @@
 //! A tenant of 300,000 keys. Issuing stops counting at the quota, and each portion of a deletion ends within
-//! its time limit. `--nocapture` shows the figures.
+//! its time limit. A tenant of 100,000 keys, of which those of one owner are found by an index. `--nocapture` shows
+//! the figures.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,17 +9,22 @@ use std::time::{Duration, Instant};
 
 use crate::support::{PEPPER, catalog, overheard::RevealKnown as _, server};
 use keyway::{
-    Keyring, NewKey, Pepper, Policy, PostgresStore, SqliteStore, Tier,
-    store::{AnyStore, KeyStore},
+    KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, PostgresStore, SqliteStore, Tier,
+    lowlevel::{Authority, InsecureSeededRng},
+    record::{Labels, Owner, TenantRecord},
+    store::{AnyStore, KeyFilter, KeyQuery, KeyStore},
 };
 use sqlx::{AssertSqlSafe, PgPool};
 
 const KEYS: u32 = 300_000;
 
-fn keyring(store: &AnyStore) -> Keyring {
+fn policy() -> Policy {
     let tiers = [Tier::new("small", 5), Tier::new("large", 1_000_000)];
-    let policy = Policy::new("mm", catalog(), tiers).unwrap();
-    Keyring::builder(policy, Pepper::from_bytes(PEPPER).unwrap())
+    Policy::new("mm", catalog(), tiers).unwrap()
+}
+
+fn keyring(store: &AnyStore) -> Keyring {
+    Keyring::builder(policy(), Pepper::from_bytes(PEPPER).unwrap())
         .environment("live")
         .store(store.clone())
         .cache_capacity(0)
@@ -109,4 +115,138 @@ async fn a_large_tenant_is_deleted_in_postgres() {
         assert_eq!(done.rows_affected(), u64::from(KEYS));
     };
     measure("PostgreSQL", AnyStore::new(store), fill).await;
+}
+
+// Owners.
+
+const OWNED: usize = 100_000;
+const OWNERS: usize = 1_000;
+/// One of so many keys has the label.
+const LABELED: usize = 128;
+
+fn owner(number: usize) -> Owner {
+    format!("user-{:04}", number % OWNERS).parse().unwrap()
+}
+
+/// Makes the keys of a tenant. Each owner has 100 of them, spread over the order of creation.
+fn owned_keys(tenant: &TenantRecord) -> Vec<KeyRecord> {
+    let authority =
+        Authority::new(policy(), "live", &Pepper::from_bytes(PEPPER).unwrap().into()).unwrap();
+    let mut rng = InsecureSeededRng::new(7);
+    let labels = Labels::new([("team", "billing")]).unwrap();
+    let keys = (0..OWNED).map(|number| {
+        let mut request = NewKey::named("n").owner(owner(number));
+        if number % LABELED == 0 {
+            request = request.labels(labels.clone());
+        }
+        let now = tenant.created_at().as_millis() + i64::try_from(number / 3).unwrap();
+        let now = keyway::Timestamp::from_millis(now).unwrap();
+        authority.issue(tenant, request, now, &mut rng).unwrap().0
+    });
+    keys.collect()
+}
+
+/// Measures a list of one owner, a filter that no index helps, and the end of an owner, after `fill` has stored the
+/// keys.
+async fn measure_owners(
+    engine: &str,
+    store: AnyStore,
+    has_index: bool,
+    fill: impl AsyncFnOnce(u64, Vec<KeyRecord>),
+) {
+    let keyring = keyring(&store);
+    let acme = keyring.create_empty_tenant("acme", "large").await.unwrap();
+    let issued = acme.issue(NewKey::named("last").owner(owner(500))).await.unwrap();
+    let token = issued.token.reveal_known().to_string();
+    let tenant = keyring.find_tenant(acme.id()).await.unwrap();
+    fill(tenant.version(), owned_keys(&tenant)).await;
+
+    let of_owner = KeyFilter::all().owner(owner(500));
+    let query = KeyQuery::all().matching(of_owner).limit(KeyQuery::MAX_LIMIT);
+    let started = Instant::now();
+    let listed = acme.list(&query).await.unwrap();
+    let list = started.elapsed();
+    assert_eq!((listed.items.len(), listed.next, listed.broken.len()), (101, None, 0));
+
+    let labeled = KeyQuery::all().matching(KeyFilter::all().label("team", "billing"));
+    let started = Instant::now();
+    let selected = acme.select(&labeled).await.unwrap();
+    let filter = started.elapsed();
+    assert_eq!((selected.keys.len(), selected.complete), (OWNED.div_ceil(LABELED), true));
+    assert!(!has_index || list * 10 < filter, "{list:?}, {filter:?}: the index is not used");
+
+    keyring.verify(&token).await.unwrap();
+    let started = Instant::now();
+    acme.disable_owner(&owner(500)).await.unwrap();
+    let disable = started.elapsed();
+    assert!(keyring.verify(&token).await.is_err());
+    assert!(disable * 10 < filter, "{disable:?}: more than the tenant was written");
+    println!(
+        "{engine}: of {OWNED} keys, the 101 of an owner listed in {list:?}, {} with a label found in \
+         {filter:?}; an owner disabled in {disable:?}",
+        selected.keys.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_owner_are_found_in_memory() {
+    let store = AnyStore::new(MemoryStore::new());
+    let fill = async |version, keys| {
+        for key in keys {
+            store.insert_key(key, version, None).await.unwrap();
+        }
+    };
+    measure_owners("memory", store.clone(), false, fill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_owner_are_found_in_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let store = AnyStore::new(SqliteStore::open(&path).await.unwrap());
+    let fill = async |_, keys: Vec<KeyRecord>| {
+        let mut connection = rusqlite::Connection::open(&path).unwrap();
+        let transaction = connection.transaction().unwrap();
+        let mut insert = transaction
+            .prepare(
+                "INSERT INTO keyway_keys (id, tenant, created_at, version, record, owner) \
+                 VALUES (?1, CAST('acme' AS BLOB), ?2, 1, ?3, ?4)",
+            )
+            .unwrap();
+        for key in keys {
+            let owner = key.owner().unwrap().as_str().as_bytes();
+            let created_at = key.created_at().as_millis();
+            insert.execute((key.id().as_bytes(), created_at, key.encode(), owner)).unwrap();
+        }
+        drop(insert);
+        transaction.commit().unwrap();
+    };
+    measure_owners("SQLite", store, true, fill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_owner_are_found_in_postgres() {
+    let server = server::shared();
+    let schema = server::fresh_schema();
+    let store = PostgresStore::builder().schema(&schema).connect(&server.url()).await.unwrap();
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    let fill = async |_, keys: Vec<KeyRecord>| {
+        let insert = format!(
+            "INSERT INTO {schema}.keys (id, tenant, created_at, version, record, owner) \
+             SELECT id, convert_to('acme', 'UTF8'), created_at, 1, record, owner \
+             FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[]) \
+             AS n (id, created_at, record, owner)"
+        );
+        for keys in keys.chunks(5_000) {
+            let of = |bytes: fn(&KeyRecord) -> Vec<u8>| keys.iter().map(bytes).collect::<Vec<_>>();
+            let times: Vec<_> = keys.iter().map(|key| key.created_at().as_millis()).collect();
+            let insert = sqlx::query(AssertSqlSafe(insert.clone()))
+                .bind(of(|key| key.id().as_bytes().to_vec()))
+                .bind(times)
+                .bind(of(KeyRecord::encode))
+                .bind(of(|key| key.owner().unwrap().as_str().into()));
+            insert.execute(&pool).await.unwrap();
+        }
+    };
+    measure_owners("PostgreSQL", AnyStore::new(store), true, fill).await;
 }
