@@ -376,7 +376,7 @@ fn fewer_scopes_narrow_keys_at_the_next_use_on_every_node() {
     assert!(may(&world, &token, "operator") && may(&world, &token, "erp"));
 }
 
-// What can be set.
+// Valid exceptions.
 
 #[test]
 fn exceptions_that_make_no_sense_are_refused_by_name() {
@@ -501,7 +501,7 @@ fn scope_of_another_nodes_policy_is_kept_and_gives_nothing() {
     assert!(try_set(&old, both()).is_err());
 }
 
-// The preview, and what is reported.
+// The preview, and audit events.
 
 #[test]
 fn preview_of_exceptions_lists_narrowed_and_ended_keys() {

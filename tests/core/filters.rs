@@ -13,7 +13,7 @@ use keyway::{
     ImportedKey, KeyEdit, KeyRecord, KeyState, KeyringError, NewKey, Policy, TenantKeys, Tier,
     grant::Grant,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
-    keyring::Selection,
+    keyring::{BulkOutcome, Selection},
     record::{Exceptions, Labels, Owner, Suspension},
     store::{KeyFilter, KeyQuery, KeyStore, KeyUse},
 };
@@ -377,6 +377,14 @@ fn selected() -> (World, TenantKeys, Selection) {
     (world, acme, selection)
 }
 
+async fn change(
+    keys: &TenantKeys,
+    selection: &Selection,
+    deletes: bool,
+) -> Result<BulkOutcome, KeyringError> {
+    if deletes { keys.delete_all(selection).await } else { keys.disable_all(selection).await }
+}
+
 fn all(keys: &TenantKeys) -> Vec<KeyRecord> {
     block_on(keys.list(&KeyQuery::all())).unwrap().items
 }
@@ -441,12 +449,7 @@ fn key_changed_since_its_selection_is_left_and_reported() {
         block_on(acme.edit(id(0), 1, KeyEdit::new().name("renamed"))).unwrap();
         block_on(acme.edit(id(1), 1, KeyEdit::new().owner(owner("bob")))).unwrap();
         block_on(acme.delete(id(2))).unwrap();
-        let outcome = block_on(async {
-            match deletes {
-                true => acme.delete_all(&selection).await,
-                false => acme.disable_all(&selection).await,
-            }
-        });
+        let outcome = block_on(change(&acme, &selection, deletes));
         let outcome = outcome.unwrap();
         assert_eq!((outcome.done, &*outcome.changed_since), (1, &[id(0), id(1), id(2)][..]));
         assert!(outcome.error.is_none());
@@ -478,8 +481,8 @@ fn interrupt(
     world: &World,
     method: &'static str,
     done: impl Fn() -> usize,
-    change: impl Future<Output = Result<keyway::keyring::BulkOutcome, KeyringError>>,
-) -> keyway::keyring::BulkOutcome {
+    change: impl Future<Output = Result<BulkOutcome, KeyringError>>,
+) -> BulkOutcome {
     world.store.set_slow(true);
     let mut change = pin!(change);
     let mut context = Context::from_waker(Waker::noop());
@@ -505,12 +508,7 @@ fn an_error_ends_a_change_and_what_it_did_not_reach_stays() {
             let left = rows.into_iter().filter(|row| row.as_ref().is_ok_and(KeyRecord::enabled));
             5 - left.count()
         };
-        let outcome = interrupt(&world, method, beneath, async {
-            match deletes {
-                true => acme.delete_all(&selection).await,
-                false => acme.disable_all(&selection).await,
-            }
-        });
+        let outcome = interrupt(&world, method, beneath, change(&acme, &selection, deletes));
         assert!(matches!(outcome.error, Some(KeyringError::Unavailable(_))), "{outcome:?}");
         assert_eq!((outcome.done, outcome.changed_since.len()), (2, 0), "{method}");
         assert_eq!(enabled(&acme), ["a3", "a4", "b1"], "{method}");

@@ -477,7 +477,7 @@ fn enabled_owner_finds_each_key_in_its_own_state() {
     let stored = records();
 
     block_on(acme.disable_owner(&owner("ann"))).unwrap();
-    // What an operator has suspended is told as suspended.
+    // A suspension by an operator comes first.
     let all = "owner_disabled";
     assert_eq!(states(), [all, all, "suspended", all, all]);
     // No key was lost or changed, and the keys can still be managed.
@@ -591,7 +591,7 @@ fn switches_of_an_owner_are_audit_events() {
     assert_eq!(kinds[3..], ["OwnerEnabled { owner: \"ann\" }"]);
 }
 
-// What the caller carries.
+// The owner of a caller.
 
 #[test]
 fn caller_carries_its_owner_and_the_applications_attributes() {
