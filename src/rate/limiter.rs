@@ -33,8 +33,8 @@ const LATEST: u64 = 1 << 62;
 
 /// The rates of a policy and of exceptions, and what is used of them.
 pub(crate) struct Rates {
-    /// The limiters of each tier, in their order. What is used of the rate of a tier is not forgotten if a tenant leaves
-    /// the tier and comes back.
+    /// In the order of the tiers. The used part of the rate of a tier is not forgotten if a tenant leaves the tier and
+    /// comes back.
     tiers: Box<[Limiters]>,
     /// For tenants that have exceptions.
     own: Limiters,

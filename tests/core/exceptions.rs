@@ -456,7 +456,7 @@ fn exceptions_survive_a_move_to_another_tier() {
         assert_eq!((moved.allowed, moved.tenant.exceptions()), (7, &contract));
         let terms = terms(&world);
         assert_eq!((terms.keys, terms.rate), (7, None));
-        // What is not excepted is that of the new tier.
+        // The other limits are those of the new tier.
         let policy = limited();
         assert_eq!(terms.max_lifetime, policy.tier(tier).unwrap().max_lifetime);
     }
