@@ -166,7 +166,7 @@ GET     /x/{from}/{to}  reporting, on machine {from}, on machine {to}, counts 5
 GET     /x              reporting, on machine as the handler checks
 ";
     assert_eq!(table.to_string(), text);
-    assert_eq!(table.rows().map(|row| row.weight()).collect::<Vec<_>>(), [5, 1]);
+    assert_eq!(table.rows().map(keyway::http::RouteEntry::weight).collect::<Vec<_>>(), [5, 1]);
 }
 
 #[test]
