@@ -394,7 +394,7 @@ fn enabled(keys: &TenantKeys) -> Vec<String> {
 }
 
 #[test]
-fn a_selection_shows_what_a_change_would_hit_and_changes_nothing() {
+fn a_selection_shows_what_a_change_hits_and_changes_nothing() {
     let (world, acme, selection) = selected();
     let before = all(&acme);
     let (writes, events) = (world.store.writes(), world.audit.kinds().len());
@@ -543,7 +543,7 @@ fn broken_rows_are_in_a_selection_and_are_not_changed() {
 }
 
 #[test]
-fn a_selection_is_of_one_tenant_and_reached_by_its_handles_alone() {
+fn a_selection_is_reached_by_handles_of_its_tenant_alone() {
     let (world, acme, selection) = selected();
     let beta = tenant(&world, "beta");
     named(&beta, "k");

@@ -324,7 +324,7 @@ fn key_given_to_another_owner_leaves_the_first_handle_at_once() {
 }
 
 #[test]
-fn deletion_that_races_with_a_move_to_another_owner_deletes_nothing() {
+fn deletion_that_races_with_a_move_to_another_owner_fails() {
     for version in [None, Some(1)] {
         let world = world();
         let acme = acme(&world);
