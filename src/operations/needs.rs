@@ -9,7 +9,7 @@ use crate::{
     scope::{Requirement, Scope, ScopeCatalog},
 };
 
-/// What an operation needs of its callers: a key with scopes, and statements on the resources that it touches.
+/// The needs of an operation: a key with scopes, and statements on the resources that it touches.
 ///
 /// If the policy declares kinds of resources, an operation that needs a key must say something about each kind:
 /// [`resource`](Self::resource), [`handler_checks`](Self::handler_checks) or [`touches_no`](Self::touches_no).
