@@ -4,6 +4,7 @@ use super::{KeyringError, Races, TenantKeys};
 use crate::{
     audit::{AuditKind, ChangeKind},
     authority::ChangeError,
+    grant::Grant,
     record::{Owner, TenantRecord},
     store::KeyQuery,
 };
@@ -56,7 +57,8 @@ impl TenantKeys {
     /// # Errors
     ///
     /// Like [`disable_owner`](Self::disable_owner). [`KeyringError::Refused`] also if the handle is limited by
-    /// [`granting_at_most`](Self::granting_at_most), since the owner may have keys that can do more.
+    /// [`granting_at_most`](Self::granting_at_most) to less than the whole catalog, since the owner may have keys that can
+    /// do more.
     pub async fn enable_owner(&self, owner: &Owner) -> Result<TenantRecord, KeyringError> {
         let switched = self.switch_owner(owner, true).await;
         self.audited(ChangeKind::EnableOwner, None, switched)
@@ -70,7 +72,8 @@ impl TenantKeys {
         if let Some(own) = self.owners.first() {
             return Err(ChangeError::OtherOwner(own.clone()).into());
         }
-        if enabled && self.granter.is_some() {
+        let everything = Grant::unlimited(self.keyring.policy().catalog().all());
+        if enabled && self.granter.as_ref().is_some_and(|granter| !granter.covers(&everything)) {
             return Err(ChangeError::OwnerAboveGranter(owner.clone()).into());
         }
         let mut races = Races::default();
