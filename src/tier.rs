@@ -91,6 +91,18 @@ impl Tier {
         self.max_lifetime = Some(lifetime);
         self
     }
+
+    /// Returns the exceptions that set every limit to that of this tier.
+    #[cfg(feature = "console")]
+    pub(crate) fn to_exceptions(&self) -> Exceptions {
+        Exceptions {
+            keys: Some(self.keys),
+            rate: Some(self.rate),
+            tenant_rate: Some(self.tenant_rate),
+            max_lifetime: Some(self.max_lifetime),
+            scopes: Some(self.scopes.clone()),
+        }
+    }
 }
 
 /// The maximum scopes of a tier's keys.

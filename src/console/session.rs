@@ -16,7 +16,12 @@ use super::{
     settings::OperatorAction,
     views::TenantView,
 };
-use crate::{keyring::QuotaUse, record::Owner, time::Timestamp};
+use crate::{
+    keyring::QuotaUse,
+    record::{Exceptions, Owner},
+    tier::Tier,
+    time::Timestamp,
+};
 
 #[derive(Serialize)]
 struct Session<'s> {
@@ -43,6 +48,16 @@ struct Service<'s> {
 struct TierView<'s> {
     name: &'s str,
     keys: u32,
+    /// All limits of the tier, for operators, who make exceptions from them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Exceptions>,
+}
+
+impl<'s> TierView<'s> {
+    fn of(tier: &'s Tier, is_operator: bool) -> Self {
+        let limits = is_operator.then(|| tier.to_exceptions());
+        Self { name: &tier.name, keys: tier.keys, limits }
+    }
 }
 
 #[derive(Serialize)]
@@ -82,11 +97,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         tenant: quota.as_ref().map(own),
         scopes: app.scopes.view(grantable.unwrap_or(policy.catalog().none())),
         resources: limits::kinds(policy.catalog()),
-        tiers: policy
-            .tiers()
-            .iter()
-            .map(|tier| TierView { name: &tier.name, keys: tier.keys })
-            .collect(),
+        tiers: policy.tiers().iter().map(|tier| TierView::of(tier, quota.is_none())).collect(),
         without: &settings.without,
         now,
     };

@@ -9,11 +9,16 @@ use crate::{
 };
 
 /// Each action, and the kind of its audit event.
-const ACTIONS: [(&str, &str, &str); 10] = [
+const ACTIONS: [(&str, &str, &str); 15] = [
     ("POST", "/api/keys", "KeyIssued"),
     ("PATCH", "/api/keys/{id}", "KeyEdited"),
     ("POST", "/api/keys/{id}/rotate", "KeyRotated"),
+    ("POST", "/api/keys/disable", "KeyEdited"),
+    ("POST", "/api/keys/delete", "KeyDeleted"),
+    ("PUT", "/api/owners/{owner}/disabled", "OwnerDisabled"),
+    ("DELETE", "/api/owners/{owner}/disabled", "OwnerEnabled"),
     ("PUT", "/api/tenants/{tenant}/tier", "TierChanged"),
+    ("PUT", "/api/tenants/{tenant}/exceptions", "ExceptionsChanged"),
     ("PUT", "/api/tenants/{tenant}/suspension", "TenantSuspended"),
     ("DELETE", "/api/tenants/{tenant}/suspension", "TenantResumed"),
     ("PUT", "/api/tenants/{tenant}/keys/{id}/suspension", "KeySuspended"),
@@ -21,6 +26,14 @@ const ACTIONS: [(&str, &str, &str); 10] = [
     ("POST", "/api/leaks", "LeakReported"),
     ("DELETE", "/api/keys/{id}", "KeyDeleted"),
 ];
+
+/// The operations that change nothing, beside those with `GET`.
+const READS: [&str; 2] = ["/api/keys/search", "/api/tenants/{tenant}/exceptions/preview"];
+
+/// Whether the body of `route` names keys.
+fn names_keys(route: &Route) -> bool {
+    route.body.contains("keys\": [")
+}
 
 struct Place {
     client: Client,
@@ -45,14 +58,15 @@ impl Place {
     }
 
     fn version(&self, route: &Route) -> String {
-        let path = if route.path.contains("{id}") {
+        let is_of_key = route.path.contains("{id}") || names_keys(route);
+        let path = if is_of_key {
             format!("/api/tenants/acme/keys?limit=1&id={}", self.id)
         } else {
             "/api/tenants/acme".into()
         };
         let body = self.client.get("operator", &path).json();
-        let version = if route.path.contains("{id}") { &body["items"][0] } else { &body };
-        format!("\"{}\"", version["version"])
+        let version = if is_of_key { &body["items"][0] } else { &body };
+        version["version"].to_string()
     }
 
     fn act(&self, route: &Route) -> Vec<Event> {
@@ -61,14 +75,28 @@ impl Place {
             let tenant = self.world.keyring.tenant("acme".parse().unwrap());
             block_on(tenant.delete(self.id.parse().unwrap())).unwrap();
         }
+        if (route.method, route.path) == ("DELETE", "/api/owners/{owner}/disabled") {
+            let tenant = self.world.keyring.tenant("acme".parse().unwrap());
+            block_on(tenant.disable_owner(&"ann".parse().unwrap())).unwrap();
+        }
         let version = self.version(route);
         drop(self.recorder.take_kinds());
         let who = if route.role == "operator" { "operator" } else { "acme" };
-        let path = route.path.replace("{tenant}", "acme").replace("{id}", &self.id);
+        let path = route
+            .path
+            .replace("{owner}", "ann")
+            .replace("{tenant}", "acme")
+            .replace("{id}", &self.id);
         let ask = self.client.ask(who, route.method, &path).field("idempotency-key", "k");
-        let ask = ask.field("if-match", &version);
+        let ask = ask.field("if-match", &format!("\"{version}\""));
         let answer = match route.body {
             "" => ask.send(),
+            body if names_keys(route) => {
+                let version = format!("\"version\": {version}");
+                let body = body.replace("A000000000000000", &self.id);
+                let body = body.replace("\"version\": 1", &version);
+                ask.json(&serde_json::from_str(&body).unwrap()).send()
+            }
             body => {
                 let mut body = serde_json::from_str::<Value>(body).unwrap();
                 if body.get("token").is_some() {
@@ -84,10 +112,9 @@ impl Place {
 
 #[test]
 fn every_action_names_actor_tenant_and_key() {
-    let reads = ["/api/keys/search"];
     let mut seen = Vec::new();
     for route in routes().iter().filter(|route| route.method != "GET") {
-        if reads.contains(&route.path) {
+        if READS.contains(&route.path) {
             continue;
         }
         let place = Place::new();
@@ -102,7 +129,7 @@ fn every_action_names_actor_tenant_and_key() {
         for event in &events {
             let actor = if route.role == "operator" { "olga" } else { "anna" };
             assert_eq!((&*event.actor, event.tenant.as_deref()), (actor, Some("acme")), "{name}");
-            if route.path.contains("{id}") || route.path == "/api/leaks" {
+            if route.path.contains("{id}") || route.path == "/api/leaks" || names_keys(route) {
                 assert_eq!(event.key.as_deref(), Some(&*place.id), "{name}");
             } else if route.path == "/api/keys" {
                 assert!(event.key.is_some(), "{name}");
@@ -118,7 +145,9 @@ fn every_action_names_actor_tenant_and_key() {
 #[test]
 fn refused_change_names_actor_tenant_and_key() {
     for route in routes().iter().filter(|route| route.method != "GET") {
-        if route.path.starts_with("/api/keys/search") || !route.path.contains('{') {
+        // An owner need not have keys, and has no version.
+        let is_of_owner = route.path.contains("{owner}");
+        if READS.contains(&route.path) || !route.path.contains('{') || is_of_owner {
             continue;
         }
         let place = Place::new();
@@ -133,7 +162,11 @@ fn refused_change_names_actor_tenant_and_key() {
         {
             drop(place.recorder.take_kinds());
             let who = if is_operator { "operator" } else { tenant };
-            let path = route.path.replace("{tenant}", tenant).replace("{id}", &place.id);
+            let path = route
+                .path
+                .replace("{owner}", "ann")
+                .replace("{tenant}", tenant)
+                .replace("{id}", &place.id);
             let ask = place.client.ask(who, route.method, &path).field("idempotency-key", "k");
             let ask = ask.field("if-match", if_match);
             let answer = match route.body {

@@ -29,11 +29,15 @@ pub const MOUNT: &str = "/settings/api-keys";
 const WHO: &str = "x-test-who";
 
 /// Identifies the caller. `acme` is an administrator of that tenant, `acme reporting` one with that scope
-/// only.
+/// only, and `acme/ann` a member who manages the keys of the owner `ann`.
 #[allow(clippy::result_large_err, reason = "that is how a host answers")]
 pub fn who(request: &Parts, catalog: &ScopeCatalog) -> Result<Admin, Response> {
     let signed_out = || (StatusCode::UNAUTHORIZED, "sign in").into_response();
     let who = request.headers.get(WHO).ok_or_else(signed_out)?.to_str().unwrap();
+    if let Some((tenant, owner)) = who.split_once('/') {
+        let (tenant, owner) = (tenant.parse().unwrap(), owner.parse().unwrap());
+        return Ok(Admin::of_member(tenant, owner, catalog.all(), "mia"));
+    }
     Ok(match who.split_once(' ') {
         None if who == "operator" => Admin::operator("olga"),
         None => Admin::of_tenant(who.parse().unwrap(), catalog.all(), "anna"),

@@ -37,6 +37,8 @@ fn request_bodies_allow_no_unknown_fields() {
         ("Rotation", json!(["grace_period"])),
         ("Search", json!(["text"])),
         ("NewTier", json!(["tier"])),
+        ("Exceptions", json!(null)),
+        ("NamedKeys", json!(["keys"])),
         ("NewSuspension", json!(["reason"])),
         ("LeakReport", json!(["token", "reason", "response"])),
     ] {
@@ -71,7 +73,8 @@ fn request_schemas_have_the_fields_that_handlers_read() {
         let mut expected: Vec<_> = fields.keys().map(|name| format!("`{name}`")).collect();
         expected.sort_unstable();
         let who = if route.role == "operator" { "operator" } else { "acme" };
-        let path = route.path.replace("{tenant}", "acme").replace("{id}", &id);
+        let path =
+            route.path.replace("{owner}", "ann").replace("{tenant}", "acme").replace("{id}", &id);
         let ask = client.ask(who, route.method, &path).field("if-match", "*");
         let answer = ask.field("idempotency-key", "k").json(&json!({ "unknown": 1 })).send();
         answer.is(400, "unreadable-body", "");
@@ -82,7 +85,7 @@ fn request_schemas_have_the_fields_that_handlers_read() {
         assert_eq!(known, expected, "{}", route.path);
         checked += 1;
     }
-    assert_eq!(checked, 8);
+    assert_eq!(checked, 12);
 }
 
 /// The limits and words in the document are those of the library.
@@ -125,13 +128,19 @@ fn operations_document_their_parameters() {
         };
         all.iter().map(name).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(parameters("/api/keys", "get"), "limit? after? state?");
+    assert_eq!(
+        parameters("/api/keys", "get"),
+        "limit? after? state? owner? created_by? label? expiring_before? unused_since?"
+    );
     assert_eq!(parameters("/api/keys", "post"), "Idempotency-Key");
     assert_eq!(parameters("/api/keys/{id}", "patch"), "id If-Match");
     assert_eq!(parameters("/api/keys/{id}", "delete"), "id If-Match");
     assert_eq!(parameters("/api/keys/{id}/rotate", "post"), "id If-Match Idempotency-Key");
     assert_eq!(parameters("/api/tenants/{tenant}/tiers/{tier}", "get"), "tenant tier");
     assert_eq!(parameters("/api/tenants/{tenant}/tier", "put"), "tenant If-Match");
+    assert_eq!(parameters("/api/tenants/{tenant}/exceptions", "put"), "tenant If-Match");
+    assert_eq!(parameters("/api/tenants/{tenant}/exceptions/preview", "post"), "tenant");
+    assert_eq!(parameters("/api/owners/{owner}/disabled", "put"), "owner");
 }
 
 /// The control for the check of every response: it fails with a document that lacks a status.

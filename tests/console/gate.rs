@@ -39,7 +39,11 @@ fn cross_site_requests_are_refused() {
     for (site, origin, host, passes) in SITES {
         for route in routes() {
             let who = if route.role == "operator" { "operator" } else { "acme" };
-            let path = route.path.replace("{id}", &id).replace("{tenant}", "nobody");
+            let path = route
+                .path
+                .replace("{id}", &id)
+                .replace("{owner}", "ann")
+                .replace("{tenant}", "nobody");
             let path = path.replace("{tier}", "lite");
             let mut ask = client.ask(who, route.method, &path);
             for (name, value) in [("sec-fetch-site", site), ("origin", origin), ("host", host)] {
@@ -70,7 +74,8 @@ fn every_method_of_another_site_is_refused() {
     let mut heads = 0;
     for route in routes() {
         let who = if route.role == "operator" { "operator" } else { "acme" };
-        let path = route.path.replace("{id}", &id).replace("{tenant}", "acme");
+        let path =
+            route.path.replace("{id}", &id).replace("{owner}", "ann").replace("{tenant}", "acme");
         let path = path.replace("{tier}", "lite");
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"]
         {
@@ -187,7 +192,8 @@ fn every_response_has_security_headers() {
     let (id, _) = client.key("acme", "a");
     let mut statuses = Vec::new();
     for route in routes() {
-        let path = route.path.replace("{id}", &id).replace("{tenant}", "acme");
+        let path =
+            route.path.replace("{id}", &id).replace("{owner}", "ann").replace("{tenant}", "acme");
         let path = path.replace("{tier}", "lite");
         for who in ["acme", "operator"] {
             for is_down in [true, false] {

@@ -9,7 +9,12 @@ use crate::{
 
 /// Sends a request for `route` with the key `id`, the tenant `tenant`, and a valid body.
 fn ask(client: &Client, who: &str, route: &Route, tenant: &str, id: &str) -> crate::client::Answer {
-    let path = route.path.replace("{id}", id).replace("{tenant}", tenant).replace("{tier}", "lite");
+    let path = route
+        .path
+        .replace("{id}", id)
+        .replace("{owner}", "ann")
+        .replace("{tenant}", tenant)
+        .replace("{tier}", "lite");
     let ask = client.ask(who, route.method, &path);
     let ask = ask.field("if-match", "*").field("idempotency-key", "k");
     match route.body {

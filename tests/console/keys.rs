@@ -34,7 +34,7 @@ fn key_life_cycle_from_create_to_delete() {
         "imported": false, "scopes": ["operator"], "labels": { "team": "erp" }, "enabled": true,
         "state": "active", "suspension": null, "not_before": null,
         "expires_at": "2027-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z",
-        "created_by": "anna", "rotated_at": null, "grace_until": null, "last_used": null,
+        "created_by": "anna", "owner": null, "rotated_at": null, "grace_until": null, "last_used": null,
         "effective_expires_at": "2027-01-01T00:00:00Z",
         "resources": {}, "networks": null, "version": 1,
     });
@@ -199,8 +199,20 @@ fn session_lists_grantable_scopes_and_settings() {
     assert_eq!((&session["role"], &session["tenant"]), (&json!("operator"), &Value::Null));
     assert_eq!(session["actor"], "olga");
     assert_eq!(session["now"], "2026-01-01T00:00:00Z");
-    let tiers = json!([{ "name": "lite", "keys": 1 }, { "name": "advanced", "keys": 5 }]);
+    let limits = |keys: u32, scopes: Value| {
+        json!({
+            "keys": keys, "rate": "unlimited", "tenant_rate": "unlimited",
+            "max_lifetime_seconds": "unlimited", "scopes": scopes,
+        })
+    };
+    let tiers = json!([
+        { "name": "lite", "keys": 1, "limits": limits(1, json!(["operator", "erp"])) },
+        { "name": "advanced", "keys": 5, "limits": limits(5, json!("all")) },
+    ]);
     assert_eq!(session["tiers"], tiers);
+    // Only an operator learns the limits of all tiers.
+    let tiers = json!([{ "name": "lite", "keys": 1 }, { "name": "advanced", "keys": 5 }]);
+    assert_eq!(client.get("acme", "/api/session").json()["tiers"], tiers);
     let service = json!({ "name": "mm", "logo": false, "curl": null, "support": null });
     assert_eq!(session["service"], service);
     let reporting = session["scopes"].as_array().unwrap();

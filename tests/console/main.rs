@@ -2,9 +2,11 @@
 
 mod audit;
 mod audit_table;
+mod bulk;
 mod client;
 mod document;
 mod dropped;
+mod exceptions;
 mod expiries;
 mod gate;
 mod grants;
@@ -14,6 +16,7 @@ mod keys;
 mod offers;
 mod operator;
 mod outage;
+mod owners;
 mod page;
 mod preconditions;
 mod problems;

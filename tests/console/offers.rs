@@ -12,11 +12,16 @@ use crate::{
 };
 
 /// Each action, its name in the session, and its routes.
-const ACTIONS: [(OperatorAction, &str, &[&str]); 3] = [
+const ACTIONS: [(OperatorAction, &str, &[&str]); 4] = [
     (
         OperatorAction::Tiers,
         "tiers",
         &["GET /api/tenants/{tenant}/tiers/{tier}", "PUT /api/tenants/{tenant}/tier"],
+    ),
+    (
+        OperatorAction::Exceptions,
+        "exceptions",
+        &["PUT /api/tenants/{tenant}/exceptions", "POST /api/tenants/{tenant}/exceptions/preview"],
     ),
     (
         OperatorAction::Suspensions,
@@ -32,7 +37,12 @@ const ACTIONS: [(OperatorAction, &str, &[&str]); 3] = [
 ];
 
 fn ask(client: &Client, route: &Route, id: &str) -> Answer {
-    let path = route.path.replace("{tenant}", "acme").replace("{id}", id).replace("{tier}", "lite");
+    let path = route
+        .path
+        .replace("{owner}", "ann")
+        .replace("{tenant}", "acme")
+        .replace("{id}", id)
+        .replace("{tier}", "lite");
     let who = if route.role == "operator" { "operator" } else { "acme" };
     let ask = client.ask(who, route.method, &path).field("if-match", "*");
     let ask = ask.field("idempotency-key", "k");

@@ -18,7 +18,8 @@ fn tenants_are_listed_in_pages() {
     let tenant = |id: &str, tier: &str, held: u32, allowed: u32| {
         json!({
             "id": id, "tier": tier, "state": "active", "suspension": null, "held": held,
-            "allowed": allowed, "created_at": "2026-01-01T00:00:00Z", "version": 1,
+            "allowed": allowed, "created_at": "2026-01-01T00:00:00Z", "exceptions": {},
+            "version": 1,
         })
     };
     let (acme, globex) = (tenant("acme", "advanced", 0, 5), tenant("globex", "lite", 1, 1));

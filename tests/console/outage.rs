@@ -20,7 +20,8 @@ fn store_outage_is_503_on_every_route() {
     world.store.set_down(true);
     for route in routes() {
         let who = if route.role == "operator" { "operator" } else { "acme" };
-        let path = route.path.replace("{id}", &id).replace("{tenant}", "acme");
+        let path =
+            route.path.replace("{id}", &id).replace("{owner}", "ann").replace("{tenant}", "acme");
         let ask = client.ask(who, route.method, &path.replace("{tier}", "lite"));
         let ask = ask.field("if-match", "*").field("idempotency-key", "k");
         let answer = match route.body {

@@ -14,21 +14,28 @@ pub struct Route {
 pub fn routes() -> Vec<Route> {
     let route = |method, path, role, body| Route { method, path, role, body };
     let reason = r#"{ "reason": "abuse" }"#;
+    let named = r#"{ "keys": [{ "id": "A000000000000000", "version": 1 }] }"#;
     let leak = r#"{ "token": "x", "reason": "found", "response": "suspend" }"#;
     vec![
         route("GET", "/api/session", "both", ""),
         route("GET", "/api/keys", "tenant", ""),
         route("POST", "/api/keys", "tenant", r#"{ "name": "new" }"#),
         route("POST", "/api/keys/search", "tenant", r#"{ "text": "" }"#),
+        route("POST", "/api/keys/disable", "tenant", named),
+        route("POST", "/api/keys/delete", "tenant", named),
         route("GET", "/api/keys/{id}", "tenant", ""),
         route("GET", "/api/keys/{id}/events", "tenant", ""),
         route("PATCH", "/api/keys/{id}", "tenant", r#"{ "name": "b" }"#),
         route("POST", "/api/keys/{id}/rotate", "tenant", r#"{ "grace_period": "none" }"#),
+        route("PUT", "/api/owners/{owner}/disabled", "tenant", ""),
+        route("DELETE", "/api/owners/{owner}/disabled", "tenant", ""),
         route("GET", "/api/tenants", "operator", ""),
         route("GET", "/api/tenants/{tenant}", "operator", ""),
         route("GET", "/api/tenants/{tenant}/keys", "operator", ""),
         route("GET", "/api/tenants/{tenant}/tiers/{tier}", "operator", ""),
         route("PUT", "/api/tenants/{tenant}/tier", "operator", r#"{ "tier": "advanced" }"#),
+        route("PUT", "/api/tenants/{tenant}/exceptions", "operator", r#"{ "keys": 7 }"#),
+        route("POST", "/api/tenants/{tenant}/exceptions/preview", "operator", r#"{ "keys": 7 }"#),
         route("PUT", "/api/tenants/{tenant}/suspension", "operator", reason),
         route("DELETE", "/api/tenants/{tenant}/suspension", "operator", ""),
         route("PUT", "/api/tenants/{tenant}/keys/{id}/suspension", "operator", reason),
@@ -65,7 +72,10 @@ fn other_method_is_405_with_the_allowed_methods() {
             if methods.contains(&method) || method == "HEAD" {
                 continue;
             }
-            let place = path.replace("{id}", "A000000000000000").replace("{tenant}", "acme");
+            let place = path
+                .replace("{id}", "A000000000000000")
+                .replace("{owner}", "ann")
+                .replace("{tenant}", "acme");
             let answer = client.ask("acme", method, &place).send();
             answer.is(405, "method-not-allowed", "");
             let allowed = answer.field("allow");

@@ -23,7 +23,11 @@ fn no_other_response_or_debug_text_contains_a_token_part() {
     for is_down in [false, true] {
         world.store.set_down(is_down);
         for route in routes().into_iter().filter(|route| route.method != "DELETE") {
-            let path = route.path.replace("{id}", &id).replace("{tenant}", "acme");
+            let path = route
+                .path
+                .replace("{id}", &id)
+                .replace("{owner}", "ann")
+                .replace("{tenant}", "acme");
             let path = path.replace("{tier}", "lite");
             // The token in fields where it does not belong, and in those where it does.
             let bodies = [
