@@ -48,6 +48,7 @@ async function read(answer) {
 
 export const get = (path) => call('GET', path);
 export const keyPath = (key, rest = '') => `keys/${key.id}${rest}`;
+export const ownerPath = (owner) => `owners/${encodeURIComponent(owner)}/disabled`;
 export const tenantPath = (id, rest = '') => `tenants/${encodeURIComponent(id)}${rest}`;
 
 /** Makes requests that can be retried: the same `content` gives the same body and idempotency key. */

@@ -84,8 +84,9 @@ function showAtField(form, problem) {
 	const shown = field === 'expires_in' ? 'expires_at' : field;
 	const place = [...form.querySelectorAll('[data-field]')].find((each) => each.dataset.field === shown);
 	if (!place) return false;
-	// A list that is chosen comes before the radio buttons beside it.
-	const controls = [`[name="resource-${resource}-list"]`, ':checked ~ textarea', 'textarea', 'input:enabled, select']
+	// A list or a value that is chosen comes before the radio buttons beside it.
+	const controls = [`[name="resource-${resource}-list"]`, ':checked ~ textarea', ':checked ~ .values input:enabled',
+		'textarea', 'input:enabled, select']
 		.map((each) => [...place.querySelectorAll(each)]).find(({ length }) => length) ?? [];
 	const faulty = controls.filter((each) => scopes.includes(each.value));
 	const marked = faulty.length ? faulty : controls;

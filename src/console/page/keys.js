@@ -1,6 +1,8 @@
-import { call, keyPath } from './api.js';
-import { announce, button, chip, day, h, notice, when } from './dom.js';
+import { call, keyPath, ownerPath } from './api.js';
+import { bulkDialog } from './bulk.js';
+import { announce, button, chip, day, h, notice, rememberFocus, when } from './dom.js';
 import { createDialog, dialogs, recover } from './dialogs.js';
+import { openDialog } from './forms.js';
 import { limitTexts } from './limits.js';
 import { pagedList } from './list.js';
 import { date, daysFromNow, now, rich, t, tn } from './text.js';
@@ -8,12 +10,12 @@ import { date, daysFromNow, now, rich, t, tn } from './text.js';
 const TYPING = 120;
 const SOON_DAYS = 14;
 const TONES = {
-	active: 'good', disabled: 'off', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad', not_yet_valid: 'off',
-	unknown_tier: 'bad',
+	active: 'good', disabled: 'off', owner_disabled: 'off', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad',
+	not_yet_valid: 'off', unknown_tier: 'bad',
 };
 
 const hint = (...content) => h('span.hint', content);
-const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
+export const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
 const isAhead = (text) => text && Date.parse(text) > now();
 
 export const stateChip = (state) => chip(TONES[state], t(`state.${state}`));
@@ -24,11 +26,14 @@ export const suspensionOf = ({ suspension }) => suspension && h('p',
 
 /** Returns the parts of a key's card. `toggle` is only for users who can enable and disable the key. */
 export function keyCard(key, buttons, toggle) {
-	const { name, scopes, effective_expires_at: end } = key;
+	const { name, scopes, owner, effective_expires_at: end } = key;
 	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
 	return {
 		title: name,
-		about: [h('p.hint', h('code', key.masked)), chips(Object.entries(key.labels).map((label) => label.join('=')))],
+		about: [
+			h('p.hint', h('code', key.masked)), owner && h('p.hint', rich('key.owner', { owner })),
+			chips(Object.entries(key.labels).map((label) => label.join('='))),
+		],
 		facts: {
 			scopes: [scopes.length ? chips(scopes) : hint(t('key.no_scopes')), chips(limitTexts(key))],
 			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
@@ -57,7 +62,7 @@ export function tenantView({ place, session, onProblem }) {
 	const alerts = h('div');
 	const text = h('input', {
 		type: 'search', id: 'search', name: 'search', autocomplete: 'off', spellcheck: 'false',
-		placeholder: t('search.hint'), input: typed,
+		placeholder: t('search.hint'), input: () => later(text.value.trim() && TYPING),
 	});
 	const clear = button('clear', { look: 'icon', hidden: true }, () => {
 		text.value = '';
@@ -67,22 +72,35 @@ export function tenantView({ place, session, onProblem }) {
 	const filter = h('select', { id: 'filter', name: 'state', change: reload },
 		h('option', { value: '' }, t('filter.all')),
 		Object.keys(TONES).map((state) => h('option', { value: state }, t(`state.${state}`))));
+	const owners = h('datalist', { id: 'owners' });
+	const owner = h('input', {
+		id: 'owner', name: 'owner', list: 'owners', autocomplete: 'off', spellcheck: 'false', input: () => later(TYPING),
+	});
+	// Shown once a key or a disabled owner is known.
+	const ofOwner = h('div', { hidden: true }, h('label', { for: 'owner' }, t('field.owner')), owner, owners);
+	const many = h('div.row', { id: 'many' });
+	const ownerName = () => owner.value.trim();
 	const list = pagedList({
-		kind: 'key', card, describe, onProblem,
-		path: () => `keys?${filter.value && `state=${filter.value}&`}`,
-		onPage: ({ held, allowed }) => allowed !== undefined && showQuota({ held, allowed }),
+		kind: 'key', card, describe, onProblem, path: filtered,
+		onPage: ({ items, held, allowed }) => {
+			learn(items.map((key) => key.owner));
+			if (allowed !== undefined) showQuota({ held, allowed });
+		},
 	});
 
 	place.replaceChildren(
-		h('div.lead', h('p', t('lead')), button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
+		h('div.lead', h('p', t('lead'), ' ', tenant.owner && rich('lead.member', { owner: tenant.owner })),
+			button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
 		alerts,
 		h('section',
 			h('h2.hidden', t('field.keys')),
 			h('div.tools', quota, h('div.find', { role: 'search' },
 				h('div', h('label', { for: 'search' }, t('search.label')), h('div.input', text, clear)),
-				h('div', h('label', { for: 'filter' }, t('field.status')), filter))),
+				h('div', h('label', { for: 'filter' }, t('field.status')), filter), ofOwner)),
+			many,
 			list.nodes));
 	showQuota(tenant);
+	learn(tenant.disabled_owners);
 	list.load();
 
 	function card(key) {
@@ -118,20 +136,75 @@ export function tenantView({ place, session, onProblem }) {
 		return address && h('p', rich('support', { support: h('a', { href }, address) }));
 	}
 
+	/** Offers the owners of keys in the filter. A member has only one. */
+	function learn(names) {
+		const known = [...owners.children].map(({ value }) => value);
+		const fresh = new Set(names.filter((name) => name && !tenant.owner && !known.includes(name)));
+		owners.append(...[...fresh].map((value) => h('option', { value })));
+		ofOwner.hidden = !owners.firstChild;
+	}
+
+	/** Returns the path of the keys that the filters leave. */
+	function filtered() {
+		const query = new URLSearchParams();
+		if (filter.value) query.set('state', filter.value);
+		if (ownerName()) query.set('owner', ownerName());
+		return `keys?${query}${query.size ? '&' : ''}`;
+	}
+
+	/** Shows the actions on all keys that the filters leave, of which `size` are in the list, and on their owner. */
+	function showMany(size) {
+		const name = ownerName();
+		const off = tenant.disabled_owners.includes(name);
+		const path = filtered();
+		const onKeys = !searching && size > 0 && (filter.value || name);
+		const onOwner = !searching && !tenant.owner && name && (size > 0 || off);
+		const restore = many.contains(document.activeElement) && rememberFocus();
+		many.replaceChildren(
+			...(onKeys ? ['disable', 'delete'] : []).map((action) => button(`${action}-all`, {},
+				() => bulkDialog({ action, path, onDone: () => list.load(), onProblem }))),
+			...(onOwner ? [button(off ? 'enable-owner' : 'disable-owner', { of: name, look: '' },
+				() => (off ? enableOwner : disableOwner)(name))] : []));
+		if (restore) restore();
+	}
+
+	async function switchOwner(method, name) {
+		const { disabled } = await call(method, ownerPath(name));
+		return () => {
+			const others = tenant.disabled_owners.filter((other) => other !== name);
+			tenant.disabled_owners = disabled ? [...others, name] : others;
+			list.load();
+			announce(rich(disabled ? 'owner.off' : 'owner.on', { owner: name }));
+		};
+	}
+
+	function enableOwner(name) {
+		switchOwner('DELETE', name).then((show) => show(), (problem) => onProblem(problem, () => enableOwner(name)));
+	}
+
+	function disableOwner(name) {
+		openDialog({
+			id: 'disable-owner', name, action: 'disable', look: 'danger',
+			body: notice('warn', h('p', rich('owner.text', { owner: name }))),
+			submit: () => switchOwner('PUT', name),
+		});
+	}
+
 	function describe(size) {
+		showMany(size);
 		const full = searching?.full ? ` ${t('search.full')}` : '';
 		if (size) return { said: tn(searching ? 'search.found' : 'list', size) + full };
-		if (searching || filter.value) {
-			const nothing = t(searching ? 'empty.found' : 'empty.state');
+		if (searching || filter.value || ownerName()) {
+			const nothing = t(searching || ownerName() ? 'empty.found' : 'empty.state');
 			return { said: nothing + full, empty: h('strong', nothing) };
 		}
 		const first = button('create', { look: 'primary', 'data-action': 'create-first' }, create);
 		return { said: '', empty: [h('strong', t('empty.title')), h('p', t('empty.text')), first] };
 	}
 
-	function typed() {
+	function later(delay) {
 		clearTimeout(timer);
-		timer = setTimeout(reload, text.value.trim() ? TYPING : 0);
+		timer = setTimeout(reload, delay);
 	}
 
 	function reload() {
@@ -152,7 +225,8 @@ export function tenantView({ place, session, onProblem }) {
 			if (full) text.value = '';
 			searching = { full };
 		}
-		return { items: items.filter(({ state }) => !filter.value || state === filter.value), broken };
+		const fits = (key) => (!filter.value || key.state === filter.value) && (!ownerName() || key.owner === ownerName());
+		return { items: items.filter(fits), broken };
 	}
 
 	async function create() {

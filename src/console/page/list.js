@@ -2,8 +2,11 @@ import { get } from './api.js';
 import { banner, button, h, notice, rememberFocus } from './dom.js';
 import { t, tn } from './text.js';
 
-/** Creates a list that loads page by page. `card` returns the parts of an item, `describe` the texts of the list. */
-export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
+/**
+ * Creates a list that loads page by page. `card` returns the parts of an item, `describe` the texts of the list, and
+ * `read` the first page.
+ */
+export function pagedList({ kind, card, path, describe, onPage, onProblem, read = get }) {
 	let next = null;
 	let turn = 0;
 
@@ -40,7 +43,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem }) {
 	}
 
 	/** Shows the response of `request`, unless a later request was made in between. */
-	async function load(request = () => get(pathOf()), append = false) {
+	async function load(request = () => read(pathOf()), append = false) {
 		turn += 1;
 		const mine = turn;
 		results.setAttribute('aria-busy', 'true');

@@ -1,7 +1,8 @@
 import { call, get, tenantPath } from './api.js';
-import { announce, banner, button, chip, day, h, notice } from './dom.js';
+import { announce, banner, button, chip, day, h, notice, rememberFocus } from './dom.js';
+import { consequences, exceptionsDialog, exceptionTexts } from './exceptions.js';
 import { checked, fault, field, openDialog, problemNotice, radios } from './forms.js';
-import { keyCard, stateChip, suspensionOf } from './keys.js';
+import { chips, keyCard, stateChip, suspensionOf } from './keys.js';
 import { pagedList } from './list.js';
 import { rich, t, tn } from './text.js';
 
@@ -58,11 +59,30 @@ function tenants({ session, onProblem }) {
 }
 
 function tenantKeys({ id, session, onProblem }) {
+	const about = h('div', { id: 'about' });
 	const { list, node } = section('list', rich('tenants.keys_of', { tenant: id }), {
 		kind: 'key', onProblem, path: () => tenantPath(id, '/keys?'),
+		read: async (path) => {
+			const [tenant, page] = await Promise.all([get(tenantPath(id)), get(path)]);
+			describeTenant(tenant);
+			return page;
+		},
 		card: (key) => keyCard(key, !session.without.includes('suspensions') && suspension(key, key.name,
 			tenantPath(id, `/keys/${key.id}/suspension`), { list, onProblem })),
 	});
+	node.firstChild.after(about);
+
+	function describeTenant(tenant) {
+		const { tier, held, allowed, exceptions } = tenant;
+		const set = exceptionTexts(exceptions);
+		const edit = () => exceptionsDialog({ tenant, session, onSaved: () => list.load(), onConflict: raced(list, id) });
+		const restore = about.contains(document.activeElement) && rememberFocus();
+		about.replaceChildren(h('div.lead',
+			h('div', h('p', h('strong', tn('quota', allowed, { held, allowed })), ' ', rich('quota.tier', { tier })),
+				set.length > 0 && [h('p', t('exceptions.set')), chips(set)]),
+			!session.without.includes('exceptions') && button('exceptions', { of: id, look: '' }, edit)));
+		if (restore) restore();
+	}
 	return [h('p', h('a.button', { href: '#', 'data-action': 'back' }, t('tenants.heading'))), node];
 }
 
@@ -127,19 +147,6 @@ function tierDialog({ tenant, session, list }) {
 			}).catch(raced(list, id));
 		},
 	});
-}
-
-function consequences({ held, allowed, over, narrowed, ended, complete }) {
-	const harmless = !over && !narrowed.length && !ended.length && complete;
-	return notice(harmless ? 'good' : 'warn',
-		h('p', tn('tier.held', held, { held, allowed })),
-		over > 0 && h('p', h('strong', tn('tier.over', over))),
-		narrowed.length > 0 && [h('p', tn('tier.narrowed', narrowed.length)),
-			h('ul', narrowed.map(({ name, loses }) => h('li', h('bdi', name), `: ${loses.join(', ')}`)))],
-		ended.length > 0 && [h('p', tn('tier.ended', ended.length)),
-			h('ul', ended.map(({ name, ends_at }) => h('li', h('bdi', name), ': ', day(ends_at))))],
-		!complete && h('p', t('tier.incomplete')),
-		harmless && h('p', t('tier.harmless')));
 }
 
 function leakDialog() {

@@ -42,6 +42,8 @@ pub const MOUNT: &str = "/settings/api-keys";
 pub const ANNA: &str = "tenant/acme/anna@acme.example";
 /// An administrator of `acme`, who may grant `reporting` alone.
 pub const BEN: &str = "tenant/acme/ben@acme.example/reporting";
+/// A member of `acme`, who manages only the keys of `mia`.
+pub const MIA: &str = "member/acme/mia/mia@acme.example";
 /// An administrator of `globex`.
 pub const GUS: &str = "tenant/globex/gus@globex.example";
 /// An operator of the service.
@@ -163,6 +165,13 @@ impl<S: KeyStore + Clone> Host<S> {
     /// Issues a key to `acme`, and gives its token too.
     pub async fn issue(&self, name: &str, scopes: &[&str]) -> (KeyRecord, String) {
         let request = NewKey::named(name).scopes(scopes.iter().copied());
+        let IssuedKey { key, token } = self.tenant("acme").issue(request).await.unwrap();
+        (key, token.reveal().to_string())
+    }
+
+    /// Issues a key of `owner` to `acme`.
+    pub async fn issue_to(&self, owner: &str, name: &str) -> (KeyRecord, String) {
+        let request = NewKey::named(name).scopes(["reporting"]).owner(owner.parse().unwrap());
         let IssuedKey { key, token } = self.tenant("acme").issue(request).await.unwrap();
         (key, token.reveal().to_string())
     }
@@ -315,6 +324,10 @@ fn admin(who: &str, catalog: &ScopeCatalog) -> Option<Admin> {
     let parts: Vec<&str> = who.split('/').collect();
     let (tenant, actor, may_grant) = match *parts {
         ["operator", actor] => return Some(Admin::operator(actor)),
+        ["member", tenant, owner, actor] => {
+            let (tenant, owner) = (tenant.parse().ok()?, owner.parse().ok()?);
+            return Some(Admin::of_member(tenant, owner, catalog.all(), actor));
+        }
         ["tenant", tenant, actor] => (tenant, actor, catalog.all()),
         ["tenant", tenant, actor, scope] => (tenant, actor, catalog.set([scope]).ok()?),
         _ => return None,

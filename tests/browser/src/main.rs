@@ -25,6 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let erp = NewKey::named("ERP nightly sync").scopes(["erp", "reporting"]).labels(labels);
     let erp = acme.issue(erp).await?.key;
     drop(acme.rotate(erp.id(), erp.version(), Default::default()).await?);
+    drop(acme.issue(NewKey::named("Laptop").owner("mia".parse()?)).await?);
     let off = acme.issue(NewKey::named("Switched off").scopes(["operator"])).await?.key;
     acme.edit(off.id(), off.version(), KeyEdit::new().enabled(false)).await?;
     let held = acme.issue(NewKey::named("Suspended")).await?.key;

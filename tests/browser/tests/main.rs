@@ -4,6 +4,7 @@
 mod axe;
 mod commands;
 mod driver;
+mod exceptions;
 mod hostile;
 mod keyboard;
 mod limits;
@@ -11,6 +12,7 @@ mod measure;
 mod network;
 mod one_time;
 mod operator;
+mod owners;
 mod page;
 mod races;
 mod screenshots;

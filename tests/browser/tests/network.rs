@@ -34,8 +34,8 @@ fn a_first_load_is_what_is_needed_and_no_more() {
                 .map(|file| file.unwrap().file_name().into_string().unwrap());
             let mut expected: Vec<String> = files
                 .filter(|name| name != "index.html")
-                // Only an operator's page needs it.
-                .filter(|name| name != "operator.js" || who == OLGA)
+                // Only an operator's page needs these.
+                .filter(|name| !["exceptions.js", "operator.js"].contains(&&**name) || who == OLGA)
                 .chain(["theme.css", "api/session", list].map(String::from))
                 .collect();
             expected.sort_unstable();

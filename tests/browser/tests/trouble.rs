@@ -365,7 +365,9 @@ fn every_refusal_has_words_of_its_own() {
 #[test]
 fn what_operators_do_elsewhere_has_no_control() {
     let without = |console: keyway::console::Console| {
-        console.without(OperatorAction::Tiers).without(OperatorAction::LeakReports)
+        [OperatorAction::Tiers, OperatorAction::Exceptions, OperatorAction::LeakReports]
+            .into_iter()
+            .fold(console, keyway::console::Console::without)
     };
     let start = async || Host::start_with(without, |router| router).await;
     browse_at(start, async |visit| {
@@ -373,5 +375,8 @@ fn what_operators_do_elsewhere_has_no_control() {
         page.visible("[data-tenant=acme] [data-action=suspend]").await;
         assert!(!page.has("[data-action=tier]").await);
         assert!(!page.has("[data-action=leak]").await);
+        page.press("[data-tenant=acme] [data-action=open]").await;
+        page.shows("#about", "0 of 1 key on the brief tier").await;
+        assert!(!page.has("[data-action=exceptions]").await);
     });
 }
