@@ -10,7 +10,7 @@ use std::{
 use crate::support::{block_on, overheard::RevealKnown as _, pepper, policy};
 use keyway::{
     Keyring, KeyringError, NewKey, SqliteStore,
-    store::{SqliteBuilder, SqliteError},
+    store::{KeyFilter, KeyQuery, SqliteBuilder, SqliteError},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -62,6 +62,33 @@ fn written_records_survive_reopening_the_file() {
         block_on(keyring.create_tenant("acme", "lite")),
         Err(KeyringError::TenantExists(_))
     ));
+}
+
+/// The statement for one owner has one parameter more than the statement for all keys.
+#[test]
+fn keys_of_one_owner_are_listed_in_pages() {
+    let keyring = keyring(block_on(SqliteStore::in_memory()).unwrap());
+    let acme = block_on(keyring.create_empty_tenant("acme", "advanced")).unwrap();
+    for (name, owner) in [("a", "ann"), ("b", "bob"), ("c", "ann"), ("d", "ann")] {
+        let request = NewKey::named(name).owner(owner.parse().unwrap());
+        drop(block_on(acme.issue(request)).unwrap());
+    }
+    let of = |owner: &str| {
+        let of_owner = KeyFilter::all().owner(owner.parse().unwrap());
+        let mut query = KeyQuery::all().matching(of_owner).limit(2);
+        let mut names = Vec::new();
+        loop {
+            let page = block_on(acme.list(&query)).unwrap();
+            names.extend(page.items.iter().map(|key| key.name().to_owned()));
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        names.sort_unstable();
+        names.join("")
+    };
+    assert_eq!([of("ann"), of("bob"), of("carl")], ["acd", "b", ""]);
 }
 
 #[test]
