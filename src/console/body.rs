@@ -28,6 +28,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// The largest number in a body that is not another one too: numbers are read as `f64`.
+pub(super) const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// The maximum length of a request body, in bytes.
 const MAX_LEN: usize = 64 * 1024;
 

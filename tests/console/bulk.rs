@@ -75,6 +75,7 @@ fn bad_selections_are_refused() {
             (json!(many), 422, "invalid-field"),
             (json!([named("short", 1)]), 422, "invalid-field"),
             (json!([named(&id, 1), named("", 1)]), 422, "invalid-field"),
+            (json!([named(&id, 1 << 53)]), 422, "invalid-field"),
         ] {
             bulk(&client, "acme", action, &keys).is(status, kind, "keys");
         }

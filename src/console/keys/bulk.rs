@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{
     auth::TenantAdmin,
-    body::{Json, json},
+    body::{Json, MAX_NUMBER, json},
     problem::{ApiResult, invalid_field},
 };
 use crate::{
@@ -42,6 +42,9 @@ impl BulkBody {
         for Named { id, version } in self.keys {
             let id =
                 id.parse().map_err(|_| invalid_field("keys", "this is not the id of a key"))?;
+            if version > MAX_NUMBER {
+                return Err(invalid_field("keys", "this is not the version of a key"));
+            }
             selected.push(SelectedKey { id, version, name: String::new() });
         }
         Ok(Selection::of(admin.keys.id().clone(), selected))

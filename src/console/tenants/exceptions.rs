@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use super::{
     super::{
         auth::Operator,
-        body::Json,
+        body::{Json, MAX_NUMBER},
         extract::{IfMatch, Path},
         problem::{ApiResult, invalid_field},
     },
@@ -49,7 +49,7 @@ fn limit<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     }
 
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "write a limit of at least 1, or `unlimited`")]
     enum Limit<T> {
         Word(Word),
         Value(T),
@@ -72,7 +72,7 @@ fn scopes<'de, D: Deserializer<'de>>(
     }
 
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "write a list of scopes, or `all`")]
     enum Scopes {
         Word(Word),
         Only(Vec<String>),
@@ -94,8 +94,9 @@ impl ExceptionsBody {
         };
         positive("rate", self.rate)?;
         positive("tenant_rate", self.tenant_rate)?;
-        if self.max_lifetime_seconds == Some(Some(0)) {
-            let detail = "a key lives for a second at least";
+        let lifetime = self.max_lifetime_seconds.flatten();
+        if lifetime.is_some_and(|seconds| !(1..=MAX_NUMBER).contains(&seconds)) {
+            let detail = "a key lives for a second at least, and not for more than 2^53 - 1";
             return Err(invalid_field("max_lifetime_seconds", detail));
         }
         let mut exceptions = Exceptions::new();
