@@ -24,7 +24,7 @@ use crate::support::{
 };
 use keyway::{
     KeyEdit, Keyring, KeyringError, NewKey, PostgresStore,
-    store::{PostgresBuilder, PostgresError},
+    store::{KeyFilter, KeyQuery, PostgresBuilder, PostgresError},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
@@ -39,6 +39,32 @@ async fn open(server: &Server) -> Keyring {
 
 async fn refused(builder: PostgresBuilder, server: &Server) -> PostgresError {
     builder.connect(&server.url()).await.unwrap_err()
+}
+
+/// The statement for one owner has one parameter more than the statement for all keys.
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn keys_of_one_owner_are_listed_in_pages() {
+    let keyring = open(shared()).await;
+    let acme = keyring.create_empty_tenant("acme", "advanced").await.unwrap();
+    for (name, owner) in [("a", "ann"), ("b", "bob"), ("c", "ann"), ("d", "ann")] {
+        drop(acme.issue(NewKey::named(name).owner(owner.parse().unwrap())).await.unwrap());
+    }
+    for (owner, expected) in [("ann", "acd"), ("bob", "b"), ("carl", "")] {
+        let of_owner = KeyFilter::all().owner(owner.parse().unwrap());
+        let mut query = KeyQuery::all().matching(of_owner).limit(2);
+        let mut names = Vec::new();
+        loop {
+            let page = acme.list(&query).await.unwrap();
+            names.extend(page.items.iter().map(|key| key.name().to_owned()));
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        names.sort_unstable();
+        assert_eq!(names.concat(), expected);
+    }
 }
 
 #[tokio::test]
