@@ -27,7 +27,7 @@
 //! assert_eq!(table.permitted(None).collect::<Vec<_>>(), ["ping"]);
 //! let refused = table.check("start_job", None, &[("machine", "press-1")]);
 //! assert_eq!(refused.unwrap_err(), OperationError::Missing);
-//! # Ok::<(), keyway::ConfigError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! A refusal speaks the protocol of its caller: [`OperationError::grpc_code`], [`OperationError::json_rpc_code`] and

@@ -522,7 +522,8 @@ fn limited_handles_cannot_enable_an_owner() {
     let acme = acme(&world);
     let ann = acme.clone().owned_by(owner("ann"));
     let all = Grant::unlimited(world.keyring.policy().catalog().all());
-    let granter = acme.clone().granting_at_most(&all);
+    let reader = world.keyring.policy().catalog().set(["reporting"]).unwrap();
+    let granter = acme.clone().granting_at_most(&Grant::unlimited(reader));
     let key = issue_for(&acme, "ann", "k");
     for other in [owner("ann"), owner("bob")] {
         assert!(matches!(
@@ -541,6 +542,9 @@ fn limited_handles_cannot_enable_an_owner() {
         assert!(matches!(refused, ChangeError::OtherOwner(_)), "{refused}");
     }
     assert_eq!(state(&world, &key.token), KeyState::OwnerDisabled);
+    // A granter of everything covers all keys of the owner.
+    block_on(acme.granting_at_most(&all).enable_owner(&owner("ann"))).unwrap();
+    assert_eq!(state(&world, &key.token), KeyState::Active);
     let unknown = world.keyring.tenant(tenant_id("nobody"));
     let done = block_on(unknown.disable_owner(&owner("ann")));
     assert!(matches!(done, Err(KeyringError::NoTenant(_))), "{done:?}");
