@@ -126,8 +126,8 @@ impl NewKey {
     }
 
     /// Sets the person or team inside the tenant that the key belongs to.
-    /// [`TenantKeys::owned_by`](crate::TenantKeys::owned_by) sees only the keys of one owner, and
-    /// [`TenantKeys::disable_owner`](crate::TenantKeys::disable_owner) ends the use of all of them.
+    /// `TenantKeys::owned_by` sees only the keys of one owner, and
+    /// `TenantKeys::disable_owner` ends the use of all of them.
     pub fn owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self

@@ -59,7 +59,7 @@ impl TenantRecord {
     }
 
     /// Returns the owners whose keys cannot be used, sorted. See
-    /// [`TenantKeys::disable_owner`](crate::TenantKeys::disable_owner).
+    /// `TenantKeys::disable_owner`.
     pub fn disabled_owners(&self) -> &[Owner] {
         &self.disabled_owners
     }

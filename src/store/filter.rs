@@ -73,7 +73,7 @@ impl KeyFilter {
 
     /// Selects keys in a state, named by a word of [`KeyState::as_str`], such as `active` or `expired`.
     ///
-    /// The state depends on the tenant and the time, which a [`Keyring`](crate::Keyring) adds. A store that is asked
+    /// The state depends on the tenant and the time, which a `Keyring` adds. A store that is asked
     /// directly finds no key in any state.
     ///
     /// # Errors
@@ -99,8 +99,8 @@ impl KeyFilter {
     }
 
     /// Selects keys that were created before `time` and not used since, according to the store. A use
-    /// reaches the store with the next [flush](crate::Keyring::flush_uses) of the node that saw it. A node that has
-    /// only a [`Verifier`](crate::verifier::Verifier) records no uses, so a key that is used only there is
+    /// reaches the store with the next flush (`Keyring::flush_uses`) of the node that saw it. A node that has
+    /// only a `Verifier` records no uses, so a key that is used only there is
     /// selected too. An imported key that has a last
     /// use counts from that alone, which may be the one that was
     /// [imported with it](crate::ImportedKey::last_used).

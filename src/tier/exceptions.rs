@@ -13,7 +13,7 @@ use crate::{
 /// The limits of one tenant that replace those of its tier.
 ///
 /// A limit that is not set is the tier's. An exception stays until it is taken away, also if the tenant moves to another
-/// tier. [`Keyring::set_exceptions`](crate::Keyring::set_exceptions) sets all exceptions of a tenant.
+/// tier. `Keyring::set_exceptions` sets all exceptions of a tenant.
 ///
 /// ```
 /// use keyway::{rate::Rate, record::Exceptions};
