@@ -45,8 +45,8 @@ pub(super) async fn list_keys(admin: TenantAdmin, parameters: Parameters) -> Api
         return page_of(app, tenant?, page?, is_whole).await;
     }
     let tenant = admin.tenant().await?;
-    let (policy, now) = (app.keyring.policy(), app.now());
-    let is_wanted = |key: &KeyRecord| filter.matches_of(key, &tenant, policy, now);
+    let facts = app.keyring.facts(tenant.clone());
+    let is_wanted = |key: &KeyRecord| filter.matches_in(key, Some(&facts));
     let page = filtered(keys, &filter, limit, after, is_wanted).await?;
     page_of(app, tenant, page, false).await
 }

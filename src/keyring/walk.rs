@@ -104,7 +104,7 @@ impl Keyring {
     }
 
     /// Returns the facts about `tenant` on which filters depend.
-    pub(super) fn facts(&self, tenant: TenantRecord) -> TenantFacts {
+    pub(crate) fn facts(&self, tenant: TenantRecord) -> TenantFacts {
         TenantFacts::new(tenant, self.policy(), self.now())
     }
 
