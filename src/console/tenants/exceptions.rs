@@ -18,7 +18,6 @@ use super::{
 use crate::{
     audit::ChangeKind,
     http::problem::Problem,
-    keyring::KeyringError,
     record::{Exceptions, TenantId},
     tier::Rate,
 };
@@ -140,12 +139,9 @@ pub(in super::super) async fn set_exceptions(
     let exceptions = body.check()?;
     let change = ChangeKind::SetExceptions;
     let tenant = find_version(&keyring, change, &tenant, &if_match).await?;
-    let refuse = |error| keyring.refused(change, tenant.id(), None, error);
     let preview = keyring.preview_exceptions(tenant.id(), exceptions.clone()).await;
-    let preview = preview.map_err(refuse)?;
-    if preview.tenant.version() != tenant.version() {
-        return Err(refuse(KeyringError::Conflict).into());
-    }
+    let preview = preview.map_err(|error| keyring.refused(change, tenant.id(), None, error))?;
+    // The write compares the version, also if the preview has read a later one.
     let set = keyring.except(&tenant, exceptions).await?;
     Ok(effect_response(&preview, set.tenant.version()))
 }
