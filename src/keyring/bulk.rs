@@ -5,7 +5,6 @@ use alloc::{string::String, vec::Vec};
 use super::{KeyringError, TenantKeys};
 use crate::{
     audit::ChangeKind,
-    authority::KeyEdit,
     record::TenantId,
     store::{BrokenRow, KeyQuery},
     token::KeyId,
@@ -118,14 +117,7 @@ impl TenantKeys {
         self.check_own(selection, ChangeKind::EditKey)?;
         let mut outcome = BulkOutcome::new();
         for SelectedKey { id, version, .. } in &selection.keys {
-            let disabled = match self.find(*id).await {
-                Ok(key) if key.version == *version && !key.enabled() => Ok(()),
-                Ok(_) => {
-                    let edit = KeyEdit::new().enabled(false);
-                    self.edit(*id, *version, edit).await.map(drop)
-                }
-                Err(error) => Err(error),
-            };
+            let disabled = self.disable_version(*id, *version).await;
             if !outcome.count(*id, disabled) {
                 break;
             }

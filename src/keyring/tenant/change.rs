@@ -36,11 +36,21 @@ impl TenantKeys {
         edit: KeyEdit,
     ) -> Result<KeyRecord, KeyringError> {
         let key = self.find(id).await?;
+        self.edit_found(&key, version, edit).await
+    }
+
+    /// Edits `key`, which was just read, if it still has the version `version`.
+    async fn edit_found(
+        &self,
+        key: &KeyRecord,
+        version: u64,
+        edit: KeyEdit,
+    ) -> Result<KeyRecord, KeyringError> {
         if key.version != version {
             return Err(KeyringError::Conflict);
         }
         let tenant = self.keyring.find_tenant(&self.tenant).await?;
-        let changed = self.apply(&key, &tenant, edit)?;
+        let changed = self.apply(key, &tenant, edit)?;
         self.keyring.update_key(&changed, version).await?;
         self.record_edited(&changed);
         Ok(changed)
@@ -193,6 +203,20 @@ impl TenantKeys {
         Ok(self.keyring.authority().edit(key, tenant, edit, self.keyring.now())?)
     }
 
+    /// Disables the key `id`, if it has the version `version`. A key that is disabled already is left as it is.
+    pub(in super::super) async fn disable_version(
+        &self,
+        id: KeyId,
+        version: u64,
+    ) -> Result<(), KeyringError> {
+        let key = self.find(id).await?;
+        if key.version == version && !key.enabled {
+            return Ok(());
+        }
+        let disabled = self.edit_found(&key, version, KeyEdit::new().enabled(false)).await;
+        self.audited(ChangeKind::EditKey, Some(id), disabled).map(drop)
+    }
+
     async fn switch(&self, id: KeyId, enabled: bool) -> Result<KeyRecord, KeyringError> {
         let mut races = Races::default();
         loop {
@@ -200,7 +224,7 @@ impl TenantKeys {
             if key.enabled == enabled {
                 return Ok(key);
             }
-            match self.try_edit(id, key.version, KeyEdit::new().enabled(enabled)).await {
+            match self.edit_found(&key, key.version, KeyEdit::new().enabled(enabled)).await {
                 Err(KeyringError::Conflict) => races.lost()?,
                 done => return done,
             }
