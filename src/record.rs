@@ -4,6 +4,7 @@
 //! [`encode`](KeyRecord::encode)d bytes, and in addition the columns that its queries need.
 
 mod error;
+mod id;
 pub(crate) mod key;
 mod labels;
 mod owner;

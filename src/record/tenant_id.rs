@@ -1,10 +1,8 @@
 //! The id of a tenant.
 
 use alloc::boxed::Box;
-use core::{fmt, str::FromStr};
 
-use super::{Field, InvalidField, TextProblem};
-use crate::text;
+use super::id::text_id;
 
 /// The id of a tenant, chosen by the application: a customer number, a slug or a UUID.
 ///
@@ -22,81 +20,12 @@ use crate::text;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(Box<str>);
 
+#[cfg(feature = "console")]
 impl TenantId {
-    /// Maximum length of an id, in bytes.
-    pub const MAX_LEN: usize = 128;
-
-    /// Returns the id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Creates the id from a record. It was checked when the record was created.
-    #[cfg(feature = "console")]
     pub(crate) fn of_record(id: &str) -> Self {
         Self(id.into())
     }
-
-    /// Creates the id of a tenant that may exist, under the rules for stored text. It is used to read and to
-    /// name stored tenants.
-    pub(crate) fn stored(id: &str) -> Result<Self, InvalidField> {
-        Self::checked(id, text::check_stored_filled)
-    }
-
-    fn checked(
-        id: &str,
-        check: impl FnOnce(&str, usize) -> Result<(), TextProblem>,
-    ) -> Result<Self, InvalidField> {
-        checked(id, Self::MAX_LEN, check)
-            .map(Self)
-            .map_err(|problem| InvalidField::new(Field::TenantId, problem))
-    }
 }
 
-/// Returns `id` if it keeps the rules of `check` and has at most `max` bytes.
-pub(super) fn checked(
-    id: &str,
-    max: usize,
-    check: impl FnOnce(&str, usize) -> Result<(), TextProblem>,
-) -> Result<Box<str>, TextProblem> {
-    check(id, max)?;
-    if id.len() > max {
-        return Err(TextProblem::TooLarge { len: id.len(), max });
-    }
-    Ok(id.into())
-}
-
-impl TryFrom<&str> for TenantId {
-    type Error = InvalidField;
-
-    fn try_from(id: &str) -> Result<Self, Self::Error> {
-        Self::checked(id, text::check_id)
-    }
-}
-
-impl FromStr for TenantId {
-    type Err = InvalidField;
-
-    fn from_str(id: &str) -> Result<Self, Self::Err> {
-        id.try_into()
-    }
-}
-
-impl fmt::Display for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl serde::Serialize for TenantId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
+text_id!(TenantId, TenantId);
