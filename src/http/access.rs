@@ -9,7 +9,7 @@ use super::{
     resource_rules::{ResourceRule, ResourceRules},
     routes::ANY,
 };
-use crate::scope::{Requirement, Scope};
+use crate::scope::Requirement;
 
 /// The access that a route requires of its callers.
 #[derive(Clone, Debug)]
@@ -32,25 +32,12 @@ impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Public => f.write_str("public"),
-            Self::Optional(requirement) => write!(f, "{}, or none", Words(requirement)),
-            Self::Required(requirement) => Words(requirement).fmt(f),
+            Self::Optional(requirement) => write!(f, "{}, or none", requirement.in_words()),
+            Self::Required(requirement) => f.write_str(&requirement.in_words()),
             Self::RequiredOr(requirement, other) => {
-                write!(f, "{}, or ({other})", Words(requirement))
+                write!(f, "{}, or ({other})", requirement.in_words())
             }
             Self::Custom(how) => write!(f, "({how})"),
-        }
-    }
-}
-
-/// Displays a requirement as the route table shows it.
-struct Words<'r>(&'r Requirement);
-
-impl fmt::Display for Words<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scopes: Vec<_> = self.0.scopes().map(Scope::as_str).collect();
-        match &*scopes {
-            [] => f.write_str("any key"),
-            scopes => f.write_str(&scopes.join(if self.0.is_any() { " or " } else { " and " })),
         }
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 use crate::{
     config::ConfigError,
     grant::ResourceKind,
-    scope::{Requirement, Scope, ScopeCatalog},
+    scope::{Requirement, ScopeCatalog},
 };
 
 /// The needs of an operation: a key with scopes, and statements on the resources that it touches.
@@ -127,13 +127,9 @@ impl Needs {
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Key(requirement) = self else { return f.write_str("public") };
-        let scopes: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
-        match &*scopes {
-            [] => f.write_str("any key"),
-            scopes => {
-                f.write_str(&scopes.join(if requirement.is_any() { " or " } else { " and " }))
-            }
+        match self {
+            Self::Nothing => f.write_str("public"),
+            Self::Key(requirement) => f.write_str(&requirement.in_words()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The scopes that a route requires of a caller.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use super::{
@@ -54,6 +54,15 @@ impl Requirement {
     /// Returns whether any one of [`scopes`](Self::scopes) suffices.
     pub fn is_any(&self) -> bool {
         self.mode == Mode::Any
+    }
+
+    /// Returns the requirement as tables of routes and operations show it, such as `manager or reporting`.
+    pub(crate) fn in_words(&self) -> String {
+        let scopes: Vec<_> = self.scopes().map(Scope::as_str).collect();
+        match &*scopes {
+            [] => "any key".into(),
+            scopes => scopes.join(if self.is_any() { " or " } else { " and " }),
+        }
     }
 
     #[cold]
