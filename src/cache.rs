@@ -15,6 +15,7 @@ mod index;
 mod negative;
 mod proofs;
 mod single_flight;
+mod standing;
 mod thread_cache;
 mod uses;
 
@@ -34,7 +35,7 @@ use self::{
     proofs::{Proofs, covers, jumped},
     thread_cache::ThreadCache,
 };
-pub(crate) use self::{single_flight::SingleFlight, uses::Uses};
+pub(crate) use self::{single_flight::SingleFlight, standing::Standing, uses::Uses};
 use crate::{
     decision::{ResolvedKey, Stamp},
     record::TenantId,
@@ -116,7 +117,6 @@ impl Cache {
     }
 
     /// Returns the number that no other cache in the process has.
-    #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn number(&self) -> u64 {
         self.number

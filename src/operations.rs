@@ -47,6 +47,8 @@ use core::fmt;
 
 use self::needs::{Access, Rule};
 pub use self::{error::OperationError, needs::Needs};
+#[cfg(feature = "std")]
+use crate::scope::Requirement;
 use crate::{
     config::ConfigError,
     decision::Principal,
@@ -162,6 +164,15 @@ impl OperationTable {
             // Nobody has said whether the caller may touch it.
             Some((kind, _)) => Err(OutsideGrant::Resource((*kind).into()).into()),
             None => Ok(()),
+        }
+    }
+
+    /// Returns the requirement of the operation `name`, if it needs a key.
+    #[cfg(feature = "std")]
+    pub(crate) fn requirement(&self, name: &str) -> Option<&Requirement> {
+        match &self.0.get(name)?.access {
+            Access::Key(requirement) => Some(requirement),
+            Access::Nothing => None,
         }
     }
 

@@ -4,6 +4,7 @@ mod batches;
 mod breaker;
 mod builder;
 mod check;
+mod ended;
 mod engine;
 pub(crate) mod error;
 mod follow;
@@ -11,14 +12,16 @@ mod grace;
 mod imported;
 mod load;
 mod report;
+mod requirements;
 mod sources;
+mod streams;
 
 use alloc::{boxed::Box, sync::Arc};
 #[cfg(any(feature = "rate-limit", feature = "http"))]
 use core::num::NonZeroU32;
 use core::{fmt, net::IpAddr};
 
-pub use self::{builder::VerifierBuilder, check::OpenError};
+pub use self::{builder::VerifierBuilder, check::OpenError, ended::Ended};
 pub(crate) use self::{engine::Engine, error::VerifyError};
 #[cfg(any(feature = "http", feature = "rate-limit"))]
 use crate::rate::RateStatus;
@@ -176,17 +179,24 @@ impl Verifier {
         &self.0
     }
 
-    /// Marks `caller` as admitted by a guard of this verifier.
+    /// Marks `caller` as admitted by a guard that required what has the number `required`; see
+    /// [`Requirements`](requirements::Requirements).
     #[cfg(feature = "http")]
     #[inline]
-    pub(crate) fn mark_admitted(&self, caller: Principal) -> Principal {
-        caller.admitted_by(self.0.cache.number())
+    pub(crate) fn mark_admitted(&self, caller: Principal, required: u32) -> Principal {
+        caller.verified_by(self.0.number()).admitted(required)
     }
 
     /// Returns whether a guard of this verifier has admitted `caller`.
     #[cfg(feature = "http")]
     pub(crate) fn has_admitted(&self, caller: &Principal) -> bool {
-        caller.is_admitted_by(self.0.cache.number())
+        self.has_verified(caller) && caller.required() != 0
+    }
+
+    /// Returns whether this verifier has verified `caller`. A service with several verifiers, such as one for each
+    /// environment, finds out by it whose key a caller has.
+    pub fn has_verified(&self, caller: &Principal) -> bool {
+        caller.verifier() == self.0.number()
     }
 
     /// Counts one request of a caller against the rates of its tenant's tier or exceptions, and returns how much is

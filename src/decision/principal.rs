@@ -6,6 +6,8 @@ use core::fmt;
 use super::{ResolvedKey, resolved::Proof};
 #[cfg(feature = "http")]
 use crate::grant::Limits;
+#[cfg(feature = "std")]
+use crate::token::CheckedToken;
 use crate::{
     grant::{Grant, OutsideGrant, ResourceKind, Resources},
     policy::Policy,
@@ -22,12 +24,16 @@ use crate::{
 #[derive(Clone)]
 pub struct Principal {
     key: Arc<ResolvedKey>,
-    /// How the key was proven, in the low 8 bits. The bits above are the number of the verifier whose guard
-    /// has admitted the caller. The number is here, and not beside the principal in the extensions of a
-    /// request: code between two guards may replace the principal. One word leaves no padding, whose copies
-    /// would stall.
+    /// How the key was proven, in the low 8 bits. The 24 bits above are the number of what a guard required of the
+    /// caller, and 0 if no guard has admitted it. The highest 32 bits are the number of the verifier, and 0 if there
+    /// is none. The numbers are here, and not beside the principal in the extensions of a request: code between two
+    /// guards may replace the principal. One word leaves no padding, whose copies would stall.
     marks: u64,
 }
+
+/// The bits of `marks` that say what a guard required.
+#[cfg(feature = "std")]
+const ADMITTED: u64 = 0xff_ffff << 8;
 
 impl Principal {
     #[inline]
@@ -166,7 +172,7 @@ impl Principal {
     /// Returns whether the caller used a secret from before the last rotation, whose grace period is still
     /// running.
     pub fn used_previous_secret(&self) -> bool {
-        self.proof() == Proof::Older as u64 || self.proof() == Proof::FirstUseOfOlder as u64
+        !(self.proof() == Proof::Current as u64 || self.proof() == Proof::FirstUse as u64)
     }
 
     #[inline]
@@ -174,17 +180,46 @@ impl Principal {
         self.marks & 0xff
     }
 
-    /// Marks the caller as admitted by a guard of the verifier with this number.
-    #[cfg(feature = "http")]
+    /// Marks the caller as verified by the verifier with this number, of at most 32 bits.
+    #[cfg(feature = "std")]
     #[inline]
-    pub(crate) fn admitted_by(self, verifier: u64) -> Self {
-        Self { marks: self.proof() | verifier << 8, ..self }
+    pub(crate) fn verified_by(self, verifier: u64) -> Self {
+        Self { marks: self.proof() | verifier << 32, ..self }
     }
 
-    /// Returns whether a guard of the verifier with this number has admitted the caller.
+    /// Returns the number of the verifier, or 0 if there is none.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn verifier(&self) -> u64 {
+        self.marks >> 32
+    }
+
+    /// Marks the caller as admitted by a guard, which required what has the number `required`, of at most 24 bits.
     #[cfg(feature = "http")]
-    pub(crate) fn is_admitted_by(&self, verifier: u64) -> bool {
-        self.marks >> 8 == verifier
+    #[inline]
+    pub(crate) fn admitted(self, required: u32) -> Self {
+        let others = self.marks & !ADMITTED;
+        Self { marks: others | u64::from(required) << 8 & ADMITTED, ..self }
+    }
+
+    /// Returns the number of what a guard required of the caller, or 0 if no guard has admitted it.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn required(&self) -> u32 {
+        // 24 bits.
+        u32::try_from((self.marks & ADMITTED) >> 8).unwrap_or_default()
+    }
+
+    /// Returns the data of the key that the caller was verified with.
+    #[cfg(feature = "std")]
+    pub(crate) fn key(&self) -> &Arc<ResolvedKey> {
+        &self.key
+    }
+
+    /// Returns the checked form of the token that the caller was verified with.
+    #[cfg(feature = "std")]
+    pub(crate) fn checked(&self) -> CheckedToken {
+        self.key.checked_by(self.proof())
     }
 }
 

@@ -76,9 +76,12 @@ pub(crate) enum Proof {
     Current,
     /// The current secret. Its use ends an older one.
     FirstUse,
+    /// The secret before the current one.
     Older,
-    /// A secret that is not the current one. Its use ends a still older one.
+    /// The secret before the current one. Its use ends a still older one.
     FirstUseOfOlder,
+    /// The secret before that.
+    Oldest,
 }
 
 impl ResolvedKey {
@@ -284,6 +287,39 @@ impl ResolvedKey {
             _ => Err(Rejection::WrongSecret),
         }
     }
+
+    /// Returns the checked form of the token whose secret proved this key, as a [`Proof`] in a number says.
+    #[cfg(feature = "std")]
+    pub(super) fn checked_by(&self, proof: u64) -> CheckedToken {
+        let older = |place: usize| Some(self.rare.as_ref()?.older.get(place)?.digest);
+        let is = |other: Proof| proof == other as u64;
+        let digest = if is(Proof::Older) || is(Proof::FirstUseOfOlder) {
+            older(0)
+        } else if is(Proof::Oldest) {
+            older(1)
+        } else {
+            None
+        };
+        let current = Digest { head: self.digest_head, tail: self.digest_tail };
+        CheckedToken::new(self.id, digest.unwrap_or(current))
+    }
+
+    /// Returns the time from which the secret of `checked` no longer proves the key, or the key is expired, if nothing
+    /// changes. It is [`Timestamp::MAX`] if there is none.
+    #[cfg(feature = "std")]
+    pub(crate) fn ends_at(&self, checked: &CheckedToken) -> Timestamp {
+        let older = self.rare.iter().flat_map(|rare| &rare.older);
+        let own =
+            older.filter(|older| older.digest.same(checked.digest())).map(|older| older.until);
+        let expiry = Timestamp::saturating_from_millis(self.expires_at);
+        own.fold(expiry, Ord::min)
+    }
+
+    /// Returns a kind of resource that the key is limited in, and that the catalog does not declare.
+    #[cfg(feature = "std")]
+    pub(crate) fn unknown_resource(&self) -> Option<&str> {
+        self.rare.as_ref()?.unknown_resource.as_deref()
+    }
 }
 
 impl Rare {
@@ -339,8 +375,10 @@ impl Rare {
         match (place, ends_some) {
             (0, false) => Proof::Current,
             (0, true) => Proof::FirstUse,
-            (_, false) => Proof::Older,
-            (_, true) => Proof::FirstUseOfOlder,
+            (1, false) => Proof::Older,
+            (1, true) => Proof::FirstUseOfOlder,
+            // No secret is older.
+            _ => Proof::Oldest,
         }
     }
 }

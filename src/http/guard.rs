@@ -62,6 +62,8 @@ pub struct Guard(Arc<Inner>);
 struct Inner {
     verifier: Verifier,
     requirement: Requirement,
+    /// The number of the requirement, for streams that must end with it.
+    required: u32,
     is_optional: bool,
     freshness: Freshness,
     keeps_credential: bool,
@@ -87,8 +89,10 @@ impl Guard {
     /// Creates a guard that admits every active key. Its realm is the issuer of the policy.
     pub fn new(verifier: impl AsRef<Verifier>) -> Self {
         let verifier = verifier.as_ref().clone();
+        let requirement = verifier.policy().catalog().require_none();
         Self(Arc::new(Inner {
-            requirement: verifier.policy().catalog().require_none(),
+            required: verifier.engine().requirements.number(&requirement),
+            requirement,
             is_optional: false,
             freshness: Freshness::Cached,
             keeps_credential: false,
@@ -338,6 +342,7 @@ impl Guard {
         // covers neither requests without `Authorization` nor other headers.
         let is_covered = !inner.is_optional && inner.key_headers.own().is_none();
         inner.vary = (!is_covered).then(|| inner.key_headers.list());
+        inner.required = inner.verifier.engine().requirements.number(&inner.requirement);
         Self(Arc::new(inner))
     }
 }

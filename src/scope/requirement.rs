@@ -65,6 +65,12 @@ impl Requirement {
         }
     }
 
+    /// Returns whether both are the same requirement.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.fingerprint, self.need, self.mode) == (other.fingerprint, other.need, other.mode)
+    }
+
     #[cold]
     fn missing(&self, have: ScopeSet) -> MissingScope {
         let ours = have.catalog() == self.fingerprint;

@@ -3,7 +3,7 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
-use super::{Engine, Verifier, grace::EndingKeys, sources::Sources};
+use super::{Engine, Verifier, grace::EndingKeys, requirements::Requirements, sources::Sources};
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
 use crate::{
@@ -132,7 +132,7 @@ impl VerifierBuilder {
         for format in self.foreign {
             authority = authority.accept_imported(format)?;
         }
-        Ok(Verifier(Arc::new(Engine {
+        let engine = Arc::new(Engine {
             marker: Marker::new(authority.policy().issuer(), &environment, &self.peppers),
             #[cfg(feature = "rate-limit")]
             rates: Rates::new(authority.policy(), &self.clock),
@@ -144,7 +144,11 @@ impl VerifierBuilder {
             ending: EndingKeys::default(),
             audit: self.audit,
             noise: Sampler::default(),
-        })))
+            streams: Arc::default(),
+            requirements: Requirements::default(),
+        });
+        engine.register();
+        Ok(Verifier(engine))
     }
 }
 

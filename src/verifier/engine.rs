@@ -8,7 +8,9 @@ use super::{
     grace::EndingKeys,
     imported::Candidates,
     load::{LoadCause, LoadSubject, Loaded},
+    requirements::Requirements,
     sources::Sources,
+    streams::Streams,
 };
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
@@ -35,6 +37,10 @@ pub(crate) struct Engine {
     pub(super) ending: EndingKeys,
     pub(super) audit: Option<Arc<dyn AuditSink>>,
     pub(super) noise: Sampler,
+    /// The streams that are open.
+    pub(super) streams: Arc<Streams>,
+    /// What guards require of their callers.
+    pub(crate) requirements: Requirements,
     #[cfg(feature = "rate-limit")]
     pub(super) rates: Rates,
 }
@@ -182,7 +188,7 @@ impl Engine {
                 if self.must_end_grace_period(&principal) {
                     self.end_grace_period(checked).await;
                 }
-                Ok(principal)
+                Ok(principal.verified_by(self.number()))
             }
             Err(Denied { denial: Denial::Rejected(rejection), .. }) => {
                 Err(self.reject(rejection, checked, now))
@@ -221,8 +227,17 @@ impl Engine {
             if decision.is_ok() {
                 self.note_use(key, moment);
             }
-            decision.map_err(|denial| Denied::of(denial, key))
+            match decision {
+                Ok(principal) => Ok(principal.verified_by(self.number())),
+                Err(denial) => Err(Denied::of(denial, key)),
+            }
         })
+    }
+
+    /// Returns the number that no other verifier in the process has. It has at most 32 bits and is not 0.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.cache.number()
     }
 
     #[inline]
@@ -238,18 +253,21 @@ impl Engine {
     pub(super) fn invalidate_key(&self, id: KeyId) {
         self.sources.note_change(Some(id), || self.clock.moment());
         self.cache.invalidate_key(id);
+        self.streams.nudge();
     }
 
     /// Invalidates a tenant's keys. After this returns, no verification uses anything loaded before of them.
     pub(super) fn invalidate_tenant(&self, id: &TenantId) {
         self.sources.note_change(None, || self.clock.moment());
         self.cache.invalidate_tenant(id);
+        self.streams.nudge();
     }
 
     /// Invalidates everything. After this returns, no verification uses anything loaded before.
     pub(super) fn invalidate_all(&self) {
         self.sources.note_change(None, || self.clock.moment());
         self.cache.invalidate_all();
+        self.streams.nudge();
     }
 
     pub(crate) fn invalidate_key_on_drop(&self, id: KeyId) -> impl Drop + '_ {

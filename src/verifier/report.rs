@@ -181,6 +181,8 @@ fn kind_of(outside: &OutsideGrant) -> AuditKind<'_> {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        self.unregister();
+        self.streams.end();
         self.flush_noise();
     }
 }

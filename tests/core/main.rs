@@ -48,6 +48,7 @@ mod records;
 mod scopes;
 mod store;
 mod store_check;
+mod streams;
 mod substitution;
 #[path = "../support/mod.rs"]
 mod support;

@@ -175,7 +175,10 @@ impl Guard {
         match self.check_grant(&caller, &|name| request.parameter(name)) {
             Ok(()) => {
                 let vary = self.0.vary.clone();
-                Ok(Admission { principal: Some(caller), vary, ..Admission::default() })
+                let requirements = &self.0.verifier.engine().requirements;
+                let required = requirements.both(caller.required(), self.0.required);
+                let principal = Some(caller.admitted(required));
+                Ok(Admission { principal, vary, ..Admission::default() })
             }
             Err(outside) => {
                 let error = VerifyError::Forbidden(outside);
@@ -222,7 +225,7 @@ impl Guard {
         match self.authorize(verified, known.is_some(), parameter) {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
-                let principal = self.0.verifier.mark_admitted(principal);
+                let principal = self.0.verifier.mark_admitted(principal, self.0.required);
                 let vary = self.0.vary.clone();
                 Ok(Admission { principal: Some(principal), source, rate, vary, span })
             }

@@ -1,0 +1,535 @@
+//! A stream ends with the key of its caller: for each cause, within the bound of requests, and for nothing else.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use crate::support::{
+    DAY, HOUR, Held, MAX_STALENESS, World, block_on, catalog, overheard::RevealKnown as _,
+};
+use keyway::{
+    GracePeriod, KeyEdit, KeyState, NewKey, Policy, Principal, Tier, VerifyError,
+    grant::{Networks, OutsideGrant, ResourceDeclaration, Resources},
+    operations::{Needs, OperationError, Operations},
+    record::Suspension,
+    store::{Change, ChangeFeed, Follower},
+    time::Clock,
+    verifier::{Ended, Freshness},
+};
+
+/// The time within which a stream ends whose end is due. Two looks of the thread and a read fit in it many times.
+const SOON: Duration = Duration::from_secs(10);
+/// The time after which a stream is taken to stay open: several looks.
+const SOME_LOOKS: Duration = Duration::from_millis(450);
+
+struct Unpark(Thread, AtomicUsize);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, SeqCst);
+        self.0.unpark();
+    }
+}
+
+/// A stream that is open, as its task sees it.
+struct Stream {
+    ended: Pin<Box<Ended>>,
+    wakes: Arc<Unpark>,
+}
+
+impl Stream {
+    fn of(ended: Ended) -> Self {
+        let wakes = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+        let mut stream = Self { ended: Box::pin(ended), wakes };
+        assert!(stream.poll().is_pending(), "the stream ends before anything has happened");
+        stream
+    }
+
+    fn poll(&mut self) -> Poll<VerifyError> {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.ended.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    /// Waits for the end, for at most `wait`. The stream is polled only after it was woken.
+    fn end_within(&mut self, wait: Duration) -> Option<VerifyError> {
+        let until = Instant::now() + wait;
+        loop {
+            let woken = self.wakes.1.load(SeqCst);
+            if let Poll::Ready(error) = self.poll() {
+                return Some(error);
+            }
+            while self.wakes.1.load(SeqCst) == woken {
+                let left = until.checked_duration_since(Instant::now())?;
+                thread::park_timeout(left);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn ends(&mut self) -> VerifyError {
+        self.end_within(SOON).expect("the stream stays open")
+    }
+
+    #[track_caller]
+    fn stays_open(&mut self) {
+        let ended = self.end_within(SOME_LOOKS);
+        assert!(ended.is_none(), "the stream has ended: {ended:?}");
+    }
+}
+
+/// Scopes and two kinds of resources. Lite lacks `manager`.
+fn policy() -> Policy {
+    let kinds = ["machine", "site"].map(|name| ResourceDeclaration::new(name, "for tests"));
+    let tiers = [Tier::new("lite", 5).scopes(["operator", "erp"]), Tier::new("advanced", 5)];
+    Policy::new("mm", catalog().with_resources(kinds).unwrap(), tiers).unwrap()
+}
+
+fn world() -> World {
+    World::with(policy(), |builder| builder)
+}
+
+fn another_node(world: &World) -> World {
+    world.another_node_with(policy(), |builder| builder)
+}
+
+fn request() -> NewKey {
+    NewKey::named("first")
+        .scopes(["reporting", "manager"])
+        .resources("machine", Resources::only(["press-1", "press-2"]).unwrap())
+        .resources("site", Resources::All)
+        .networks(Networks::only(["192.0.2.0/24"]).unwrap())
+        .owner("ann".parse().unwrap())
+        .expires_in(DAY)
+}
+
+fn acme(world: &World) -> Held {
+    let created = block_on(world.keyring.create_tenant_with("acme", "advanced", request()));
+    let (keys, issued) = created.unwrap();
+    Held { keys, key: issued.key, token: issued.token.reveal_known().to_string() }
+}
+
+fn caller(world: &World, token: &str) -> Principal {
+    let address = "192.0.2.7".parse().unwrap();
+    let verifier = world.keyring.verifier();
+    block_on(verifier.verify_from(token, Freshness::Cached, Some(address))).unwrap()
+}
+
+/// Returns the stream of a caller that must hold `reporting`.
+fn reading(world: &World, token: &str) -> Stream {
+    let reporting = world.keyring.requirement(["reporting"]).unwrap();
+    Stream::of(caller(world, token).ended().requiring(&reporting))
+}
+
+fn edit(held: &Held, edit: KeyEdit) {
+    let key = block_on(held.keys.find(held.key.id())).unwrap();
+    block_on(held.keys.edit(key.id(), key.version(), edit)).unwrap();
+}
+
+fn suspension() -> Suspension {
+    Suspension::permanent("unpaid").unwrap()
+}
+
+type Cause = (&'static str, fn(&World, &Held), fn(&VerifyError) -> bool);
+
+/// Each change that ends a stream of a key which must hold `reporting`, and the error.
+const CAUSES: &[Cause] = &[
+    (
+        "deleted",
+        |_, held| block_on(held.keys.delete(held.key.id())).unwrap(),
+        |error| matches!(error, VerifyError::Rejected),
+    ),
+    (
+        "disabled",
+        |_, held| drop(block_on(held.keys.disable(held.key.id())).unwrap()),
+        |error| matches!(error, VerifyError::Inactive(KeyState::Disabled)),
+    ),
+    (
+        "suspended",
+        |world, held| {
+            drop(block_on(world.keyring.suspend_key(held.key.id(), suspension())).unwrap());
+        },
+        |error| matches!(error, VerifyError::Inactive(KeyState::KeySuspended { .. })),
+    ),
+    (
+        "tenant suspended",
+        |world, held| {
+            drop(block_on(world.keyring.suspend_tenant(held.keys.id(), suspension())).unwrap());
+        },
+        |error| matches!(error, VerifyError::Inactive(KeyState::TenantSuspended { .. })),
+    ),
+    (
+        "owner disabled",
+        |_, held| drop(block_on(held.keys.disable_owner(&"ann".parse().unwrap())).unwrap()),
+        |error| matches!(error, VerifyError::Inactive(KeyState::OwnerDisabled)),
+    ),
+    (
+        "rotated without a grace period",
+        |_, held| {
+            let rotated = held.keys.rotate(held.key.id(), held.key.version(), GracePeriod::None);
+            drop(block_on(rotated).unwrap());
+        },
+        |error| matches!(error, VerifyError::Rejected),
+    ),
+    (
+        "scope taken away",
+        |_, held| edit(held, KeyEdit::new().scopes(["manager"])),
+        |error| matches!(error, VerifyError::Forbidden(OutsideGrant::Scope(_))),
+    ),
+    (
+        "expiry brought forward",
+        |world, held| {
+            edit(held, KeyEdit::new().expires_at(world.after(Duration::from_secs(1))));
+            world.clock.advance(Duration::from_secs(2));
+        },
+        |error| matches!(error, VerifyError::Inactive(KeyState::Expired { .. })),
+    ),
+    (
+        "resources narrowed",
+        |_, held| {
+            let one = Resources::only(["press-1"]).unwrap();
+            edit(held, KeyEdit::new().resources("machine", one));
+        },
+        |error| matches!(error, VerifyError::Forbidden(OutsideGrant::Resource(_))),
+    ),
+    (
+        "networks narrowed",
+        |_, held| edit(held, KeyEdit::new().networks(Networks::only(["192.0.2.1"]).unwrap())),
+        |error| matches!(error, VerifyError::Forbidden(OutsideGrant::Network)),
+    ),
+    (
+        "tenant deleted",
+        |world, held| {
+            block_on(held.keys.delete(held.key.id())).unwrap();
+            block_on(world.keyring.delete_tenant(held.keys.id())).unwrap();
+        },
+        |error| matches!(error, VerifyError::Rejected),
+    ),
+];
+
+/// Changes that leave the stream open.
+const OTHERS: &[(&str, fn(&World, &Held))] = &[
+    ("renamed", |_, held| edit(held, KeyEdit::new().name("second"))),
+    ("other scope taken away", |_, held| edit(held, KeyEdit::new().scopes(["reporting"]))),
+    ("scope replaced by a higher one", |_, held| edit(held, KeyEdit::new().scopes(["erp"]))),
+    ("resources widened", |_, held| {
+        edit(held, KeyEdit::new().resources("machine", Resources::All));
+    }),
+    ("networks widened", |_, held| edit(held, KeyEdit::new().networks(Networks::Any))),
+    ("rotated with a grace period", |_, held| {
+        let grace = GracePeriod::For(HOUR);
+        drop(block_on(held.keys.rotate(held.key.id(), held.key.version(), grace)).unwrap());
+    }),
+    ("moved to a tier with the scope", |world, held| {
+        drop(block_on(world.keyring.set_tier(held.keys.id(), "lite")).unwrap());
+    }),
+    ("another owner disabled", |_, held| {
+        drop(block_on(held.keys.disable_owner(&"bob".parse().unwrap())).unwrap());
+    }),
+    ("another tenant suspended", |world, _| {
+        let other = block_on(world.keyring.create_empty_tenant("globex", "lite")).unwrap();
+        drop(block_on(world.keyring.suspend_tenant(other.id(), suspension())).unwrap());
+    }),
+];
+
+#[test]
+fn stream_ends_for_each_cause_on_the_node_itself() {
+    for (name, change, is_expected) in CAUSES {
+        let world = world();
+        let held = acme(&world);
+        let mut stream = reading(&world, &held.token);
+        change(&world, &held);
+        let error = stream.ends();
+        assert!(is_expected(&error), "{name}: {error:?}");
+        // The same error again.
+        assert!(matches!(stream.poll(), Poll::Ready(error) if is_expected(&error)), "{name}");
+        // A request gets the same error.
+        let address = Some("192.0.2.1".parse().unwrap());
+        let verified = world.keyring.verify_from(&held.token, Freshness::Cached, address);
+        match block_on(verified) {
+            Err(refused) => assert!(is_expected(&refused), "{name}: {refused:?}"),
+            Ok(_) => assert!(error.is_denied(), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn stream_stays_open_for_what_it_does_not_need() {
+    let worlds: Vec<_> = OTHERS
+        .iter()
+        .map(|(name, change)| {
+            let world = world();
+            let held = acme(&world);
+            let stream = reading(&world, &held.token);
+            change(&world, &held);
+            (*name, world, held, stream)
+        })
+        .collect();
+    for (name, world, held, mut stream) in worlds {
+        let ended = stream.end_within(SOME_LOOKS);
+        assert!(ended.is_none(), "{name}: {ended:?}");
+        // The control: the same stream ends.
+        block_on(held.keys.delete(held.key.id())).unwrap();
+        assert!(matches!(stream.ends(), VerifyError::Rejected), "{name}");
+        drop(world);
+    }
+}
+
+#[test]
+fn other_nodes_change_ends_the_stream_within_the_bound() {
+    for (name, change, is_expected) in CAUSES {
+        let writes = world();
+        let held = acme(&writes);
+        let reads = another_node(&writes);
+        let mut stream = reading(&reads, &held.token);
+        change(&writes, &held);
+        // Just before the bound, while a request is still served from the cache, the key has been read again.
+        reads.clock.advance(MAX_STALENESS - Duration::from_millis(200));
+        let error = stream.ends();
+        assert!(is_expected(&error), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn stream_of_a_silent_store_ends_at_the_bound() {
+    let writes = world();
+    let held = acme(&writes);
+    let reads = another_node(&writes);
+    for is_silent in [false, true] {
+        let mut stream = reading(&reads, &held.token);
+        if is_silent {
+            reads.store.hold("lookup");
+            reads.store.hold("lookup_many");
+        } else {
+            reads.store.set_down(true);
+        }
+        // A read begins in time, and fails or hangs.
+        reads.clock.advance(MAX_STALENESS - Duration::from_millis(1_400));
+        stream.stays_open();
+        reads.clock.advance(Duration::from_millis(1_200));
+        stream.stays_open();
+        reads.clock.advance(Duration::from_millis(300));
+        let error = stream.ends();
+        assert!(error.is_unavailable(), "{error:?}");
+        reads.store.set_down(false);
+        reads.store.release("lookup");
+        reads.store.release("lookup_many");
+        reads.clock.advance(Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn stream_outlasts_a_short_outage() {
+    let writes = world();
+    let held = acme(&writes);
+    let reads = another_node(&writes);
+    let mut stream = reading(&reads, &held.token);
+    reads.store.set_down(true);
+    reads.clock.advance(MAX_STALENESS - Duration::from_secs(1));
+    stream.stays_open();
+    reads.store.set_down(false);
+    stream.stays_open();
+    for _ in 0..5 {
+        reads.clock.advance(MAX_STALENESS - Duration::from_secs(1));
+        stream.stays_open();
+    }
+    block_on(held.keys.delete(held.key.id())).unwrap();
+    reads.clock.advance(MAX_STALENESS - Duration::from_millis(200));
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+}
+
+#[test]
+fn stream_ends_when_the_key_expires() {
+    let world = world();
+    let held = acme(&world);
+    let mut stream = reading(&world, &held.token);
+    world.clock.advance(DAY - Duration::from_millis(1));
+    stream.stays_open();
+    world.clock.advance(Duration::from_millis(1));
+    assert!(matches!(stream.ends(), VerifyError::Inactive(KeyState::Expired { .. })));
+}
+
+#[test]
+fn stream_of_an_old_secret_ends_with_its_grace_period() {
+    let world = world();
+    let held = acme(&world);
+    let mut stream = reading(&world, &held.token);
+    let rotate = |grace| {
+        let key = block_on(held.keys.find(held.key.id())).unwrap();
+        let rotated = block_on(held.keys.rotate(key.id(), key.version(), grace)).unwrap();
+        rotated.token.reveal_known().to_string()
+    };
+    let second = rotate(GracePeriod::For(HOUR));
+    let mut of_second = reading(&world, &second);
+    let third = rotate(GracePeriod::For(2 * HOUR));
+    let mut of_third = reading(&world, &third);
+    // The first secret is the oldest of three now, and one of its streams begins only here.
+    let mut of_first = reading(&world, &held.token);
+    world.clock.advance(HOUR - Duration::from_secs(1));
+    stream.stays_open();
+    of_first.stays_open();
+    world.clock.advance(Duration::from_secs(1));
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+    assert!(matches!(of_first.ends(), VerifyError::Rejected));
+    of_second.stays_open();
+    world.clock.advance(HOUR);
+    assert!(matches!(of_second.ends(), VerifyError::Rejected));
+    of_third.stays_open();
+}
+
+#[test]
+fn first_use_of_a_new_secret_ends_streams_of_the_old() {
+    let world = world();
+    let held = acme(&world);
+    let mut stream = reading(&world, &held.token);
+    let grace = GracePeriod::UntilFirstUse;
+    let rotated = block_on(held.keys.rotate(held.key.id(), held.key.version(), grace)).unwrap();
+    stream.stays_open();
+    // A stream is no use: it does not end the grace period.
+    let new = rotated.token.reveal_known().to_string();
+    caller(&world, &new);
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+}
+
+#[test]
+fn resource_of_a_stream_is_exact_if_it_is_named() {
+    let world = world();
+    let held = acme(&world);
+    let machine = world.keyring.policy().catalog().resource("machine").unwrap();
+    let on = |id: &str| Stream::of(caller(&world, &held.token).ended().touching(&machine, id));
+    let (mut first, mut second) = (on("press-1"), on("press-2"));
+    edit(&held, KeyEdit::new().resources("machine", Resources::only(["press-2"]).unwrap()));
+    assert!(matches!(
+        first.ends(),
+        VerifyError::Forbidden(OutsideGrant::Resource(kind)) if &*kind == "machine"
+    ));
+    second.stays_open();
+    // Another kind is narrowed, of which nothing is known.
+    edit(&held, KeyEdit::new().resources("site", Resources::Nothing));
+    assert!(matches!(
+        second.ends(),
+        VerifyError::Forbidden(OutsideGrant::Resource(kind)) if &*kind == "site"
+    ));
+}
+
+#[test]
+fn stream_without_a_requirement_keeps_without_scopes() {
+    let world = world();
+    let held = acme(&world);
+    let mut stream = Stream::of(caller(&world, &held.token).ended());
+    edit(&held, KeyEdit::new().scopes(["operator.read"]));
+    stream.stays_open();
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    assert!(matches!(stream.ends(), VerifyError::Inactive(_)));
+}
+
+#[test]
+fn stream_of_an_operation_ends_with_its_grant() {
+    let world = world();
+    let held = acme(&world);
+    let table = Operations::new(world.keyring.policy())
+        .operation("watch", Needs::all(["reporting"]).resource("machine").touches_no("site"))
+        .operation("ping", Needs::nothing())
+        .build(["watch", "ping"])
+        .unwrap();
+    let caller = caller(&world, &held.token);
+    let watch = |id| table.ended("watch", Some(&caller), &[("machine", id)]);
+    assert!(matches!(watch("press-9"), Err(OperationError::Outside(_))));
+    assert!(matches!(table.ended("gone", Some(&caller), &[]), Err(OperationError::Unknown)));
+    assert!(matches!(table.ended("ping", None, &[]), Err(OperationError::Missing)));
+    let mut ping = Stream::of(table.ended("ping", Some(&caller), &[]).unwrap());
+    let mut first = Stream::of(watch("press-1").unwrap());
+    let mut second = Stream::of(watch("press-2").unwrap());
+    edit(&held, KeyEdit::new().resources("machine", Resources::only(["press-2"]).unwrap()));
+    assert!(matches!(first.ends(), VerifyError::Forbidden(OutsideGrant::Resource(_))));
+    second.stays_open();
+    edit(&held, KeyEdit::new().scopes(["manager"]));
+    assert!(matches!(second.ends(), VerifyError::Forbidden(OutsideGrant::Scope(_))));
+    // It names no machine, so the loss of one counts.
+    assert!(matches!(ping.ends(), VerifyError::Forbidden(OutsideGrant::Resource(_))));
+}
+
+#[test]
+fn stream_of_a_dropped_or_missing_verifier_ends() {
+    let world = world();
+    let held = acme(&world);
+    let caller = caller(&world, &held.token);
+    let mut stream = Stream::of(caller.ended());
+    drop((world, held));
+    assert!(stream.ends().is_unavailable());
+    // A stream that begins afterwards ends at once.
+    assert!(block_on(caller.ended()).is_unavailable());
+}
+
+#[test]
+fn suspended_machine_reads_before_it_goes_on() {
+    let world = world();
+    let held = acme(&world);
+    let reads = another_node(&world);
+    let mut stream = reading(&reads, &held.token);
+    // The time of day goes on and the uptime does not, as while a laptop sleeps.
+    let asleep = world.after(HOUR);
+    reads.clock.set(asleep);
+    stream.stays_open();
+    block_on(held.keys.delete(held.key.id())).unwrap();
+    reads.clock.set(asleep.checked_add(HOUR).unwrap());
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+}
+
+/// A feed that returns the changes passed to it.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<VecDeque<Change>>>);
+
+impl ChangeFeed for Told {
+    async fn next(&mut self, _: &Follower) -> Option<Change> {
+        let next = || self.0.lock().unwrap().pop_front();
+        poll_fn(|_| next().map_or(Poll::Pending, |change| Poll::Ready(Some(change)))).await
+    }
+}
+
+#[test]
+fn streams_under_a_feed_read_nothing_for_hours() {
+    let world = world();
+    let held = acme(&world);
+    let reads = another_node(&world);
+    let feed = Told::default();
+    let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+    let mut tell = |change| {
+        feed.0.lock().unwrap().push_back(change);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(following.as_mut().poll(&mut context).is_pending());
+    };
+    tell(Change::Gap);
+    let mut streams: Vec<_> = (0..3).map(|_| reading(&reads, &held.token)).collect();
+    let reads_so_far = || reads.store.calls("lookup") + reads.store.calls("lookup_many");
+    let before = reads_so_far();
+    for _ in 0..10_000 {
+        reads.clock.advance(Duration::from_secs(1));
+        tell(Change::Proof(reads.clock.moment()));
+    }
+    for stream in &mut streams {
+        stream.stays_open();
+    }
+    assert_eq!(reads_so_far(), before, "a stream was read for nothing");
+    // The feed falls silent. The streams read again in time, once, and stay open.
+    reads.clock.advance(Duration::from_secs(4));
+    for stream in &mut streams {
+        stream.stays_open();
+    }
+    assert_eq!(reads_so_far(), before + 1);
+    // It reports a change, which ends them without a wait.
+    tell(Change::Proof(reads.clock.moment()));
+    block_on(held.keys.delete(held.key.id())).unwrap();
+    tell(Change::Key(held.key.id()));
+    for stream in &mut streams {
+        assert!(matches!(stream.ends(), VerifyError::Rejected));
+    }
+}
