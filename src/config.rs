@@ -196,6 +196,31 @@ pub enum ConfigError {
     #[cfg(feature = "http")]
     #[error("`{}` cannot be the name of a header for API keys", .0.escape_debug())]
     KeyHeader(String),
+    /// The name cannot be that of a cookie.
+    #[cfg(feature = "http")]
+    #[error("`{}` cannot be the name of a cookie", .0.escape_debug())]
+    Alternative(String),
+    /// A route names an alternative to the key that its guard does not check.
+    #[cfg(feature = "http")]
+    #[error(
+        "{place} allows `{named}` besides a key, and its guard checks `{known}`: name that one"
+    )]
+    UnknownAlternative {
+        /// The method and path.
+        place: String,
+        /// The alternative that the route names.
+        named: String,
+        /// The alternative that the guard checks.
+        known: String,
+    },
+    /// Another verifier of the guard takes tokens with this prefix.
+    #[cfg(feature = "http")]
+    #[error("the guard has a verifier of tokens with `{}` already; give each its own environment", .0.escape_debug())]
+    SamePrefix(String),
+    /// The policies of two verifiers of one guard declare other scopes or kinds of resources.
+    #[cfg(feature = "http")]
+    #[error("verifiers of one guard need policies with the same scopes and kinds of resources")]
+    OtherCatalog,
     /// The text cannot be a realm.
     #[cfg(feature = "http")]
     #[error("a realm is 1 to 128 visible ASCII characters and spaces, not `{}`", .0.escape_debug())]

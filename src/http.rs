@@ -33,7 +33,7 @@
 //! # Observability
 //!
 //! Every request through a guard has one outcome: `admitted`, `anonymous` (admitted without a key),
-//! `missing`, `invalid_request`, `rejected`, `inactive`, `forbidden`, `limited`, `tampered` or `unavailable`.
+//! `alternative` (admitted with [another credential](Alternative)), `missing`, `invalid_request`, `rejected`, `inactive`, `forbidden`, `limited`, `tampered` or `unavailable`.
 //! A request that is dropped before its verdict, for example because the client hangs up, has none.
 //!
 //! With the feature `tracing`, each outcome is logged as one event with the target `keyway`:
@@ -48,7 +48,7 @@
 //! A handler that reads a caller on a route without a guard causes another event, of level `ERROR` and with
 //! the outcome `unguarded`.
 //!
-//! `admitted`, `anonymous` and `missing` have level `DEBUG`, `tampered` and `unavailable` have `ERROR`, and
+//! `admitted`, `anonymous`, `alternative` and `missing` have level `DEBUG`, `tampered` and `unavailable` have `ERROR`, and
 //! all others have `INFO`. With the adapters for frameworks, the handler of an admitted request runs in a
 //! span `api_key` of level `INFO` with `tenant` and `key`, so that everything it logs names them. The span
 //! ends with the handler, before a streamed body. A filter by target must enable `keyway=info` for the span.
@@ -67,6 +67,7 @@
 
 mod access;
 mod admission;
+mod alternative;
 mod client_address;
 mod credential;
 mod error_responses;
@@ -109,6 +110,7 @@ pub use self::observe::describe_metrics;
 pub use self::{
     access::{Access, RouteEntry, RouteTable},
     admission::Admission,
+    alternative::Alternative,
     client_address::{ClientAddress, PeerAddress},
     credential::Headers,
     forward_auth::ForwardAuth,

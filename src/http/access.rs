@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 
 #[cfg(feature = "openapi")]
-use super::credential::KeyHeaders;
+use super::{alternative::Place, credential::KeyHeaders};
 use super::{
     resource_rules::{ResourceRule, ResourceRules},
     routes::ANY,
@@ -21,8 +21,8 @@ pub enum Access {
     Optional(Requirement),
     /// Requires an active key whose scopes meet the requirement.
     Required(Requirement),
-    /// Requires such a key or, for a request without any key, the other means that this text describes. The
-    /// handler checks the other means.
+    /// Requires such a key or, for a request without any key, the other means that this text describes. The guard checks
+    /// them if it has such an [`Alternative`](super::Alternative), and the handler otherwise.
     RequiredOr(Requirement, Cow<'static, str>),
     /// Authenticated by other means than an API key, described by this text. The handler checks them.
     Custom(Cow<'static, str>),
@@ -55,6 +55,9 @@ pub struct RouteEntry {
     /// The headers from which the route takes keys.
     #[cfg(feature = "openapi")]
     pub(super) key_headers: KeyHeaders,
+    /// The place of the credential that the guard accepts besides a key.
+    #[cfg(feature = "openapi")]
+    pub(super) alternative: Option<Place>,
 }
 
 impl RouteEntry {
@@ -183,6 +186,8 @@ mod tests {
             weight: 1,
             #[cfg(feature = "openapi")]
             key_headers: KeyHeaders::Authorization,
+            #[cfg(feature = "openapi")]
+            alternative: None,
         };
         let get = row("GET", Access::Public);
         let table = RouteTable { rows: vec![get.clone(), row("HEAD", Access::Custom("".into()))] };

@@ -35,7 +35,7 @@ impl Headers for [(&str, &[u8])] {
 pub(super) const AUTHORIZATION: &str = "authorization";
 
 /// The longest credential that is examined, in bytes. keyway's own tokens are far shorter.
-const MAX_LEN: usize = ForeignFormat::MAX_LEN;
+pub(super) const MAX_LEN: usize = ForeignFormat::MAX_LEN;
 
 /// The headers from which a guard takes keys.
 #[derive(Clone, Debug)]

@@ -2,13 +2,13 @@
 
 mod admit;
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, num::NonZeroU32};
 
 #[cfg(any(feature = "tower", feature = "actix"))]
 pub(super) use self::admit::PendingAdmission;
 use super::{
-    Access, ClientAddress, ForwardAuth, Headers,
+    Access, Alternative, ClientAddress, ForwardAuth, Headers,
     credential::{self, KeyHeaders, Presented},
     error_responses::ErrorResponses,
     problem::ProblemTypes,
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     bearer::{CredentialError, is_token_character},
     config::ConfigError,
+    decision::Principal,
     keyring::Keyring,
     scope::{Requirement, ScopeCatalog},
     verifier::{Freshness, Verifier},
@@ -60,10 +61,10 @@ pub struct Guard(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    verifier: Verifier,
+    entrance: Entrance,
+    /// Those of other environments.
+    others: Vec<Entrance>,
     requirement: Requirement,
-    /// The number of the requirement, for streams that must end with it.
-    required: u32,
     is_optional: bool,
     freshness: Freshness,
     keeps_credential: bool,
@@ -76,9 +77,39 @@ struct Inner {
     resources: ResourceRules,
     /// The number of requests as which the rate counts one.
     weight: NonZeroU32,
+    /// The credential besides a key that is accepted.
+    alternative: Option<Alternative>,
+}
+
+/// A verifier of the guard.
+#[derive(Clone)]
+struct Entrance {
+    verifier: Verifier,
+    /// The number of the guard's requirement, for streams that must end with it.
+    required: u32,
 }
 
 impl Inner {
+    fn entrances(&self) -> impl Iterator<Item = &Entrance> {
+        core::iter::once(&self.entrance).chain(&self.others)
+    }
+
+    /// Returns the verifier that checks this token.
+    #[inline]
+    fn entrance_for(&self, token: &[u8]) -> &Entrance {
+        // Prefixes are public, and no verifier has the prefix of another.
+        let has_prefix =
+            |other: &&Entrance| token.starts_with(other.verifier.format().prefix().as_bytes());
+        self.others.iter().find(has_prefix).unwrap_or(&self.entrance)
+    }
+
+    /// Returns the verifier that has verified `caller`.
+    #[inline]
+    fn entrance_of(&self, caller: &Principal) -> &Entrance {
+        let is_own = |other: &&Entrance| other.verifier.has_verified(caller);
+        self.others.iter().find(is_own).unwrap_or(&self.entrance)
+    }
+
     fn set_headers(&mut self, headers: KeyHeaders) {
         self.errors.set_headers(&headers);
         self.key_headers = headers;
@@ -90,8 +121,9 @@ impl Guard {
     pub fn new(verifier: impl AsRef<Verifier>) -> Self {
         let verifier = verifier.as_ref().clone();
         let requirement = verifier.policy().catalog().require_none();
+        let required = verifier.engine().requirements.number(&requirement);
         Self(Arc::new(Inner {
-            required: verifier.engine().requirements.number(&requirement),
+            others: Vec::new(),
             requirement,
             is_optional: false,
             freshness: Freshness::Cached,
@@ -102,7 +134,8 @@ impl Guard {
             address: None,
             resources: ResourceRules::default(),
             weight: NonZeroU32::MIN,
-            verifier,
+            alternative: None,
+            entrance: Entrance { verifier, required },
         }))
     }
 
@@ -266,6 +299,60 @@ impl Guard {
         self.with(|inner| inner.weight = NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN))
     }
 
+    /// Returns this guard, accepting `alternative` in place of a key, such as the cookie of a session. It replaces an earlier
+    /// one.
+    ///
+    /// A request with a valid alternative reaches the handler with its headers unchanged and without a caller, so the
+    /// handler takes an `Option<Principal>`. Scopes, resources and rates are those of keys, and do not apply to it. A request
+    /// with both credentials is refused with status 400, since it is not known which of them counts. One with neither,
+    /// or with an alternative that is not valid, gets the refusal of a request without a key.
+    ///
+    /// Routes that are declared with [`Routes`](super::Routes) accept it if their declaration names it:
+    /// [`Endpoint::or`](super::Endpoint::or).
+    #[must_use]
+    pub fn or(&self, alternative: Alternative) -> Self {
+        self.with(|inner| inner.alternative = Some(alternative))
+    }
+
+    /// Returns this guard, admitting keys of another verifier as well, such as one for the environment `test` beside `live`.
+    /// The prefix of a token decides which verifier checks it. Each has its own store, cache and audit.
+    ///
+    /// A handler finds out which verifier admitted its caller by
+    /// [`Verifier::has_verified`](crate::verifier::Verifier::has_verified).
+    ///
+    /// ```
+    /// # use keyway::{ConfigError, Keyring};
+    /// use keyway::{Guard, Principal};
+    ///
+    /// fn guard(live: &Keyring, test: &Keyring) -> Result<Guard, ConfigError> {
+    ///     live.require(["reporting"])?.also(test)
+    /// }
+    ///
+    /// fn is_test(test: &Keyring, caller: &Principal) -> bool {
+    ///     test.verifier().has_verified(caller)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SamePrefix`] if a verifier of this guard takes tokens with the same prefix.
+    /// [`ConfigError::OtherCatalog`] unless both policies declare the same scopes and kinds of resources.
+    pub fn also(&self, verifier: impl AsRef<Verifier>) -> Result<Self, ConfigError> {
+        let verifier = verifier.as_ref().clone();
+        let prefix = verifier.format().prefix();
+        if self.0.entrances().any(|other| other.verifier.format().prefix() == prefix) {
+            return Err(ConfigError::SamePrefix(prefix.into()));
+        }
+        let (own, other) = (self.catalog(), verifier.policy().catalog());
+        if own.fingerprint() != other.fingerprint()
+            || !own.resource_kinds().names().eq(other.resource_kinds().names())
+        {
+            return Err(ConfigError::OtherCatalog);
+        }
+        // `with` numbers the requirement.
+        Ok(self.with(|inner| inner.others.push(Entrance { verifier, required: 0 })))
+    }
+
     /// Returns this guard for an endpoint that a gateway asks before it forwards a request, such as
     /// `auth_request` of nginx. Refusals get the statuses that the gateway understands. See
     /// [proxies](crate::guide::proxies).
@@ -298,7 +385,7 @@ impl Guard {
         &self,
         headers: &'f (impl Headers + ?Sized),
     ) -> Result<Option<Presented<'f>>, CredentialError> {
-        credential::find(headers, &self.0.key_headers, self.0.verifier.format())
+        credential::find(headers, &self.0.key_headers, self.0.entrance.verifier.format())
     }
 
     /// Returns the maker of this guard's error responses.
@@ -308,17 +395,26 @@ impl Guard {
 
     /// Returns this guard for a route that requires `access`, or `None` if the route needs no guard.
     pub(super) fn for_access(&self, access: Access, resources: ResourceRules) -> Option<Self> {
-        let (requirement, is_optional) = match access {
+        let (requirement, is_optional, has_alternative) = match access {
             Access::Public | Access::Custom(_) => return None,
-            Access::Optional(requirement) | Access::RequiredOr(requirement, _) => {
-                (requirement, true)
+            Access::Optional(requirement) => (requirement, true, false),
+            // Without an alternative of the guard, the handler checks it.
+            Access::RequiredOr(requirement, _) => {
+                let is_checked = self.alternative().is_some();
+                (requirement, !is_checked, is_checked)
             }
-            Access::Required(requirement) => (requirement, false),
+            Access::Required(requirement) => (requirement, false, false),
         };
         Some(self.with(|inner| {
             (inner.requirement, inner.is_optional) = (requirement, is_optional);
             inner.resources = resources;
+            inner.alternative = inner.alternative.take().filter(|_| has_alternative);
         }))
+    }
+
+    /// Returns the credential besides a key that is accepted.
+    pub(super) fn alternative(&self) -> Option<&Alternative> {
+        self.0.alternative.as_ref()
     }
 
     #[cfg(feature = "openapi")]
@@ -327,7 +423,7 @@ impl Guard {
     }
 
     pub(super) fn catalog(&self) -> &ScopeCatalog {
-        self.0.verifier.policy().catalog()
+        self.0.entrance.verifier.policy().catalog()
     }
 
     fn with_rule(&self, kind: &str, rule: ResourceRule) -> Result<Self, ConfigError> {
@@ -340,9 +436,20 @@ impl Guard {
         change(&mut inner);
         // RFC 9111, section 3.5, keeps responses to requests with `Authorization` out of shared caches. It
         // covers neither requests without `Authorization` nor other headers.
-        let is_covered = !inner.is_optional && inner.key_headers.own().is_none();
-        inner.vary = (!is_covered).then(|| inner.key_headers.list());
-        inner.required = inner.verifier.engine().requirements.number(&inner.requirement);
+        let is_covered =
+            !inner.is_optional && inner.key_headers.own().is_none() && inner.alternative.is_none();
+        inner.vary = (!is_covered).then(|| {
+            let alternative = inner.alternative.as_ref().map(Alternative::header_in);
+            match (inner.key_headers.list(), alternative) {
+                (keys, None) => keys,
+                (keys, Some(header)) => [&*keys, ", ", header].concat().into(),
+            }
+        });
+        for Entrance { verifier, required } in
+            core::iter::once(&mut inner.entrance).chain(&mut inner.others)
+        {
+            *required = verifier.engine().requirements.number(&inner.requirement);
+        }
         Self(Arc::new(inner))
     }
 }
@@ -379,7 +486,7 @@ impl fmt::Debug for Guard {
 }
 
 /// Returns the name of a header for keys in lower case.
-fn header_name(name: &str) -> Result<Box<str>, ConfigError> {
+pub(super) fn header_name(name: &str) -> Result<Box<str>, ConfigError> {
     let lower = name.to_ascii_lowercase();
     let is_taken = matches!(&*lower, "authorization" | "proxy-authorization" | "cookie" | "host");
     if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token_character) || is_taken {

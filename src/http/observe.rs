@@ -62,6 +62,11 @@ impl Observation {
         self.tell(Outcome::Anonymous, None, None);
     }
 
+    /// Records a request that was admitted by a credential besides a key.
+    pub(super) fn alternative(self) {
+        self.tell(Outcome::Alternative, None, None);
+    }
+
     /// Records a refusal. `caller` is the caller if it was verified nevertheless.
     pub(super) fn refused(self, error: &VerifyError, caller: Option<&Principal>) {
         self.tell(Outcome::of(error), caller, Some(error));
@@ -89,6 +94,7 @@ pub(super) fn unguarded() {
 enum Outcome {
     Admitted,
     Anonymous,
+    Alternative,
     Missing,
     InvalidRequest,
     Rejected,
@@ -106,6 +112,7 @@ macro_rules! with_word {
         match $outcome {
             Outcome::Admitted => $macro!("admitted"),
             Outcome::Anonymous => $macro!("anonymous"),
+            Outcome::Alternative => $macro!("alternative"),
             Outcome::Missing => $macro!("missing"),
             Outcome::InvalidRequest => $macro!("invalid_request"),
             Outcome::Rejected => $macro!("rejected"),

@@ -42,7 +42,9 @@ use utoipa::openapi::{
     },
 };
 
-use super::{Access, RouteEntry, RouteTable, access::fill, credential::KeyHeaders};
+use super::{
+    Access, RouteEntry, RouteTable, access::fill, alternative::Place, credential::KeyHeaders,
+};
 use crate::{
     config::ConfigError,
     scope::{Requirement, Scope},
@@ -54,6 +56,9 @@ const BEARER: &str = "api_key";
 /// The name of the security scheme of an application's own header. If guards have several, a number follows
 /// from the second on.
 const FIELD: &str = "api_key_field";
+/// The name of the security scheme of a credential besides keys that a guard checks. If the document has given the name to
+/// another scheme, or guards have several, a number follows.
+const ALTERNATIVE: &str = "alternative";
 
 /// The refusals of guarded operations, besides the responses of the handler, as in
 /// [`problem`](super::problem).
@@ -111,9 +116,13 @@ impl RouteTable {
             }
         }
         let described = document.components.get_or_insert_with(Components::new);
-        for (name, header) in schemes.0 {
+        for (name, header) in schemes.keys {
             let scheme = described.security_schemes.entry(name);
             scheme.or_insert_with(|| describe(header.as_deref()).into());
+        }
+        for (name, place) in schemes.alternatives {
+            let scheme = described.security_schemes.entry(name);
+            scheme.or_insert_with(|| describe_alternative(&place).into());
         }
         Ok(())
     }
@@ -140,36 +149,69 @@ impl RouteTable {
     }
 }
 
-/// The security schemes of all routes' keys. Each has its name in the document and the header of the key, or
-/// `None` for `Authorization`.
-struct Schemes(Vec<(String, Option<String>)>);
+/// The security schemes of all routes, each with its name in the document.
+#[derive(Default)]
+struct Schemes {
+    /// Those of keys, with the header of the key, or `None` for `Authorization`.
+    keys: Vec<(String, Option<String>)>,
+    /// Those of credentials besides keys that guards check.
+    alternatives: Vec<(String, Place)>,
+}
 
 impl Schemes {
     fn of(table: &RouteTable, document: &OpenApi) -> Self {
         let takes_bearer = table.rows.iter().any(|row| row.key_headers.takes_authorization());
         let headers = table.own_headers().into_iter().map(Some);
-        let mut schemes = Self(Vec::new());
+        let mut schemes = Self::default();
         for header in takes_bearer.then_some(None).into_iter().chain(headers) {
-            schemes.0.push((schemes.free_name(header, document), header.map(ToOwned::to_owned)));
+            schemes.keys.push((schemes.free_name(header, document), header.map(ToOwned::to_owned)));
+        }
+        let is_accepted = |row: &&RouteEntry| matches!(row.access, Access::RequiredOr(..));
+        let accepted = table.rows.iter().filter(is_accepted);
+        for place in accepted.filter_map(|row| row.alternative.as_ref()) {
+            if schemes.alternative(place).is_none() {
+                let is_same = |scheme: &RefOr<SecurityScheme>| is_at(scheme, place);
+                let name = schemes.name(ALTERNATIVE, document, true, is_same);
+                schemes.alternatives.push((name, place.clone()));
+            }
         }
         schemes
     }
 
+    /// Returns the requirement of a credential besides a key.
+    fn alternative(&self, place: &Place) -> Option<SecurityRequirement> {
+        let (name, _) = self.alternatives.iter().find(|(_, other)| other == place)?;
+        Some(SecurityRequirement::new::<_, [String; 0], String>(name, []))
+    }
+
     /// Returns the name of the next scheme, which is for `header`.
     fn free_name(&self, header: Option<&str>, document: &OpenApi) -> String {
+        let base = if header.is_some() { FIELD } else { BEARER };
+        self.name(base, document, header.is_some(), |scheme| is_for(scheme, header))
+    }
+
+    /// Returns the name of a scheme: that of the document for which `is_same` holds, if such a scheme is `shared`, or else
+    /// `base`, with a number if it is taken.
+    fn name(
+        &self,
+        base: &str,
+        document: &OpenApi,
+        shared: bool,
+        is_same: impl Fn(&RefOr<SecurityScheme>) -> bool,
+    ) -> String {
         let described = document.components.as_ref().map(|components| &components.security_schemes);
         let described = || described.into_iter().flatten();
-        let same = described().find(|(_, scheme)| header.is_some() && is_for(scheme, header));
+        let same = described().find(|(_, scheme)| shared && is_same(scheme));
         if let Some((name, _)) = same {
             return name.clone();
         }
-        let base = if header.is_some() { FIELD } else { BEARER };
         // INVARIANT: a name that the document uses belongs to another kind of credential. If keys took the
         // name, clients would send them in the way that this scheme describes, and alternatives that name the
         // scheme would count as keys.
         let is_free = |name: &String| {
             let mut taken = described().filter(|(other, _)| *other == name);
-            !self.has(name) && taken.all(|(_, scheme)| is_for(scheme, header))
+            let is_alternative = self.alternatives.iter().any(|(other, _)| other == name);
+            !self.has(name) && !is_alternative && taken.all(|(_, scheme)| is_same(scheme))
         };
         let numbered = (2..).map(|number: u32| format!("{base}_{number}"));
         let name = core::iter::once(base.to_owned()).chain(numbered).find(is_free);
@@ -178,7 +220,7 @@ impl Schemes {
 
     /// Returns whether a scheme of keys has this name.
     fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(other, _)| other == name)
+        self.keys.iter().any(|(other, _)| other == name)
     }
 
     /// Returns the names of the schemes by which a key comes in one of `headers`.
@@ -187,7 +229,7 @@ impl Schemes {
             None => headers.takes_authorization(),
             header => headers.own() == header,
         };
-        let known = self.0.iter().filter(|(_, header)| takes(header.as_deref()));
+        let known = self.keys.iter().filter(|(_, header)| takes(header.as_deref()));
         known.map(|(name, _)| &**name).collect()
     }
 
@@ -213,6 +255,28 @@ fn describe(header: Option<&str>) -> SecurityScheme {
             SecurityScheme::Http(bearer.description(Some("An API key")).build())
         }
         Some(name) => SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name))),
+    }
+}
+
+/// Returns the scheme of a credential besides keys.
+fn describe_alternative(place: &Place) -> SecurityScheme {
+    SecurityScheme::ApiKey(match place {
+        Place::Cookie(name) => ApiKey::Cookie(ApiKeyValue::new(&**name)),
+        Place::Header(name) => ApiKey::Header(ApiKeyValue::new(&**name)),
+    })
+}
+
+/// Returns whether a scheme of the document is for a credential in this place.
+fn is_at(scheme: &RefOr<SecurityScheme>, place: &Place) -> bool {
+    match place {
+        Place::Header(name) => is_for(scheme, Some(name)),
+        Place::Cookie(name) => {
+            let scheme = serde_json::to_value(scheme).unwrap_or_default();
+            let is = |member: &str, value: &str| {
+                scheme.get(member).and_then(serde_json::Value::as_str) == Some(value)
+            };
+            is("type", "apiKey") && is("in", "cookie") && is("name", name)
+        }
     }
 }
 
@@ -267,6 +331,10 @@ fn secure_operation(
             // An operation that declares anything, even an empty list, inherits nothing.
             let declared = own.or(inherited);
             let mut alternatives = declared.and_then(without_keys).unwrap_or_else(nobody);
+            if let (Access::RequiredOr(..), Some(place)) = (access, &row.alternative) {
+                alternatives.extend(schemes.alternative(place));
+                alternatives = distinct(alternatives);
+            }
             alternatives.extend(keys(requirement, &names));
             alternatives
         }

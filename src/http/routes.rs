@@ -181,6 +181,15 @@ impl<H> Routes<H> {
                 let access = declared
                     .resolve(guard.catalog())
                     .map_err(|error| error.within(format!("the requirement of {}", place())))?;
+                if let (Access::RequiredOr(_, named), Some(known)) = (&access, guard.alternative())
+                    && *named != known.how()
+                {
+                    return Err(ConfigError::UnknownAlternative {
+                        place: place(),
+                        named: named.clone().into_owned(),
+                        known: known.how().into(),
+                    });
+                }
                 let needs_key = !matches!(access, Access::Public | Access::Custom(_));
                 let rules = rules_of(resources, path, guard.catalog(), &place)?;
                 let kinds = guard.catalog().resource_kinds().names().enumerate();
@@ -198,6 +207,8 @@ impl<H> Routes<H> {
                     weight: weight.unwrap_or(1),
                     #[cfg(feature = "openapi")]
                     key_headers: guard.key_headers().clone(),
+                    #[cfg(feature = "openapi")]
+                    alternative: guard.alternative().map(|other| other.place().clone()),
                 });
             }
         }
@@ -295,8 +306,9 @@ impl<H> Endpoint<H> {
         self.without_key(Without::Admitted)
     }
 
-    /// Requires the key that was declared directly before or, for a request without a key, other means that
-    /// the handler checks: for example `session cookie`.
+    /// Requires the key that was declared directly before or, for a request without a key, other means: for example
+    /// `session cookie`. If the guard has an [`Alternative`](super::Alternative) with this description, it checks them.
+    /// Otherwise the handler must do so.
     ///
     /// A request without a key reaches the handler unchanged and without a caller, so the handler takes an
     /// `Option<Principal>`. A key that is presented must meet the requirement. The route table shows `how`.

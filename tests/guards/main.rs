@@ -2,6 +2,7 @@
 
 mod actix;
 mod actix_endpoints;
+mod alternatives;
 mod grants;
 mod headers;
 mod leaks;
@@ -9,5 +10,6 @@ mod openapi;
 mod own_key;
 mod rate;
 mod routes;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,6 @@
 //! The verdict of a guard on one request.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use core::{net::IpAddr, pin::Pin};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
         resource_rules::Parameter,
         response::rate_headers,
     },
-    Guard, Inner,
+    Entrance, Guard,
 };
 use crate::{
     bearer::CredentialError,
@@ -102,8 +102,18 @@ impl Guard {
         let inner = &*self.0;
         let headers = request.headers();
         let known = request.known().filter(|caller| self.is_known(caller));
+        let alternative = inner.alternative.as_ref();
+        let is_double = |has_key: bool| {
+            has_key && alternative.is_some_and(|alternative| alternative.is_presented(headers))
+        };
         let presented = match self.credential(headers) {
+            Ok(presented) if is_double(presented.is_some() || known.is_some()) => {
+                return Progress::Done(Err(self.unreadable(CredentialError::Several, observation)));
+            }
             Ok(Some(presented)) => presented,
+            Ok(None) if alternative.is_some() && known.is_none() => {
+                return self.begin_alternative(headers, observation);
+            }
             Ok(None) => {
                 return Progress::Done(match known {
                     // A caller that an outer guard admitted may be out of date, so it does not count with
@@ -111,23 +121,17 @@ impl Guard {
                     Some(caller) if inner.freshness == Freshness::Cached => {
                         self.respond_to_known(caller, request, observation)
                     }
-                    None if inner.is_optional => {
-                        observation.anonymous();
-                        Ok(Admission { vary: inner.vary.clone(), ..Admission::default() })
-                    }
-                    _ => {
+                    None => self.without_credential(observation),
+                    Some(_) => {
                         let missing = Err(VerifyError::Missing);
                         self.respond(missing, None, None, &|_| None, observation)
                     }
                 });
             }
-            Err(error) => {
-                self.record_refused(&error.into(), None, observation);
-                return Progress::Done(Err(inner.errors.unreadable(error)));
-            }
+            Err(error) => return Progress::Done(Err(self.unreadable(error, observation))),
         };
         let source = Some(presented.source);
-        let engine = inner.verifier.engine();
+        let engine = inner.entrance_for(presented.token).verifier.engine();
         let address = || inner.address.as_ref()?.find(request.peer(), headers);
         match engine.verify_at_once(presented.token, inner.freshness, address) {
             Progress::Done(verified) => {
@@ -142,13 +146,12 @@ impl Guard {
             }
             Progress::Pending(unfinished) => {
                 observation.claims(unfinished.key_id());
-                let guard = self.clone();
+                let (guard, engine) = (self.clone(), Arc::clone(engine));
                 let parameters = inner.resources.read(|name| request.parameter(name));
                 Progress::Pending(Box::pin(async move {
                     let mut observation = observation;
-                    let Inner { verifier, freshness, .. } = &*guard.0;
                     let mut inactive = None;
-                    let finished = verifier.engine().finish(unfinished, *freshness, &mut inactive);
+                    let finished = engine.finish(unfinished, guard.0.freshness, &mut inactive);
                     let verified = finished.await;
                     observation.is_of(inactive);
                     let parameter = |name: &str| parameters.get(name).cloned();
@@ -158,10 +161,59 @@ impl Guard {
         }
     }
 
+    /// Begins a request without a key, of a guard that accepts another credential.
+    #[cold]
+    fn begin_alternative(
+        &self,
+        headers: &(impl Headers + ?Sized),
+        observation: Observation,
+    ) -> Progress<Result<Admission, Response>, PendingAdmission> {
+        let checked = self.0.alternative.as_ref().map(|alternative| alternative.check(headers));
+        let checking = match checked {
+            Some(Ok(Some(checking))) => checking,
+            Some(Err(error)) => {
+                return Progress::Done(Err(self.unreadable(error, observation)));
+            }
+            Some(Ok(None)) | None => {
+                return Progress::Done(self.without_credential(observation));
+            }
+        };
+        let guard = self.clone();
+        Progress::Pending(Box::pin(async move {
+            match checking.await {
+                Ok(true) => {
+                    observation.alternative();
+                    Ok(Admission { vary: guard.0.vary.clone(), ..Admission::default() })
+                }
+                Ok(false) => guard.without_credential(observation),
+                Err(error) => {
+                    let error = Err(VerifyError::Unavailable(error));
+                    guard.respond(error, None, None, &|_| None, observation)
+                }
+            }
+        }))
+    }
+
+    /// Returns the outcome of a request without any credential.
+    fn without_credential(&self, observation: Observation) -> Result<Admission, Response> {
+        if self.0.is_optional {
+            observation.anonymous();
+            return Ok(Admission { vary: self.0.vary.clone(), ..Admission::default() });
+        }
+        self.respond(Err(VerifyError::Missing), None, None, &|_| None, observation)
+    }
+
+    /// Refuses a request whose credential cannot be read.
+    #[cold]
+    fn unreadable(&self, error: CredentialError, observation: Observation) -> Response {
+        self.record_refused(&error.into(), None, observation);
+        self.0.errors.unreadable(error)
+    }
+
     /// Returns whether a guard of the same verifier admitted this caller. Callers from other sources do not
     /// count.
     fn is_known(&self, caller: &Principal) -> bool {
-        self.0.verifier.has_admitted(caller)
+        self.0.entrance_of(caller).verifier.has_admitted(caller)
     }
 
     /// Checks only the scopes and resources. The outer guard has checked the network, counted the request and created its
@@ -175,8 +227,9 @@ impl Guard {
         match self.check_grant(&caller, &|name| request.parameter(name)) {
             Ok(()) => {
                 let vary = self.0.vary.clone();
-                let requirements = &self.0.verifier.engine().requirements;
-                let required = requirements.both(caller.required(), self.0.required);
+                let Entrance { verifier, required } = self.0.entrance_of(&caller);
+                let requirements = &verifier.engine().requirements;
+                let required = requirements.both(caller.required(), *required);
                 let principal = Some(caller.admitted(required));
                 Ok(Admission { principal, vary, ..Admission::default() })
             }
@@ -218,14 +271,13 @@ impl Guard {
         if let (Ok(caller), Some(known)) = (&verified, known)
             && caller.key_id() != known.key_id()
         {
-            let error = CredentialError::Several;
-            self.record_refused(&error.into(), None, observation);
-            return Err(self.0.errors.unreadable(error));
+            return Err(self.unreadable(CredentialError::Several, observation));
         }
         match self.authorize(verified, known.is_some(), parameter) {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
-                let principal = self.0.verifier.mark_admitted(principal, self.0.required);
+                let Entrance { verifier, required } = self.0.entrance_of(&principal);
+                let principal = verifier.mark_admitted(principal, *required);
                 let vary = self.0.vary.clone();
                 Ok(Admission { principal: Some(principal), source, rate, vary, span })
             }
@@ -246,7 +298,8 @@ impl Guard {
         caller: Option<&Principal>,
         observation: Observation,
     ) {
-        self.0.verifier.engine().record_refused(error, caller);
+        let entrance = caller.map_or(&self.0.entrance, |caller| self.0.entrance_of(caller));
+        entrance.verifier.engine().record_refused(error, caller);
         observation.refused(error, caller);
     }
 
@@ -268,7 +321,8 @@ impl Guard {
                 ..refuse(VerifyError::Forbidden(outside))
             });
         }
-        let rate = if is_counted { None } else { self.0.verifier.rate(&caller, self.0.weight) };
+        let rate = || self.0.entrance_of(&caller).verifier.rate(&caller, self.0.weight);
+        let rate = if is_counted { None } else { rate() };
         // Boxed, so that the many requests without a rate do not carry its size.
         let rate = rate.map(Box::new);
         if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {

@@ -48,7 +48,9 @@ pub(super) fn event(
         };
     }
     match outcome {
-        Outcome::Admitted | Outcome::Anonymous | Outcome::Missing => event_of!(Level::DEBUG),
+        Outcome::Admitted | Outcome::Anonymous | Outcome::Alternative | Outcome::Missing => {
+            event_of!(Level::DEBUG);
+        }
         Outcome::InvalidRequest
         | Outcome::Rejected
         | Outcome::Inactive
