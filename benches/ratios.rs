@@ -47,6 +47,7 @@ use keyway::{
     Timestamp, VerifyError,
     grant::{Networks, ResourceDeclaration, Resources},
     lowlevel::{Authority, ResolvedKey, decide},
+    operations::{Needs, Operations},
     record::TenantRecord,
     scope::ScopeDeclaration,
     store::{KeyLookup, KeyQuery, StoreError, StoredKey},
@@ -195,6 +196,18 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.case("verify_limited", 1.15, 500, floor, || verify_from(&limited));
     report.case("require", 0.05, 5_000, two_compressions, || {
         assert!(black_box(&principal).require(black_box(&requirement)).is_ok());
+    });
+    // Thirty methods of gRPC. The middle one is called.
+    let methods = (0..30).map(|method| format!("/factory.v1.Machines/Method{method}"));
+    let methods: Vec<String> = methods.collect();
+    let declared = Operations::new(keyring.policy());
+    let declared = methods
+        .iter()
+        .fold(declared, |table, name| table.operation(name, Needs::all(["reporting"])));
+    let table = declared.build(&methods).unwrap();
+    report.case("operations", 0.06, 5_000, two_compressions, || {
+        let called = black_box(&*methods[15]);
+        assert!(black_box(&table).check(called, Some(black_box(&principal)), &[]).is_ok());
     });
     // The floor decodes as many characters by the `base64ct` crate, which accepts two more.
     let characters = *b"A0z9bZya";

@@ -67,3 +67,14 @@ pub mod tower {}
 #[cfg(feature = "http")]
 #[doc = include_str!("guide/proxies.md")]
 pub mod proxies {}
+
+#[cfg_attr(all(feature = "http", feature = "std"), doc = include_str!("guide/streams.md"))]
+#[cfg_attr(
+    not(all(feature = "http", feature = "std")),
+    doc = "With the feature `http` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/streams/index.html)."
+)]
+pub mod streams {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("guide/beside.md")]
+pub mod beside {}

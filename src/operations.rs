@@ -34,10 +34,10 @@
 //! [`OperationError::graphql_code`].
 
 mod error;
+mod names;
 mod needs;
 
 use alloc::{
-    boxed::Box,
     collections::BTreeMap,
     string::{String, ToString},
     sync::Arc,
@@ -45,8 +45,11 @@ use alloc::{
 };
 use core::fmt;
 
-use self::needs::{Access, Rule};
 pub use self::{error::OperationError, needs::Needs};
+use self::{
+    names::Names,
+    needs::{Access, Rule},
+};
 #[cfg(feature = "std")]
 use crate::scope::Requirement;
 use crate::{
@@ -111,13 +114,13 @@ impl Operations {
         if !unstated.is_empty() {
             return Err(ConfigError::UndeclaredOperationResources(unstated));
         }
-        Ok(OperationTable(Arc::new(operations)))
+        Ok(OperationTable(Arc::new(Names::new(operations))))
     }
 }
 
 /// The table of all operations. Clones share one table. `Display` writes one operation per line.
 #[derive(Clone)]
-pub struct OperationTable(Arc<BTreeMap<Box<str>, Operation>>);
+pub struct OperationTable(Arc<Names<Operation>>);
 
 struct Operation {
     access: Access,
@@ -189,19 +192,19 @@ impl OperationTable {
                 caller.require(requirement).is_ok() && operation.rules.iter().all(has_some)
             }
         };
-        self.0.iter().filter(move |(_, operation)| is_permitted(operation)).map(|(name, _)| &**name)
+        self.0.iter().filter(move |(_, operation)| is_permitted(operation)).map(|(name, _)| name)
     }
 
     /// Returns the names of all operations, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.keys().map(|name| &**name)
+        self.0.iter().map(|(name, _)| name)
     }
 }
 
 impl fmt::Display for OperationTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.names().map(|name| name.chars().count()).max().unwrap_or_default();
-        for (name, Operation { access, rules }) in &*self.0 {
+        for (name, Operation { access, rules }) in self.0.iter() {
             write!(f, "{name:<width$}  {access}")?;
             for (kind, rule) in rules {
                 match rule {

@@ -12,10 +12,18 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::{alloc::System, sync::Mutex, thread, time::Duration};
+use std::{
+    alloc::System,
+    future::Future,
+    pin::Pin,
+    sync::Mutex,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
 
 use crate::support::{HOUR, World, block_on, overheard::RevealKnown as _, policy};
-use keyway::NewKey;
+use keyway::{NewKey, Principal};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -110,6 +118,37 @@ fn thread_allocates_its_slots_once() {
         assert!((1..=100).contains(&first), "{first}");
         assert_eq!(then, 0);
     });
+}
+
+#[test]
+fn stream_takes_less_than_200_bytes_and_no_thread_of_its_own() {
+    const STREAMS: usize = 10_000;
+    let _alone = ALONE.lock();
+    let (world, tokens) = cached(KEYS);
+    let callers: Vec<_> = (0..STREAMS)
+        .map(|number| block_on(world.keyring.verify(&*tokens[number % KEYS])).unwrap())
+        .collect();
+    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    let mut context = Context::from_waker(Waker::noop());
+    // The thread of the verifier, which all streams share.
+    let mut first = Box::pin(callers[0].ended());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    let before = threads();
+    let region = Region::new(ALLOCATOR);
+    let mut streams: Vec<_> = callers.iter().map(Principal::ended).collect();
+    for stream in &mut streams {
+        assert!(Pin::new(stream).poll(&mut context).is_pending());
+    }
+    let change = region.change();
+    let taken = (change.bytes_allocated - change.bytes_deallocated) / STREAMS;
+    println!("a stream takes {taken} bytes");
+    assert!((100..200).contains(&taken), "{taken} bytes");
+    assert!(threads() <= before, "streams have threads of their own");
+    drop(streams);
+    let change = region.change();
+    // The list of streams stays, for later ones.
+    let kept = change.bytes_allocated.saturating_sub(change.bytes_deallocated) / STREAMS;
+    assert!(kept < taken, "{kept} bytes are kept");
 }
 
 #[test]

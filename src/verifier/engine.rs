@@ -39,7 +39,7 @@ pub(crate) struct Engine {
     pub(super) noise: Sampler,
     /// The streams that are open.
     pub(super) streams: Arc<Streams>,
-    /// What guards require of their callers.
+    /// The requirements of guards.
     pub(crate) requirements: Requirements,
     #[cfg(feature = "rate-limit")]
     pub(super) rates: Rates,

@@ -17,7 +17,7 @@ pub(crate) struct Requirements(RwLock<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// What each number stands for: the requirements of one guard, or of guards inside each other. The first number is 1.
+    /// The requirements of one guard, or of guards inside each other, for each number. The first number is 1.
     lists: Vec<Arc<[Requirement]>>,
     /// The number of an outer and an inner guard together.
     #[cfg(feature = "http")]

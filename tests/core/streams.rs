@@ -475,7 +475,7 @@ fn suspended_machine_reads_before_it_goes_on() {
     let held = acme(&world);
     let reads = another_node(&world);
     let mut stream = reading(&reads, &held.token);
-    // The time of day goes on and the uptime does not, as while a laptop sleeps.
+    // As while a laptop sleeps: the time of day runs ahead of the uptime.
     let asleep = world.after(HOUR);
     reads.clock.set(asleep);
     stream.stays_open();
