@@ -1,5 +1,5 @@
 //! The cost of the stores, as ratios: `cargo bench -p keyway-tests --bench stores [-- [--quick] [sqlite]
-//! [postgres] [steady] [load]]`.
+//! [postgres] [steady] [streams] [load]]`.
 //!
 //! 1.0 is the same driver's bare prepared statements in the same run, on tables with the same content,
 //! indexes and durability. For growth, 1.0 is the same call on the smaller table. Every round measures each
@@ -42,6 +42,8 @@ mod server;
 mod sqlite;
 #[path = "stores/steady.rs"]
 mod steady;
+#[path = "stores/streams.rs"]
+mod streams;
 
 use self::{population::Population, report::Report};
 
@@ -59,6 +61,9 @@ fn main() {
     if report.wants("steady") {
         sqlite::shared(&mut report);
         postgres::shared(&mut report);
+    }
+    if report.wants("streams") {
+        postgres::streams(&mut report);
     }
     if report.wants("load") {
         load::run(quick);

@@ -23,6 +23,13 @@ run_or_skip() {
 }
 source tests/tools.sh
 
+step "room"
+# A full disk would end the run in the middle of a build, with an error of the linker.
+free=$(df --output=avail -BG . | tail -n 1 | tr -dc 0-9)
+if [ "$free" -lt 40 ]; then
+    echo "a run from nothing needs 40 GB of disk, and $free GB are free" && exit 1
+fi
+
 step "toolchain"
 rustc --version
 if has rustup; then
@@ -106,7 +113,7 @@ tested -p keyway-neighbor-tests -- "${ignored_neighbors[@]}"
 
 step "examples"
 # The first command of the README, a custom store, and the services with every call that they print.
-tests/examples.sh
+run_or_skip tests/examples.sh "examples (see above)"
 
 step "the console in three browsers"
 run_or_skip tests/console.sh "the console in every browser, and its API against its description (see above)"

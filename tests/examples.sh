@@ -141,3 +141,17 @@ check service-actix
 agree "$printed_by_axum" "$printed" print
 agree "$answered_by_axum" "$answered" answer
 echo "both answer the same"
+
+# The examples that check themselves, with clients and servers of other projects. Each says what it needs.
+is_whole=yes
+for check in examples/*/check.sh; do
+    printf '\n-- %s\n' "$check"
+    status=0
+    bash "$check" || status=$?
+    case $status in
+        0) ;;
+        77) is_whole= ;;
+        *) fail "$check ends with status $status" ;;
+    esac
+done
+[ -n "$is_whole" ] || exit 77

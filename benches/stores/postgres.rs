@@ -76,6 +76,17 @@ pub(crate) fn shared(report: &mut Report) {
     });
 }
 
+/// Measures the ends of streams.
+pub(crate) fn streams(report: &mut Report) {
+    if !is_installed() {
+        println!("not run: PostgreSQL is not installed");
+        return;
+    }
+    let server = Server::start_on_disk(&[]);
+    let threads = runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    threads.block_on(crate::streams::ends(&server, report));
+}
+
 /// As the store makes its own.
 async fn pool(server: &Server, connections: u32) -> PgPool {
     let options: PgConnectOptions = server.url().parse().unwrap();
