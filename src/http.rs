@@ -28,7 +28,8 @@
 //! Bodies are problem details ([`problem`]). A body never repeats any part of the request. If a guard takes
 //! keys from a header of its own, its challenges name that header. A gRPC request gets the same refusal as a
 //! [gRPC status](Response::for_request). A gateway that asks before it forwards a request gets the statuses
-//! that it [understands](ForwardAuth).
+//! that it [understands](ForwardAuth). An application that has an error format of its own finds the reason of each
+//! refusal in the [extensions](Refusal) of the response.
 //!
 //! # Observability
 //!
@@ -84,6 +85,7 @@ mod own_key;
 #[cfg(any(feature = "actix", feature = "axum"))]
 mod probe;
 pub mod problem;
+mod refusal;
 mod resource_rules;
 mod response;
 #[cfg(feature = "axum")]
@@ -115,6 +117,7 @@ pub use self::{
     credential::Headers,
     forward_auth::ForwardAuth,
     own_key::OwnKey,
+    refusal::{Reason, Refusal},
     response::Response,
     routes::{Endpoint, Resolved, Routes},
 };

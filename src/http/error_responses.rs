@@ -10,6 +10,7 @@ use super::{
     ForwardAuth, Response,
     credential::KeyHeaders,
     problem::{Problem, ProblemTypes},
+    refusal::{Reason, Refusal},
     response::seconds,
 };
 use crate::{
@@ -82,33 +83,43 @@ impl ErrorResponses {
         };
         let problem =
             Problem::new(400, "invalid-request", "The credential cannot be taken").detail(detail);
-        self.finish(self.challenge(self.problem(&problem), "invalid_request"))
+        let refusal = Refusal::new(&problem, Reason::Verify(VerifyError::BadRequest), None);
+        let answer = self.problem(&problem).refusing(refusal);
+        self.finish(self.challenge(answer, "invalid_request"))
     }
 
     /// Returns the response to a caller that is refused. `requirement` is the requirement of the route.
     pub(super) fn refused(&self, error: &VerifyError, requirement: &Requirement) -> Response {
+        let respond = |problem: &Problem| {
+            let refusal = Refusal::new(problem, Reason::Verify(error.clone()), Some(requirement));
+            self.problem(problem).refusing(refusal)
+        };
         let answer = match error {
             VerifyError::Missing => {
                 let problem = Problem::new(401, "missing-credential", "An API key is required")
                     .detail(format!("send the API key as {}", self.form));
                 // No error code, because no credential was presented (RFC 6750, section 3.1).
-                self.challenge(self.problem(&problem), "")
+                self.challenge(respond(&problem), "")
             }
             VerifyError::BadRequest => return self.unreadable(CredentialError::Unreadable),
             // Only the application may learn that a record was tampered with.
-            VerifyError::Rejected | VerifyError::Tampered => self.invalid_token(None),
-            VerifyError::Inactive(state) => self.invalid_token(Some(*state)),
+            VerifyError::Rejected | VerifyError::Tampered => {
+                self.challenge(respond(&invalid_token(None)), "invalid_token")
+            }
+            VerifyError::Inactive(state) => {
+                self.challenge(respond(&invalid_token(Some(*state))), "invalid_token")
+            }
             VerifyError::Forbidden(OutsideGrant::Resource(kind)) => {
                 let problem = Problem::new(403, "other-resource", "The API key may not touch this")
                     .detail(error.to_string())
                     .with("resource", &**kind);
-                self.problem(&problem)
+                respond(&problem)
             }
             VerifyError::Forbidden(OutsideGrant::Network) => {
                 let problem =
                     Problem::new(403, "other-network", "The API key may not be used from here")
                         .detail(error.to_string());
-                self.problem(&problem)
+                respond(&problem)
             }
             VerifyError::Forbidden(OutsideGrant::Scope(missing)) => {
                 let required: Vec<_> = requirement.scopes().map(Scope::as_str).collect();
@@ -121,31 +132,20 @@ impl ErrorResponses {
                 if !missing.withheld().is_empty() {
                     problem = problem.with_scopes("withheld", missing.withheld());
                 }
-                self.challenge(self.problem(&problem), &code)
+                self.challenge(respond(&problem), &code)
             }
             VerifyError::Limited { retry_after } => {
                 let problem = Problem::new(429, "rate-exceeded", "Too many requests")
                     .detail("the API key has been used more often than its rate allows");
-                self.problem(&problem).with("retry-after", seconds(*retry_after))
+                respond(&problem).with("retry-after", seconds(*retry_after))
             }
             VerifyError::Unavailable(_) => {
                 let problem = Problem::unavailable("API keys cannot be verified at present");
                 let seconds = error.retry_after().map_or(UNAVAILABLE_RETRY.into(), seconds);
-                self.problem(&problem).with("retry-after", seconds)
+                respond(&problem).with("retry-after", seconds)
             }
         };
         self.finish(answer)
-    }
-
-    fn invalid_token(&self, state: Option<KeyState>) -> Response {
-        let problem = match state {
-            None => Problem::new(401, "invalid-token", "The API key is not valid")
-                .detail("the API key is not valid"),
-            Some(state) => Problem::new(401, "inactive-key", "The API key cannot be used now")
-                .detail(VerifyError::Inactive(state).to_string())
-                .with("state", state.as_str()),
-        };
-        self.challenge(self.problem(&problem), "invalid_token")
     }
 
     fn problem(&self, problem: &Problem) -> Response {
@@ -168,6 +168,17 @@ impl ErrorResponses {
             Some(gateway) => gateway.translate(answer),
             None => answer,
         }
+    }
+}
+
+/// Returns the problem of a token that is not valid, or whose key is in this state.
+fn invalid_token(state: Option<KeyState>) -> Problem {
+    match state {
+        None => Problem::new(401, "invalid-token", "The API key is not valid")
+            .detail("the API key is not valid"),
+        Some(state) => Problem::new(401, "inactive-key", "The API key cannot be used now")
+            .detail(VerifyError::Inactive(state).to_string())
+            .with("state", state.as_str()),
     }
 }
 

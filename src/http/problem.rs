@@ -279,6 +279,16 @@ impl Problem {
         self.status
     }
 
+    /// Returns the name of the type.
+    pub(super) fn name(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Returns the text of the member `detail`.
+    pub(super) fn text(&self) -> Cow<'static, str> {
+        self.detail.clone()
+    }
+
     pub(crate) fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = detail.into();
         self

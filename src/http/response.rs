@@ -8,17 +8,25 @@ use alloc::{
 };
 use core::{fmt, time::Duration};
 
-use super::problem::{PROBLEM_JSON, Problem, ProblemTypes};
+#[cfg(any(feature = "axum", feature = "actix"))]
+use super::refusal::Reason;
+use super::{
+    problem::{PROBLEM_JSON, Problem, ProblemTypes},
+    refusal::Refusal,
+};
 use crate::{rate::RateStatus, tier::Rate};
 
 /// A response in place of the handler's: status, headers and body, independent of a web framework.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Two responses are equal if the same is sent for both.
+#[derive(Clone)]
 pub struct Response {
     status: u16,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: String,
     /// Whether a gateway reads the response. A gateway understands only HTTP statuses.
     is_for_gateway: bool,
+    refusal: Option<Refusal>,
 }
 
 impl Response {
@@ -42,6 +50,32 @@ impl Response {
         self.body
     }
 
+    /// Returns the reason, if the response refuses a request for its key or its caller.
+    ///
+    /// ```
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+    /// use keyway::{VerifyError, http::Reason};
+    ///
+    /// # pollster::block_on(async {
+    /// # let policy: Policy = serde_json::from_str(r#"{
+    /// #     "issuer": "mm",
+    /// #     "scopes": [{ "name": "reporting", "description": "Read reports" }]
+    /// # }"#)?;
+    /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+    /// #     .environment("live")
+    /// #     .store(MemoryStore::new())
+    /// #     .build()?;
+    /// let request = [("accept", &b"*/*"[..])];
+    /// let answer = keyring.require(["reporting"])?.admit(&request[..]).await.unwrap_err();
+    /// let refusal = answer.refusal().unwrap();
+    /// assert!(matches!(refusal.reason(), Reason::Verify(VerifyError::Missing)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
     /// Returns the first value of this header.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.headers().find(|(other, _)| *other == name).map(|(_, value)| value)
@@ -62,7 +96,13 @@ impl Response {
     }
 
     pub(super) fn new(status: u16) -> Self {
-        Self { status, headers: Vec::with_capacity(4), body: String::new(), is_for_gateway: false }
+        Self {
+            status,
+            headers: Vec::with_capacity(4),
+            body: String::new(),
+            is_for_gateway: false,
+            refusal: None,
+        }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
@@ -94,7 +134,13 @@ impl Response {
     pub(super) fn unguarded() -> Self {
         let problem = Problem::new(500, "unguarded-route", "The service is at fault")
             .detail("this route reads the caller of the API key and has no guard");
-        Self::problem(&problem, ProblemTypes::DEFAULT)
+        let refusal = Refusal::new(&problem, Reason::Unguarded, None);
+        Self::problem(&problem, ProblemTypes::DEFAULT).refusing(refusal)
+    }
+
+    /// Returns this response with the reason of the refusal.
+    pub(super) fn refusing(self, refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..self }
     }
 
     /// Returns the response of a problem, with a link to its type in `types`.
@@ -102,6 +148,15 @@ impl Response {
         Self::new(problem.status()).json(PROBLEM_JSON, problem.to_json(types))
     }
 }
+
+impl PartialEq for Response {
+    fn eq(&self, other: &Self) -> bool {
+        let sent = |response: &Self| (response.status, response.is_for_gateway);
+        sent(self) == sent(other) && self.headers == other.headers && self.body == other.body
+    }
+}
+
+impl Eq for Response {}
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

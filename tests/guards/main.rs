@@ -9,6 +9,7 @@ mod leaks;
 mod openapi;
 mod own_key;
 mod rate;
+mod refusals;
 mod routes;
 mod streams;
 #[path = "../support/mod.rs"]

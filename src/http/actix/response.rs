@@ -49,6 +49,9 @@ impl From<Response> for HttpResponse {
                 response.headers_mut().append(HeaderName::from_static(name), value);
             }
         }
+        if let Some(refusal) = answer.refusal() {
+            response.extensions_mut().insert(refusal.clone());
+        }
         response.set_body(BoxBody::new(answer.into_body()))
     }
 }

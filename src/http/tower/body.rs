@@ -101,5 +101,8 @@ pub(in crate::http) fn to_response<R>(answer: KeywayResponse) -> Response<Guarde
             head.headers_mut().append(HeaderName::from_static(name), value);
         }
     }
+    if let Some(refusal) = answer.refusal() {
+        head.extensions_mut().insert(refusal.clone());
+    }
     head.map(|()| GuardedBody { kind: Kind::Guard { body: Bytes::from(answer.into_body()) } })
 }
