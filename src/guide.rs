@@ -52,6 +52,13 @@ pub mod scale {}
 #[doc = include_str!("guide/axum.md")]
 pub mod axum {}
 
+#[cfg_attr(all(feature = "testing", feature = "axum", feature = "actix"), doc = include_str!("guide/testing.md"))]
+#[cfg_attr(
+    not(all(feature = "testing", feature = "axum", feature = "actix")),
+    doc = "With the features `testing`, `axum` and `actix` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/testing/index.html)."
+)]
+pub mod testing {}
+
 #[cfg(feature = "console")]
 #[doc = include_str!("guide/console.md")]
 pub mod console {}

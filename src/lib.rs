@@ -30,7 +30,7 @@ pub mod rate;
 pub mod record;
 pub mod scope;
 pub mod store;
-#[cfg(feature = "std")]
+#[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
 #[cfg(feature = "std")]

@@ -80,8 +80,6 @@ use core::{future::Future, num::NonZeroUsize, time::Duration};
 pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
 pub(crate) use self::filter::TenantFacts;
-#[cfg(feature = "std")]
-pub(crate) use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
 #[cfg(feature = "sqlite")]

@@ -1,4 +1,16 @@
-//! A keyring and its callers for the tests of an application.
+//! Callers, keyrings, a clock and audit events for the tests of an application.
+//!
+//! This module is for tests, so the feature `testing` belongs in the dev-dependencies of an application. With it,
+//! code makes a [`Principal`](crate::Principal) of a caller that was never verified, and a keyring with a public
+//! pepper. The [guide](crate::guide::testing) shows it on axum and actix-web.
+//!
+//! | to test | |
+//! |---|---|
+//! | a handler | [`caller`] makes its argument |
+//! | a handler behind its extractors | [`admit`](https://docs.rs/keyway/latest/keyway/testing/fn.admit.html) puts the caller into a request |
+//! | a route behind its guard | [`authorization`] makes the header of a request, or [`Caller::build_for`](https://docs.rs/keyway/latest/keyway/testing/struct.Caller.html#method.build_for) a caller whom the guard admits |
+//! | an expiry, a suspension that ends, a grace period | [`keyring_with`] and [`ManualClock`] |
+//! | what operators see | [`Events`] |
 //!
 //! ```
 //! use keyway::{Policy, testing};
@@ -18,8 +30,20 @@
 //! # }).unwrap();
 //! ```
 
+#[cfg(any(feature = "tower", feature = "actix"))]
+mod admitted;
+mod caller;
+mod events;
+
 use alloc::string::String;
 
+#[cfg(any(feature = "tower", feature = "actix"))]
+pub use self::admitted::{TestRequest, admit};
+pub use self::{
+    caller::{Caller, CallerError, caller},
+    events::{Event, Events},
+};
+pub use crate::time::ManualClock;
 use crate::{
     authority::NewKey,
     config::ConfigError,
@@ -27,7 +51,8 @@ use crate::{
     pepper::Pepper,
     policy::Policy,
     record::TenantId,
-    store::MemoryStore,
+    store::memory::MemoryStore,
+    time::{Clock, SystemClock},
 };
 
 /// Returns a keyring with no tenants, which keeps its keys in memory. The environment of its tokens is `test`.
@@ -39,6 +64,54 @@ use crate::{
 /// As [`KeyringBuilder::build`](crate::keyring::KeyringBuilder::build).
 pub fn keyring(policy: Policy) -> Result<Keyring, ConfigError> {
     Keyring::builder(policy, Pepper::public()).environment("test").store(MemoryStore::new()).build()
+}
+
+/// Returns a keyring like [`keyring`], with this clock and this audit sink. Clones of both stay with the test.
+///
+/// ```
+/// use std::time::Duration;
+/// use keyway::{KeyState, NewKey, Policy, VerifyError, testing};
+///
+/// # pollster::block_on(async {
+/// # let policy: Policy = serde_json::from_str(r#"{
+/// #     "issuer": "mm",
+/// #     "scopes": [{ "name": "reporting", "description": "Read reports" }]
+/// # }"#)?;
+/// let (clock, events) = (testing::clock(), testing::Events::new());
+/// let keyring = testing::keyring_with(policy, &clock, &events)?;
+/// let an_hour = Duration::from_secs(3_600);
+/// let request = NewKey::named("test").scopes(["reporting"]).expires_in(an_hour);
+/// let value = testing::authorization_of(&keyring, "acme", request).await?;
+/// assert!(keyring.verify_authorization(Some(&value)).await.is_ok());
+///
+/// clock.advance(an_hour);
+/// let late = keyring.verify_authorization(Some(&value)).await.unwrap_err();
+/// assert!(matches!(late, VerifyError::Inactive(KeyState::Expired { .. })));
+/// assert_eq!(events.kinds(), ["tenant_created", "key_issued", "inactive"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// As [`keyring`].
+pub fn keyring_with(
+    policy: Policy,
+    clock: &ManualClock,
+    events: &Events,
+) -> Result<Keyring, ConfigError> {
+    Keyring::builder(policy, Pepper::public())
+        .environment("test")
+        .store(MemoryStore::new())
+        .clock(clock.clone())
+        .audit(events.clone())
+        .build()
+}
+
+/// Returns a clock that shows the present time and stands still until it is
+/// [advanced](ManualClock::advance) or [set](ManualClock::set).
+pub fn clock() -> ManualClock {
+    ManualClock::at(SystemClock.moment().now)
 }
 
 /// Issues a key with `scopes` to `tenant`, and returns the value of the header `Authorization` that presents it.

@@ -59,6 +59,12 @@ impl NewKey {
         }
     }
 
+    /// Replaces the name of the key.
+    #[cfg(feature = "testing")]
+    pub(crate) fn rename(&mut self, name: String) {
+        self.name = name;
+    }
+
     /// Sets the scopes that the key is granted. They include all scopes that they imply.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();

@@ -116,7 +116,8 @@ fn every_http_type_is_send_and_sync() {
     use keyway::{
         Guard,
         http::{
-            Access, Admission, Endpoint, OwnKey, Resolved, Response, RouteEntry, RouteTable, Routes,
+            Access, Admission, Endpoint, OwnKey, Reason, Refusal, Resolved, Response, RouteEntry,
+            RouteTable, Routes,
         },
     };
     are_shared![
@@ -127,6 +128,8 @@ fn every_http_type_is_send_and_sync() {
         Guard,
         RouteTable,
         OwnKey,
+        Reason,
+        Refusal,
         Resolved<()>,
         Routes<()>,
         RouteEntry,
@@ -137,6 +140,13 @@ fn every_http_type_is_send_and_sync() {
     are_shared![keyway::http::tower::Guarded<()>, keyway::http::tower::GuardedBody<()>,];
     #[cfg(feature = "leak-reports")]
     are_shared![keyway::http::leak::LeakReports, keyway::http::leak::SigningKeys,];
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn every_type_for_tests_is_send_and_sync() {
+    use keyway::testing::{Caller, CallerError, Event, Events};
+    are_shared![Caller, CallerError, Event, Events];
 }
 
 #[test]

@@ -52,6 +52,8 @@ mod streams;
 mod substitution;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "testing")]
+mod testing;
 mod time;
 mod token;
 mod upkeep;

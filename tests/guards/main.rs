@@ -14,3 +14,4 @@ mod routes;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod testing;
