@@ -49,17 +49,14 @@ fn through_actix(guard: Option<&Guard>, caller: Option<Principal>) -> (u16, Stri
         let resource = || web::resource("/reports/{machine}").get(handler);
         let request = TestRequest::with_uri("/reports/press").to_request();
         let request = caller.into_iter().fold(request, admit);
-        let (status, body) = match guard {
-            Some(guard) => {
-                let app = App::new().service(resource().wrap(guard.clone()));
-                let response = call_service(&init_service(app).await, request).await;
-                (response.status().as_u16(), read_body(response).await)
-            }
-            None => {
-                let app = App::new().service(resource());
-                let response = call_service(&init_service(app).await, request).await;
-                (response.status().as_u16(), read_body(response).await)
-            }
+        let (status, body) = if let Some(guard) = guard {
+            let app = App::new().service(resource().wrap(guard.clone()));
+            let response = call_service(&init_service(app).await, request).await;
+            (response.status().as_u16(), read_body(response).await)
+        } else {
+            let app = App::new().service(resource());
+            let response = call_service(&init_service(app).await, request).await;
+            (response.status().as_u16(), read_body(response).await)
         };
         (status, String::from_utf8(body.to_vec()).unwrap())
     })
