@@ -65,6 +65,10 @@ pub enum ConfigError {
         bound: Duration,
     },
 
+    /// The grace period for rotations is longer than [`GracePeriod::MAX`](crate::GracePeriod::MAX).
+    #[error("the grace period is {0:?}, and at most 30 days are allowed")]
+    GracePeriod(Duration),
+
     /// A pepper is too short to be a secret, or longer than one block.
     #[error("a pepper has 32 to 64 bytes, and this one has {0}")]
     PepperLength(usize),

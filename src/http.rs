@@ -21,7 +21,8 @@
 //! | over the rate of its tier | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy` |
 //! | the key cannot be verified at present | 503 | `Retry-After` |
 //!
-//! Two endpoints need no guard. [`OwnKey`] lets the holder of a key read and delete it.
+//! Two endpoints need no guard. [`OwnKey`] lets the holder of a key read, delete and, if the
+//! application permits it, rotate it.
 //! [`leak`](https://docs.rs/keyway/latest/keyway/http/leak/index.html) (feature `leak-reports`) receives
 //! reports of keys that were found in public.
 //!
@@ -93,10 +94,6 @@ mod routed;
 mod routes;
 #[cfg(any(feature = "console", feature = "leak-reports"))]
 pub(crate) mod secret_json;
-#[cfg(any(
-    feature = "console",
-    all(feature = "leak-reports", any(feature = "axum", feature = "actix"))
-))]
 pub(crate) mod wiped;
 
 #[cfg(feature = "actix")]
@@ -116,7 +113,7 @@ pub use self::{
     client_address::{ClientAddress, PeerAddress},
     credential::Headers,
     forward_auth::ForwardAuth,
-    own_key::OwnKey,
+    own_key::{OwnKey, RotatedKey},
     refusal::{Reason, Refusal},
     response::Response,
     routes::{Endpoint, Resolved, Routes},

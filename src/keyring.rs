@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | operator | [`Keyring`] | creates, lists, moves, suspends and deletes tenants; suspends and resumes keys; handles leak reports; reseals |
 //! | tenant | [`TenantKeys`] | issues, lists, searches, edits, enables, disables, rotates and deletes its own keys |
-//! | holder | [`Keyring`], with the token | verifies the token, describes the key, revokes the key |
+//! | holder | [`Keyring`], with the token | verifies the token, describes the key, rotates the key, revokes the key |
 
 mod builder;
 mod bulk;
@@ -14,6 +14,7 @@ mod exceptions;
 pub(crate) mod handle;
 mod holder;
 mod operator;
+mod own_rotation;
 mod owners;
 mod page;
 mod preview;
@@ -29,6 +30,7 @@ pub use self::{
     bulk::{BulkOutcome, SelectedKey, Selection},
     holder::Description,
     operator::QuotaUse,
+    own_rotation::{OwnRotation, OwnRotationError},
     page::Page,
     preview::{AffectedKey, TermsPreview},
     upkeep::Upkeep,

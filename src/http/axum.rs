@@ -37,8 +37,9 @@ use core::convert::Infallible;
 
 use axum::{
     Router,
+    body::Bytes,
     handler::Handler,
-    http::request::Parts,
+    http::{HeaderName, HeaderValue, request::Parts},
     response::{IntoResponse, Response},
     routing::{self, MethodFilter, MethodRouter},
 };
@@ -49,7 +50,7 @@ pub use self::endpoints::leak_reports;
 pub use self::endpoints::own_key;
 pub use self::probe::find_unguarded;
 use super::{
-    Resolved, Response as KeywayResponse, Routes,
+    Resolved, Response as KeywayResponse, RotatedKey, Routes,
     admission::{caller, required_caller},
     routes::{self, ANY},
 };
@@ -178,6 +179,19 @@ impl<S: Sync> OptionalFromRequestParts<S> for Principal {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, KeywayResponse> {
         let caller = caller(parts.extensions.get(), parts.extensions.get());
         caller.map_err(|answer| answer.for_request(parts.method.as_str(), &parts.headers))
+    }
+}
+
+/// The body is wiped when its last part is dropped.
+impl IntoResponse for RotatedKey {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(axum::body::Body::empty());
+        for (name, value) in self.headers() {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+        *response.body_mut() = axum::body::Body::from(Bytes::from_owner(self.into_body()));
+        response
     }
 }
 

@@ -148,7 +148,7 @@ impl ErrorResponses {
         self.finish(answer)
     }
 
-    fn problem(&self, problem: &Problem) -> Response {
+    pub(super) fn problem(&self, problem: &Problem) -> Response {
         Response::problem(problem, &self.types)
     }
 
@@ -163,7 +163,8 @@ impl ErrorResponses {
         })
     }
 
-    fn finish(&self, answer: Response) -> Response {
+    /// Returns the response in the form that the gateway reads, if there is one.
+    pub(super) fn finish(&self, answer: Response) -> Response {
         match self.gateway {
             Some(gateway) => gateway.translate(answer),
             None => answer,

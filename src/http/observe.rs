@@ -58,6 +58,11 @@ impl Observation {
         self.tell(Outcome::Admitted, None, None);
     }
 
+    /// Records that the caller holds the key that it claims, and may not do what it asks for.
+    pub(super) fn forbidden(self) {
+        self.tell(Outcome::Forbidden, None, None);
+    }
+
     pub(super) fn anonymous(self) {
         self.tell(Outcome::Anonymous, None, None);
     }

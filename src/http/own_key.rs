@@ -1,16 +1,20 @@
 //! The endpoint for the holder of a key.
 
+mod rotation;
+
 use alloc::sync::Arc;
 
+pub use self::rotation::RotatedKey;
 use super::{Guard, Headers, Response, credential::Presented, observe::Observation};
 use crate::{
     keyring::{Keyring, KeyringError},
     verifier::VerifyError,
 };
 
-/// Describes and deletes the key that a request presents, for its holder. Cheap to clone.
+/// Describes, deletes and rotates the key that a request presents, for its holder. Cheap to clone.
 ///
 /// A holder may see and end a key in any state and from any network, so a leaked key can be ended where it is found.
+/// It may rotate the key only where the application [permits it](Self::rotatable).
 ///
 /// Every request reads the store and no [rate](crate::rate) applies. Limit how often the endpoint may be
 /// called, as for any route that does work for anyone who once held a key. A credential that is not the token
@@ -44,13 +48,15 @@ use crate::{
 pub struct OwnKey {
     keyring: Keyring,
     guard: Guard,
+    /// `None` if holders may not rotate their keys.
+    rotation: Option<Arc<rotation::Terms>>,
 }
 
 impl OwnKey {
     /// Creates the endpoint for the keys of `keyring`. `guard` sets the headers of the key and the realm. Its
     /// requirement is not checked.
     pub fn new(keyring: &Keyring, guard: &Guard) -> Self {
-        Self { keyring: keyring.clone(), guard: guard.clone() }
+        Self { keyring: keyring.clone(), guard: guard.clone(), rotation: None }
     }
 
     /// Handles a `GET`: returns 200 with the [description](Keyring::describe) of the presented key, whatever

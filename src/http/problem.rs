@@ -52,6 +52,20 @@
 //! Status 403. The key may not be used from the network of the client, or the service does not know the address of the
 //! client.
 //!
+//! # Previous secret
+//!
+//! Status 403. The API key is from before the last rotation and is still accepted for a while. Only the newest one
+//! can rotate the key. If the response with the newest one was lost, the tenant can rotate the key.
+//!
+//! # Rotated meanwhile
+//!
+//! Status 409. Another request rotated or deleted the API key while this one was about to rotate it.
+//!
+//! # Too many secrets
+//!
+//! Status 409. The API key was rotated twice before, and both older ones are still accepted. `Retry-After` is the
+//! time until the first of them ends.
+//!
 //! # Rate exceeded
 //!
 //! Status 429. The key has been used more often than its rate allows, or all keys of its tenant

@@ -23,6 +23,10 @@ impl Wiped {
         }
         self.0.extend_from_slice(bytes);
     }
+
+    pub(crate) fn into_inner(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
 }
 
 impl io::Write for Wiped {
@@ -45,12 +49,12 @@ impl AsRef<[u8]> for Wiped {
 /// Error for a body that is longer than the limit, or whose reading failed.
 ///
 /// Reading fails at a limit of the application, or if the sender disconnects, which then reads no response.
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", any(feature = "console", feature = "leak-reports")))]
 pub(crate) struct TooLarge;
 
 /// Reads `body` to its end, at most `max` bytes. Wipes the copies, and the received parts that have no other
 /// owner.
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", any(feature = "console", feature = "leak-reports")))]
 pub(crate) async fn collect(body: axum::body::Body, max: usize) -> Result<Wiped, TooLarge> {
     use core::{
         future::poll_fn,

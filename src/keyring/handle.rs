@@ -180,7 +180,7 @@ impl Keyring {
         &self.inner.store
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.engine().clock.moment().now
     }
 

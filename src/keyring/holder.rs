@@ -8,7 +8,7 @@ use crate::{
     record::{KeyRecord, TenantId},
     store::{KeyStore, StoredKey},
     time::Timestamp,
-    token::{KeyId, Rejection},
+    token::{CheckedToken, KeyId, Rejection},
 };
 
 /// A key's record and its state at present.
@@ -39,14 +39,19 @@ impl Keyring {
         if let Err(KeyringError::Unavailable(_)) = &possessed {
             self.engine().record_noise(Noise::Unavailable);
         }
-        let stored = possessed?;
+        let (stored, _) = possessed?;
         self.check_tenant(&stored.tenant)?;
         self.check_pair(&stored)?;
+        Ok(self.description(stored))
+    }
+
+    /// Describes a key whose seals are checked.
+    pub(super) fn description(&self, stored: StoredKey) -> Description {
         let StoredKey { key, tenant } = stored;
         let state = KeyState::of(&key, &tenant, self.policy(), self.now());
         let terms = self.policy().terms(&tenant);
         let effective_expiry = key.effective_expiry_on(terms.as_ref());
-        Ok(Description { key, state, effective_expiry })
+        Description { key, state, effective_expiry }
     }
 
     /// Deletes the key of the token `presented` permanently, whatever its state. Holding a secret is
@@ -97,7 +102,7 @@ impl Keyring {
     ) -> Result<(), KeyringError> {
         let mut races = Races::default();
         loop {
-            let StoredKey { key, .. } = self.possessed(presented, true, of).await?;
+            let (StoredKey { key, .. }, _) = self.possessed(presented, true, of).await?;
             match self.delete_key(&key.tenant, key.id, Some(key.version)).await {
                 // The key has been changed since it was read. Check the token again: if the change ended
                 // this secret, its holder may no longer end the key.
@@ -152,7 +157,7 @@ impl Keyring {
     ) -> Result<KeyRecord, KeyringError> {
         let mut races = Races::default();
         loop {
-            let StoredKey { key, .. } = self.possessed(presented, false, of).await?;
+            let (StoredKey { key, .. }, _) = self.possessed(presented, false, of).await?;
             let changed = self.authority().respond_to_leak(&key, reason, response)?;
             let done = match &changed {
                 Some(changed) => self.update_key(changed, key.version).await,
@@ -182,15 +187,15 @@ impl Keyring {
         self.store().delete_key(tenant, id, replaces).await.map_err(KeyringError::of_key)
     }
 
-    /// Returns the key of this token, read from the store. Sets `of` to its tenant and id, even if its seal
+    /// Returns the key of this token, read from the store, and the token as a claim to that key. Sets `of` to its tenant and id, even if its seal
     /// is broken. With `tells`, a token that belongs to no key is reported to the audit sink.
-    async fn possessed(
+    pub(super) async fn possessed(
         &self,
         presented: &[u8],
         tells: bool,
         of: &mut Option<(TenantId, KeyId)>,
-    ) -> Result<StoredKey, KeyringError> {
-        let stored = self.held_by(presented).await?.map_err(|rejection| {
+    ) -> Result<(StoredKey, CheckedToken), KeyringError> {
+        let (stored, checked) = self.held_by(presented).await?.map_err(|rejection| {
             if tells {
                 self.engine().record_rejected(presented, rejection);
             }
@@ -198,7 +203,7 @@ impl Keyring {
         })?;
         *of = Some((stored.key.tenant.clone(), stored.key.id));
         self.check_key(&stored.key)?;
-        Ok(stored)
+        Ok((stored, checked))
     }
 
     /// Returns the key of this token, of any tenant, as stored. Its seal is not checked.
@@ -206,14 +211,14 @@ impl Keyring {
         &self,
         presented: &[u8],
     ) -> Result<Option<StoredKey>, KeyringError> {
-        Ok(self.held_by(presented).await?.ok())
+        Ok(self.held_by(presented).await?.ok().map(|(stored, _)| stored))
     }
 
     /// Returns the key of this token, or the reason why there is none. Its seal is not checked.
     async fn held_by(
         &self,
         presented: &[u8],
-    ) -> Result<Result<StoredKey, Rejection>, KeyringError> {
+    ) -> Result<Result<(StoredKey, CheckedToken), Rejection>, KeyringError> {
         let claims = match self.authority().claims(presented) {
             Ok(claims) => claims,
             Err(rejection) => return Ok(Err(rejection)),
@@ -226,7 +231,7 @@ impl Keyring {
                 continue;
             };
             if stored.key.holds(&checked, self.now()) {
-                return Ok(Ok(stored));
+                return Ok(Ok((stored, checked)));
             }
             rejection = Rejection::WrongSecret;
         }

@@ -194,7 +194,7 @@ impl Engine {
     /// Ends the grace period of the older secret, since its successor has been used. A failure is not
     /// reported: the next use tries again, and the deadline holds in any case. One caller at a time waits for
     /// this, however long the store takes.
-    pub(super) async fn end_grace_period(&self, checked: &CheckedToken) {
+    pub(crate) async fn end_grace_period(&self, checked: &CheckedToken) {
         let Some(store) = self.sources.store() else { return };
         let Some(_claim) = self.ending.claim(checked.id()) else { return };
         let Ok(Some(mut stored)) = self.lookup_stored(checked.id()).await else { return };

@@ -8,6 +8,7 @@ mod headers;
 mod leaks;
 mod openapi;
 mod own_key;
+mod own_key_rotation;
 mod rate;
 mod refusals;
 mod routes;

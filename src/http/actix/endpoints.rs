@@ -9,11 +9,12 @@ use futures_util::StreamExt as _;
 use zeroize::Zeroize as _;
 
 use super::{Endpoint, get};
-use crate::http::{OwnKey, Response};
+use crate::http::{OwnKey, Response, RotatedKey};
 #[cfg(feature = "leak-reports")]
 use crate::http::{leak::LeakReports, wiped::Wiped};
 
-/// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key.
+/// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key, and rotates it (`POST`)
+/// if the endpoint is [rotatable](OwnKey::rotatable).
 ///
 /// See [`OwnKey`].
 ///
@@ -31,13 +32,21 @@ use crate::http::{leak::LeakReports, wiped::Wiped};
 /// ```
 pub fn own_key(own_key: &OwnKey) -> Endpoint {
     let (reads, deletes) = (own_key.clone(), own_key.clone());
-    get(move |request| describe(reads.clone(), request))
+    let endpoint = get(move |request| describe(reads.clone(), request))
         .delete(move |request| revoke(deletes.clone(), request))
-        .custom_auth("the key itself")
+        .custom_auth("the key itself");
+    let Some(auth) = own_key.rotation_auth() else { return endpoint };
+    let rotates = own_key.clone();
+    endpoint.post(move |request| rotate(rotates.clone(), request)).custom_auth(auth)
 }
 
 async fn describe(own_key: OwnKey, request: HttpRequest) -> Response {
     own_key.describe(request.headers()).await
+}
+
+async fn rotate(own_key: OwnKey, request: HttpRequest) -> Result<RotatedKey, Response> {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    own_key.rotate(request.headers(), peer).await
 }
 
 async fn revoke(own_key: OwnKey, request: HttpRequest) -> Response {

@@ -13,11 +13,12 @@ use actix_web::{
         StatusCode,
         header::{HeaderName, HeaderValue},
     },
+    web::Bytes,
 };
 
 use crate::{
     decision::Principal,
-    http::{Response, admission::required_caller},
+    http::{Response, RotatedKey, admission::required_caller},
 };
 
 /// Extracts the caller that the route's guard admitted.
@@ -53,6 +54,20 @@ impl From<Response> for HttpResponse {
             response.extensions_mut().insert(refusal.clone());
         }
         response.set_body(BoxBody::new(answer.into_body()))
+    }
+}
+
+/// The body is wiped when its last part is dropped.
+impl Responder for RotatedKey {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let mut response = HttpResponse::new(StatusCode::OK);
+        for (name, value) in self.headers() {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+        response.set_body(BoxBody::new(Bytes::from_owner(self.into_body())))
     }
 }
 

@@ -1,18 +1,17 @@
 //! Endpoints that keyway implements.
 
-#[cfg(feature = "leak-reports")]
-use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::{extract::Request, http::HeaderMap};
 
 use super::{Endpoint, get};
-use crate::http::{OwnKey, Response};
+use crate::http::{OwnKey, Response, RotatedKey, incoming::Incoming as _};
 #[cfg(feature = "leak-reports")]
 use crate::http::{
     leak::LeakReports,
     wiped::{self, TooLarge},
 };
 
-/// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key.
+/// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key, and rotates it (`POST`)
+/// if the endpoint is [rotatable](OwnKey::rotatable).
 ///
 /// See [`OwnKey`].
 ///
@@ -29,9 +28,17 @@ use crate::http::{
 /// ```
 pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S> {
     let (reads, deletes) = (own_key.clone(), own_key.clone());
-    get(async move |headers: HeaderMap| -> Response { reads.describe(&headers).await })
-        .delete(async move |headers: HeaderMap| -> Response { deletes.revoke(&headers).await })
-        .custom_auth("the key itself")
+    let endpoint =
+        get(async move |headers: HeaderMap| -> Response { reads.describe(&headers).await })
+            .delete(async move |headers: HeaderMap| -> Response { deletes.revoke(&headers).await })
+            .custom_auth("the key itself");
+    let Some(auth) = own_key.rotation_auth() else { return endpoint };
+    let rotates = own_key.clone();
+    let rotate = async move |request: Request| -> Result<RotatedKey, Response> {
+        let (peer, headers) = (request.peer(), request.into_parts().0.headers);
+        rotates.rotate(&headers, peer).await
+    };
+    endpoint.post(rotate).custom_auth(auth)
 }
 
 /// Returns the endpoint to which reports of leaked keys are posted; see [`leak`](crate::http::leak).

@@ -86,6 +86,15 @@ impl Guard {
         }
     }
 
+    /// Returns the address of the client, if it is known. `peer` is the other end of the connection.
+    pub(in super::super) fn client(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &(impl Headers + ?Sized),
+    ) -> Option<IpAddr> {
+        self.0.address.as_ref()?.find(peer, headers)
+    }
+
     /// Returns the refusal of a request without a credential.
     #[cfg(any(feature = "axum", feature = "actix"))]
     pub(in super::super) fn missing(&self) -> Response {
