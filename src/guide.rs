@@ -85,3 +85,7 @@ pub mod streams {}
 #[cfg(feature = "http")]
 #[doc = include_str!("guide/beside.md")]
 pub mod beside {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("guide/introspection.md")]
+pub mod introspection {}

@@ -26,6 +26,9 @@
 //! [`leak`](https://docs.rs/keyway/latest/keyway/http/leak/index.html) (feature `leak-reports`) receives
 //! reports of keys that were found in public.
 //!
+//! Programs in other languages ask two endpoints about the keys that they are sent: [`Introspection`] (RFC 7662) and
+//! [`Revocation`] (RFC 7009). See the [guide](crate::guide::introspection).
+//!
 //! Bodies are problem details ([`problem`]). A body never repeats any part of the request. If a guard takes
 //! keys from a header of its own, its challenges name that header. A gRPC request gets the same refusal as a
 //! [gRPC status](Response::for_request). A gateway that asks before it forwards a request gets the statuses
@@ -77,6 +80,7 @@ mod forward_auth;
 mod grpc;
 pub(crate) mod guard;
 mod incoming;
+mod introspection;
 #[cfg(feature = "leak-reports")]
 pub mod leak;
 mod observe;
@@ -113,6 +117,7 @@ pub use self::{
     client_address::{ClientAddress, PeerAddress},
     credential::Headers,
     forward_auth::ForwardAuth,
+    introspection::{Introspection, Revocation},
     own_key::{OwnKey, RotatedKey},
     refusal::{Reason, Refusal},
     response::Response,

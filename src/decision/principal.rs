@@ -4,10 +4,10 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::{ResolvedKey, resolved::Proof};
-#[cfg(feature = "http")]
-use crate::grant::Limits;
 #[cfg(feature = "std")]
 use crate::token::CheckedToken;
+#[cfg(feature = "http")]
+use crate::{grant::Limits, time::Timestamp};
 use crate::{
     grant::{Grant, OutsideGrant, ResourceKind, Resources},
     policy::Policy,
@@ -129,6 +129,13 @@ impl Principal {
     #[inline]
     pub(crate) fn limits(&self) -> Option<&Limits> {
         self.key.limits()
+    }
+
+    /// Returns the time from which the token that the caller has presented is no longer accepted. See
+    /// [`ResolvedKey::token_expiry`].
+    #[cfg(feature = "http")]
+    pub(crate) fn token_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+        self.key.token_expiry(self.used_previous_secret(), now)
     }
 
     /// Returns the tier of the tenant, in the policy that the caller was verified with.

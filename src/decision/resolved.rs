@@ -1,5 +1,8 @@
 //! A key prepared for decisions: its seal is checked, and its scopes are bits.
 
+#[cfg(feature = "http")]
+mod expiry;
+
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{fmt, net::IpAddr};
 

@@ -58,7 +58,10 @@ use actix_web::{
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
 pub use self::{
-    endpoints::own_key, future::GuardedFuture, guarded::Guarded, probe::find_unguarded,
+    endpoints::{introspection, own_key, revocation},
+    future::GuardedFuture,
+    guarded::Guarded,
+    probe::find_unguarded,
 };
 use super::{
     Guard, Resolved, Routes,

@@ -388,6 +388,11 @@ impl Guard {
         credential::find(headers, &self.0.key_headers, self.0.entrance.verifier.format())
     }
 
+    /// Returns the scopes that this guard requires.
+    pub(super) fn requirement(&self) -> &Requirement {
+        &self.0.requirement
+    }
+
     /// Returns the maker of this guard's error responses.
     pub(super) fn errors(&self) -> &ErrorResponses {
         &self.0.errors

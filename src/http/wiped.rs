@@ -49,12 +49,12 @@ impl AsRef<[u8]> for Wiped {
 /// Error for a body that is longer than the limit, or whose reading failed.
 ///
 /// Reading fails at a limit of the application, or if the sender disconnects, which then reads no response.
-#[cfg(all(feature = "axum", any(feature = "console", feature = "leak-reports")))]
+#[cfg(any(feature = "axum", feature = "actix"))]
 pub(crate) struct TooLarge;
 
 /// Reads `body` to its end, at most `max` bytes. Wipes the copies, and the received parts that have no other
 /// owner.
-#[cfg(all(feature = "axum", any(feature = "console", feature = "leak-reports")))]
+#[cfg(feature = "axum")]
 pub(crate) async fn collect(body: axum::body::Body, max: usize) -> Result<Wiped, TooLarge> {
     use core::{
         future::poll_fn,

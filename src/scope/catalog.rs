@@ -217,6 +217,15 @@ impl ScopeCatalog {
             .collect()
     }
 
+    /// Returns the names of all scopes of `set`, including those that others imply, sorted. They are for a reader that
+    /// compares names and does not know what implies what.
+    #[cfg(feature = "http")]
+    pub(crate) fn all_names(&self, set: ScopeSet) -> impl Iterator<Item = &Scope> {
+        let bits = self.unwrap(set);
+        let held = move |(index, _): &(usize, _)| contains(bits, *index);
+        self.0.entries.iter().enumerate().filter(held).map(|(_, entry)| &entry.scope)
+    }
+
     /// Returns the canonical text of `set`: its [`names`](Self::names) separated by single spaces, as in RFC
     /// 6749, section 3.3.
     pub fn text(&self, set: ScopeSet) -> String {

@@ -5,6 +5,7 @@ mod actix_endpoints;
 mod alternatives;
 mod grants;
 mod headers;
+mod introspection;
 mod leaks;
 mod openapi;
 mod own_key;

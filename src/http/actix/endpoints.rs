@@ -1,17 +1,19 @@
 //! Endpoints that keyway implements.
 
-use actix_web::HttpRequest;
-#[cfg(feature = "leak-reports")]
-use actix_web::web::Payload;
-#[cfg(feature = "leak-reports")]
+use actix_web::{HttpMessage as _, HttpRequest, web::Payload};
 use futures_util::StreamExt as _;
-#[cfg(feature = "leak-reports")]
 use zeroize::Zeroize as _;
 
-use super::{Endpoint, get};
-use crate::http::{OwnKey, Response, RotatedKey};
+use super::{Endpoint, get, post};
 #[cfg(feature = "leak-reports")]
-use crate::http::{leak::LeakReports, wiped::Wiped};
+use crate::http::leak::LeakReports;
+use crate::{
+    decision::Principal,
+    http::{
+        Introspection, OwnKey, Response, Revocation, RotatedKey,
+        wiped::{TooLarge, Wiped},
+    },
+};
 
 /// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key, and rotates it (`POST`)
 /// if the endpoint is [rotatable](OwnKey::rotatable).
@@ -69,28 +71,99 @@ async fn revoke(own_key: OwnKey, request: HttpRequest) -> Response {
 #[cfg(feature = "leak-reports")]
 pub fn leak_reports(reports: &LeakReports) -> Endpoint {
     let reports = reports.clone();
-    super::post(move |request, body| report(reports.clone(), request, body))
+    post(move |request, body| report(reports.clone(), request, body))
         .custom_auth("signed leak report")
 }
 
-// Reads the body as it was sent, because the signature covers those bytes. Body extractors may have their own
-// limit and decompress the body.
 #[cfg(feature = "leak-reports")]
-async fn report(reports: LeakReports, request: HttpRequest, mut body: Payload) -> Response {
-    let mut report = Wiped::with_capacity(4096);
+async fn report(reports: LeakReports, request: HttpRequest, body: Payload) -> Response {
+    match collect(body, LeakReports::MAX_BODY_LEN).await {
+        Ok(report) => reports.handle(request.headers(), report.as_ref()).await,
+        Err(TooLarge) => reports.too_large(),
+    }
+}
+
+/// Returns the endpoint where resource servers introspect tokens (`POST`). It requires the scopes of the guard of
+/// `introspection`, so the route table and the OpenAPI document show them.
+///
+/// The guard of the routes must belong to the same keyring. Otherwise each request is refused with status 401.
+///
+/// ```
+/// # use keyway::{ConfigError, Keyring};
+/// use keyway::http::{Introspection, Routes, actix};
+///
+/// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
+/// let guard = keyring.require(["introspect"])?;
+/// let introspection = Introspection::new(keyring, &guard, tokio::time::sleep)?;
+/// let routes =
+///     Routes::new(guard).route("/introspect", actix::introspection(&introspection)).build()?;
+/// # let _ = actix_web::App::new().configure(routes);
+/// # Ok(())
+/// # }
+/// ```
+pub fn introspection(introspection: &Introspection) -> Endpoint {
+    let handler = introspection.clone();
+    introspection.declare(post(move |request, body| introspect(handler.clone(), request, body)))
+}
+
+async fn introspect(handler: Introspection, request: HttpRequest, body: Payload) -> Response {
+    match collect(body, Introspection::MAX_BODY_LEN).await {
+        Ok(body) => {
+            let known = known(&request);
+            handler.introspect_for(known, request.headers(), body.as_ref()).await
+        }
+        Err(TooLarge) => handler.too_large(),
+    }
+}
+
+/// Returns the endpoint where programs end tokens (`POST`), declared like [`introspection`].
+///
+/// ```
+/// # use keyway::{ConfigError, Keyring};
+/// use keyway::http::{Revocation, Routes, actix};
+///
+/// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
+/// let guard = keyring.require(["revoke"])?;
+/// let revocation = Revocation::new(keyring, &guard, tokio::time::sleep)?;
+/// let routes = Routes::new(guard).route("/revoke", actix::revocation(&revocation)).build()?;
+/// # let _ = actix_web::App::new().configure(routes);
+/// # Ok(())
+/// # }
+/// ```
+pub fn revocation(revocation: &Revocation) -> Endpoint {
+    let handler = revocation.clone();
+    revocation.declare(post(move |request, body| end(handler.clone(), request, body)))
+}
+
+async fn end(handler: Revocation, request: HttpRequest, body: Payload) -> Response {
+    match collect(body, Revocation::MAX_BODY_LEN).await {
+        Ok(body) => handler.revoke_for(known(&request), request.headers(), body.as_ref()).await,
+        Err(TooLarge) => handler.too_large(),
+    }
+}
+
+/// Returns the caller that the guard of the routes has admitted.
+fn known(request: &HttpRequest) -> Option<Principal> {
+    request.extensions().get().cloned()
+}
+
+// Reads the body as it was sent, because a signature may cover those bytes. Body extractors may have their own
+// limit and decompress the body. They also leave copies that are not wiped.
+async fn collect(mut body: Payload, max: usize) -> Result<Wiped, TooLarge> {
+    let mut bytes = Wiped::with_capacity(4096);
     while let Some(part) = body.next().await {
-        // The connection broke off, so no client reads this response.
-        let Ok(part) = part else { return reports.too_large() };
-        let fits = part.len() <= LeakReports::MAX_BODY_LEN - report.as_ref().len();
+        // The connection broke off, so no client reads the response.
+        let Ok(part) = part else { return Err(TooLarge) };
+        let fits = part.len() <= max - bytes.as_ref().len();
         if fits {
-            report.extend(&part);
+            bytes.extend(&part);
         }
         if let Ok(mut own) = part.try_into_mut() {
             own.as_mut().zeroize();
         }
         if !fits {
-            return reports.too_large();
+            return Err(TooLarge);
         }
     }
-    reports.handle(request.headers(), report.as_ref()).await
+    Ok(bytes)
 }

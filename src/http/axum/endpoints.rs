@@ -2,11 +2,12 @@
 
 use axum::{extract::Request, http::HeaderMap};
 
-use super::{Endpoint, get};
-use crate::http::{OwnKey, Response, RotatedKey, incoming::Incoming as _};
+use super::{Endpoint, get, post};
 #[cfg(feature = "leak-reports")]
+use crate::http::leak::LeakReports;
 use crate::http::{
-    leak::LeakReports,
+    Introspection, OwnKey, Response, Revocation, RotatedKey,
+    incoming::Incoming as _,
     wiped::{self, TooLarge},
 };
 
@@ -56,7 +57,7 @@ pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S
 #[cfg(feature = "leak-reports")]
 pub fn leak_reports<S: Clone + Send + Sync + 'static>(reports: &LeakReports) -> Endpoint<S> {
     let reports = reports.clone();
-    super::post(async move |request: Request| -> Response {
+    post(async move |request: Request| -> Response {
         let (head, body) = request.into_parts();
         match wiped::collect(body, LeakReports::MAX_BODY_LEN).await {
             Ok(body) => reports.handle(&head.headers, body.as_ref()).await,
@@ -64,4 +65,61 @@ pub fn leak_reports<S: Clone + Send + Sync + 'static>(reports: &LeakReports) -> 
         }
     })
     .custom_auth("signed leak report")
+}
+
+/// Returns the endpoint where resource servers introspect tokens (`POST`). It requires the scopes of the guard of
+/// `introspection`, so the route table and the OpenAPI document show them.
+///
+/// The guard of the routes must belong to the same keyring. Otherwise each request is refused with status 401.
+///
+/// ```
+/// # use keyway::{ConfigError, Keyring};
+/// use keyway::http::{Introspection, Routes, axum};
+///
+/// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
+/// let guard = keyring.require(["introspect"])?;
+/// let introspection = Introspection::new(keyring, &guard, tokio::time::sleep)?;
+/// let routes = Routes::new(guard).route("/introspect", axum::introspection(&introspection));
+/// # let _: ::axum::Router = routes.build()?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn introspection<S: Clone + Send + Sync + 'static>(
+    introspection: &Introspection,
+) -> Endpoint<S> {
+    let handler = introspection.clone();
+    introspection.declare(post(async move |request: Request| -> Response {
+        let (head, body) = request.into_parts();
+        let known = head.extensions.get().cloned();
+        match wiped::collect(body, Introspection::MAX_BODY_LEN).await {
+            Ok(body) => handler.introspect_for(known, &head.headers, body.as_ref()).await,
+            Err(TooLarge) => handler.too_large(),
+        }
+    }))
+}
+
+/// Returns the endpoint where programs end tokens (`POST`), declared like [`introspection`].
+///
+/// ```
+/// # use keyway::{ConfigError, Keyring};
+/// use keyway::http::{Revocation, Routes, axum};
+///
+/// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
+/// let guard = keyring.require(["revoke"])?;
+/// let revocation = Revocation::new(keyring, &guard, tokio::time::sleep)?;
+/// let routes = Routes::new(guard).route("/revoke", axum::revocation(&revocation));
+/// # let _: ::axum::Router = routes.build()?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn revocation<S: Clone + Send + Sync + 'static>(revocation: &Revocation) -> Endpoint<S> {
+    let handler = revocation.clone();
+    revocation.declare(post(async move |request: Request| -> Response {
+        let (head, body) = request.into_parts();
+        let known = head.extensions.get().cloned();
+        match wiped::collect(body, Revocation::MAX_BODY_LEN).await {
+            Ok(body) => handler.revoke_for(known, &head.headers, body.as_ref()).await,
+            Err(TooLarge) => handler.too_large(),
+        }
+    }))
 }

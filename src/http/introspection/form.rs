@@ -1,0 +1,194 @@
+//! The form in a request of a resource server.
+
+use alloc::{borrow::Cow, string::String, vec::Vec};
+use core::net::IpAddr;
+
+use zeroize::Zeroizing;
+
+use crate::http::{Headers, Response};
+
+/// The parameters of a request. The token is wiped when the form is dropped. There is no `Debug`.
+pub(super) struct Form {
+    pub(super) token: Zeroizing<Vec<u8>>,
+    /// The address of the client that presented the token to the resource server.
+    pub(super) client_address: Option<IpAddr>,
+    /// The kinds of resources that the resource server checks, separated by spaces.
+    resource_kinds: String,
+}
+
+const TOKEN: &str = "token";
+/// A hint is checked for repetition only. A key is found without it, and RFC 7009, section 2.1, allows to ignore it.
+const HINT: &str = "token_type_hint";
+const CLIENT_ADDRESS: &str = "keyway_client_address";
+const RESOURCE_KINDS: &str = "keyway_resource_kinds";
+const PARAMETERS: [&str; 4] = [TOKEN, HINT, CLIENT_ADDRESS, RESOURCE_KINDS];
+
+impl Form {
+    pub(super) const MAX_LEN: usize = 8 * 1024;
+
+    /// Reads the form `body`. Parameters with other names are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`BadForm`] names the problem, and never repeats a value.
+    pub(super) fn read(headers: &(impl Headers + ?Sized), body: &[u8]) -> Result<Self, BadForm> {
+        if body.len() > Self::MAX_LEN {
+            return Err(BadForm::TooLarge);
+        }
+        if !is_form(headers) {
+            return Err(BadForm::ContentType);
+        }
+        let mut values: [Option<Zeroizing<Vec<u8>>>; 4] = Default::default();
+        for pair in body.split(|byte| *byte == b'&') {
+            let mut parts = pair.splitn(2, |byte| *byte == b'=');
+            let name = decode(parts.next().unwrap_or_default());
+            let is_it = |(parameter, _): &(&str, _)| {
+                name.as_ref().is_some_and(|name| parameter.as_bytes() == &***name)
+            };
+            let Some((parameter, place)) = PARAMETERS.into_iter().zip(&mut values).find(is_it)
+            else {
+                continue;
+            };
+            let value =
+                decode(parts.next().unwrap_or_default()).ok_or(BadForm::Unreadable(parameter))?;
+            if place.replace(value).is_some() {
+                return Err(BadForm::Repeated(parameter));
+            }
+        }
+        // A parameter without a value counts as missing (RFC 6749, section 3.2).
+        let [token, _, address, kinds] =
+            values.map(|value| value.filter(|value| !value.is_empty()));
+        let address = match address {
+            None => None,
+            Some(text) => {
+                let text = str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+                Some(text.ok_or(BadForm::Unreadable(CLIENT_ADDRESS))?)
+            }
+        };
+        let kinds = kinds.as_deref().map_or(&[][..], |kinds| kinds);
+        let kinds = str::from_utf8(kinds).map_err(|_| BadForm::Unreadable(RESOURCE_KINDS))?;
+        Ok(Self {
+            token: token.ok_or(BadForm::NoToken)?,
+            client_address: address,
+            resource_kinds: kinds.into(),
+        })
+    }
+
+    /// Returns whether the resource server checks resources of the kind `kind`.
+    pub(super) fn checks_kind(&self, kind: &str) -> bool {
+        self.resource_kinds.split(' ').any(|checked| checked == kind)
+    }
+}
+
+/// Returns whether the one `Content-Type` is that of a form, with any parameters. Common clients add `charset=UTF-8`.
+fn is_form(headers: &(impl Headers + ?Sized)) -> bool {
+    let mut values = headers.values("content-type");
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+/// Decodes a name or value, or returns `None` if an escape is not two hexadecimal digits.
+///
+/// A token of keyway has neither `%` nor `+`, so no branch depends on its bytes.
+fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => hexadecimal(*rest.next()?)? << 4 | hexadecimal(*rest.next()?)?,
+            byte => *byte,
+        });
+    }
+    Some(decoded)
+}
+
+fn hexadecimal(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// The reason why a form is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadForm {
+    ContentType,
+    TooLarge,
+    NoToken,
+    /// This parameter occurs more than once.
+    Repeated(&'static str),
+    /// This parameter cannot be decoded, or is not what its name says.
+    Unreadable(&'static str),
+}
+
+impl BadForm {
+    /// Returns the error response (RFC 6749, section 5.2).
+    pub(super) fn response(self) -> Response {
+        let (status, description): (_, Cow<'_, str>) = match self {
+            Self::ContentType => (415, "the body must be application/x-www-form-urlencoded".into()),
+            Self::TooLarge => (413, "the body has more than 8 KiB".into()),
+            Self::NoToken => (400, "the parameter token is missing from the body".into()),
+            Self::Repeated(name) => (400, ["the parameter ", name, " is repeated"].concat().into()),
+            Self::Unreadable(name) => {
+                (400, ["the parameter ", name, " cannot be read"].concat().into())
+            }
+        };
+        // No description has a character that JSON escapes.
+        let body =
+            [r#"{"error":"invalid_request","error_description":""#, &description, r#""}"#].concat();
+        Response::new(status).json("application/json", body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Form, BadForm> {
+        let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+        Form::read(&headers[..], body.as_bytes())
+    }
+
+    #[test]
+    fn escapes_are_decoded_once_and_only_if_they_are_complete() {
+        for (text, decoded) in [
+            ("", Some(&b""[..])),
+            ("a+b%20c", Some(b"a b c")),
+            ("%41%6a%6A", Some(b"Ajj")),
+            ("%2541", Some(b"%41")),
+            ("%ff%00", Some(b"\xff\0")),
+            ("%", None),
+            ("%4", None),
+            ("%4g", None),
+            ("%+4", None),
+            ("%-1", None),
+        ] {
+            assert_eq!(decode(text.as_bytes()).as_deref().map(|text| &**text), decoded, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameter_counts_once_however_it_is_spelled() {
+        for body in ["token=a&token=a", "token=&token=a", "token=a&%74oken=b", "token&token=a"] {
+            assert_eq!(read(body).err(), Some(BadForm::Repeated(TOKEN)), "{body}");
+        }
+        assert_eq!(&*read("x=1&x=2&token=a=b&Token=c").ok().unwrap().token, b"a=b");
+    }
+
+    #[test]
+    fn content_type_may_have_parameters_and_any_case() {
+        for (value, is_it) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-Form-URLEncoded;charset=UTF-8", true),
+            (" application/x-www-form-urlencoded ; charset=utf-8", true),
+            ("application/x-www-form-urlencoded2", false),
+            ("application/json", false),
+            ("text/plain; application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            let headers = [("content-type", value.as_bytes())];
+            assert_eq!(is_form(&headers[..]), is_it, "{value}");
+            assert!(!is_form(&[headers[0], headers[0]][..]), "{value}");
+        }
+        assert!(!is_form::<[(&str, &[u8])]>(&[]));
+    }
+}
