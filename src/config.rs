@@ -196,6 +196,11 @@ pub enum ConfigError {
     #[error("`{}` begins like keyway's own tokens, which are never foreign", .0.escape_debug())]
     OwnPrefix(String),
 
+    /// The thread that times the responses of introspection cannot be started. The text is the message of the
+    /// operating system.
+    #[cfg(feature = "http")]
+    #[error("the thread that times responses cannot be started: {}", OneLine(.0))]
+    Thread(String),
     /// The header of this name cannot hold keys.
     #[cfg(feature = "http")]
     #[error("`{}` cannot be the name of a header for API keys", .0.escape_debug())]

@@ -7,11 +7,11 @@ mod request;
 mod revocation;
 
 use alloc::{string::String, sync::Arc};
-use core::{fmt, future::Future, time::Duration};
+use core::{fmt, time::Duration};
 use std::time::Instant;
 
 pub use self::revocation::Revocation;
-use self::{description::describe, form::Form, pace::Pace, request::FormEndpoint};
+use self::{description::describe, form::Form, request::FormEndpoint};
 use super::{Endpoint, Guard, Headers, Response};
 use crate::{
     config::ConfigError,
@@ -47,7 +47,7 @@ use crate::{
 /// # use keyway::{Keyring, MemoryStore, NewKey, Pepper, Policy};
 /// use keyway::http::Introspection;
 ///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// # pollster::block_on(async {
 /// # let policy: Policy = serde_json::from_str(r#"{
 /// #     "issuer": "mm",
 /// #     "scopes": [
@@ -64,7 +64,7 @@ use crate::{
 /// # let acme = keyring.create_empty_tenant("acme", "lite").await?;
 /// # let issued = acme.issue(NewKey::named("ERP sync").scopes(["reporting"])).await?;
 /// let guard = keyring.require(["introspect"])?;
-/// let introspection = Introspection::new(&keyring, &guard, tokio::time::sleep)?;
+/// let introspection = Introspection::new(&keyring, &guard)?;
 ///
 /// let value = ["Bearer ", &*service.token.reveal()].concat();
 /// let headers = [
@@ -78,8 +78,7 @@ use crate::{
 /// let response = introspection.introspect(&headers[..], b"token=made_up").await;
 /// assert_eq!(response.body(), r#"{"active":false}"#);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Introspection(Arc<Inner>);
@@ -98,25 +97,17 @@ impl Introspection {
     pub const MAX_BODY_LEN: usize = Form::MAX_LEN;
 
     /// Creates the endpoint for the keys of `verifier`. The resource server needs a key that `guard` admits, even if the
-    /// guard is [optional](Guard::optional). `sleep` is the sleep function of the application's runtime, for the time of
-    /// negative responses.
+    /// guard is [optional](Guard::optional).
     ///
     /// The resource server may introspect keys of all tenants, so give the scope of `guard` to keys of your own services
     /// only. See [`own_tenant_only`](Self::own_tenant_only).
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::EmptyRequirement`] if the guard requires no scope. Every key could then introspect all others.
-    pub fn new<S, F>(
-        verifier: impl AsRef<Verifier>,
-        guard: &Guard,
-        sleep: S,
-    ) -> Result<Self, ConfigError>
-    where
-        S: Fn(Duration) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let endpoint = FormEndpoint::new(guard, Pace::new(sleep))
+    /// Returns [`ConfigError`] if the guard requires no scope, because every key could then introspect all others. Returns
+    /// [`ConfigError::Thread`] if the thread that times the responses cannot be started.
+    pub fn new(verifier: impl AsRef<Verifier>, guard: &Guard) -> Result<Self, ConfigError> {
+        let endpoint = FormEndpoint::new(guard)
             .map_err(|error| error.within("the guard of the introspection endpoint"))?;
         let verifier = verifier.as_ref().clone();
         Ok(Self(Arc::new(Inner { verifier, endpoint, freshness: Freshness::Cached })))

@@ -108,12 +108,11 @@ impl Service {
         let introspector = issue(&services, NewKey::named("reports").scopes(["introspect"]));
         let revoker = issue(&services, NewKey::named("portal").scopes(["revoke"]));
         let soon = Duration::from_millis(1);
-        let sleep = tokio::time::sleep;
         let to_introspect = world.keyring.require(["introspect"]).unwrap();
         let to_revoke = world.keyring.require(["revoke"]).unwrap();
-        let made = Introspection::new(&world.keyring, &to_introspect, sleep).unwrap();
+        let made = Introspection::new(&world.keyring, &to_introspect).unwrap();
         let introspection = introspection(made.inactive_after(soon));
-        let made = Revocation::new(&world.keyring, &to_revoke, sleep).unwrap();
+        let made = Revocation::new(&world.keyring, &to_revoke).unwrap();
         let revocation = revocation(made.done_after(soon));
         let guard = Guard::new(&world.keyring);
         Self { world, introspection, revocation, guard, introspector, revoker }
@@ -261,7 +260,7 @@ fn table_shows_the_scopes_of_both_endpoints() {
         .unwrap();
     assert_eq!(table.to_string(), "POST    /introspect  introspect\nPOST    /revoke      revoke\n");
     let guard = Guard::new(&service.world.keyring).require_any(["introspect", "erp"]).unwrap();
-    let either = Introspection::new(&service.world.keyring, &guard, tokio::time::sleep).unwrap();
+    let either = Introspection::new(&service.world.keyring, &guard).unwrap();
     let routes =
         Routes::new(guard).route("/introspect", actix::introspection(&either)).table().unwrap();
     assert_eq!(routes.to_string(), "POST    /introspect  erp or introspect\n");
@@ -271,9 +270,9 @@ fn table_shows_the_scopes_of_both_endpoints() {
 fn guard_without_a_scope_is_refused() {
     let world = World::with(policy(), |builder| builder);
     let any = Guard::new(&world.keyring);
-    let refused = Introspection::new(&world.keyring, &any, tokio::time::sleep).unwrap_err();
+    let refused = Introspection::new(&world.keyring, &any).unwrap_err();
     assert!(refused.to_string().starts_with("the guard of the introspection endpoint: "));
-    let refused = Revocation::new(&world.keyring, &any, tokio::time::sleep).unwrap_err();
+    let refused = Revocation::new(&world.keyring, &any).unwrap_err();
     assert!(refused.to_string().starts_with("the guard of the revocation endpoint: "));
 }
 
@@ -306,8 +305,7 @@ fn resource_server_needs_a_key_with_the_scope() {
 fn optional_guard_requires_a_key_all_the_same() {
     let service = Service::new();
     let guard = service.world.keyring.require(["introspect"]).unwrap().optional();
-    let introspection =
-        Introspection::new(&service.world.keyring, &guard, tokio::time::sleep).unwrap();
+    let introspection = Introspection::new(&service.world.keyring, &guard).unwrap();
     let service = Service { introspection, ..service };
     assert_eq!(service.ask(&Asked::to("/introspect").form("token=a")).0, 401);
 }

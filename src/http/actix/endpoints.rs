@@ -94,7 +94,7 @@ async fn report(reports: LeakReports, request: HttpRequest, body: Payload) -> Re
 ///
 /// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
 /// let guard = keyring.require(["introspect"])?;
-/// let introspection = Introspection::new(keyring, &guard, tokio::time::sleep)?;
+/// let introspection = Introspection::new(keyring, &guard)?;
 /// let routes =
 ///     Routes::new(guard).route("/introspect", actix::introspection(&introspection)).build()?;
 /// # let _ = actix_web::App::new().configure(routes);
@@ -124,7 +124,7 @@ async fn introspect(handler: Introspection, request: HttpRequest, body: Payload)
 ///
 /// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
 /// let guard = keyring.require(["revoke"])?;
-/// let revocation = Revocation::new(keyring, &guard, tokio::time::sleep)?;
+/// let revocation = Revocation::new(keyring, &guard)?;
 /// let routes = Routes::new(guard).route("/revoke", actix::revocation(&revocation)).build()?;
 /// # let _ = actix_web::App::new().configure(routes);
 /// # Ok(())

@@ -78,7 +78,7 @@ pub fn leak_reports<S: Clone + Send + Sync + 'static>(reports: &LeakReports) -> 
 ///
 /// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
 /// let guard = keyring.require(["introspect"])?;
-/// let introspection = Introspection::new(keyring, &guard, tokio::time::sleep)?;
+/// let introspection = Introspection::new(keyring, &guard)?;
 /// let routes = Routes::new(guard).route("/introspect", axum::introspection(&introspection));
 /// # let _: ::axum::Router = routes.build()?;
 /// # Ok(())
@@ -106,7 +106,7 @@ pub fn introspection<S: Clone + Send + Sync + 'static>(
 ///
 /// # fn routes(keyring: &Keyring) -> Result<(), ConfigError> {
 /// let guard = keyring.require(["revoke"])?;
-/// let revocation = Revocation::new(keyring, &guard, tokio::time::sleep)?;
+/// let revocation = Revocation::new(keyring, &guard)?;
 /// let routes = Routes::new(guard).route("/revoke", axum::revocation(&revocation));
 /// # let _: ::axum::Router = routes.build()?;
 /// # Ok(())

@@ -39,8 +39,8 @@ impl FormEndpoint {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::EmptyRequirement`] if the guard requires no scope.
-    pub(super) fn new(guard: &Guard, pace: Pace) -> Result<Self, ConfigError> {
+    /// [`ConfigError::EmptyRequirement`] if the guard requires no scope, or [`ConfigError::Thread`].
+    pub(super) fn new(guard: &Guard) -> Result<Self, ConfigError> {
         let requirement = guard.requirement().clone();
         if requirement.scopes().next().is_none() {
             return Err(ConfigError::EmptyRequirement);
@@ -55,7 +55,7 @@ impl FormEndpoint {
         // INVARIANT: the guard requires a key. An optional one would let everybody introspect.
         let guard = guard.for_access(Access::Required(requirement), rules);
         let guard = guard.ok_or(ConfigError::EmptyRequirement)?;
-        Ok(Self { guard, pace, own_tenant_only: false })
+        Ok(Self { guard, pace: Pace::start()?, own_tenant_only: false })
     }
 
     /// Admits a request and reads its form. `known` is the caller that an outer guard has admitted.

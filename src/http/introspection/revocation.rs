@@ -1,12 +1,11 @@
 //! The endpoint where programs in other languages end a token.
 
 use alloc::sync::Arc;
-use core::{fmt, future::Future, time::Duration};
+use core::{fmt, time::Duration};
 use std::time::Instant;
 
 use super::{
     form::{BadForm, Form},
-    pace::Pace,
     request::FormEndpoint,
 };
 #[cfg(any(feature = "actix", feature = "axum"))]
@@ -37,7 +36,7 @@ use crate::{
 /// # use keyway::{Keyring, MemoryStore, NewKey, Pepper, Policy};
 /// use keyway::http::Revocation;
 ///
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// # pollster::block_on(async {
 /// # let policy: Policy = serde_json::from_str(r#"{
 /// #     "issuer": "mm",
 /// #     "scopes": [{ "name": "revoke", "description": "Revoke keys" }]
@@ -52,7 +51,7 @@ use crate::{
 /// let guard = keyring.require(["revoke"])?;
 /// // Audit events name the actor.
 /// let keyring = keyring.acting_as("revocation endpoint");
-/// let revocation = Revocation::new(&keyring, &guard, tokio::time::sleep)?;
+/// let revocation = Revocation::new(&keyring, &guard)?;
 ///
 /// let value = ["Bearer ", &*service.token.reveal()].concat();
 /// let headers = [
@@ -64,8 +63,7 @@ use crate::{
 /// assert_eq!(revocation.revoke(&headers[..], body.as_bytes()).await.status(), 200);
 /// assert!(keyring.verify(&*token).await.is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Revocation(Arc<Inner>);
@@ -81,17 +79,14 @@ impl Revocation {
     pub const MAX_BODY_LEN: usize = Form::MAX_LEN;
 
     /// Creates the endpoint for the keys of `keyring`. The program needs a key that `guard` admits, even if the guard is
-    /// [optional](Guard::optional). `sleep` is the sleep function of the application's runtime, for the time of responses.
+    /// [optional](Guard::optional).
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::EmptyRequirement`] if the guard requires no scope.
-    pub fn new<S, F>(keyring: &Keyring, guard: &Guard, sleep: S) -> Result<Self, ConfigError>
-    where
-        S: Fn(Duration) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let endpoint = FormEndpoint::new(guard, Pace::new(sleep))
+    /// Returns [`ConfigError`] if the guard requires no scope, and [`ConfigError::Thread`] if the thread that times the
+    /// responses cannot be started.
+    pub fn new(keyring: &Keyring, guard: &Guard) -> Result<Self, ConfigError> {
+        let endpoint = FormEndpoint::new(guard)
             .map_err(|error| error.within("the guard of the revocation endpoint"))?;
         Ok(Self(Arc::new(Inner { keyring: keyring.clone(), endpoint })))
     }

@@ -194,8 +194,7 @@ fn own_tenant_only_hides_keys_of_other_tenants() {
     // A guard of another keyring knows other tenants, even if their ids are the same.
     let other = Service::new();
     let guard = other.world.keyring.require(["introspect"]).unwrap();
-    let of_others =
-        keyway::http::Introspection::new(&service.world.keyring, &guard, tokio::time::sleep);
+    let of_others = keyway::http::Introspection::new(&service.world.keyring, &guard);
     let other = Service { introspection: of_others.unwrap(), ..other };
     let body = format!("token={own}");
     assert_eq!(other.described(&body)["client_id"], "services");

@@ -92,7 +92,7 @@ fn own_tenant_of_another_keyring_is_not_the_same() {
     let other = Service::new();
     let guard = other.world.keyring.require(["revoke"]).unwrap();
     let keyring = &service.world.keyring;
-    let revocation = keyway::http::Revocation::new(keyring, &guard, tokio::time::sleep).unwrap();
+    let revocation = keyway::http::Revocation::new(keyring, &guard).unwrap();
     let other = Service { revocation: revocation.own_tenant_only(), ..other };
     assert_eq!(other.revoke(&service.introspector), done());
     assert!(block_on(keyring.verify(&service.introspector)).is_ok());
