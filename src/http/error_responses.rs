@@ -75,6 +75,11 @@ impl ErrorResponses {
         self.gateway = Some(gateway);
     }
 
+    /// Returns a challenge for HTTP Basic, which asks for UTF-8 (RFC 7617, section 2.1).
+    pub(super) fn basic(&self) -> String {
+        format!("Basic realm={}, charset=\"UTF-8\"", quoted(&self.realm))
+    }
+
     /// Returns the response to a credential that cannot be read.
     pub(super) fn unreadable(&self, error: CredentialError) -> Response {
         let detail = match error {

@@ -1,5 +1,6 @@
 //! The endpoints where programs in other languages ask about tokens, and end them.
 
+mod basic;
 mod description;
 mod form;
 mod pace;
@@ -24,10 +25,10 @@ use crate::{
 /// The introspection endpoint (RFC 7662): a resource server posts the token that it was sent, and gets what the token
 /// permits. Cheap to clone.
 ///
-/// The request is a form with the parameter `token`. The [guide](crate::guide::introspection) has all parameters, and the
-/// members of the response. The response is `{"active":false}` for everything that is not the token of a key that may be
-/// used now. Its bytes and its time are the same for unknown, foreign, forged, malformed, expired, disabled and suspended
-/// keys.
+/// The request is a form with the parameter `token`. The [guide](crate::guide::introspection) has all parameters, and
+/// the members of the response. The response is `{"active":false}` for everything that is not the token of a key that
+/// may be used now. Its bytes and its time are the same for unknown, foreign, forged, malformed, expired, disabled and
+/// suspended keys.
 ///
 /// | outcome | status |
 /// |---|--:|
@@ -39,9 +40,9 @@ use crate::{
 /// | not a form | 415 |
 /// | the store did not respond | 503 |
 ///
-/// An introspection is a use of the key that the token belongs to. It appears in its last use, and it ends a grace period
-/// that lasts until the first use of a new secret. The [rate](crate::rate) of the introspected key is not counted. The rate
-/// of the resource server's own key is.
+/// An introspection is a use of the key that the token belongs to. It appears in its last use, and it ends a grace
+/// period that lasts until the first use of a new secret. The [rate](crate::rate) of the introspected key is not
+/// counted. The rate of the resource server's own key is.
 ///
 /// ```
 /// # use keyway::{Keyring, MemoryStore, NewKey, Pepper, Policy};
@@ -96,16 +97,16 @@ impl Introspection {
     /// The longest accepted body, in bytes.
     pub const MAX_BODY_LEN: usize = Form::MAX_LEN;
 
-    /// Creates the endpoint for the keys of `verifier`. The resource server needs a key that `guard` admits, even if the
-    /// guard is [optional](Guard::optional).
+    /// Creates the endpoint for the keys of `verifier`. The resource server needs a key that `guard` admits, even if
+    /// the guard is [optional](Guard::optional).
     ///
-    /// The resource server may introspect keys of all tenants, so give the scope of `guard` to keys of your own services
-    /// only. See [`own_tenant_only`](Self::own_tenant_only).
+    /// The resource server may introspect keys of all tenants, so only the tier of your own services should have the
+    /// scope of `guard`. See [`own_tenant_only`](Self::own_tenant_only).
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError`] if the guard requires no scope, because every key could then introspect all others. Returns
-    /// [`ConfigError::Thread`] if the thread that times the responses cannot be started.
+    /// Returns [`ConfigError`] if the guard requires no scope, because every key could then introspect all others.
+    /// Returns [`ConfigError::Thread`] if the thread that times the responses cannot be started.
     pub fn new(verifier: impl AsRef<Verifier>, guard: &Guard) -> Result<Self, ConfigError> {
         let endpoint = FormEndpoint::new(guard)
             .map_err(|error| error.within("the guard of the introspection endpoint"))?;
@@ -130,8 +131,8 @@ impl Introspection {
         self.with(|inner| inner.freshness = freshness)
     }
 
-    /// Returns this endpoint, with which a resource server introspects only keys of its own tenant. Keys of other tenants
-    /// are inactive.
+    /// Returns this endpoint, with which a resource server introspects only keys of its own tenant. Keys of other
+    /// tenants are inactive.
     ///
     /// If the guard belongs to another keyring than the introspected keys, all keys are inactive.
     #[must_use]
@@ -139,9 +140,20 @@ impl Introspection {
         self.with(|inner| inner.endpoint.own_tenant_only = true)
     }
 
+    /// Returns this endpoint, which takes the key of the resource server also as the password of HTTP Basic. Many
+    /// clients know only that scheme. The user name is not examined.
+    ///
+    /// The route table shows both. A key of the resource server that is limited to networks is refused with HTTP Basic.
+    /// If the guard takes keys [only from another header](Guard::key_header_only), `Authorization` is not read.
+    #[must_use]
+    pub fn or_basic(&self) -> Self {
+        self.with(|inner| inner.endpoint.takes_basic = true)
+    }
+
     /// Handles a `POST` with these headers and this body, and returns the response. The caller wipes the body.
     ///
-    /// The address of the resource server is not known here, so a key of its own that is limited to networks is refused.
+    /// The address of the resource server is not known here, so a key of its own that is limited to networks is
+    /// refused.
     pub async fn introspect(&self, headers: &(impl Headers + ?Sized), body: &[u8]) -> Response {
         self.introspect_for(None, headers, body).await
     }
@@ -216,8 +228,8 @@ impl Introspection {
     }
 }
 
-/// Returns a kind of resource in which the key is limited, and which the resource server does not check. To a program that
-/// ignores the limit the key would look unlimited.
+/// Returns a kind of resource in which the key is limited, and which the resource server does not check. To a program
+/// that ignores the limit the key would look unlimited.
 fn unchecked_kind<'c>(key: &Principal, catalog: &'c ScopeCatalog, form: &Form) -> Option<&'c str> {
     let limits = key.limits()?;
     let kinds = catalog.resource_kinds().names();

@@ -1,9 +1,9 @@
 //! An authorization service and a resource server in Python: `cargo run -p introspection`.
 //!
 //! The authorization service has the keys. The resource server has none. It posts each key that it is sent to the
-//! introspection endpoint (RFC 7662), with a key of its own, by the library Authlib. The program prints each call with its
-//! outcome, and fails if an outcome is not as it should be. It needs `python3` with `venv`, and installs the libraries at
-//! its first start.
+//! introspection endpoint (RFC 7662), with a key of its own, by the library Authlib. The program prints each call with
+//! its outcome, and fails if an outcome is not as it should be. It needs `python3` with `venv`, and installs the
+//! libraries at its first start.
 
 mod http;
 mod python;
@@ -40,8 +40,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let serving = Runtime::new()?;
     serving.spawn(async move { axum::serve(TcpListener::from_std(listener)?, app).await });
 
-    // The resource server is a service of our own, so its key is in a tenant of our own.
-    let own = keyring.create_empty_tenant("services", "advanced").await?;
+    // The resource server is a service of our own, so its key is in a tenant of our own. Only the tier of that tenant
+    // has the scopes of both endpoints, so no customer can give them to a key.
+    let own = keyring.create_empty_tenant("services", "own").await?;
     let key = NewKey::named("Python reports").scopes(["keys.introspect", "keys.revoke"]);
     let own = issue(&own, key).await?.token;
     let (_server, address) = python::start(&format!("http://{service}"), &own).await?;

@@ -38,8 +38,8 @@ struct Members<'k> {
 
 /// Returns the body for `key`, which may be used at `now`.
 ///
-/// INVARIANT: `scope` has implied scopes too, since resource servers compare names. Without them they would refuse a key
-/// that a guard admits.
+/// INVARIANT: `scope` has implied scopes too, since resource servers compare names. Without them they would refuse a
+/// key that a guard admits.
 pub(super) fn describe(key: &Principal, policy: &Policy, now: Timestamp) -> String {
     let catalog = policy.catalog();
     let scopes: Vec<_> = catalog.all_names(key.scopes()).map(Scope::as_str).collect();

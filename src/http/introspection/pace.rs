@@ -43,8 +43,8 @@ impl Pace {
 
     /// Waits until the first multiple of the step since `began` that is not over yet.
     ///
-    /// INVARIANT: the end depends on `began` alone, not on the time that has passed since. A wait of the whole step would
-    /// add it to the time of the work, which stays visible.
+    /// INVARIANT: the end depends on `began` alone, not on the time that has passed since. A wait of the whole step
+    /// would add it to the time of the work, which stays visible.
     pub(super) fn wait(self, began: Instant) -> impl Future<Output = ()> + Send {
         let elapsed = began.elapsed();
         let (step, elapsed) = (self.step.as_nanos(), elapsed.as_nanos());
@@ -56,8 +56,8 @@ impl Pace {
 
 /// The timer of all endpoints of the process.
 ///
-/// The timers of runtimes are not used. Tokio's is exact to a millisecond, and its error depends on the moment at which the
-/// runtime became idle, which is when the store replied. Averages over some hundred requests then show the work.
+/// The timers of runtimes are not used. Tokio's is exact to a millisecond, and its error depends on the moment at which
+/// the runtime became idle, which is when the store replied. Averages over some hundred requests then show the work.
 static TIMER: Timer = Timer {
     state: Mutex::new(State { waiting: BTreeMap::new(), next: 0, is_started: false }),
     is_earlier: Condvar::new(),
@@ -70,7 +70,7 @@ struct Timer {
 }
 
 struct State {
-    /// The waits in the order of their ends. The number tells equal ends apart.
+    /// The waits in the order of their ends. The number distinguishes equal ends.
     waiting: BTreeMap<Place, Waker>,
     next: u64,
     is_started: bool,

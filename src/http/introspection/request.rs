@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::{fmt, net::IpAddr};
 
-use super::{form::Form, pace::Pace};
+use super::{basic::BasicAsBearer, form::Form, pace::Pace};
 use crate::{
     config::ConfigError,
     decision::Principal,
@@ -25,6 +25,8 @@ pub(super) struct FormEndpoint {
     guard: Guard,
     pub(super) pace: Pace,
     pub(super) own_tenant_only: bool,
+    /// Whether the key of a caller may come as the password of HTTP Basic.
+    pub(super) takes_basic: bool,
 }
 
 /// A resource server that the guard has admitted.
@@ -55,7 +57,7 @@ impl FormEndpoint {
         // INVARIANT: the guard requires a key. An optional one would let everybody introspect.
         let guard = guard.for_access(Access::Required(requirement), rules);
         let guard = guard.ok_or(ConfigError::EmptyRequirement)?;
-        Ok(Self { guard, pace: Pace::start()?, own_tenant_only: false })
+        Ok(Self { guard, pace: Pace::start()?, own_tenant_only: false, takes_basic: false })
     }
 
     /// Admits a request and reads its form. `known` is the caller that an outer guard has admitted.
@@ -70,11 +72,22 @@ impl FormEndpoint {
         body: &[u8],
     ) -> Result<(Caller, Form), Response> {
         let is_inner = known.is_some();
-        let admitted = match self.guard.begin(&Known { known, headers }) {
+        let takes_basic = self.takes_basic && self.guard.key_headers().takes_authorization();
+        let of_caller = match (&known, takes_basic) {
+            (None, true) => BasicAsBearer::new(headers),
+            _ => BasicAsBearer::unchanged(headers),
+        };
+        let begun = self.guard.begin(&Known { known, headers: &of_caller });
+        drop(of_caller);
+        let admitted = match begun {
             Progress::Done(admitted) => admitted,
             Progress::Pending(rest) => rest.await,
         };
-        let mut admission = admitted?;
+        let mut admission = admitted.map_err(|refusal| match refusal.status() {
+            // A challenge has the scheme that the caller used (RFC 6749, section 5.2).
+            401 if takes_basic => refusal.with("www-authenticate", self.guard.errors().basic()),
+            _ => refusal,
+        })?;
         let Some(principal) = admission.take_principal() else {
             return Err(self.refused(&VerifyError::Missing));
         };
@@ -105,6 +118,11 @@ impl FormEndpoint {
             endpoint.require_any(scopes)
         } else {
             endpoint.require(scopes)
+        };
+        let endpoint = if self.takes_basic {
+            endpoint.or("HTTP Basic with the key as the password")
+        } else {
+            endpoint
         };
         self.guard.catalog().resource_kinds().names().fold(endpoint, Endpoint::touches_no)
     }

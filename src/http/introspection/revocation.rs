@@ -78,8 +78,8 @@ impl Revocation {
     /// The longest accepted body, in bytes.
     pub const MAX_BODY_LEN: usize = Form::MAX_LEN;
 
-    /// Creates the endpoint for the keys of `keyring`. The program needs a key that `guard` admits, even if the guard is
-    /// [optional](Guard::optional).
+    /// Creates the endpoint for the keys of `keyring`. The program needs a key that `guard` admits, even if the guard
+    /// is [optional](Guard::optional).
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Revocation {
         Ok(Self(Arc::new(Inner { keyring: keyring.clone(), endpoint })))
     }
 
-    /// Returns this endpoint with another time after which status 200 is sent. The default is 20 ms, and the shortest is
-    /// 1 ms.
+    /// Returns this endpoint with another time after which status 200 is sent. The default is 20 ms, and the shortest
+    /// is 1 ms.
     ///
     /// The time counts from the check of the token. It must be longer than the store usually takes to read and delete a
     /// key. A response that takes longer is sent after a multiple of the time.
@@ -108,6 +108,16 @@ impl Revocation {
     #[must_use]
     pub fn own_tenant_only(&self) -> Self {
         self.with(|inner| inner.endpoint.own_tenant_only = true)
+    }
+
+    /// Returns this endpoint, which takes the key of the program also as the password of HTTP Basic. Many clients know
+    /// only that scheme. The user name is not examined.
+    ///
+    /// The route table shows both. A key of the program that is limited to networks is refused with HTTP Basic. If the
+    /// guard takes keys [only from another header](Guard::key_header_only), `Authorization` is not read.
+    #[must_use]
+    pub fn or_basic(&self) -> Self {
+        self.with(|inner| inner.endpoint.takes_basic = true)
     }
 
     /// Handles a `POST` with these headers and this body, and returns the response. The caller wipes the body.

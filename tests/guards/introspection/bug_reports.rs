@@ -1,6 +1,11 @@
 //! Mistakes of other implementations, from their public bug reports, as requests to this one.
 
-use super::{Asked, FORM, Service, inactive, invalid_request, issue, reporting, tenant};
+use keyway::{
+    Guard,
+    http::{Introspection, Routes, axum as keyway_axum},
+};
+
+use super::{Asked, FORM, INACTIVE, Service, inactive, invalid_request, issue, reporting, tenant};
 use crate::support::{HOUR, block_on, gives_away};
 
 /// keycloak/keycloak#20671 and dadrus/heimdall#1058: a charset in the content type was refused. Spring sends one.
@@ -16,7 +21,8 @@ fn charset_in_the_content_type_is_accepted() {
     }
 }
 
-/// nuts-foundation/nuts-node#3464: JSON had no token, so each was inactive. DuendeArchive/IdentityServer4#1371: it crashed.
+/// nuts-foundation/nuts-node#3464: JSON had no token, so each was inactive. DuendeArchive/IdentityServer4#1371: it
+/// crashed.
 #[test]
 fn other_content_type_is_an_error_and_not_inactive() {
     let service = Service::new();
@@ -44,8 +50,8 @@ fn unknown_token_is_no_error_of_the_resource_server() {
     }
 }
 
-/// frappe/frappe#41539 and mitreid-connect/OpenID-Connect-Java-Spring-Server#983: expired tokens stayed active until a task
-/// removed them.
+/// frappe/frappe#41539 and mitreid-connect/OpenID-Connect-Java-Spring-Server#983: expired tokens stayed active until a
+/// task removed them.
 #[test]
 fn cached_key_is_inactive_from_its_last_millisecond_on() {
     let service = Service::new();
@@ -58,8 +64,8 @@ fn cached_key_is_inactive_from_its_last_millisecond_on() {
     assert_eq!(service.introspect(body), inactive());
 }
 
-/// giantswarm/mcp-oauth#316: `client_id` was that of the resource server. mitreid-connect#1101: scopes that the resource
-/// server itself lacks were left out.
+/// giantswarm/mcp-oauth#316: `client_id` was that of the resource server. mitreid-connect#1101: scopes that the
+/// resource server itself lacks were left out.
 #[test]
 fn description_is_of_the_key_and_not_of_the_server() {
     let service = Service::new();
@@ -69,8 +75,8 @@ fn description_is_of_the_key_and_not_of_the_server() {
     assert_eq!(described["scope"], "reporting");
 }
 
-/// KickEngineering/KickDevDocs#94: a token in the query gave 200. DuendeArchive/IdentityServer4#2634: a request for `GET`.
-/// Queries are in every access log.
+/// KickEngineering/KickDevDocs#94: a token in the query gave 200. DuendeArchive/IdentityServer4#2634: a request for
+/// `GET`. Queries are in every access log.
 #[test]
 fn parameters_in_the_query_are_never_read() {
     let service = Service::new();
@@ -132,14 +138,93 @@ fn rate_of_the_introspected_key_is_not_counted() {
     }
 }
 
-/// Spring and others send the credential of the resource server as HTTP Basic. It is refused like a missing key.
+/// Without the setting, HTTP Basic is refused like a missing key.
 #[test]
 fn basic_credentials_are_refused_with_the_scheme_to_use() {
     let service = Service::new();
-    let asked = Asked::to("/introspect").with("authorization", "Basic YTpi").form("token=a");
+    let password = basic(&format!("services:{}", service.introspector));
+    let asked = Asked::to("/introspect").with("authorization", password).form("token=a");
     let (status, fields, _) = service.ask(&asked);
     assert_eq!(status, 401);
     assert!(fields.contains(&("www-authenticate".into(), r#"Bearer realm="mm""#.into())));
+}
+
+/// DuendeArchive/IdentityServer4#364 is about the opposite. Spring and others send their credential as HTTP Basic only.
+#[test]
+fn password_of_basic_is_a_key_if_that_is_set() {
+    let service = Service::with(|made| made.or_basic(), |made| made.or_basic());
+    let table = Routes::new(service.guard.clone())
+        .route("/introspect", keyway_axum::introspection::<()>(&service.introspection))
+        .table()
+        .unwrap();
+    let both = "introspect, or (HTTP Basic with the key as the password)";
+    assert_eq!(table.access("POST", "/introspect").unwrap().to_string(), both);
+    let token = issue(&tenant(&service.world, "acme"), reporting());
+    let form = format!("token={token}");
+    let doors = [Service::directly, Service::through_axum, Service::through_actix];
+    let ask = |password: &str| {
+        let asked = Asked::to("/introspect").with("authorization", basic(password));
+        let seen = doors.map(|door| door(&service, &asked.clone().form(form.as_str())));
+        // An optional guard of the routes adds `Vary`, and all else is the same.
+        assert!(seen.iter().all(|(status, _, body)| (status, body) == (&seen[0].0, &seen[0].2)));
+        let [(status, fields, body), ..] = seen;
+        (status, fields, body)
+    };
+    let own = Asked::to("/introspect").key(&service.introspector).form(form.as_str());
+    let described = service.directly(&own).2;
+    assert!(described.starts_with(r#"{"active":true,"#), "{described}");
+    for user in ["services", "", "made up"] {
+        let (status, _, body) = ask(&format!("{user}:{}", service.introspector));
+        assert_eq!((status, &body), (200, &described));
+    }
+    let (status, fields, _) = ask("services:made_up");
+    assert_eq!(status, 401);
+    let challenges: Vec<_> =
+        fields.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, of)| &**of).collect();
+    assert_eq!(
+        challenges,
+        [r#"Basic realm="mm", charset="UTF-8""#, r#"Bearer realm="mm", error="invalid_token""#]
+    );
+    assert_eq!(ask(&format!("services:{}", service.revoker)).0, 403);
+    assert_eq!(ask(&format!("services:{token}")).0, 403);
+    assert_eq!(ask("services").0, 400);
+    assert_eq!(ask("services:").0, 400);
+    // Neither credential is preferred to the other.
+    let asked = Asked::to("/introspect").key(&service.introspector);
+    let both = basic(&format!("services:{}", service.introspector));
+    assert_eq!(service.ask(&asked.with("authorization", both).form(form.as_str())).0, 400);
+    // A missing key is refused as well, by the handler itself.
+    assert_eq!(ask_without_a_key(&service), [401; 3]);
+}
+
+fn ask_without_a_key(service: &Service) -> [u16; 3] {
+    let asked = Asked::to("/introspect").form("token=a");
+    [Service::directly, Service::through_axum, Service::through_actix]
+        .map(|door| door(service, &asked).0)
+}
+
+/// A gateway owns `Authorization`, and its credential must not be taken for a key.
+#[test]
+fn basic_of_a_gateway_is_not_read() {
+    let service = Service::new();
+    let guard = Guard::new(&service.world.keyring).key_header_only("x-api-key").unwrap();
+    let to_introspect = guard.require(["introspect"]).unwrap();
+    let introspection = Introspection::new(&service.world.keyring, &to_introspect).unwrap();
+    let service = Service { introspection: introspection.or_basic(), guard, ..service };
+    let of_gateway = basic(&format!("services:{}", service.introspector));
+    let asked = Asked::to("/introspect").with("authorization", of_gateway).form("token=a");
+    let doors = [Service::directly, Service::through_axum, Service::through_actix];
+    for door in doors {
+        assert_eq!(door(&service, &asked).0, 401);
+        let asked = asked.clone().with("x-api-key", &*service.introspector);
+        assert_eq!(door(&service, &asked).2, INACTIVE);
+    }
+}
+
+fn basic(credentials: &str) -> String {
+    use base64ct::{Base64, Encoding as _};
+
+    format!("Basic {}", Base64::encode_string(credentials.as_bytes()))
 }
 
 #[test]

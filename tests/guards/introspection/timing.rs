@@ -1,8 +1,8 @@
 //! One timing class for everything that is not the token of a key that may be used.
 //!
-//! Each read of the store takes a millisecond, and nothing is cached. So the work differs a thousandfold between a token
-//! that is refused at once and one whose key is read. The ranks of the times of two classes are compared by the test of
-//! Mann and Whitney.
+//! Each read of the store takes a millisecond, and nothing is cached. So the work differs a thousandfold between a
+//! token that is refused at once and one whose key is read. The ranks of the times of two classes are compared by the
+//! test of Mann and Whitney.
 
 use std::{
     future::Future,
@@ -53,7 +53,7 @@ impl Faults for SlowReads {
     }
 }
 
-/// Tokens of which the caller must not be able to tell one kind from another.
+/// One kind of tokens, which a caller must not distinguish from the other kinds.
 struct Class {
     name: &'static str,
     bodies: Vec<String>,
