@@ -20,6 +20,7 @@ mod page;
 mod preview;
 mod randomness;
 pub(crate) mod tenant;
+mod tier_version;
 mod upkeep;
 mod uses;
 mod walk;

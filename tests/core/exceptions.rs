@@ -446,6 +446,30 @@ fn second_of_two_changes_of_exceptions_is_a_conflict() {
 }
 
 #[test]
+fn second_of_two_moves_of_a_version_is_a_conflict() {
+    let world = world();
+    acme_on(&world, "small");
+    let read = acme(&world);
+    let change = |tier| world.keyring.set_tier_version(read.id(), read.version(), tier);
+    // Both have read the tenant before the first one writes.
+    world.store.hold("update_tenant");
+    let (mut first, mut second) = (pin!(change("large")), pin!(change("small")));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    assert!(second.as_mut().poll(&mut context).is_pending());
+    world.store.release("update_tenant");
+    assert_eq!(block_on(first).unwrap().allowed, 50);
+    assert!(matches!(block_on(second), Err(KeyringError::Conflict)));
+
+    // A version that was read before the change is not compared with the store alone.
+    assert!(matches!(block_on(change("small")), Err(KeyringError::Conflict)));
+    assert_eq!(acme(&world).tier(), "large");
+    let nobody = tenant_id("nobody");
+    let unknown = block_on(world.keyring.set_tier_version(&nobody, 1, "large"));
+    assert!(matches!(unknown, Err(KeyringError::NoTenant(_))));
+}
+
+#[test]
 fn exceptions_survive_a_move_to_another_tier() {
     let world = world();
     acme_on(&world, "small");
