@@ -422,7 +422,6 @@ impl Guard {
         self.0.alternative.as_ref()
     }
 
-    #[cfg(feature = "openapi")]
     pub(super) fn key_headers(&self) -> &KeyHeaders {
         &self.0.key_headers
     }
