@@ -1,10 +1,10 @@
 //! Confirmation of changes that cannot be undone.
 
-use std::io::{IsTerminal as _, Write as _, stderr, stdin};
+use std::io::{IsTerminal as _, stderr, stdin};
 
 use clap::Args;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, hidden::complain};
 
 /// The consent to a change that cannot be undone.
 #[derive(Args, Clone, Copy, Debug)]
@@ -29,8 +29,7 @@ impl Consent {
                 format!("nothing was changed, since nobody can confirm this here: {change}");
             return Err(Failure::usage(message).remedy("repeat the command with --yes"));
         }
-        eprint!("{change}\nType `yes` to continue: ");
-        stderr().flush()?;
+        complain(&format!("{change}\nType `yes` to continue: "));
         let mut reply = String::new();
         stdin().read_line(&mut reply)?;
         if reply.trim() == "yes" {

@@ -11,7 +11,7 @@ use keyway::{
 };
 use serde_json::json;
 
-use crate::hidden::without_secrets;
+use crate::hidden::complain;
 
 /// The reason for a failure, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Failure {
                 _ = writeln!(text, "  {remedy}");
             }
         }
-        eprint!("{}", without_secrets(&text));
+        complain(&text);
     }
 }
 
@@ -139,6 +139,10 @@ impl From<KeyringError> for Failure {
             KeyringError::Rejected => {
                 failure.remedy("check that the whole token was read, and the environment")
             }
+            error if error.is_tampered() => failure.remedy(
+                "another program has changed a row: `keyctl keys list` names it, and `keyctl keys delete KEY \
+                 --tenant TENANT` removes a key without reading it",
+            ),
             _ => failure,
         }
     }

@@ -1,6 +1,9 @@
 //! Secrets that no message may repeat: the password of the store, and tokens among the arguments.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::{Write as _, stderr},
+    sync::{Mutex, PoisonError},
+};
 
 use zeroize::Zeroizing;
 
@@ -40,6 +43,11 @@ pub fn hide_arguments(arguments: impl Iterator<Item = String>) {
 pub fn without_secrets(text: &str) -> String {
     let hidden = HIDDEN.lock().unwrap_or_else(PoisonError::into_inner);
     hidden.iter().fold(text.to_owned(), |text, secret| text.replace(&**secret, "[hidden]"))
+}
+
+/// Writes `text` without secrets to stderr. A stderr that cannot be written ends nothing.
+pub fn complain(text: &str) {
+    _ = stderr().lock().write_all(without_secrets(text).as_bytes());
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ use serde_json::json;
 use crate::{
     args::{Arguments, Command},
     failure::Failure,
-    hidden::{hide_arguments, without_secrets},
+    hidden::{complain, hide_arguments},
     output::Output,
     session::{Opening, Session},
 };
@@ -52,29 +52,33 @@ fn main() -> ExitCode {
     let given = || std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     hide_arguments(given().skip(1));
     if given().len() <= 1 {
-        print!("{}", Arguments::command().render_long_help());
-        return ExitCode::SUCCESS;
+        return ended(print(&Arguments::command().render_long_help().to_string()), false);
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // The parser repeats arguments that it does not know.
         Err(error) if error.use_stderr() => {
-            eprint!("{}", without_secrets(&error.render().to_string()));
+            complain(&error.render().to_string());
             return ExitCode::from(2);
         }
-        Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
-        }
+        Err(help) => return ended(print(&help.to_string()), false),
     };
     let json = arguments.json;
-    match start(arguments) {
+    ended(start(arguments), json)
+}
+
+fn ended(outcome: Result<(), Failure>, json: bool) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report(json);
             ExitCode::from(failure.reason.code())
         }
     }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    Output { json: false }.write(text)
 }
 
 fn start(arguments: Arguments) -> Result<(), Failure> {

@@ -2,9 +2,9 @@
 
 use std::io::{Write as _, stdout};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{failure::Failure, hidden::without_secrets, table::Table};
+use crate::{failure::Failure, hidden::complain, table::Table};
 
 /// Writes results to stdout and notes to stderr.
 #[derive(Clone, Copy, Debug)]
@@ -48,22 +48,22 @@ impl Output {
     /// Writes a note for people to stderr. Programs that read JSON get none.
     pub fn note(self, text: &str) {
         if !self.json {
-            eprintln!("{}", without_secrets(text));
+            complain(&format!("{text}\n"));
         }
     }
 
     /// Writes something that is wrong in an input to stderr.
     pub fn problem(self, value: &Value, text: &str) {
         let line = if self.json { value.to_string() } else { text.to_owned() };
-        eprintln!("{}", without_secrets(&line));
+        complain(&format!("{line}\n"));
     }
 
     /// Writes a warning to stderr, in every form of output.
     pub fn warn(self, text: &str) {
         if self.json {
-            eprintln!("{}", without_secrets(&serde_json::json!({ "warning": text }).to_string()));
+            complain(&format!("{}\n", json!({ "warning": text })));
         } else {
-            eprintln!("warning: {}", without_secrets(text));
+            complain(&format!("warning: {text}\n"));
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 
 use clap::ValueEnum;
 
+use crate::hidden::complain;
+
 /// When a progress bar is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shown {
@@ -59,7 +61,7 @@ impl Bar {
     /// Ends the line of the bar.
     pub fn end(&self) {
         if self.is_shown && self.is_terminal {
-            eprintln!();
+            complain("\n");
         }
     }
 }

@@ -52,23 +52,22 @@ impl TokenSink {
             Some((path, file)) => {
                 let place = path.display().to_string();
                 let kept = writeln!(file, "{}", &*token).and_then(|()| file.sync_all());
-                let value = || json!({ "key": key, "token_file": place });
+                kept.map_err(|error| lost(&error.into(), id.as_str()))?;
+                let value = json!({ "key": key, "token_file": place });
                 let text = || format!("{done} {}\nits token is in {place}\n", masked_key(&key));
-                kept.map_err(Failure::from).and_then(|()| self.out.result(&value(), text))
+                return self.out.result(&value, text);
             }
             None if self.out.json => {
-                let text =
-                    Zeroizing::new(format!("{:#}\n", json!({ "key": key, "token": &*token })));
-                self.out.write(&text)
+                let text = format!("{:#}\n", json!({ "key": key, "token": &*token }));
+                self.out.write(&Zeroizing::new(text))
             }
             None => {
                 self.out.note(&format!("{done} {}", masked_key(&key)));
                 self.out.note("the token is shown this once:");
-                let line = Zeroizing::new(format!("{}\n", &*token));
-                self.out.write(&line)
+                self.out.write(&Zeroizing::new(format!("{}\n", &*token)))
             }
         };
-        written.map_err(|failure| lost(failure, id.as_str()))
+        written.map_err(|failure| lost(&failure, id.as_str()))
     }
 
     /// Writes the token of one of many keys. For JSON on stdout it returns the token, for the line of its step.
@@ -88,14 +87,17 @@ impl TokenSink {
                 self.out.write(&line)
             }
         };
-        written.map(|()| Value::Null).map_err(|failure| lost(failure, key.id().as_str()))
+        written.map(|()| Value::Null).map_err(|failure| lost(&failure, key.id().as_str()))
     }
 }
 
 /// Adds to a failure that the key exists although nobody has its token.
-fn lost(failure: Failure, id: &str) -> Failure {
-    let message =
-        format!("the key {id} exists, and its token could not be written: {}", failure.message());
+pub fn lost(failure: &Failure, id: &str) -> Failure {
+    let message = format!("the key {id} exists, and its token was not written");
+    let message = match failure.message() {
+        "" => message,
+        reason => format!("{message}: {reason}"),
+    };
     Failure::refused(message).remedy(format!("`keyctl keys rotate {id}` makes a new token"))
 }
 

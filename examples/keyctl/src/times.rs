@@ -31,6 +31,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(problem)
 }
 
+/// Returns a duration in its largest whole unit, such as `90 days`.
+pub fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => "0 seconds".into(),
+        _ if seconds % 86_400 == 0 => format!("{} days", seconds / 86_400),
+        _ if seconds % 3_600 == 0 => format!("{} hours", seconds / 3_600),
+        _ => format!("{seconds} seconds"),
+    }
+}
+
 /// Reads a time in RFC 3339, or a duration from now, such as `30d`.
 pub fn from_now(text: &str) -> Result<Timestamp, String> {
     if let Ok(duration) = duration(text) {

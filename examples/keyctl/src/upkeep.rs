@@ -12,7 +12,7 @@ use crate::{
     progress::{Bar, Shown},
     session::Session,
     tenants::tenant,
-    times::duration,
+    times::{duration, span},
 };
 
 /// Sealing of all rows with the current pepper.
@@ -63,10 +63,10 @@ pub async fn reseal(session: &Session, command: Reseal) -> Result<(), Failure> {
 
 /// Deletes keys that expired long ago.
 pub async fn purge(session: &Session, command: Purge) -> Result<(), Failure> {
-    let days = command.expired_for.as_secs() / 86_400;
-    command.consent.ask(&format!(
-        "this deletes all keys that expired more than {days} days ago permanently"
-    ))?;
+    let age = span(command.expired_for);
+    command
+        .consent
+        .ask(&format!("this deletes permanently all keys that expired more than {age} ago"))?;
     let Walk { after, progress } = command.walk;
     let bar = Bar::new("purging", count(session, after.as_ref()).await?, progress);
     let mut last = after.clone();

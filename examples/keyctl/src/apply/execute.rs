@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyway::{IssuedKey, Keyring, KeyringError, NewKey, TenantId, store::KeyQuery};
+use keyway::{IssuedKey, KeyId, Keyring, KeyringError, NewKey, TenantId, store::KeyQuery};
 use serde_json::{Value, json};
 
 use super::{
@@ -10,7 +10,12 @@ use super::{
     report::{Counts, step_text, step_value},
     saved::fingerprint,
 };
-use crate::{failure::Failure, secrets::TokenSink, session::Session};
+use crate::{
+    failure::Failure,
+    output::Output,
+    secrets::{TokenSink, lost},
+    session::Session,
+};
 
 /// The most keys of one name that earlier runs may have created and somebody else has deleted since.
 const MAX_GENERATIONS: u32 = 1_000;
@@ -54,16 +59,18 @@ impl From<KeyringError> for Stopped {
 pub async fn execute(session: &Session, plan: Plan, tokens: &mut TokenSink) -> Result<(), Failure> {
     let mut run =
         Run { session, versions: BTreeMap::new(), stopped: BTreeSet::new(), is_away: false };
-    let (mut counts, mut lost) = (Counts::default(), None);
+    let (mut counts, mut broken) = (Counts::default(), None);
     for step in plan.steps {
-        let (mut outcome, mut message, mut token) = (Outcome::NotTried, None, Value::Null);
-        if !run.is_away && lost.is_none() && !run.stopped.contains(&step.tenant) {
+        let mut told =
+            Told { outcome: Outcome::NotTried, message: None, id: None, token: Value::Null };
+        if !run.is_away && broken.is_none() && !run.stopped.contains(&step.tenant) {
             match run.take(&step).await {
-                Ok((done, issued)) => {
-                    outcome = done;
+                Ok((outcome, issued)) => {
+                    told.outcome = outcome;
+                    told.id = issued.as_ref().map(|issued| issued.key.id());
                     match issued.map(|issued| tokens.write_of_many(issued)) {
-                        Some(Ok(shown)) => token = shown,
-                        Some(Err(failure)) => lost = Some(failure),
+                        Some(Ok(token)) => told.token = token,
+                        Some(Err(failure)) => broken = Some(failure),
                         None => {}
                     }
                 }
@@ -73,39 +80,31 @@ pub async fn execute(session: &Session, plan: Plan, tokens: &mut TokenSink) -> R
                     if step.key.is_none() {
                         run.stopped.insert(step.tenant.clone());
                     }
-                    (outcome, message) = (stopped.outcome, Some(stopped.message));
+                    (told.outcome, told.message) = (stopped.outcome, Some(stopped.message));
                 }
             }
         }
-        counts.add(&step.action, outcome);
-        if session.out.json {
-            let mut value = step_value(&step);
-            if let Some(fields) = value.as_object_mut() {
-                fields.insert("outcome".into(), json!(outcome.as_str()));
-                if let Some(message) = &message {
-                    fields.insert("message".into(), json!(message));
-                }
-                if !token.is_null() {
-                    fields.insert("token".into(), token);
-                }
-            }
-            session.out.line(&value)?;
-        } else if outcome != Outcome::Unchanged {
-            let message = message.map(|message| format!(": {message}")).unwrap_or_default();
-            session.out.write(&format!(
-                "{:<10}{}{message}\n",
-                outcome.as_str(),
-                step_text(&step)
-            ))?;
+        counts.add(&step.action, told.outcome);
+        if broken.is_none() {
+            let id = told.id.filter(|_| !told.token.is_null());
+            broken = told.write(session.out, &step).err().map(|failure| match id {
+                Some(id) => lost(&failure, id.as_str()),
+                None => failure,
+            });
         }
+    }
+    // Steps that nobody can read about are not taken, and the reason is on stderr.
+    if let Some(failure) = broken {
+        let message = match failure.message() {
+            "" => Failure::refused("the output was closed"),
+            _ => failure,
+        };
+        return Err(message.at(&counts.done_text()));
     }
     if session.out.json {
         session.out.line(&json!({ "summary": counts.value() }))?;
     } else {
         session.out.write(&format!("{}\n", counts.done_text()))?;
-    }
-    if let Some(failure) = lost {
-        return Err(failure);
     }
     if run.is_away {
         let failure = Failure::unavailable("the store did not respond, and the rest was not tried");
@@ -117,6 +116,39 @@ pub async fn execute(session: &Session, plan: Plan, tokens: &mut TokenSink) -> R
         ));
     }
     Ok(())
+}
+
+/// The report of one step.
+struct Told {
+    outcome: Outcome,
+    message: Option<String>,
+    id: Option<KeyId>,
+    token: Value,
+}
+
+impl Told {
+    fn write(self, out: Output, step: &Step) -> Result<(), Failure> {
+        let Self { outcome, message, id, token } = self;
+        if out.json {
+            let mut value = step_value(step);
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("outcome".into(), json!(outcome.as_str()));
+                fields.extend(message.map(|message| ("message".into(), json!(message))));
+                fields.extend(id.map(|id| ("id".into(), json!(id))));
+                fields.extend(
+                    Some(token)
+                        .filter(|token| !token.is_null())
+                        .map(|token| ("token".into(), token)),
+                );
+            }
+            return out.line(&value);
+        }
+        if outcome == Outcome::Unchanged {
+            return Ok(());
+        }
+        let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+        out.write(&format!("{:<10}{}{message}\n", outcome.as_str(), step_text(step)))
+    }
 }
 
 impl Outcome {

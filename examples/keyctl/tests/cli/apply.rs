@@ -137,6 +137,34 @@ fn tokens_of_new_keys_are_in_the_token_file_alone() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn output_that_cannot_be_written_ends_the_run_with_a_reason() {
+    let world = World::new();
+    world.file("m.json", &acme(&json!([{ "name": "a" }, { "name": "b" }])));
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (line, keys) in
+        [("apply m.json --json", 0), ("apply m.json", 1), ("apply m.json --json", 2)]
+    {
+        let mut command = world.program(line);
+        command.stdout(full());
+        let ended = world.run(command, "");
+        assert_eq!(ended.code, 1, "{}", ended.err);
+        assert!(
+            ended.err.contains("created, ") && ended.err.contains("not tried"),
+            "{}",
+            ended.err
+        );
+        // The first run creates the tenant, and each further one a key whose token is lost.
+        let held = world.lines("keys list");
+        assert_eq!(held.len(), keys.min(1), "{line}");
+        if keys == 1 {
+            let id = held[0]["id"].as_str().unwrap();
+            assert!(ended.err.contains(&format!("keyctl keys rotate {id}")), "{}", ended.err);
+        }
+    }
+}
+
 // Conflicts.
 
 /// Saves a plan, makes a concurrent change, and executes the plan.
