@@ -6,7 +6,7 @@ use keyway::{
     ConfigError, KeyringError,
     import::ImportError,
     record::InvalidField,
-    store::{PostgresError, SqliteError, StoreError},
+    store::{PostgresError, SqliteError, StoreError, sqlx},
     verifier::OpenError,
 };
 use serde_json::json;
@@ -120,6 +120,8 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 const AWAY: &str = "the outcome of a change is unknown: check the store, look with `show`, then repeat the command";
 
+const ADDRESS: &str = "write it as `postgres://user:password@server:5432/database`, with `%2F` for `/` in the password";
+
 impl From<KeyringError> for Failure {
     fn from(error: KeyringError) -> Self {
         let failure = Self::refused(chain(&error));
@@ -200,6 +202,11 @@ impl From<PostgresError> for Failure {
     fn from(error: PostgresError) -> Self {
         let failure = Self::refused(chain(&error));
         match error {
+            PostgresError::Database(cause)
+                if matches!(cause.downcast_ref(), Some(sqlx::Error::Configuration(_))) =>
+            {
+                Self { reason: Reason::Usage, ..failure.remedy(ADDRESS) }
+            }
             PostgresError::Database(_) | PostgresError::TimedOut(_) | PostgresError::InRecovery => {
                 Self {
                     reason: Reason::Unavailable,
