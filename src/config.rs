@@ -309,6 +309,19 @@ pub enum ConfigError {
     #[cfg(feature = "http")]
     #[error("the paths `{0}` and `{1}` match the same requests")]
     AmbiguousPaths(String, String),
+    /// The path of a route is not in the syntax that a [`Gateway`](crate::http::Gateway) takes.
+    #[cfg(feature = "http")]
+    #[error("a gateway cannot take the path `{}`: {problem}", path.escape_debug())]
+    GatewayPath {
+        /// The path.
+        path: String,
+        /// The problem of the path.
+        problem: &'static str,
+    },
+    /// The header of this name cannot hold the method or target of an original request.
+    #[cfg(feature = "http")]
+    #[error("`{}` cannot be the name of a header for original requests", .0.escape_debug())]
+    GatewayHeader(String),
     /// These operations of an OpenAPI document, each as `GET /path`, are declared by no route.
     #[cfg(feature = "openapi")]
     #[error("the document has operations that no route declares: {}", .0.join(", "))]

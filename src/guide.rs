@@ -89,3 +89,7 @@ pub mod beside {}
 #[cfg(feature = "http")]
 #[doc = include_str!("guide/introspection.md")]
 pub mod introspection {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("guide/gateways.md")]
+pub mod gateways {}

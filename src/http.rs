@@ -32,8 +32,8 @@
 //! Bodies are problem details ([`problem`]). A body never repeats any part of the request. If a guard takes
 //! keys from a header of its own, its challenges name that header. A gRPC request gets the same refusal as a
 //! [gRPC status](Response::for_request). A gateway that asks before it forwards a request gets the statuses
-//! that it [understands](ForwardAuth). An application that has an error format of its own finds the reason of each
-//! refusal in the [extensions](Refusal) of the response.
+//! that it [understands](ForwardAuth). [`Gateway`] is the endpoint for such gateways. An application that has an error
+//! format of its own finds the reason of each refusal in the [extensions](Refusal) of the response.
 //!
 //! # Observability
 //!
@@ -77,6 +77,7 @@ mod client_address;
 mod credential;
 mod error_responses;
 mod forward_auth;
+mod gateway;
 mod grpc;
 pub(crate) mod guard;
 mod incoming;
@@ -117,6 +118,7 @@ pub use self::{
     client_address::{ClientAddress, PeerAddress},
     credential::Headers,
     forward_auth::ForwardAuth,
+    gateway::{Gateway, OriginalRequest},
     introspection::{Introspection, Revocation},
     own_key::{OwnKey, RotatedKey},
     refusal::{Reason, Refusal},

@@ -58,7 +58,7 @@ use actix_web::{
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
 pub use self::{
-    endpoints::{introspection, own_key, revocation},
+    endpoints::{forward_auth, introspection, own_key, revocation},
     future::GuardedFuture,
     guarded::Guarded,
     probe::find_unguarded,

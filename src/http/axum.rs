@@ -47,7 +47,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
-pub use self::endpoints::{introspection, own_key, revocation};
+pub use self::endpoints::{forward_auth, introspection, own_key, revocation};
 pub use self::probe::find_unguarded;
 use super::{
     Resolved, Response as KeywayResponse, RotatedKey, Routes,

@@ -153,6 +153,15 @@ impl ErrorResponses {
         self.finish(answer)
     }
 
+    /// Returns the refusal of a request that a gateway asks about, before any key is read.
+    pub(super) fn unread(&self, problem: &Problem) -> Response {
+        let answer = self.problem(problem);
+        match self.gateway {
+            Some(gateway) => gateway.translate_unread(answer),
+            None => answer,
+        }
+    }
+
     pub(super) fn problem(&self, problem: &Problem) -> Response {
         Response::problem(problem, &self.types)
     }

@@ -22,6 +22,16 @@ pub enum ForwardAuth {
 }
 
 impl ForwardAuth {
+    /// Returns the refusal of a request whose key was not read, in the form that the gateway reads. It is never
+    /// 401, because no key would help.
+    pub(super) fn translate_unread(self, answer: Response) -> Response {
+        let status = answer.status();
+        match self {
+            Self::EveryStatus => answer.for_gateway(status),
+            Self::DenialsOnly => answer.for_gateway(403).with("x-auth-status", status.to_string()),
+        }
+    }
+
     /// Returns the refusal in the form that the gateway reads.
     pub(super) fn translate(self, answer: Response) -> Response {
         let status = answer.status();

@@ -91,6 +91,15 @@
 //!
 //! Status 413. The report has more than 1 MB or more than 1,000 tokens. No token was handled.
 //!
+//! # Gateway request ambiguous
+//!
+//! Status 400. A gateway asked about a request whose method or path another server could read differently. `reason` is a
+//! word for the part that is ambiguous, such as `dot-segment`. No key was read.
+//!
+//! # Gateway route undeclared
+//!
+//! Status 403. A gateway asked about a method and path that no declared route serves. No key was read.
+//!
 //! # Unguarded route
 //!
 //! Status 500. A handler of the service needs a caller, but its route has no guard.

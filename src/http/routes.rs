@@ -125,6 +125,11 @@ impl<H> Routes<H> {
         Self { guard: guard.into(), endpoints: Vec::new() }
     }
 
+    /// Returns the guard that these routes were created with.
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// Adds the endpoint of a path. The path has the framework's syntax.
     pub fn route(mut self, path: &str, endpoint: Endpoint<H>) -> Self {
         let guard = self.guard.clone();

@@ -3,6 +3,7 @@
 mod actix;
 mod actix_endpoints;
 mod alternatives;
+mod gateway;
 mod grants;
 mod headers;
 mod introspection;

@@ -1,16 +1,18 @@
 //! Endpoints that keyway implements.
 
+use alloc::string::ToString as _;
+
 use actix_web::{HttpMessage as _, HttpRequest, web::Payload};
 use futures_util::StreamExt as _;
 use zeroize::Zeroize as _;
 
-use super::{Endpoint, get, post};
+use super::{Endpoint, any, get, post};
 #[cfg(feature = "leak-reports")]
 use crate::http::leak::LeakReports;
 use crate::{
     decision::Principal,
     http::{
-        Introspection, OwnKey, Response, Revocation, RotatedKey,
+        Gateway, Introspection, OwnKey, Response, Revocation, RotatedKey,
         wiped::{TooLarge, Wiped},
     },
 };
@@ -53,6 +55,33 @@ async fn rotate(own_key: OwnKey, request: HttpRequest) -> Result<RotatedKey, Res
 
 async fn revoke(own_key: OwnKey, request: HttpRequest) -> Response {
     own_key.revoke(request.headers()).await
+}
+
+/// Returns the endpoint that a gateway asks, for any method. The body of the question is not read.
+///
+/// See [`Gateway`]. With [`path_prefix`](crate::http::OriginalRequest::path_prefix) declare it for the prefix followed by
+/// `/{path:.*}`.
+///
+/// ```
+/// # use keyway::{ConfigError, Keyring};
+/// use keyway::http::{Gateway, Routes, actix};
+///
+/// # fn routes(keyring: &Keyring, gateway: &Gateway) -> Result<(), ConfigError> {
+/// let routes = Routes::new(keyring).route("/check", actix::forward_auth(gateway)).build()?;
+/// # let _ = actix_web::App::new().configure(routes);
+/// # Ok(())
+/// # }
+/// ```
+pub fn forward_auth(gateway: &Gateway) -> Endpoint {
+    let gateway = gateway.clone();
+    any(move |request| check(gateway.clone(), request))
+        .custom_auth("the key of the original request")
+}
+
+async fn check(gateway: Gateway, request: HttpRequest) -> Response {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let target = request.uri().to_string();
+    gateway.check(request.method().as_str(), &target, request.headers(), peer).await
 }
 
 /// Returns the endpoint to which reports of leaked keys are posted; see [`leak`](crate::http::leak).

@@ -1,12 +1,14 @@
 //! Endpoints that keyway implements.
 
+use alloc::string::ToString as _;
+
 use axum::{extract::Request, http::HeaderMap};
 
-use super::{Endpoint, get, post};
+use super::{Endpoint, any, get, post};
 #[cfg(feature = "leak-reports")]
 use crate::http::leak::LeakReports;
 use crate::http::{
-    Introspection, OwnKey, Response, Revocation, RotatedKey,
+    Gateway, Introspection, OwnKey, Response, Revocation, RotatedKey,
     incoming::Incoming as _,
     wiped::{self, TooLarge},
 };
@@ -40,6 +42,30 @@ pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S
         rotates.rotate(&headers, peer).await
     };
     endpoint.post(rotate).custom_auth(auth)
+}
+
+/// Returns the endpoint that a gateway asks, for any method. The body of the question is not read.
+///
+/// See [`Gateway`]. With [`path_prefix`](crate::http::OriginalRequest::path_prefix) declare it for the prefix followed by
+/// `/` and by `/{*path}`.
+///
+/// ```
+/// # use keyway::{ConfigError, Keyring};
+/// use keyway::http::{Gateway, Routes, axum};
+///
+/// # fn routes(keyring: &Keyring, gateway: &Gateway) -> Result<::axum::Router, ConfigError> {
+/// Routes::new(keyring).route("/check", axum::forward_auth(gateway)).build()
+/// # }
+/// ```
+pub fn forward_auth<S: Clone + Send + Sync + 'static>(gateway: &Gateway) -> Endpoint<S> {
+    let gateway = gateway.clone();
+    any(async move |request: Request| -> Response {
+        let peer = request.peer();
+        let (head, _) = request.into_parts();
+        let target = head.uri.to_string();
+        gateway.check(head.method.as_str(), &target, &head.headers, peer).await
+    })
+    .custom_auth("the key of the original request")
 }
 
 /// Returns the endpoint to which reports of leaked keys are posted; see [`leak`](crate::http::leak).

@@ -9,6 +9,7 @@ use super::{
         credential::{self, Source},
         incoming::{Incoming, Parts},
         observe::Observation,
+        problem::Problem,
         resource_rules::Parameter,
         response::rate_headers,
     },
@@ -75,6 +76,13 @@ impl Guard {
         let error = VerifyError::Forbidden(outside);
         self.record_refused(&error, Some(caller), Observation::begin());
         self.0.errors.refused(&error, &self.0.requirement)
+    }
+
+    /// Returns the refusal of a request that a gateway asks about, before any key is read. It is reported as a request
+    /// that cannot be read.
+    pub(in super::super) fn refuse_unread(&self, problem: &Problem) -> Response {
+        self.record_refused(&VerifyError::BadRequest, None, Observation::begin());
+        self.0.errors.unread(problem)
     }
 
     /// Returns the header that an adapter must remove from an admitted request before any other code sees it.

@@ -1,0 +1,93 @@
+//! The cost of the question: nginx that asks over nginx alone, with `wrk` as the client of both in turn.
+
+use std::{error::Error, process::Command};
+
+use crate::{
+    proxies::{Kind, Proxy},
+    raw::Keys,
+    services::{Application, Check},
+};
+
+/// The number of times that both are measured. An odd number has a middle.
+const ROUNDS: usize = 7;
+const SECONDS: &str = "3s";
+const CONNECTIONS: &str = "8";
+
+/// What `wrk` says about one round.
+struct Round {
+    per_second: f64,
+    median_us: f64,
+    p99_us: f64,
+}
+
+pub fn run(keys: &Keys, application: &Application, checks: &[Check]) -> Result<(), Box<dyn Error>> {
+    let program = Kind::Nginx.program().ok_or("nginx is not installed")?;
+    let check = checks.iter().find(|check| check.is_for_nginx()).ok_or("no check")?;
+    let start =
+        |without| Proxy::start(Kind::Nginx, &program, check.address, application.address, without);
+    let (asks, alone) = (start("")?, start("auth_request /keys/check;")?);
+    let (mut of_asking, mut of_alone) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let (one, other) = (wrk(keys, &alone)?, wrk(keys, &asks)?);
+        // The first round fills caches and opens connections.
+        if round > 0 {
+            of_alone.push(one);
+            of_asking.push(other);
+        }
+    }
+    let ratios = of_alone.iter().zip(&of_asking);
+    let mut ratios: Vec<f64> =
+        ratios.map(|(one, other)| one.per_second / other.per_second).collect();
+    ratios.sort_by(f64::total_cmp);
+    let latency =
+        median(&of_asking, |round| round.median_us) / median(&of_alone, |round| round.median_us);
+    for (name, rounds) in [("nginx alone", &of_alone), ("nginx that asks", &of_asking)] {
+        println!(
+            "{name:<16} {:>8.0} requests/s  latency: median {:>6.0} us, p99 {:>6.0} us",
+            median(rounds, |round| round.per_second),
+            median(rounds, |round| round.median_us),
+            median(rounds, |round| round.p99_us),
+        );
+    }
+    println!(
+        "ratio forward_auth {:.2} time per request, nginx that asks over nginx alone: median of {ROUNDS} rounds of \
+         {SECONDS}, {CONNECTIONS} connections (rounds: {:.2} to {:.2}; median latency: {latency:.2})",
+        ratios[ratios.len() / 2],
+        ratios[0],
+        ratios[ratios.len() - 1],
+    );
+    Ok(())
+}
+
+fn median(rounds: &[Round], value: fn(&Round) -> f64) -> f64 {
+    let mut values: Vec<f64> = rounds.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn wrk(keys: &Keys, proxy: &Proxy) -> Result<Round, Box<dyn Error>> {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "-c", CONNECTIONS, "-d", SECONDS, "--latency", "-H"]);
+    command.arg(keys.authorization("read")).arg(format!("http://{}/jobs", proxy.address));
+    let output = command.output().map_err(|error| format!("wrk: {error}"))?;
+    let text = String::from_utf8(output.stdout)?;
+    if text.contains("Non-2xx") || text.contains("Socket errors") {
+        return Err(format!("not every request was admitted:\n{text}").into());
+    }
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.map(str::trim).ok_or(format!("wrk says no `{name}`:\n{text}"))
+    };
+    Ok(Round {
+        per_second: value("Requests/sec:")?.parse()?,
+        median_us: microseconds(value("50%")?)?,
+        p99_us: microseconds(value("99%")?)?,
+    })
+}
+
+fn microseconds(text: &str) -> Result<f64, Box<dyn Error>> {
+    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
+    let unit = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (number, factor) = unit.ok_or(format!("`{text}` is not a time"))?;
+    Ok(number.parse::<f64>()? * factor)
+}
