@@ -71,10 +71,14 @@ use crate::{config::ConfigError, resource::ResourceKind};
 /// # Ambiguous requests
 ///
 /// Gateways and applications disagree about some paths: one decodes `%2F` or resolves `..`, and the other does
-/// not. Such a request is refused, instead of read in one of the ways. That are: segments `.` and `..`, empty
-/// segments, a slash at the end of a path that is declared without it, `;`, escapes of separators, of control
-/// characters and of characters that need none, escapes of escapes, and segments that differ from a declared
-/// one in case or encoding only.
+/// not. A request with such a path is refused. The path may have neither of these:
+///
+/// - a segment `.` or `..`, or an empty one; a slash at its end, unless it is declared with one; `;`;
+/// - escapes of `/`, `\`, `?`, `#`, `;` and control characters, of characters that need none, and of escapes;
+/// - bytes that are not UTF-8, and those that must be escaped and are not;
+/// - a segment that begins with a space, or ends with a space, a dot or a comma;
+/// - a segment that differs from a declared one in case or encoding only;
+/// - more than 8,192 bytes, with the query.
 ///
 /// A request is also refused if it has a header with which some frameworks replace the method or the path
 /// (see [`allow_overrides`](Self::allow_overrides)), or one of the headers of an admission.

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let checks = Check::all(&runtime, &keys)?;
     match std::env::args().nth(1).as_deref() {
         None => show(&keys, &application, &checks),
-        Some("measure") => measure::run(&keys, &application, &checks),
+        Some("measure") => measure::run(&runtime, &keys, &application, &checks),
         Some(other) => Err(format!("`{other}` is not `measure`").into()),
     }
 }

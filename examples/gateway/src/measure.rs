@@ -1,10 +1,14 @@
 //! The cost of the question: nginx that asks over nginx alone, with `wrk` as the client of both in turn.
 
-use std::{error::Error, process::Command};
+use std::{error::Error, process::Command, time::Instant};
+
+use keyway::http::{ForwardAuth, Gateway, OriginalRequest};
+use tokio::runtime::Runtime;
 
 use crate::{
     proxies::{Kind, Proxy},
     raw::Keys,
+    rows,
     services::{Application, Check},
 };
 
@@ -13,14 +17,26 @@ const ROUNDS: usize = 7;
 const SECONDS: &str = "3s";
 const CONNECTIONS: &str = "8";
 
-/// What `wrk` says about one round.
+/// The calls of the check without any connection.
+const CALLS: u32 = 200_000;
+
+/// The figures of one round, as `wrk` prints them.
 struct Round {
     per_second: f64,
     median_us: f64,
     p99_us: f64,
 }
 
-pub fn run(keys: &Keys, application: &Application, checks: &[Check]) -> Result<(), Box<dyn Error>> {
+pub fn run(
+    runtime: &Runtime,
+    keys: &Keys,
+    application: &Application,
+    checks: &[Check],
+) -> Result<(), Box<dyn Error>> {
+    println!(
+        "the check alone  {:>8.0} ns per verdict, without a connection",
+        alone(runtime, keys)?
+    );
     let program = Kind::Nginx.program().ok_or("nginx is not installed")?;
     let check = checks.iter().find(|check| check.is_for_nginx()).ok_or("no check")?;
     let start =
@@ -57,6 +73,32 @@ pub fn run(keys: &Keys, application: &Application, checks: &[Check]) -> Result<(
         ratios[ratios.len() - 1],
     );
     Ok(())
+}
+
+/// Returns the time of one verdict in nanoseconds.
+fn alone(runtime: &Runtime, keys: &Keys) -> Result<f64, Box<dyn Error>> {
+    let original = OriginalRequest::headers("x-original-method", "x-original-uri")?;
+    let gateway = Gateway::new(rows::routes(&keys.keyring), ForwardAuth::DenialsOnly, original)?;
+    let mut headers = axum::http::HeaderMap::new();
+    let authorization = keys.authorization("read").replacen("authorization: ", "", 1);
+    for (name, value) in [
+        ("host", "127.0.0.1"),
+        ("x-original-method", "GET"),
+        ("x-original-uri", "/jobs"),
+        ("authorization", &authorization),
+    ] {
+        headers.insert(name, value.parse()?);
+    }
+    runtime.block_on(async {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            let status = gateway.check("GET", "/keys/check", &headers, None).await.status();
+            if status != 200 {
+                return Err(format!("status {status}").into());
+            }
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS))
+    })
 }
 
 fn median(rounds: &[Round], value: fn(&Round) -> f64) -> f64 {

@@ -7,7 +7,7 @@ use crate::{bearer::is_token_character, config::ConfigError};
 
 /// The place where a gateway puts the method and target of the request that it asks about.
 ///
-/// Exactly one convention counts. Headers of the others are ignored, whoever wrote them.
+/// Exactly one convention counts. Headers of the others are ignored.
 ///
 /// ```
 /// use keyway::http::OriginalRequest;

@@ -48,7 +48,7 @@ impl Drop for Nginx {
     }
 }
 
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -113,26 +113,26 @@ fn service(world: &World, gateway: Option<ForwardAuth>) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable())
 }
 
-async fn serve(app: Router) -> SocketAddr {
+pub(super) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }
 
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
 }
 
 impl Reply {
-    fn field(&self, name: &str) -> &str {
+    pub(super) fn field(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-async fn send(to: SocketAddr, request: http::request::Builder, body: Bytes) -> Reply {
+pub(super) async fn send(to: SocketAddr, request: http::request::Builder, body: Bytes) -> Reply {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let uri = request.uri_ref().unwrap().to_string();
     let request = request.uri(format!("http://{to}{uri}")).body(Full::new(body)).unwrap();
@@ -142,13 +142,13 @@ async fn send(to: SocketAddr, request: http::request::Builder, body: Bytes) -> R
     Reply { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let rate = Rate { requests: 2, per_seconds: 60 };
     let tiers = [Tier::new("slow", 5).rate(rate), Tier::new("free", 5)];
     World::with(Policy::new("mm", catalog(), tiers).unwrap(), |builder| builder)
 }
 
-async fn key(world: &World, tenant: &str, tier: &str, scopes: &[&str]) -> String {
+pub(super) async fn key(world: &World, tenant: &str, tier: &str, scopes: &[&str]) -> String {
     let first = NewKey::named("first").scopes(scopes.iter().copied());
     let created = world.keyring.create_tenant_with(tenant, tier, first).await.unwrap();
     format!("Bearer {}", *created.1.token.reveal_known())

@@ -13,6 +13,7 @@ mod echo;
 mod gateway;
 mod grpc;
 mod grpc_web;
+mod haproxy;
 mod stack;
 #[path = "../../../support/mod.rs"]
 mod support;
