@@ -140,11 +140,11 @@ fn through_axum(
     let endpoint = || on_axum::forward_auth(gateway);
     let routes = Routes::new(&world.keyring).route("/check", endpoint());
     let routes = routes.route("/check/", endpoint()).route("/check/{*path}", endpoint());
-    let router: axum::Router = routes.build().unwrap();
+    let app: axum::Router = routes.build().unwrap();
     let request = Request::builder().method(method).uri(uri);
     let request =
         headers.iter().fold(request, |request, (name, value)| request.header(*name, &**value));
-    let response = block_on(router.oneshot(request.body(Body::empty()).unwrap())).unwrap();
+    let response = block_on(app.oneshot(request.body(Body::empty()).unwrap())).unwrap();
     let (head, body) = response.into_parts();
     let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     Seen::new(head.status.as_u16(), fields, &block_on(to_bytes(body, usize::MAX)).unwrap())

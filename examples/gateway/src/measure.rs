@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// The number of times that both are measured. An odd number has a middle.
-const ROUNDS: usize = 7;
-const SECONDS: &str = "3s";
+const ROUNDS: usize = 11;
+const SECONDS: &str = "2s";
 const CONNECTIONS: &str = "8";
 
 /// The calls of the check without any connection.
@@ -23,6 +23,8 @@ const CALLS: u32 = 200_000;
 /// The figures of one round, as `wrk` prints them.
 struct Round {
     per_second: f64,
+    /// The time of the processors in nginx, the check and the application, per request.
+    processor_us: f64,
     median_us: f64,
     p99_us: f64,
 }
@@ -59,15 +61,18 @@ pub fn run(
         median(&of_asking, |round| round.median_us) / median(&of_alone, |round| round.median_us);
     for (name, rounds) in [("nginx alone", &of_alone), ("nginx that asks", &of_asking)] {
         println!(
-            "{name:<16} {:>8.0} requests/s  latency: median {:>6.0} us, p99 {:>6.0} us",
+            "{name:<16} {:>8.0} requests/s  latency: median {:>6.0} us, p99 {:>6.0} us  processors: {:>5.0} us per request",
             median(rounds, |round| round.per_second),
             median(rounds, |round| round.median_us),
             median(rounds, |round| round.p99_us),
+            median(rounds, |round| round.processor_us),
         );
     }
+    let processor = median(&of_asking, |round| round.processor_us)
+        / median(&of_alone, |round| round.processor_us);
     println!(
         "ratio forward_auth {:.2} time per request, nginx that asks over nginx alone: median of {ROUNDS} rounds of \
-         {SECONDS}, {CONNECTIONS} connections (rounds: {:.2} to {:.2}; median latency: {latency:.2})",
+         {SECONDS}, {CONNECTIONS} connections (rounds: {:.2} to {:.2}; median latency: {latency:.2}; processor time per request: {processor:.2})",
         ratios[ratios.len() / 2],
         ratios[0],
         ratios[ratios.len() - 1],
@@ -111,7 +116,9 @@ fn wrk(keys: &Keys, proxy: &Proxy) -> Result<Round, Box<dyn Error>> {
     let mut command = Command::new("wrk");
     command.args(["-t1", "-c", CONNECTIONS, "-d", SECONDS, "--latency", "-H"]);
     command.arg(keys.authorization("read")).arg(format!("http://{}/jobs", proxy.address));
+    let before = processor_us(proxy)?;
     let output = command.output().map_err(|error| format!("wrk: {error}"))?;
+    let spent = processor_us(proxy)? - before;
     let text = String::from_utf8(output.stdout)?;
     if text.contains("Non-2xx") || text.contains("Socket errors") {
         return Err(format!("not every request was admitted:\n{text}").into());
@@ -120,11 +127,29 @@ fn wrk(keys: &Keys, proxy: &Proxy) -> Result<Round, Box<dyn Error>> {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
         line.map(str::trim).ok_or(format!("wrk says no `{name}`:\n{text}"))
     };
+    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "));
+    let (requests, _) = requests.ok_or(format!("wrk says no number of requests:\n{text}"))?;
     Ok(Round {
+        processor_us: spent / requests.parse::<f64>()?,
         per_second: value("Requests/sec:")?.parse()?,
         median_us: microseconds(value("50%")?)?,
         p99_us: microseconds(value("99%")?)?,
     })
+}
+
+/// Returns the time that the processors have spent in nginx and in this process, which is the check and the
+/// application. `wrk` is not counted. It depends less on other programs of the machine than the other figures.
+fn processor_us(proxy: &Proxy) -> Result<f64, Box<dyn Error>> {
+    let mut ticks = 0.0;
+    for process in [proxy.id(), std::process::id()] {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+        let (_, fields) = stat.rsplit_once(')').ok_or("no fields")?;
+        // Fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
+        for field in fields.split_whitespace().skip(11).take(2) {
+            ticks += field.parse::<f64>()?;
+        }
+    }
+    Ok(ticks * 1e4)
 }
 
 fn microseconds(text: &str) -> Result<f64, Box<dyn Error>> {

@@ -63,6 +63,11 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
+    /// Returns the id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Starts a gateway that asks `check` and forwards to `application`. `without` is a line of the guide's
     /// configuration that is left out.
     pub fn start(
