@@ -1,0 +1,8 @@
+//! The GraphQL service and the guard of its fields.
+
+mod fields;
+mod http;
+mod requests;
+mod socket;
+mod weigh;
+mod world;

@@ -1,0 +1,156 @@
+//! Operations and subscriptions over WebSocket.
+
+use std::time::Duration;
+
+use graphql_service::client::{Received, Socket, summary};
+use keyway::{
+    NewKey,
+    grant::{Networks, Resources},
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::world::{World, mills};
+
+const READINGS: &str = "subscription { readings(machine: \"mill-1\") { number } }";
+
+async fn open(world: &World, header: Option<&str>) -> Socket {
+    Socket::open(world.running.address, header).await.unwrap()
+}
+
+/// An acknowledged connection with the key in the payload.
+async fn connected(world: &World, key: &str) -> Socket {
+    let mut socket = open(world, None).await;
+    socket.init(json!({ "authorization": key })).await.unwrap();
+    assert_eq!(kind(&receive(&mut socket).await), "connection_ack");
+    socket
+}
+
+async fn receive(socket: &mut Socket) -> Received {
+    timeout(Duration::from_secs(10), socket.receive()).await.unwrap()
+}
+
+fn kind(received: &Received) -> String {
+    match received {
+        Received::Message(message) => message["type"].as_str().unwrap_or_default().into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn payload(received: Received) -> Value {
+    match received {
+        Received::Message(message) => message["payload"].clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn key_in_payload_or_header_opens_a_subscription() {
+    let world = World::start().await;
+    let key = world.key(&["metrics.basic"], mills()).await;
+    let payloads = [json!({ "authorization": key }), json!({ "Authorization": key })];
+    for (header, payload) in
+        [(None, payloads[0].clone()), (None, payloads[1].clone()), (Some(&*key), json!(null))]
+    {
+        let mut socket = open(&world, header).await;
+        socket.init(payload).await.unwrap();
+        assert_eq!(kind(&receive(&mut socket).await), "connection_ack");
+        socket.subscribe("1", READINGS).await.unwrap();
+        for number in 0..3 {
+            let Received::Message(next) = receive(&mut socket).await else { panic!("closed") };
+            assert_eq!(next["type"], "next");
+            assert_eq!(next["payload"]["data"]["readings"]["number"], number);
+        }
+        // The client ends the stream, and the connection stays.
+        socket.send(&json!({ "type": "complete", "id": "1" })).await.unwrap();
+        socket.send(&json!({ "type": "ping" })).await.unwrap();
+        let mut kinds = Vec::new();
+        while kinds.last().is_none_or(|kind| kind != "pong") {
+            kinds.push(kind(&receive(&mut socket).await));
+        }
+    }
+}
+
+#[tokio::test]
+async fn connection_without_a_valid_key_is_closed() {
+    let world = World::start().await;
+    let key = world.key(&["metrics.basic"], mills()).await;
+    let (deleted, old) = world.issue(&["metrics.basic"], mills()).await;
+    world.acme.delete(deleted.id()).await.unwrap();
+    let bare = key.trim_start_matches("Bearer ");
+    for (header, payload) in [
+        (None, json!(null)),
+        (None, json!({})),
+        (None, json!({ "authorization": "" })),
+        (None, json!({ "authorization": "Bearer mm_test_made-up" })),
+        (None, json!({ "authorization": old })),
+        (None, json!({ "authorization": bare })),
+        (None, json!({ "authorization": [key] })),
+        (None, json!({ "authorization": key, "Authorization": key })),
+        (Some(&*key), json!({ "authorization": key })),
+    ] {
+        let mut socket = open(&world, header).await;
+        socket.init(payload.clone()).await.unwrap();
+        assert_eq!(receive(&mut socket).await, Received::Closed(4403), "{payload}");
+    }
+    // With a key in the header that is not valid there is no socket.
+    let refused = Socket::open(world.running.address, Some(&old)).await.err().unwrap();
+    assert!(refused.to_string().contains("401"), "{refused}");
+}
+
+#[tokio::test]
+async fn messages_out_of_order_close_the_socket() {
+    let world = World::start().await;
+    let key = world.key(&["metrics.basic"], mills()).await;
+    // A key in the header does not replace the acknowledgement.
+    for header in [None, Some(&*key)] {
+        let mut socket = open(&world, header).await;
+        socket.subscribe("1", READINGS).await.unwrap();
+        assert_eq!(receive(&mut socket).await, Received::Closed(4401));
+    }
+    let mut socket = connected(&world, &key).await;
+    socket.init(json!({ "authorization": key })).await.unwrap();
+    assert_eq!(receive(&mut socket).await, Received::Closed(4429));
+    let mut socket = connected(&world, &key).await;
+    socket.send(&json!({ "type": "planted" })).await.unwrap();
+    assert_eq!(receive(&mut socket).await, Received::Closed(4400));
+}
+
+#[tokio::test]
+async fn operations_in_a_socket_are_checked() {
+    let world = World::start().await;
+    let key = world.key(&["reporting", "metrics.basic"], mills()).await;
+    let mut socket = connected(&world, &key).await;
+    let cost = r#"{"machine":{"cost":null}} FORBIDDEN machine.cost missingScopes=manager.read"#;
+    let start = r#"{"startJob":null} FORBIDDEN startJob missingScopes=operator.jobs"#;
+    let readings = "null FORBIDDEN readings resource=machine";
+    for (query, expected) in [
+        ("{ company }", r#"{"company":"acme"}"#),
+        ("{ machine(id: \"mill-1\") { cost } }", cost),
+        ("mutation { startJob(machine: \"mill-1\", job: \"a\") }", start),
+        ("subscription { readings(machine: \"lathe-1\") { number } }", readings),
+        (
+            "subscription { ...F } fragment F on Subscription { readings(machine: \"lathe-1\") { number } }",
+            readings,
+        ),
+    ] {
+        socket.subscribe("1", query).await.unwrap();
+        assert_eq!(summary(&payload(receive(&mut socket).await)), expected, "{query}");
+        assert_eq!(kind(&receive(&mut socket).await), "complete", "{query}");
+    }
+}
+
+#[tokio::test]
+async fn networks_of_the_key_hold_in_a_socket() {
+    let world = World::start().await;
+    for (network, expected) in [("127.0.0.0/8", "connection_ack"), ("192.0.2.0/24", "Closed(4403)")]
+    {
+        let networks = Networks::only([network]).unwrap();
+        let request = NewKey::named("test").scopes(["metrics.basic"]).networks(networks);
+        let request = request.resources("machine", Resources::All);
+        let (_, key) = world.issue_key(request).await;
+        let mut socket = open(&world, None).await;
+        socket.init(json!({ "authorization": key })).await.unwrap();
+        assert_eq!(kind(&receive(&mut socket).await), expected);
+    }
+}
