@@ -9,6 +9,7 @@
 //! - A field that is selected through an interface needs what it needs in each type that implements the interface. The
 //!   guards of async-graphql do not see the type behind an interface.
 //! - The fields of a subscription are checked before its stream is opened, and again for each event.
+//! - A subscription ends with an error when its key may do less than it could at the beginning.
 //! - A refused field that may be null is null, beside an error. A refused field of a type such as `String!` is left out, or
 //!   makes its parent null, as async-graphql does for each error.
 
@@ -26,11 +27,13 @@ use async_graphql::{
 use keyway::{
     ConfigError, Policy, Principal,
     operations::{Needs, OperationTable, Operations},
+    verifier::Ended,
 };
 
 /// The fields of a schema, each with its needs.
 #[must_use = "fields do nothing until they guard a schema"]
 pub struct Fields {
+    policy: Policy,
     operations: Operations,
     arguments: Arguments,
 }
@@ -62,7 +65,8 @@ pub enum FieldsError {
 impl Fields {
     /// Creates an empty set of fields, whose scopes and kinds of resources are those of `policy`.
     pub fn new(policy: &Policy) -> Self {
-        Self { operations: Operations::new(policy), arguments: Arguments::new() }
+        let operations = Operations::new(policy);
+        Self { policy: policy.clone(), operations, arguments: Arguments::new() }
     }
 
     /// Declares what the field `name` needs, for example `Query.machines`. Names are those of the schema.
@@ -97,7 +101,8 @@ impl Fields {
         self
     }
 
-    /// Builds the schema, whose fields are guarded.
+    /// Builds the schema, whose fields are guarded, and the table of its fields. In the table, `public` is as public as the
+    /// field that returned the object.
     ///
     /// # Errors
     ///
@@ -105,7 +110,7 @@ impl Fields {
     pub async fn guard<Q, M, S>(
         self,
         builder: SchemaBuilder<Q, M, S>,
-    ) -> Result<Schema<Q, M, S>, FieldsError>
+    ) -> Result<(Schema<Q, M, S>, OperationTable), FieldsError>
     where
         Q: ObjectType + 'static,
         M: ObjectType + 'static,
@@ -123,8 +128,10 @@ impl Fields {
                 found.check_argument(field, path)?;
             }
         }
-        let _ = guarded.0.checks.set(Checks { table, arguments: self.arguments });
-        Ok(schema)
+        let checks =
+            Checks { policy: self.policy, table: table.clone(), arguments: self.arguments };
+        let _ = guarded.0.checks.set(checks);
+        Ok((schema, table))
     }
 }
 
@@ -134,6 +141,17 @@ pub fn sees(context: &Context<'_>, name: &str) -> bool {
     let checks = context.data_opt::<Guarded>().and_then(|guarded| guarded.0.checks.get());
     let caller = context.data_opt::<Principal>();
     checks.is_some_and(|checks| checks.table.permitted(caller).any(|known| known == name))
+}
+
+/// Returns the end of something that `caller` has begun: when its key is no longer valid, or may do less than it could. A
+/// field deep inside a subscription may need any of its scopes.
+pub fn end_of(policy: &Policy, caller: &Principal) -> Ended {
+    let catalog = policy.catalog();
+    match catalog.require_all(catalog.names(caller.scopes())) {
+        Ok(all) => caller.ended().requiring(&all),
+        // It has no scopes to lose.
+        Err(_) => caller.ended(),
+    }
 }
 
 /// The extension. Clones share the table.
@@ -148,6 +166,7 @@ struct Shared {
 }
 
 struct Checks {
+    policy: Policy,
     table: OperationTable,
     arguments: Arguments,
 }

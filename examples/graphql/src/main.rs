@@ -7,11 +7,10 @@ use std::{error::Error, net::SocketAddr, process::ExitCode};
 
 use graphql_service::{
     client::{self, Received, Socket, summary},
-    schema,
     service::Running,
 };
 use keyway::{KeyRecord, Keyring, NewKey, TenantKeys, grant::Resources};
-use serde_json::{Value, json};
+use serde_json::json;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -23,7 +22,7 @@ async fn main() -> Outcome<ExitCode> {
     if std::env::args().nth(1).as_deref() == Some("serve") {
         return serve(&keyring, running.address).await;
     }
-    show(&keyring, running.address).await
+    show(&keyring, &running).await
 }
 
 /// Issues a key for two of the three machines.
@@ -58,7 +57,13 @@ struct Demonstration {
 }
 
 impl Demonstration {
-    async fn call(&mut self, who: &str, key: Option<&str>, query: &str, expected: &str) -> Outcome<()> {
+    async fn call(
+        &mut self,
+        who: &str,
+        key: Option<&str>,
+        query: &str,
+        expected: &str,
+    ) -> Outcome<()> {
         let response = client::post(self.address, key, &json!({ "query": query })).await?;
         self.print(who, query, &summary(&response), expected);
         Ok(())
@@ -73,36 +78,74 @@ impl Demonstration {
     }
 }
 
-async fn show(keyring: &Keyring, address: SocketAddr) -> Outcome<ExitCode> {
+async fn show(keyring: &Keyring, running: &Running) -> Outcome<ExitCode> {
     println!("The fields of the schema, with what each needs.");
-    println!("`public` is as public as the field that returned the object.\n\n{}", schema::table(keyring)?);
+    println!("`public` is as public as the field that returned the object.\n\n{}", running.table);
     let acme = keyring.create_empty_tenant("acme", "advanced").await?;
     let (_, reader) = issue(&acme, "Reader", &["reporting"]).await?;
     let (_, operator) = issue(&acme, "Operator", &["operator.jobs", "operator.read"]).await?;
     let (display, screen) = issue(&acme, "Display", &["metrics.basic"]).await?;
-    println!("The keys: a reader, an operator and a display. Each is for mill-1 and mill-2 only.\n");
-    let mut show = Demonstration { address, wrong: 0 };
+    println!(
+        "The keys: a reader, an operator and a display. Each is for mill-1 and mill-2 only.\n"
+    );
+    let mut show = Demonstration { address: running.address, wrong: 0 };
     let (reader, operator) = (Some(&*reader), Some(&*operator));
     for (who, key, query, expected) in [
-        ("nobody", None, "{ version machines { id } }", concat!(
-            r#"{"machines":null,"version":"1"} UNAUTHENTICATED machines"#)),
-        ("reader", reader, "{ machines { id name } }", concat!(
-            r#"{"machines":[{"id":"mill-1","name":"Haas VF-2"},"#,
-            r#"{"id":"mill-2","name":"Haas VF-4"}]}"#)),
-        ("reader", reader, "{ machine(id: \"lathe-1\") { name } }",
-            r#"{"machine":null} FORBIDDEN machine resource=machine"#),
-        ("reader", reader, "{ m: machine(id: \"mill-1\") { name c: cost } }", concat!(
-            r#"{"m":{"c":null,"name":"Haas VF-2"}}"#,
-            " FORBIDDEN m.c missingScopes=manager.read")),
-        ("reader", reader, "{ assets { id ... on Gauge { cost } } }", concat!(
-            r#"{"assets":[{"id":"mill-1"},{"id":"mill-2"},{"cost":2.5,"id":"gauge-1"}]}"#)),
-        ("reader", reader, "mutation { startJob(machine: \"mill-1\", job: \"axle\") }",
-            r#"{"startJob":null} FORBIDDEN startJob missingScopes=operator.jobs"#),
-        ("operator", operator, "mutation { startJob(machine: \"mill-1\", job: \"axle\") }",
-            r#"{"startJob":"axle on mill-1 started by Operator"}"#),
+        (
+            "nobody",
+            None,
+            "{ version machines { id } }",
+            concat!(r#"{"machines":null,"version":"1"} UNAUTHENTICATED machines"#),
+        ),
+        (
+            "reader",
+            reader,
+            "{ machines { id name } }",
+            concat!(
+                r#"{"machines":[{"id":"mill-1","name":"Haas VF-2"},"#,
+                r#"{"id":"mill-2","name":"Haas VF-4"}]}"#
+            ),
+        ),
+        (
+            "reader",
+            reader,
+            "{ machine(id: \"lathe-1\") { name } }",
+            r#"{"machine":null} FORBIDDEN machine resource=machine"#,
+        ),
+        (
+            "reader",
+            reader,
+            "{ m: machine(id: \"mill-1\") { name c: cost } }",
+            concat!(
+                r#"{"m":{"c":null,"name":"Haas VF-2"}}"#,
+                " FORBIDDEN m.c missingScopes=manager.read"
+            ),
+        ),
+        (
+            "reader",
+            reader,
+            "{ assets { id ... on Gauge { cost } } }",
+            concat!(r#"{"assets":[{"id":"mill-1"},{"id":"mill-2"},{"cost":2.5,"id":"gauge-1"}]}"#),
+        ),
+        (
+            "reader",
+            reader,
+            "mutation { startJob(machine: \"mill-1\", job: \"axle\") }",
+            r#"{"startJob":null} FORBIDDEN startJob missingScopes=operator.jobs"#,
+        ),
+        (
+            "operator",
+            operator,
+            "mutation { startJob(machine: \"mill-1\", job: \"axle\") }",
+            r#"{"startJob":"axle on mill-1 started by Operator"}"#,
+        ),
         ("operator", operator, "{ jobs { name } }", r#"{"jobs":[{"name":"axle on mill-1"}]}"#),
-        ("nobody", None, "{ __schema { queryType { name } } }",
-            r#"{"__schema":null} UNAUTHENTICATED __schema"#),
+        (
+            "nobody",
+            None,
+            "{ __schema { queryType { name } } }",
+            r#"{"__schema":null} UNAUTHENTICATED __schema"#,
+        ),
     ] {
         show.call(who, key, query, expected).await?;
     }
@@ -139,6 +182,17 @@ async fn subscribe(
     };
     show.print("display", query, &number, r#"{"readings":{"number":0}}"#);
     acme.delete(display.id()).await?;
+    let mut last = String::new();
+    let closed = loop {
+        match socket.receive().await {
+            Received::Message(message) if message["type"] == "next" => {
+                last = summary(&message["payload"]);
+            }
+            Received::Message(_) => {}
+            closed => break format!("{} {closed:?}", last.trim()),
+        }
+    };
+    show.print("display", "the key is deleted", &closed, "null UNAUTHENTICATED Closed(4401)");
     Ok(())
 }
 

@@ -11,7 +11,10 @@ use async_graphql::{
 };
 use factory::Factory;
 use futures_util::{Stream, StreamExt as _};
-use keyway::{Keyring, Policy, Principal, operations::Needs};
+use keyway::{
+    Keyring, Policy, Principal,
+    operations::{Needs, OperationTable},
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -53,12 +56,15 @@ pub fn fields(policy: &Policy) -> Fields {
         .with_parent("Reading", ["machine", "number", "spindleLoad"])
 }
 
-/// Builds the schema.
+/// Builds the schema, and the table of its fields.
 ///
 /// # Errors
 ///
 /// [`FieldsError`] if the declared fields are not those of the schema.
-pub async fn schema(keyring: &Keyring, factory: Factory) -> Result<FactorySchema, FieldsError> {
+pub async fn schema(
+    keyring: &Keyring,
+    factory: Factory,
+) -> Result<(FactorySchema, OperationTable), FieldsError> {
     let builder = Schema::build(Query, Mutation, Readings)
         .data(factory)
         // One request asks for at most so many fields, however they are named.

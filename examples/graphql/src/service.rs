@@ -1,6 +1,6 @@
 //! GraphQL over HTTP: POST with JSON, a batch or a multipart form, and GET for queries.
 
-use std::net::SocketAddr;
+use std::{error::Error, net::SocketAddr};
 
 use async_graphql::{BatchResponse, Value};
 use async_graphql_axum::{GraphQLBatchRequest, GraphQLResponse};
@@ -18,6 +18,7 @@ use keyway::{
         ClientAddress, OwnKey, Routes,
         axum::{get, own_key},
     },
+    operations::OperationTable,
     verifier::Verifier,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -43,24 +44,26 @@ pub struct Service {
 pub struct Running {
     /// The address, for example `127.0.0.1:49152`.
     pub address: SocketAddr,
+    /// The fields of the schema, each with its needs.
+    pub table: OperationTable,
     task: JoinHandle<()>,
 }
 
-/// Returns the routes. Each field has its own needs, so the routes admit callers without a key, and reject invalid keys.
+/// Returns the routes, and the table of the fields. Each field has its own needs, so the routes admit callers without a key, and reject invalid keys.
 ///
 /// # Errors
 ///
 /// An error if the policy has no machines, or if a field or route is not declared.
-pub async fn router(keyring: &Keyring) -> Result<Router, Box<dyn std::error::Error>> {
+pub async fn router(keyring: &Keyring) -> Result<(Router, OperationTable), Box<dyn Error>> {
     let guard = Guard::new(keyring).client_address(ClientAddress::socket());
-    let schema = schema::schema(keyring, Factory::new(keyring)?).await?;
+    let (schema, table) = schema::schema(keyring, Factory::new(keyring)?).await?;
     let service = Service { schema, verifier: keyring.verifier().clone() };
     let holder = OwnKey::new(keyring, &guard);
     let routes: Routes<MethodRouter<Service>> = Routes::new(guard)
         .route("/graphql", get(graphql).post(graphql).optional().handler_checks("machine"))
         .route("/graphql/ws", get(socket::upgrade).optional().handler_checks("machine"))
         .route("/key", own_key(&holder));
-    Ok(routes.build()?.with_state(service))
+    Ok((routes.build()?.with_state(service), table))
 }
 
 impl Running {
@@ -69,8 +72,8 @@ impl Running {
     /// # Errors
     ///
     /// The errors of [`router`], and of the socket.
-    pub async fn start(keyring: &Keyring) -> Result<Self, Box<dyn std::error::Error>> {
-        let app = router(keyring).await?;
+    pub async fn start(keyring: &Keyring) -> Result<Self, Box<dyn Error>> {
+        let (app, table) = router(keyring).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         // The guard needs the address of each client for keys that are limited to networks.
@@ -78,7 +81,7 @@ impl Running {
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, task })
+        Ok(Self { address, table, task })
     }
 }
 

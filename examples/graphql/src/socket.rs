@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `connection_init` without a key, with one that is not valid, or with a second one | 4403 |
 //! | an operation before `connection_init` is acknowledged | 4401 |
-//! | the key ends | 4401, or 4403 if it is valid and may do less than before |
+//! | the key is no longer valid, or may do less than before | 4401, or 4403 |
 //! | the store does not reply, or the rate is used up | 1013, try again later |
 //! | no `connection_init` within 5 seconds | 4408 |
 //!
@@ -16,7 +16,10 @@
 use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,19 +36,24 @@ use axum::{
 };
 use futures_util::{
     SinkExt as _, StreamExt as _,
+    future::{pending, ready},
     stream::{SplitSink, SplitStream},
 };
 use keyway::{
     Principal, VerifyError,
     lowlevel::bearer_token,
-    verifier::{Freshness, Verifier},
+    verifier::{Ended, Freshness, Verifier},
 };
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
-use crate::service::Service;
+use crate::{guarded::end_of, service::Service};
 
 /// The name of the protocol.
 pub const PROTOCOL: &str = "graphql-transport-ws";
+
+/// The time in which subscriptions send their last errors before the socket is closed.
+const REST: Duration = Duration::from_millis(300);
 
 /// The time in which a client must send `connection_init`.
 const INIT: Duration = Duration::from_secs(5);
@@ -98,8 +106,12 @@ async fn converse(
     peer: IpAddr,
 ) -> Option<Close> {
     let outcome = Outcome::default();
+    // INVARIANT: no operation begins after the key has ended. It would run with the scopes that the key had.
+    let is_over = Arc::<AtomicBool>::default();
+    let ends = Arc::clone(&is_over);
     let messages = source
-        .take_while(|message| futures_util::future::ready(message.is_ok()))
+        .take_while(|message| ready(message.is_ok()))
+        .filter(move |_| ready(!ends.load(Ordering::Relaxed)))
         .filter_map(async |message| match message {
             Ok(Message::Text(text)) => Some(text.as_bytes().to_vec()),
             Ok(Message::Binary(bytes)) => Some(bytes.to_vec()),
@@ -107,6 +119,7 @@ async fn converse(
         });
     let set = Arc::clone(&outcome);
     let verifier = service.verifier.clone();
+    let policy = service.verifier.policy().clone();
     let on_init = move |payload: Value| async move {
         let result = connect(&verifier, &payload, of_header, peer).await;
         let data = result.as_ref().map(|caller| {
@@ -121,16 +134,48 @@ async fn converse(
     let messages = pin!(messages);
     let protocol = Protocol::new(service.schema, messages, WebSocketProtocols::GraphQLWS);
     let mut protocol = pin!(protocol.on_connection_init(on_init));
-    let mut init = pin!(tokio::time::sleep(INIT));
+    let mut init = pin!(sleep(INIT));
+    let mut end: Option<Ended> = None;
+    let mut close = None;
+    let mut rest = pin!(sleep(INIT));
     loop {
+        if let (None, Some(Ok(caller))) = (&end, outcome.get()) {
+            end = Some(end_of(&policy, caller));
+        }
         let message = tokio::select! {
-            message = protocol.next() => message,
+            biased;
+            error = until(&mut end), if close.is_none() => {
+                is_over.store(true, Ordering::Relaxed);
+                close = Some(code_of(&error));
+                rest.as_mut().reset(Instant::now() + REST);
+                continue;
+            }
+            // The subscriptions have sent their last errors.
+            () = &mut rest, if close.is_some() => return close,
             () = &mut init, if outcome.get().is_none() => return Some(INIT_TIMEOUT),
+            message = protocol.next() => message,
         };
         match message? {
             WsMessage::Text(text) => sink.send(Message::Text(text.into())).await.ok()?,
             WsMessage::Close(code, _) => return Some(translate(code, &outcome)),
         }
+    }
+}
+
+/// Waits for the end of the key of an acknowledged connection.
+async fn until(end: &mut Option<Ended>) -> VerifyError {
+    match end {
+        Some(end) => end.await,
+        None => pending().await,
+    }
+}
+
+/// Returns the code for a caller that is not verified, or is no longer.
+fn code_of(error: &VerifyError) -> Close {
+    match error {
+        VerifyError::Forbidden(_) => FORBIDDEN,
+        VerifyError::Unavailable(_) => TRY_AGAIN_LATER,
+        _ => UNAUTHORIZED,
     }
 }
 

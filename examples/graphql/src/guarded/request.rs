@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{self, Poll},
 };
 
 use async_graphql::{
@@ -11,15 +12,22 @@ use async_graphql::{
     async_trait::async_trait,
     extensions::{
         Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery,
-        NextPrepareRequest, NextRequest, NextResolve, NextValidation, ResolveInfo,
+        NextPrepareRequest, NextRequest, NextResolve, NextSubscribe, NextValidation, ResolveInfo,
+    },
+    futures_util::{
+        FutureExt as _, StreamExt as _,
+        stream::{BoxStream, poll_fn},
     },
     parser::types::{
         ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
     },
 };
-use keyway::{Principal, grant::OutsideGrant, operations::OperationError, scope::Scope};
+use keyway::{
+    Principal, VerifyError, grant::OutsideGrant, operations::OperationError, scope::Scope,
+    verifier::Ended,
+};
 
-use super::{Checks, Found, Guarded, Shared};
+use super::{Checks, Found, Guarded, Shared, end_of};
 
 impl ExtensionFactory for Guarded {
     fn create(&self) -> Arc<dyn Extension> {
@@ -35,6 +43,8 @@ struct Guard {
     variables: OnceLock<BTreeMap<Name, Value>>,
     /// The document, if its operation is a subscription.
     subscription: OnceLock<ExecutableDocument>,
+    /// The end of the subscription. Its stream takes it.
+    end: Arc<Mutex<Option<Ended>>>,
     /// The refusals of fields that are null.
     refused: Mutex<Vec<ServerError>>,
 }
@@ -60,7 +70,7 @@ impl Guard {
 
     fn check_one(
         &self,
-        Checks { table, arguments }: &Checks,
+        Checks { table, arguments, .. }: &Checks,
         name: &str,
         caller: Option<&Principal>,
         field: &Field,
@@ -183,7 +193,49 @@ impl Extension for Guard {
                 Some(refusal(error, field, vec![PathSegment::Field(key)]))
             })
             .collect();
-        if refused.is_empty() { Ok(valid) } else { Err(refused) }
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        if let (Some(checks), Some(caller)) =
+            (self.shared.checks.get(), context.data_opt::<Principal>())
+        {
+            *locked(&self.end) = Some(end_of(&checks.policy, caller));
+        }
+        Ok(valid)
+    }
+
+    fn subscribe<'s>(
+        &self,
+        context: &ExtensionContext<'_>,
+        stream: BoxStream<'s, Response>,
+        next: NextSubscribe<'_>,
+    ) -> BoxStream<'s, Response> {
+        let mut stream = next.run(context, stream);
+        let set = Arc::clone(&self.end);
+        let mut end: Option<Ended> = None;
+        let mut is_over = false;
+        poll_fn(move |context| {
+            if is_over {
+                return Poll::Ready(None);
+            }
+            let mut ends = |end: &mut Option<Ended>, context: &mut task::Context<'_>| {
+                let Poll::Ready(error) = end.as_mut()?.poll_unpin(context) else { return None };
+                is_over = true;
+                Some(Poll::Ready(Some(Response::from_errors(vec![end_error(&error)]))))
+            };
+            // INVARIANT: the end is polled before each event, so that no event follows it.
+            if let Some(last) = ends(&mut end, context) {
+                return last;
+            }
+            let event = stream.poll_next_unpin(context);
+            // The first poll has validated the operation, which sets the end.
+            if end.is_none() {
+                end = locked(&set).take();
+                return ends(&mut end, context).unwrap_or(event);
+            }
+            event
+        })
+        .boxed()
     }
 
     async fn execute(
@@ -193,8 +245,7 @@ impl Extension for Guard {
         next: NextExecute<'_>,
     ) -> Response {
         let mut response = next.run(context, operation_name).await;
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        response.errors.append(&mut refused);
+        response.errors.append(&mut locked(&self.refused));
         response
     }
 
@@ -217,9 +268,27 @@ impl Extension for Guard {
         if info.return_type.ends_with('!') {
             return Err(error);
         }
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+        locked(&self.refused).push(error);
         Ok(None)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the last error of a subscription.
+fn end_error(error: &VerifyError) -> ServerError {
+    let mut extensions = ErrorExtensionValues::default();
+    let code = match error {
+        VerifyError::Forbidden(_) => "FORBIDDEN",
+        VerifyError::Unavailable(_) => "SERVICE_UNAVAILABLE",
+        _ => "UNAUTHENTICATED",
+    };
+    extensions.set("code", code);
+    let mut last = ServerError::new(error.to_string(), None);
+    last.extensions = Some(extensions);
+    last
 }
 
 /// Returns the operation that async-graphql executes.

@@ -208,7 +208,7 @@ async fn field_is_open_only_without_the_guard() {
     let others = NAMES.into_iter().filter(|name| *name != "Query.hidden");
     let needs = Needs::any_key().touches_no("machine");
     let fields = declared(others).field("Query.hidden", needs);
-    let guarded = fields.guard(builder()).await.unwrap().execute("{ hidden }").await;
+    let guarded = fields.guard(builder()).await.unwrap().0.execute("{ hidden }").await;
     assert_eq!(guarded.data.to_string(), "{hidden: null}");
     assert_eq!(guarded.errors.len(), 1);
 }

@@ -1,8 +1,11 @@
 //! The verdict on a field is the same, however it is selected.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_graphql::{
@@ -16,6 +19,7 @@ use keyway::{
     testing,
 };
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::world::{World, mills, policy};
 
@@ -235,7 +239,7 @@ async fn refused_subscription_opens_no_stream() {
     let fields = Fields::new(&policy())
         .with_parent("Version", ["version", "__schema", "__type"])
         .field("Ticks.ticks", Needs::all(["metrics"]).touches_no("machine"));
-    let schema = fields.guard(builder).await.unwrap();
+    let (schema, _) = fields.guard(builder).await.unwrap();
     let keyring = testing::keyring(policy()).unwrap();
     let caller = async |scope: &str| {
         let value = testing::authorization(&keyring, "acme", [scope]).await.unwrap();
@@ -261,4 +265,43 @@ async fn refused_subscription_opens_no_stream() {
     let responses: Vec<_> = schema.execute_stream(query).collect().await;
     assert!(responses.iter().all(async_graphql::Response::is_ok), "{responses:?}");
     assert_eq!(opened.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn subscription_ends_with_the_key_of_its_request() {
+    struct Forever;
+
+    #[Subscription]
+    impl Forever {
+        async fn ticks(&self) -> impl Stream<Item = i32> {
+            stream::iter([1]).chain(stream::pending())
+        }
+
+        async fn open(&self) -> impl Stream<Item = i32> {
+            stream::iter([1]).chain(stream::pending())
+        }
+    }
+
+    let fields = Fields::new(&policy())
+        .with_parent("Version", ["version", "__schema", "__type"])
+        .with_parent("Forever", ["open"])
+        .field("Forever.ticks", Needs::any_key().touches_no("machine"));
+    let builder = Schema::build(Version, EmptyMutation, Forever);
+    let (schema, _) = fields.guard(builder).await.unwrap();
+    let keyring = testing::keyring(policy()).unwrap();
+    let value = testing::authorization(&keyring, "acme", ["metrics"]).await.unwrap();
+    let caller = keyring.verify_authorization(Some(value)).await.unwrap();
+    // The caller is in the data of the request, and of no connection.
+    let request = Request::new("subscription { ticks }").data(caller.clone());
+    let mut stream = schema.execute_stream(request);
+    assert!(stream.next().await.unwrap().is_ok());
+    keyring.tenant("acme".parse().unwrap()).delete(caller.key_id()).await.unwrap();
+    let last = timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap();
+    let code = last.errors[0].extensions.as_ref().unwrap().get("code").unwrap().to_string();
+    assert_eq!(code, "\"UNAUTHENTICATED\"");
+    assert!(stream.next().await.is_none());
+    // Nothing ends a public subscription of a caller without a key.
+    let mut open = schema.execute_stream(Request::new("subscription { open }"));
+    assert!(open.next().await.unwrap().is_ok());
+    assert!(timeout(Duration::from_millis(300), open.next()).await.is_err());
 }

@@ -1,11 +1,12 @@
 //! Operations and subscriptions over WebSocket.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use graphql_service::client::{Received, Socket, summary};
 use keyway::{
-    NewKey,
+    KeyEdit, NewKey,
     grant::{Networks, Resources},
+    record::Suspension,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -153,4 +154,92 @@ async fn networks_of_the_key_hold_in_a_socket() {
         socket.init(json!({ "authorization": key })).await.unwrap();
         assert_eq!(kind(&receive(&mut socket).await), expected);
     }
+}
+
+/// The messages after the first reading, until the socket is closed: the code in the last error, and that of the socket.
+async fn last_of(socket: &mut Socket) -> (String, Received) {
+    let mut code = String::new();
+    let mut is_complete = false;
+    loop {
+        match receive(socket).await {
+            Received::Message(message) if message["type"] == "complete" => is_complete = true,
+            Received::Message(message) => {
+                assert!(!is_complete && code.is_empty(), "after the last error: {message}");
+                let errors = &message["payload"]["errors"];
+                code = errors[0]["extensions"]["code"].as_str().unwrap_or_default().into();
+            }
+            closed => {
+                assert_eq!(is_complete, !code.is_empty());
+                return (code, closed);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn subscription_and_socket_end_with_the_key() {
+    for (change, code, closed) in [
+        ("delete", "UNAUTHENTICATED", 4401),
+        ("disable", "UNAUTHENTICATED", 4401),
+        ("suspend", "UNAUTHENTICATED", 4401),
+        ("suspend the tenant", "UNAUTHENTICATED", 4401),
+        ("take the scope", "FORBIDDEN", 4403),
+        ("take the machine", "FORBIDDEN", 4403),
+        ("take another scope", "FORBIDDEN", 4403),
+    ] {
+        let world = World::start().await;
+        let (record, key) = world.issue(&["metrics.basic", "reporting"], mills()).await;
+        let (id, version) = (record.id(), record.version());
+        let mut socket = connected(&world, &key).await;
+        socket.subscribe("1", READINGS).await.unwrap();
+        assert_eq!(kind(&receive(&mut socket).await), "next");
+        let edit = match change {
+            "take the scope" => Some(KeyEdit::new().scopes(["reporting"])),
+            "take another scope" => Some(KeyEdit::new().scopes(["metrics.basic"])),
+            "take the machine" => {
+                let other = Resources::only(["mill-2"]).unwrap();
+                Some(KeyEdit::new().resources("machine", other))
+            }
+            _ => None,
+        };
+        let ban = Suspension::permanent("for tests").unwrap();
+        match (change, edit) {
+            (_, Some(edit)) => drop(world.acme.edit(id, version, edit).await.unwrap()),
+            ("delete", _) => world.acme.delete(id).await.unwrap(),
+            ("disable", _) => drop(world.acme.disable(id).await.unwrap()),
+            ("suspend", _) => {
+                drop(world.keyring.suspend_key(id, ban).await.unwrap());
+            }
+            _ => drop(world.keyring.suspend_tenant(world.acme.id(), ban).await.unwrap()),
+        }
+        let began = Instant::now();
+        let last = last_of(&mut socket).await;
+        assert_eq!(last, (code.into(), Received::Closed(closed)), "{change}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{change}: {:?}", began.elapsed());
+    }
+}
+
+/// The negative control of the test above: other changes leave the stream open.
+#[tokio::test]
+async fn subscription_outlives_other_changes() {
+    let world = World::start().await;
+    let (record, key) = world.issue(&["metrics.basic"], mills()).await;
+    let (other, _) = world.issue(&["metrics.basic"], mills()).await;
+    let mut socket = connected(&world, &key).await;
+    socket.subscribe("1", READINGS).await.unwrap();
+    world.acme.delete(other.id()).await.unwrap();
+    let edit = KeyEdit::new().name("renamed").scopes(["metrics.basic", "reporting"]);
+    world.acme.edit(record.id(), record.version(), edit).await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(kind(&receive(&mut socket).await), "next");
+    }
+}
+
+#[tokio::test]
+async fn idle_socket_ends_with_the_key() {
+    let world = World::start().await;
+    let (record, key) = world.issue(&["reporting"], mills()).await;
+    let mut socket = connected(&world, &key).await;
+    world.acme.delete(record.id()).await.unwrap();
+    assert_eq!(receive(&mut socket).await, Received::Closed(4401));
 }
