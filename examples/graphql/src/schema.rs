@@ -67,9 +67,10 @@ pub async fn schema(
 ) -> Result<(FactorySchema, OperationTable), FieldsError> {
     let builder = Schema::build(Query, Mutation, Readings)
         .data(factory)
-        // One request asks for at most so many fields, however they are named.
-        .limit_complexity(200)
-        .limit_depth(10)
+        // One request asks for at most so many fields, however they are named. Clients read the schema with some 200
+        // fields, 16 deep.
+        .limit_complexity(300)
+        .limit_depth(20)
         // A suggestion would name fields that introspection hides.
         .disable_suggestions()
         .extension(ApolloPersistedQueries::new(LruCacheStorage::new(100)))
