@@ -161,6 +161,7 @@ async def until_deleted():
         except (TransportError, ConnectionClosed) as error:
             expect("socket of a deleted key", closed(error), 4401)
         expect("subscription of the other key", (await anext(others))["readings"]["number"] > 0, True)
+        await others.aclose()
 
 
 async def main():

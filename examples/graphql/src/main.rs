@@ -9,7 +9,9 @@ use graphql_service::{
     client::{self, Received, Socket, summary},
     service::Running,
 };
-use keyway::{KeyRecord, Keyring, NewKey, TenantKeys, grant::Resources};
+use keyway::{
+    KeyRecord, Keyring, NewKey, TenantKeys, grant::Resources, rate::Rate, record::Exceptions,
+};
 use serde_json::json;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -95,7 +97,7 @@ async fn show(keyring: &Keyring, running: &Running) -> Outcome<ExitCode> {
             "nobody",
             None,
             "{ version machines { id } }",
-            concat!(r#"{"machines":null,"version":"1"} UNAUTHENTICATED machines"#),
+            r#"{"machines":null,"version":"1"} UNAUTHENTICATED machines"#,
         ),
         (
             "reader",
@@ -125,7 +127,7 @@ async fn show(keyring: &Keyring, running: &Running) -> Outcome<ExitCode> {
             "reader",
             reader,
             "{ assets { id ... on Gauge { cost } } }",
-            concat!(r#"{"assets":[{"id":"mill-1"},{"id":"mill-2"},{"cost":2.5,"id":"gauge-1"}]}"#),
+            r#"{"assets":[{"id":"mill-1"},{"id":"mill-2"},{"cost":2.5,"id":"gauge-1"}]}"#,
         ),
         (
             "reader",
@@ -149,6 +151,7 @@ async fn show(keyring: &Keyring, running: &Running) -> Outcome<ExitCode> {
     ] {
         show.call(who, key, query, expected).await?;
     }
+    weigh(&mut show, keyring).await?;
     subscribe(&mut show, &acme, &display, &screen).await?;
     if show.wrong > 0 {
         eprintln!("{} outcomes are not as expected", show.wrong);
@@ -156,6 +159,28 @@ async fn show(keyring: &Keyring, running: &Running) -> Outcome<ExitCode> {
     }
     println!("\nEach outcome is as expected.");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for many fields at once, with a key that has 20 requests in an hour.
+async fn weigh(show: &mut Demonstration, keyring: &Keyring) -> Outcome<()> {
+    let globex = keyring.create_empty_tenant("globex", "advanced").await?;
+    let record = keyring.find_tenant(globex.id()).await?;
+    let rate = Rate { requests: 20, per_seconds: 3_600 };
+    let exceptions = Exceptions::new().rate(rate);
+    keyring.set_exceptions(globex.id(), record.version(), exceptions).await?;
+    let (_, limited) = issue(&globex, "Limited", &["reporting"]).await?;
+    let fields: Vec<_> = (1..=15).map(|number| format!("c{number}: company")).collect();
+    let query = format!("{{ {} }}", fields.join(" "));
+    for expected in ["15 fields", "null RATE_LIMITED"] {
+        let response =
+            client::post(show.address, Some(&limited), &json!({ "query": query })).await?;
+        let outcome = match response["data"].as_object() {
+            Some(data) => format!("{} fields", data.len()),
+            None => summary(&response).trim().to_owned(),
+        };
+        show.print("limited", "{ c1: company … c15: company }", &outcome, expected);
+    }
+    Ok(())
 }
 
 /// Follows the readings of a machine, until the key of the display is deleted.

@@ -48,7 +48,7 @@ pub fn fields(policy: &Policy) -> Fields {
             [("machine", "downtime.machine")],
         )
         .field_on("Subscription.readings", Needs::all(["metrics.basic"]), [("machine", "machine")])
-        // The cost of a machine needs more than the machine. That of a gauge does not.
+        // The cost of a machine needs more than the machine, and the cost of a gauge does not.
         .field("Machine.cost", Needs::all(["manager.read"]).touches_no("machine"))
         .with_parent("Machine", ["id", "name", "utilizationRate"])
         .with_parent("Gauge", ["id", "name", "cost"])

@@ -111,7 +111,7 @@ async fn ids_in_arguments_are_checked() {
         ("{ machine(id: \"lathe-1\") { name } }", json!({}), refused),
         ("{ machine(id: \"\"\"lathe-1\"\"\") { name } }", json!({}), refused),
         ("{ machine(id: 7) { name } }", json!({}), refused),
-        // A missing machine and a foreign one are told apart by nothing.
+        // The refusal does not say whether there is such a machine.
         ("{ machine(id: \"gone-1\") { name } }", json!({}), refused),
         (by_variable, json!({ "id": "mill-1" }), mill),
         (by_variable, json!({ "id": "lathe-1" }), refused),
