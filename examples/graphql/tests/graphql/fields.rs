@@ -170,10 +170,26 @@ async fn fields_of_a_federation_must_be_declared() {
         }
     }
 
-    let builder = Schema::build(Federated, EmptyMutation, EmptySubscription);
+    let builder = || Schema::build(Federated, EmptyMutation, EmptySubscription);
     let names = ["Federated.version", "Federated.__schema", "Federated.__type", "Bin.size"];
-    let missing = wrong(declared(names), builder).await;
+    let missing = wrong(declared(names), builder()).await;
     assert_eq!(missing, "Federated._entities Federated._service _Service.sdl");
+    // They are checked as well, also those that count as introspection.
+    let key = || Needs::any_key().touches_no("machine");
+    let fields = declared(names)
+        .field("Federated._entities", key())
+        .field("Federated._service", Needs::nothing())
+        .field("_Service.sdl", key());
+    let (schema, _) = fields.guard(builder()).await.unwrap();
+    for query in [
+        "{ _service { sdl } }",
+        "{ _entities(representations: [{ __typename: \"Bin\", size: 7 }]) { ... on Bin { size } } }",
+    ] {
+        let response = schema.execute(query).await;
+        assert_eq!(response.errors.len(), 1, "{query}: {response:?}");
+        let data = response.data.to_string();
+        assert!(!data.contains("type Bin") && !data.contains('7'), "{query}: {data}");
+    }
 }
 
 #[tokio::test]

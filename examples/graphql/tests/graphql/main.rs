@@ -1,5 +1,6 @@
 //! The GraphQL service and the guard of its fields.
 
+mod arguments;
 mod fields;
 mod http;
 mod requests;

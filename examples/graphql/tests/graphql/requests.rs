@@ -92,50 +92,6 @@ async fn caller_without_a_key_gets_only_what_needs_none() {
 }
 
 #[tokio::test]
-async fn ids_in_arguments_are_checked() {
-    let world = World::start().await;
-    let key = world.key(&["reporting", "operator"], mills()).await;
-    let ask = async |query: &str, variables: serde_json::Value| {
-        let request = json!({ "query": query, "variables": variables });
-        graphql_service::client::summary(&world.post(&key, &request).await)
-    };
-    let by_variable = "query ($id: ID!) { machine(id: $id) { name } }";
-    let by_default = "query ($id: ID! = \"lathe-1\") { machine(id: $id) { name } }";
-    let written = "mutation ($d: DowntimeInput!) { writeDowntime(downtime: $d) }";
-    let in_part = "mutation ($m: ID!) { writeDowntime(downtime: { machine: $m, reason: \"r\" }) }";
-    let refused = r#"{"machine":null} FORBIDDEN machine resource=machine"#;
-    let not_written = r#"{"writeDowntime":null} FORBIDDEN writeDowntime resource=machine"#;
-    let mill = r#"{"machine":{"name":"Haas VF-2"}}"#;
-    for (query, variables, expected) in [
-        ("{ machine(id: \"mill-1\") { name } }", json!({}), mill),
-        ("{ machine(id: \"lathe-1\") { name } }", json!({}), refused),
-        ("{ machine(id: \"\"\"lathe-1\"\"\") { name } }", json!({}), refused),
-        ("{ machine(id: 7) { name } }", json!({}), refused),
-        // The refusal does not say whether there is such a machine.
-        ("{ machine(id: \"gone-1\") { name } }", json!({}), refused),
-        (by_variable, json!({ "id": "mill-1" }), mill),
-        (by_variable, json!({ "id": "lathe-1" }), refused),
-        (by_variable, json!({ "id": 7 }), refused),
-        (by_default, json!({}), refused),
-        (by_default, json!({ "id": "mill-1" }), mill),
-        (
-            written,
-            json!({ "d": { "machine": "mill-1", "reason": "r" } }),
-            r#"{"writeDowntime":true}"#,
-        ),
-        (written, json!({ "d": { "machine": "lathe-1", "reason": "r" } }), not_written),
-        (in_part, json!({ "m": "mill-1" }), r#"{"writeDowntime":true}"#),
-        (in_part, json!({ "m": "lathe-1" }), not_written),
-    ] {
-        assert_eq!(ask(query, variables.clone()).await, expected, "{query} {variables}");
-    }
-    // A key for all machines reads the third one.
-    let all = world.key(&["reporting"], Resources::All).await;
-    let lathe = world.ask(&all, "{ machine(id: \"lathe-1\") { name } }").await;
-    assert_eq!(lathe, r#"{"machine":{"name":"Mazak QTN-200"}}"#);
-}
-
-#[tokio::test]
 async fn lists_have_only_the_resources_of_the_key() {
     let world = World::start().await;
     let machines = "{ machines { id } }";

@@ -243,3 +243,25 @@ async fn idle_socket_ends_with_the_key() {
     world.acme.delete(record.id()).await.unwrap();
     assert_eq!(receive(&mut socket).await, Received::Closed(4401));
 }
+
+#[tokio::test]
+async fn no_operation_begins_after_the_key_has_ended() {
+    let world = World::start().await;
+    let scopes = ["metrics.basic", "operator", "reporting"];
+    let (record, key) = world.issue(&scopes, mills()).await;
+    let mut socket = connected(&world, &key).await;
+    let start = "mutation { startJob(machine: \"mill-1\", job: \"axle\") }";
+    socket.subscribe("1", start).await.unwrap();
+    assert!(summary(&payload(receive(&mut socket).await)).contains("axle on mill-1"));
+    assert_eq!(kind(&receive(&mut socket).await), "complete");
+    socket.subscribe("2", READINGS).await.unwrap();
+    assert_eq!(kind(&receive(&mut socket).await), "next");
+    let edit = KeyEdit::new().scopes(["operator.read", "reporting"]);
+    world.acme.edit(record.id(), record.version(), edit).await.unwrap();
+    while kind(&receive(&mut socket).await) != "complete" {}
+    // The socket is open for a moment, in which the caller has the scopes that the key had.
+    socket.subscribe("3", start).await.unwrap();
+    assert_eq!(receive(&mut socket).await, Received::Closed(4403));
+    let jobs = world.ask(&key, "{ jobs { name } }").await;
+    assert_eq!(jobs, r#"{"jobs":[{"name":"axle on mill-1"}]}"#);
+}
