@@ -71,6 +71,13 @@ pub mod actix {}
 #[doc = include_str!("guide/tower.md")]
 pub mod tower {}
 
+#[cfg_attr(all(feature = "rate-limit", feature = "serde"), doc = include_str!("guide/graphql.md"))]
+#[cfg_attr(
+    not(all(feature = "rate-limit", feature = "serde")),
+    doc = "With the feature `rate-limit` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/graphql/index.html)."
+)]
+pub mod graphql {}
+
 #[cfg(feature = "http")]
 #[doc = include_str!("guide/proxies.md")]
 pub mod proxies {}

@@ -91,8 +91,19 @@ impl Socket {
     ///
     /// An error of the connection, or a response other than the switch to WebSocket.
     pub async fn open(address: SocketAddr, key: Option<&str>) -> Outcome<Self> {
+        Self::open_as(PROTOCOL, address, key).await
+    }
+
+    /// Opens a WebSocket of another protocol, or of none if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_as(protocol: &str, address: SocketAddr, key: Option<&str>) -> Outcome<Self> {
         let mut request = format!("ws://{address}/graphql/ws").into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", PROTOCOL.parse()?);
+        if !protocol.is_empty() {
+            request.headers_mut().insert("sec-websocket-protocol", protocol.parse()?);
+        }
         if let Some(key) = key {
             request.headers_mut().insert("authorization", key.parse()?);
         }

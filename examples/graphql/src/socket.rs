@@ -10,6 +10,9 @@
 //! | the key is no longer valid, or may do less than before | 4401, or 4403 |
 //! | the store does not reply, or the rate is used up | 1013, try again later |
 //! | no `connection_init` within 5 seconds | 4408 |
+//! | another subprotocol, such as the older `graphql-ws` | 4406 |
+//!
+//! A socket has at most 100 operations at a time. Another one gets an error and is completed.
 //!
 //! A client of `graphql-ws` connects again after 4403 and 1013, and not after 4401.
 
@@ -24,7 +27,7 @@ use std::{
 };
 
 use async_graphql::{
-    Data, Error,
+    Data, Error, Executor, Request, ServerError,
     http::{WebSocket as Protocol, WebSocketProtocols, WsMessage},
 };
 use axum::{
@@ -37,7 +40,7 @@ use axum::{
 use futures_util::{
     SinkExt as _, StreamExt as _,
     future::{pending, ready},
-    stream::{SplitSink, SplitStream},
+    stream::{self, BoxStream, SplitSink, SplitStream},
 };
 use keyway::{
     Principal, VerifyError,
@@ -45,9 +48,12 @@ use keyway::{
     verifier::{Ended, Freshness, Verifier},
 };
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
-use crate::{guarded::end_of, service::Service};
+use crate::{guarded::end_of, schema::FactorySchema, service::Service};
 
 /// The name of the protocol.
 pub const PROTOCOL: &str = "graphql-transport-ws";
@@ -57,6 +63,9 @@ const REST: Duration = Duration::from_millis(300);
 
 /// The time in which a client must send `connection_init`.
 const INIT: Duration = Duration::from_secs(5);
+
+/// The most operations at a time in one socket.
+const MAX_OPERATIONS: usize = 100;
 
 /// A code and a reason, with which a socket is closed.
 type Close = (u16, &'static str);
@@ -132,7 +141,9 @@ async fn converse(
         data
     };
     let messages = pin!(messages);
-    let protocol = Protocol::new(service.schema, messages, WebSocketProtocols::GraphQLWS);
+    let executor =
+        Limited { schema: service.schema, places: Arc::new(Semaphore::new(MAX_OPERATIONS)) };
+    let protocol = Protocol::new(executor, messages, WebSocketProtocols::GraphQLWS);
     let mut protocol = pin!(protocol.on_connection_init(on_init));
     let mut init = pin!(sleep(INIT));
     let mut end: Option<Ended> = None;
@@ -159,6 +170,34 @@ async fn converse(
             WsMessage::Text(text) => sink.send(Message::Text(text.into())).await.ok()?,
             WsMessage::Close(code, _) => return Some(translate(code, &outcome)),
         }
+    }
+}
+
+/// The schema with a limited number of operations at a time. The rate counts how many are begun, and not how many are open.
+#[derive(Clone)]
+struct Limited {
+    schema: FactorySchema,
+    places: Arc<Semaphore>,
+}
+
+impl Executor for Limited {
+    async fn execute(&self, request: Request) -> async_graphql::Response {
+        self.schema.execute(request).await
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        session: Option<Arc<Data>>,
+    ) -> BoxStream<'static, async_graphql::Response> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let error = ServerError::new("the socket has too many operations", None);
+            let response = async_graphql::Response::from_errors(vec![error]);
+            return stream::once(ready(response)).boxed();
+        };
+        let events = Executor::execute_stream(&self.schema, request, session);
+        // The place is free again when the stream is dropped.
+        events.inspect(move |_| _ = &place).boxed()
     }
 }
 

@@ -117,6 +117,54 @@ async fn messages_out_of_order_close_the_socket() {
     assert_eq!(receive(&mut socket).await, Received::Closed(4400));
 }
 
+/// The older protocol has let clients begin operations without `connection_init`.
+#[tokio::test]
+async fn older_protocol_is_refused() {
+    let world = World::start().await;
+    // The service names no protocol in its response, so this client gives up.
+    let refused = Socket::open_as("graphql-ws", world.running.address, None).await;
+    assert!(refused.err().unwrap().to_string().contains("protocol"));
+    // A client that goes on is closed.
+    let mut socket = Socket::open_as("", world.running.address, None).await.unwrap();
+    assert_eq!(receive(&mut socket).await, Received::Closed(4406));
+    let protocols = "graphql-ws, graphql-transport-ws";
+    let mut socket = Socket::open_as(protocols, world.running.address, None).await.unwrap();
+    let start = json!({ "type": "start", "id": "1", "payload": { "query": READINGS } });
+    socket.send(&start).await.unwrap();
+    assert_eq!(receive(&mut socket).await, Received::Closed(4401));
+}
+
+#[tokio::test]
+async fn operations_at_a_time_are_limited() {
+    let world = World::start().await;
+    let key = world.key(&["metrics.basic"], mills()).await;
+    let mut socket = connected(&world, &key).await;
+    for id in 0..101 {
+        socket.subscribe(&id.to_string(), READINGS).await.unwrap();
+    }
+    let mut refused = Vec::new();
+    let mut numbers = 0;
+    while refused.is_empty() || numbers < 200 {
+        let Received::Message(message) = receive(&mut socket).await else { panic!("closed") };
+        if message["payload"]["errors"].is_array() {
+            refused.push(message["id"].clone());
+        } else if message["type"] == "next" {
+            numbers += 1;
+        }
+    }
+    assert_eq!(refused, ["100"]);
+    // A place is free again.
+    socket.send(&json!({ "type": "complete", "id": "7" })).await.unwrap();
+    socket.subscribe("101", READINGS).await.unwrap();
+    loop {
+        let Received::Message(message) = receive(&mut socket).await else { panic!("closed") };
+        if message["id"] == "101" {
+            assert_eq!(message["payload"]["data"]["readings"]["number"], 0, "{message}");
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn operations_in_a_socket_are_checked() {
     let world = World::start().await;
