@@ -124,7 +124,7 @@ async fn older_protocol_is_refused() {
     // The service names no protocol in its response, so this client gives up.
     let refused = Socket::open_as("graphql-ws", world.running.address, None).await;
     assert!(refused.err().unwrap().to_string().contains("protocol"));
-    // A client that goes on is closed.
+    // The service closes the socket of a client that does not mind.
     let mut socket = Socket::open_as("", world.running.address, None).await.unwrap();
     assert_eq!(receive(&mut socket).await, Received::Closed(4406));
     let protocols = "graphql-ws, graphql-transport-ws";
