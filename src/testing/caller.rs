@@ -124,7 +124,8 @@ impl Caller {
     /// Returns the caller. Its scopes and resources are those of `policy`, so use the policy of the service.
     ///
     /// No guard admits it. A handler gets it as an argument, or from a request in which
-    /// [`admit`](https://docs.rs/keyway/latest/keyway/testing/fn.admit.html) put it.
+    /// [`admit`](https://docs.rs/keyway/latest/keyway/testing/fn.admit.html) put it. Nothing changes its key, so that a
+    /// stream [never ends](Principal::ended) with it.
     ///
     /// # Errors
     ///
@@ -144,12 +145,14 @@ impl Caller {
         // The caller proves its key as any other, so that it differs in nothing from a verified one.
         let checked = authority.check(token.reveal().as_bytes()).map_err(Denial::Rejected)?;
         let key = ResolvedKey::new(&key, &tenant, policy, authority.seals())?;
-        Ok(decide(&checked, &Arc::new(key), now)?)
+        Ok(decide(&checked, &Arc::new(key), now)?.verified_by(Principal::BY_A_TEST))
     }
 
     /// Returns the caller as one that a guard of `keyring` has admitted. Its guards admit a request in which
     /// [`admit`](https://docs.rs/keyway/latest/keyway/testing/fn.admit.html) put the caller, if the caller has the scopes and resources of the route. Guards
     /// of other keyrings refuse it.
+    ///
+    /// The store does not have its key. So a stream [ends](Principal::ended) once it reads the key again.
     ///
     /// A guard with [`Freshness::Now`](crate::verifier::Freshness::Now) refuses it too, since it admits nobody
     /// without a credential. The rate does not count such requests. To test a route with its real credential,
@@ -186,7 +189,10 @@ impl Caller {
     /// As [`build`](Self::build).
     #[cfg(feature = "http")]
     pub fn build_for(self, keyring: &Keyring) -> Result<Principal, CallerError> {
-        self.build(keyring.policy()).map(|caller| keyring.verifier().mark_admitted(caller))
+        let verifier = keyring.verifier();
+        let nothing = keyring.policy().catalog().require_none();
+        let required = verifier.engine().requirements.number(&nothing);
+        self.build(keyring.policy()).map(|caller| verifier.mark_admitted(caller, required))
     }
 
     /// Returns a valid part. Keeps the first error for `build`.

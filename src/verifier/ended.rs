@@ -192,6 +192,10 @@ impl Ended {
     }
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<VerifyError> {
+        #[cfg(feature = "testing")]
+        if self.caller.verifier() == Principal::BY_A_TEST {
+            return Poll::Pending;
+        }
         let Some(engine) = self.engine.upgrade() else {
             return Poll::Ready(unavailable(Unwatched::NoVerifier));
         };
