@@ -81,7 +81,7 @@ impl Keyring {
     /// actor `key` with the id of the key.
     ///
     /// If the response is lost, the new token is lost. With a grace period the presented token is accepted until
-    /// then, so the holder goes on working, and the tenant can rotate the key in that time:
+    /// then, so the holder still works, and the tenant can rotate the key in that time:
     /// [`TenantKeys::rotate`](crate::TenantKeys::rotate).
     ///
     /// ```

@@ -274,7 +274,7 @@ fn old_token_ends_at_once_or_with_the_first_use() {
         let body = answer.json();
         assert_eq!(body["previous_ends_at"], "2026-01-02T00:00:00Z");
         assert_eq!(body["previous_ends_with_first_use"], true);
-        // A holder that lost the response goes on working.
+        // A holder that lost the response still works.
         assert!(is_accepted(&world, &old));
         assert!(is_accepted(&world, &answer.token()));
         assert!(!is_accepted(&world, &old));
