@@ -122,6 +122,7 @@ impl Alternative {
         &self.how
     }
 
+    #[cfg(feature = "openapi")]
     pub(super) fn place(&self) -> &Place {
         &self.place
     }

@@ -138,8 +138,6 @@ pub(super) fn is_unreserved(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString as _;
-
     use super::*;
 
     fn texts(target: &str) -> Result<Vec<String>, Ambiguity> {
@@ -171,7 +169,7 @@ mod tests {
 
     impl MapToStrings for &[&str] {
         fn map_to_strings(&self) -> Vec<String> {
-            self.iter().map(ToString::to_string).collect()
+            self.iter().map(|text| text.to_string()).collect()
         }
     }
 
