@@ -30,8 +30,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A refusal speaks the protocol of its caller: [`OperationError::grpc_code`], [`OperationError::json_rpc_code`] and
-//! [`OperationError::graphql_code`].
+//! A refusal speaks the protocol of its caller: [`OperationError::grpc_code`], [`OperationError::json_rpc_code`],
+//! [`OperationError::mcp_code`] and [`OperationError::graphql_code`]. The guide has a page on
+//! [MCP](https://docs.rs/keyway/latest/keyway/guide/mcp/index.html).
 
 mod error;
 mod names;

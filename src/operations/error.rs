@@ -28,13 +28,29 @@ impl OperationError {
         }
     }
 
-    /// Returns the code of a JSON-RPC 2.0 error, section 5.1. It is -32601 for an unknown operation. Codes from -32000 to
-    /// -32099 belong to the server: -32001 is a missing key, and -32003 a refusal.
+    /// Returns the code of a JSON-RPC 2.0 error, section 5.1, if operations are methods: -32601 (method not found), 401 or
+    /// 403. The tools of MCP have [`mcp_code`](Self::mcp_code).
+    ///
+    /// 401 is a missing key and 403 a refusal, as in HTTP. JSON-RPC has no codes for them, and leaves the numbers outside
+    /// -32768 to -32000 to applications.
     pub fn json_rpc_code(&self) -> i32 {
         match self {
             Self::Unknown => -32601,
-            Self::Missing => -32001,
-            Self::Outside(_) => -32003,
+            Self::Missing => 401,
+            Self::Outside(_) => 403,
+        }
+    }
+
+    /// Returns the code of a JSON-RPC error if operations are tools of
+    /// [MCP](https://modelcontextprotocol.io/specification/2026-07-28/basic#error-codes): -32602 (invalid params), 401 or
+    /// 403.
+    ///
+    /// The method is `tools/call`, so -32601 would say that the server has no tools. HTTP servers send it with status 404.
+    /// MCP allows no further codes from -32099 to -32000.
+    pub fn mcp_code(&self) -> i32 {
+        match self {
+            Self::Unknown => -32602,
+            Self::Missing | Self::Outside(_) => self.json_rpc_code(),
         }
     }
 

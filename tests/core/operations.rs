@@ -140,13 +140,20 @@ fn caller_of_another_policy_is_refused() {
 #[test]
 fn refusals_have_the_codes_of_each_protocol() {
     let outside = OperationError::Outside(keyway::grant::OutsideGrant::Network);
-    for (error, grpc, json_rpc, graphql) in [
-        (OperationError::Unknown, 12, -32601, "GRAPHQL_VALIDATION_FAILED"),
-        (OperationError::Missing, 16, -32001, "UNAUTHENTICATED"),
-        (outside, 7, -32003, "FORBIDDEN"),
+    for (error, grpc, json_rpc, mcp, graphql) in [
+        (OperationError::Unknown, 12, -32601, -32602, "GRAPHQL_VALIDATION_FAILED"),
+        (OperationError::Missing, 16, 401, 401, "UNAUTHENTICATED"),
+        (outside, 7, 403, 403, "FORBIDDEN"),
     ] {
-        let codes = (error.grpc_code(), error.json_rpc_code(), error.graphql_code());
-        assert_eq!(codes, (grpc, json_rpc, graphql));
+        let codes =
+            (error.grpc_code(), error.json_rpc_code(), error.mcp_code(), error.graphql_code());
+        assert_eq!(codes, (grpc, json_rpc, mcp, graphql));
+        // JSON-RPC reserves these numbers, and MCP allows no further ones among them.
+        let is_reserved = |code: i32| (-32_768..=-32_000).contains(&code);
+        let is_defined = |code: i32| (-32_602..=-32_601).contains(&code);
+        for code in [codes.1, codes.2] {
+            assert!(!is_reserved(code) || is_defined(code), "{code}");
+        }
     }
 }
 
