@@ -100,3 +100,7 @@ pub mod introspection {}
 #[cfg(feature = "http")]
 #[doc = include_str!("guide/gateways.md")]
 pub mod gateways {}
+
+#[cfg(feature = "tower")]
+#[doc = include_str!("guide/mcp.md")]
+pub mod mcp {}
