@@ -71,19 +71,21 @@ fn probe(places: &[Place], hash: u32) -> impl Iterator<Item = (usize, &Place)> {
 
 /// Returns a hash that depends on each byte. It need not resist anyone, since the table is fixed.
 #[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the hash is a part of the product")]
 fn hash(name: &[u8]) -> u32 {
-    // Half of the golden ratio in binary, which is odd and spreads the bits.
+    // The golden ratio in binary, which is odd and spreads the bits.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = name.as_chunks();
     let mut last = [0; 8];
     for (byte, rest) in last.iter_mut().zip(rest) {
         *byte = *rest;
     }
+    // Both halves of the product, so that each bit of a word reaches the low bits of the hash.
     let mix = |hash: u64, word: &[u8; 8]| {
-        (hash.rotate_left(23) ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD)
+        let product = u128::from(hash ^ u64::from_le_bytes(*word)) * u128::from(SPREAD);
+        (product as u64) ^ (product >> 64) as u64
     };
-    let mixed = words.iter().chain([&last]).fold(name.len() as u64, mix);
-    (mixed >> 32) as u32
+    words.iter().chain([&last]).fold(name.len() as u64, mix) as u32
 }
 
 #[cfg(test)]

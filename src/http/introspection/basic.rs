@@ -71,7 +71,7 @@ mod tests {
             ("bAsIc   Omtm ", Some("Bearer kf")),
             ("Basic YQ==", Some("Bearer ")),
             ("Basic YTpi!", Some("Bearer ")),
-            ("Basic ", Some("Bearer ")),
+            ("Basic ", None),
             ("Basic", None),
             ("Basically YTpi", None),
             ("Bearer YTpi", None),
