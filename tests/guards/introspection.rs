@@ -168,9 +168,9 @@ impl Service {
         let routes = Routes::new(self.guard.clone())
             .route("/introspect", keyway_axum::introspection(&self.introspection))
             .route("/revoke", keyway_axum::revocation(&self.revocation));
-        let router: axum::Router = routes.build().unwrap();
+        let app: axum::Router = routes.build().unwrap();
         on_tokio(async {
-            let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+            let (head, body) = app.oneshot(request).await.unwrap().into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
             let fields = head.headers.iter();
             let fields = fields.map(|(name, value)| (name.to_string(), text(value.as_bytes())));

@@ -82,7 +82,8 @@ fn key_is_found_whatever_the_hint_and_other_parameters_are() {
         service.described(&format!("{}&token={token}", rest.trim_start_matches('&')));
     }
     // Some clients escape each byte.
-    let escaped: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let escaped: Vec<_> = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let escaped = escaped.concat();
     service.described(&format!("token={escaped}"));
 }
 
