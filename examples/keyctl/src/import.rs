@@ -20,6 +20,7 @@ use self::{
 use crate::{
     failure::{Failure, Reason},
     output::Output,
+    progress::{Bar, Shown},
     session::Session,
     settings::Settings,
     table::Table,
@@ -46,6 +47,9 @@ pub struct Import {
     /// Check every line, and change nothing.
     #[arg(long)]
     dry_run: bool,
+    /// When to show a progress bar on stderr.
+    #[arg(long, value_enum, default_value_t = Shown::Auto)]
+    progress: Shown,
 }
 
 /// Something wrong in one line of the file.
@@ -126,9 +130,13 @@ struct Counts {
 async fn import_all(session: &Session, import: &Import, checked: Checked) -> Result<(), Failure> {
     let mut counts = Counts::default();
     let all = checked.rows.len();
-    let done = write(session, import, checked, &mut counts).await;
+    let bar = Bar::new("importing", u64::try_from(all).unwrap_or_default(), import.progress);
+    let done = write(session, import, checked, &mut counts, &bar).await;
     let Counts { created, imported, known, refused } = counts;
-    let left = all - imported - known - refused;
+    let tried = imported + known + refused;
+    bar.show(u64::try_from(tried).unwrap_or_default(), "lines");
+    bar.end();
+    let left = all - tried;
     let value = json!({
         "tenants_created": created,
         "imported": imported,
@@ -150,6 +158,7 @@ async fn write(
     import: &Import,
     checked: Checked,
     counts: &mut Counts,
+    bar: &Bar,
 ) -> Result<(), Failure> {
     let keyring = &session.keyring;
     let repeat = "repeat the command: keys that are imported already are left as they are";
@@ -163,7 +172,10 @@ async fn write(
             Err(error) => return Err(Failure::from(error).remedy(repeat)),
         }
     }
-    for (Row { line, tenant, key, .. }, _) in checked.rows {
+    for (number, (Row { line, tenant, key, .. }, _)) in checked.rows.into_iter().enumerate() {
+        if number.is_multiple_of(100) {
+            bar.show(u64::try_from(number).unwrap_or_default(), "lines");
+        }
         match keyring.tenant(tenant).import(key).await {
             Ok(_) => counts.imported += 1,
             Err(KeyringError::AlreadyImported(_)) => counts.known += 1,

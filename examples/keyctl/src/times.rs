@@ -36,8 +36,8 @@ pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => "0 seconds".into(),
-        _ if seconds % 86_400 == 0 => format!("{} days", seconds / 86_400),
-        _ if seconds % 3_600 == 0 => format!("{} hours", seconds / 3_600),
+        _ if seconds.is_multiple_of(86_400) => format!("{} days", seconds / 86_400),
+        _ if seconds.is_multiple_of(3_600) => format!("{} hours", seconds / 3_600),
         _ => format!("{seconds} seconds"),
     }
 }

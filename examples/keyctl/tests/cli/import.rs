@@ -61,8 +61,10 @@ fn dry_run_changes_nothing() {
 fn import_repeated_changes_nothing() {
     let world = world("acme,ERP,FIRST,,,,,,\nglobex,Old,SECOND,,,,,,\n");
     let line = import(" --create-tenants large");
-    let first = world.json(&line);
-    assert_eq!((&first["imported"], &first["tenants_created"]), (&json!(2), &json!(1)));
+    let first = world.call(&format!("{line} --progress always --json"));
+    let counts: Value = serde_json::from_str(&first.out).unwrap();
+    assert_eq!((&counts["imported"], &counts["tenants_created"]), (&json!(2), &json!(1)));
+    assert!(first.err.ends_with("2 of 2 lines\n"), "{}", first.err);
     let before = world.stored();
     let again = world.json(&line);
     assert_eq!((&again["imported"], &again["already_imported"]), (&json!(0), &json!(2)));

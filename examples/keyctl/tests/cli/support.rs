@@ -13,8 +13,9 @@ use tempfile::TempDir;
 
 /// A pepper that is used nowhere else.
 pub const PEPPER: &str = "dGhlIHBlcHBlciBvZiB0aGUgdGVzdHMgb2Yga2V5Y3RsLCBubyBtb3JlIQ==";
-/// The password in the URL of a server.
-pub const PASSWORD: &str = "a%20secret/pass:word";
+/// The password in the URL of a server, and as it is.
+pub const PASSWORD: &str = "a%20secret%2Fpass%3Aword";
+const PLAIN_PASSWORD: &str = "a secret/pass:word";
 
 const POLICY: &str = r#"{
     "issuer": "mm",
@@ -57,7 +58,7 @@ impl World {
     /// Creates a folder without a store.
     pub fn without_store() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let secrets = RefCell::new(vec![PEPPER.to_owned(), PASSWORD.to_owned()]);
+        let secrets = RefCell::new([PEPPER, PASSWORD, PLAIN_PASSWORD].map(str::to_owned).to_vec());
         let world = Self { folder, secrets };
         world.file("policy.json", POLICY);
         world.file("pepper", PEPPER);
