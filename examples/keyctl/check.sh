@@ -147,6 +147,15 @@ if postgres; then
     grep -q 'password authentication failed' "$work/err" || fail 'the reason is not named'
     PGPASSWORD='p@ss/word-of-the-check' ends 0 tenants list --store "postgres://keyway@$url"
     KEYCTL_STORE='postgres://keyway:p%40ss/word-of-the-check@127.0.0.1:1/postgres' ends 2 tenants list
+    PGPASSWORD='p@ss/word-of-the-check' ends 0 init --schema other --store "postgres://keyway@$url"
+    "$keyctl" tenants create elsewhere --tier lite >>"$log" || fail 'no tenant is created'
+    ends 0 tenants list --schema other --json
+    [ ! -s "$work/out" ] || fail 'a tenant is in two schemas'
+    as_postgres "$bin/pg_ctl" -D "$server" -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+        -c dynamic_shared_memory_type=mmap -c synchronous_commit=off" -w -m fast -l "$work/server/log" restart >/dev/null
+    ends 1 tenants list
+    grep -q -- '--accept-data-loss' "$work/err" || fail 'a setting that loses writes is not refused'
+    ends 0 tenants list --accept-data-loss
     stop_server
     ends 3 tenants list
     if gives_away; then fail 'the password is in the output'; fi

@@ -120,6 +120,12 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 const AWAY: &str = "the outcome of a change is unknown: check the store, look with `show`, then repeat the command";
 
+const DURABLE: &str =
+    "correct the setting, or open the store as the service does: --accept-data-loss";
+
+const FAILOVER: &str =
+    "correct the setting, or open the store as the service does: --accept-asynchronous-failover";
+
 const ADDRESS: &str = "write it as `postgres://user:password@server:5432/database`, with `%2F` for `/` in the password";
 
 impl From<KeyringError> for Failure {
@@ -190,9 +196,8 @@ impl From<SqliteError> for Failure {
     fn from(error: SqliteError) -> Self {
         let failure = Self::refused(chain(&error));
         match error {
-            SqliteError::TooNew { .. }
-            | SqliteError::NotDurable { .. }
-            | SqliteError::ForeignWal { .. } => failure,
+            SqliteError::NotDurable { .. } => failure.remedy(DURABLE),
+            SqliteError::TooNew { .. } | SqliteError::ForeignWal { .. } => failure,
             _ => Self { reason: Reason::Unavailable, ..failure },
         }
     }
@@ -213,6 +218,8 @@ impl From<PostgresError> for Failure {
                     ..failure.remedy("check the address, the server and the role")
                 }
             }
+            PostgresError::NotDurable { .. } => failure.remedy(DURABLE),
+            PostgresError::AsynchronousFailover { .. } => failure.remedy(FAILOVER),
             _ => failure,
         }
     }

@@ -47,12 +47,24 @@ impl Session {
                 if !opening.creates {
                     check_exists(&path)?;
                 }
-                let store = SqliteStore::open(&path).await?;
+                let mut store = SqliteStore::builder(&path);
+                if settings.accept_data_loss {
+                    store = store.accept_data_loss();
+                }
+                let store = store.open().await?;
                 let audit = if settings.audit { Some(store.audit_table().await?) } else { None };
                 Self::with(settings, out, builder, store, audit).await
             }
             Place::Server(url) => {
-                let store = PostgresStore::builder().max_connections(3).connect(&url).await?;
+                let mut store =
+                    PostgresStore::builder().max_connections(3).schema(&settings.schema);
+                if settings.accept_data_loss {
+                    store = store.accept_data_loss();
+                }
+                if settings.accept_asynchronous_failover {
+                    store = store.accept_asynchronous_failover();
+                }
+                let store = store.connect(&url).await?;
                 let audit = if settings.audit { Some(store.audit_table().await?) } else { None };
                 Self::with(settings, out, builder, store, audit).await
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyway::{ConfigError, Pepper, Peppers, Policy};
+use keyway::{ConfigError, Pepper, Peppers, Policy, store::PostgresBuilder};
 
 use crate::{failure::Failure, hidden::hide};
 
@@ -22,6 +22,21 @@ pub struct Settings {
     /// A SQLite file, or `postgres://…` without a password. `KEYCTL_STORE` may contain a password.
     #[arg(long, global = true, value_name = "PATH|URL")]
     store: Option<String>,
+    /// The schema of the tables in PostgreSQL.
+    #[arg(
+        long,
+        global = true,
+        default_value = PostgresBuilder::DEFAULT_SCHEMA,
+        value_name = "NAME",
+        env = "KEYCTL_SCHEMA"
+    )]
+    pub schema: String,
+    /// Open a store whose settings can lose acknowledged writes in a crash.
+    #[arg(long, global = true, env = "KEYCTL_ACCEPT_DATA_LOSS")]
+    pub accept_data_loss: bool,
+    /// Open a PostgreSQL server whose failover can lose acknowledged writes.
+    #[arg(long, global = true, env = "KEYCTL_ACCEPT_ASYNCHRONOUS_FAILOVER")]
+    pub accept_asynchronous_failover: bool,
     /// The environment in tokens.
     #[arg(long, global = true, default_value = "live", env = "KEYCTL_ENVIRONMENT")]
     environment: String,

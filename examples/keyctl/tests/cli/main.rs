@@ -5,6 +5,7 @@
 mod apply;
 mod import;
 mod keys;
+mod manifests;
 mod secrets;
 mod settings;
 mod support;
