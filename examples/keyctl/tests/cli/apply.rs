@@ -1,6 +1,9 @@
 //! Manifests: plan, execution, repetition, conflicts and pruning.
 
-use std::process::Child;
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::Child,
+};
 
 use serde_json::{Value, json};
 
@@ -164,6 +167,40 @@ fn output_that_cannot_be_written_ends_the_run_with_a_reason() {
             assert!(ended.err.contains(&format!("keyctl keys rotate {id}")), "{}", ended.err);
         }
     }
+}
+
+/// Another process takes the lock of the database during the run, for longer than the store waits.
+#[test]
+fn run_whose_store_goes_away_says_what_was_done() {
+    let world = World::new();
+    world.done("tenants create acme --tier large");
+    let names: Vec<_> = (0..200).map(|number| json!({ "name": format!("key {number}") })).collect();
+    let tenant =
+        json!({ "id": "acme", "tier": "large", "exceptions": { "keys": 200 }, "keys": names });
+    world.file("m.json", &manifest(&json!([tenant])));
+    let lock = world.database();
+    lock.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    let mut run = world.program("apply m.json --json").spawn().unwrap();
+    let mut out = BufReader::new(run.stdout.take().unwrap());
+    let (mut exceptions, mut first) = (String::new(), String::new());
+    out.read_line(&mut exceptions).unwrap();
+    out.read_line(&mut first).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    let ended = world.end(run);
+    lock.execute_batch("ROLLBACK").unwrap();
+
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    let steps = lines(&(first + &rest));
+    let summary = &steps.last().unwrap()["summary"];
+    let number = |name: &str| usize::try_from(summary[name].as_u64().unwrap()).unwrap();
+    assert_eq!(number("unknown"), 1, "{summary}");
+    assert_eq!(number("create") + number("unknown") + number("not_tried"), 200, "{summary}");
+    let tokens = steps.iter().filter(|step| step["token"].is_string()).count();
+    assert_eq!((number("create"), world.lines("keys list").len()), (tokens, tokens));
+    // A repetition issues the rest.
+    assert_eq!(numbers(&apply(&world, "m.json"))[0], u64::try_from(200 - tokens).unwrap());
 }
 
 // Conflicts.

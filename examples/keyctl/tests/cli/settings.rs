@@ -85,7 +85,7 @@ fn changes_are_in_the_audit_table_with_their_actor() {
     let world = World::new();
     world.done("tenants create before --tier lite");
     world.done("tenants create acme --tier lite --audit --actor ann");
-    let rows = keyway_rows(&world);
+    let rows = world.database();
     let mut rows = rows
         .prepare("SELECT kind, CAST(actor AS TEXT), CAST(tenant AS TEXT) FROM keyway_audit")
         .unwrap();
@@ -100,7 +100,7 @@ fn row_that_was_changed_by_hand_is_named_and_fails() {
     world.done("tenants create acme --tier large");
     let (id, _) = world.issue("--tenant acme --name ERP");
     world.issue("--tenant acme --name Other");
-    let sqlite = keyway_rows(&world);
+    let sqlite = world.database();
     let changed = sqlite.execute(
         "UPDATE keyway_keys SET record = CAST(replace(CAST(record AS TEXT), 'ERP', 'EVL') AS BLOB) WHERE id = CAST(?1 AS BLOB)",
         [&id],
@@ -116,6 +116,17 @@ fn row_that_was_changed_by_hand_is_named_and_fails() {
     world.done("keys list");
 }
 
-fn keyway_rows(world: &World) -> rusqlite::Connection {
-    rusqlite::Connection::open(world.path("keys.db")).unwrap()
+/// Another process holds the lock of the database for longer than the store waits.
+#[test]
+fn store_that_does_not_reply_is_unavailable() {
+    let world = World::new();
+    world.done("tenants create acme --tier large");
+    let lock = world.database();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let away = world.call("tenants suspend acme --reason unpaid --json");
+    assert_eq!(away.code, 3, "{}", away.err);
+    let error: Value = serde_json::from_str(&away.err).unwrap();
+    assert_eq!(error["code"], 3);
+    lock.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(world.json("tenants show acme")["suspension"], Value::Null);
 }

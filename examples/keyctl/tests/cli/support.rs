@@ -157,6 +157,11 @@ impl World {
         (id, token)
     }
 
+    /// Opens the database as another program would.
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path("keys.db")).unwrap()
+    }
+
     /// Returns a key as JSON.
     pub fn key(&self, id: &str) -> Value {
         self.json(&format!("keys show {id}"))
