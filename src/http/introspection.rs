@@ -13,7 +13,9 @@ use std::time::Instant;
 
 pub use self::revocation::Revocation;
 use self::{description::describe, form::Form, request::FormEndpoint};
-use super::{Endpoint, Guard, Headers, Response};
+#[cfg(any(feature = "actix", feature = "axum"))]
+use super::Endpoint;
+use super::{Guard, Headers, Response};
 use crate::{
     config::ConfigError,
     decision::Principal,
