@@ -80,8 +80,8 @@ impl Keyring {
     /// [refused](OwnRotationError::PreviousSecret). A rotation does not extend the life of a key. Audit events name the
     /// actor `key` with the id of the key.
     ///
-    /// If the response is lost, the new token is lost. With a grace period the presented token is accepted until
-    /// then, so the holder still works, and the tenant can rotate the key in that time:
+    /// If the response is lost, the new token is lost. With a grace period the presented token is still accepted
+    /// until that ends. In that time the tenant can rotate the key:
     /// [`TenantKeys::rotate`](crate::TenantKeys::rotate).
     ///
     /// ```

@@ -41,9 +41,9 @@ impl OwnKey {
     /// client in its networks: the guard's [client address](crate::Guard::client_address) finds it.
     ///
     /// `grace_period` is how long the presented token is accepted after the rotation. With
-    /// [`UntilFirstUse`](GracePeriod::UntilFirstUse), a holder that loses the response still works with its old
-    /// token for a day. In that time the tenant can give the key another secret. An old token cannot rotate the key
-    /// itself, since anyone who found it could take over the key.
+    /// [`UntilFirstUse`](GracePeriod::UntilFirstUse), a holder that loses the response can use its old token for
+    /// another day. In that time the tenant can give the key another secret. An old token cannot rotate the key
+    /// itself. Otherwise a leaked one could take over the key.
     ///
     /// ```
     /// # use keyway::{Keyring, MemoryStore, NewKey, Pepper, Policy};
