@@ -22,6 +22,14 @@ pub trait Headers {
     ///
     /// Values are returned as received. White space around a value has no meaning (RFC 9110, section 5.5).
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]>;
+
+    /// Returns whether some name has an underscore, or `true` if that is not known.
+    ///
+    /// With `true` a [`Gateway`](super::Gateway) looks for every spelling of the names that it refuses, which
+    /// takes longer.
+    fn may_have_underscores(&self) -> bool {
+        true
+    }
 }
 
 impl Headers for [(&str, &[u8])] {

@@ -61,6 +61,10 @@ impl Headers for HeaderMap {
         };
         values.into_iter().map(HeaderValue::as_bytes)
     }
+
+    fn may_have_underscores(&self) -> bool {
+        self.keys().any(|name| name.as_str().contains('_'))
+    }
 }
 
 impl<B> Incoming for Request<B> {

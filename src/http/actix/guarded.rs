@@ -35,6 +35,10 @@ impl Headers for HeaderMap {
         };
         values.map(HeaderValue::as_bytes)
     }
+
+    fn may_have_underscores(&self) -> bool {
+        self.keys().any(|name| name.as_str().contains('_'))
+    }
 }
 
 impl Incoming for ServiceRequest {

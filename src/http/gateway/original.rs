@@ -153,16 +153,20 @@ impl Name {
 
     /// Returns whether the header is there, in any spelling.
     pub(super) fn is_in(&self, headers: &(impl Headers + ?Sized)) -> bool {
+        headers.values(&self.name).next().is_some() || self.is_in_alike(headers)
+    }
+
+    /// Returns whether the header is there in a spelling with underscores.
+    fn is_in_alike(&self, headers: &(impl Headers + ?Sized)) -> bool {
         let is_there = |name: &str| headers.values(name).next().is_some();
-        is_there(&self.name) || self.alike.iter().any(|name| is_there(name))
+        headers.may_have_underscores() && self.alike.iter().any(|name| is_there(name))
     }
 
     /// Returns the value of the header. It is there exactly once, in one spelling.
     fn one<'f>(&self, headers: &'f (impl Headers + ?Sized)) -> Result<&'f [u8], Ambiguity> {
         let mut values = headers.values(&self.name);
         let first = values.next().ok_or(Ambiguity::NoOriginal)?;
-        let mut alike = self.alike.iter().flat_map(|name| headers.values(name));
-        if values.next().is_some() || alike.next().is_some() {
+        if values.next().is_some() || self.is_in_alike(headers) {
             return Err(Ambiguity::SeveralOriginals);
         }
         Ok(first)

@@ -142,7 +142,7 @@ mod tests {
 
     fn texts(target: &str) -> Result<Vec<String>, Ambiguity> {
         let target = Target::parse(target.as_bytes())?;
-        Ok(target.segments.iter().map(|segment| segment.text.to_string()).collect())
+        Ok(target.segments.into_iter().map(|segment| segment.text.into_owned()).collect())
     }
 
     #[test]
@@ -157,20 +157,10 @@ mod tests {
             ("/a:b@c,d", &["a:b@c,d"]),
             ("/jobs/", &["jobs"]),
         ] {
-            assert_eq!(texts(target).as_deref(), Ok(&expected.map_to_strings()[..]), "{target}");
+            assert_eq!(texts(target).unwrap(), expected, "{target}");
         }
         assert!(Target::parse(b"/jobs/").unwrap().is_slashed);
         assert_eq!(Target::parse(b"/jobs?x=1?y").unwrap().query, b"x=1?y");
-    }
-
-    trait MapToStrings {
-        fn map_to_strings(&self) -> Vec<String>;
-    }
-
-    impl MapToStrings for &[&str] {
-        fn map_to_strings(&self) -> Vec<String> {
-            self.iter().map(|text| text.to_string()).collect()
-        }
     }
 
     #[test]
