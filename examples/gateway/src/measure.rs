@@ -1,6 +1,9 @@
 //! The cost of the question: nginx that asks over nginx alone, with `wrk` as the client of both in turn.
 
-use std::{error::Error, process::Command, time::Instant};
+use std::{
+    error::Error,
+    process::{self, Command},
+};
 
 use keyway::http::{ForwardAuth, Gateway, OriginalRequest};
 use tokio::runtime::Runtime;
@@ -13,8 +16,8 @@ use crate::{
 };
 
 /// The number of times that both are measured. An odd number has a middle.
-const ROUNDS: usize = 11;
-const SECONDS: &str = "2s";
+const ROUNDS: usize = 31;
+const SECONDS: &str = "1s";
 const CONNECTIONS: &str = "8";
 
 /// The calls of the check without any connection.
@@ -82,7 +85,7 @@ pub fn run(
     Ok(())
 }
 
-/// Returns the time of one verdict in nanoseconds.
+/// Returns the processor time of one verdict in nanoseconds.
 fn alone(runtime: &Runtime, keys: &Keys) -> Result<f64, Box<dyn Error>> {
     let original = OriginalRequest::headers("x-original-method", "x-original-uri")?;
     let gateway = Gateway::new(rows::routes(&keys.keyring), ForwardAuth::DenialsOnly, original)?;
@@ -97,14 +100,14 @@ fn alone(runtime: &Runtime, keys: &Keys) -> Result<f64, Box<dyn Error>> {
         headers.insert(name, value.parse()?);
     }
     runtime.block_on(async {
-        let start = Instant::now();
+        let before = ticks(process::id())?;
         for _ in 0..CALLS {
             let status = gateway.check("GET", "/keys/check", &headers, None).await.status();
             if status != 200 {
                 return Err(format!("status {status}").into());
             }
         }
-        Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS))
+        Ok((ticks(process::id())? - before) * 1e7 / f64::from(CALLS))
     })
 }
 
@@ -142,16 +145,18 @@ fn wrk(keys: &Keys, proxy: &Proxy) -> Result<Round, Box<dyn Error>> {
 /// Returns the time that the processors have spent in nginx and in this process, which is the check and the
 /// application. `wrk` is not counted. It depends less on other programs of the machine than the other figures.
 fn processor_us(proxy: &Proxy) -> Result<f64, Box<dyn Error>> {
+    Ok((ticks(proxy.id())? + ticks(process::id())?) * 1e4)
+}
+
+/// Returns the processor time of a process, in hundredths of a second: fields 14 and 15 of `proc_pid_stat(5)`.
+fn ticks(process: u32) -> Result<f64, Box<dyn Error>> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no fields")?;
     let mut ticks = 0.0;
-    for process in [proxy.id(), std::process::id()] {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-        let (_, fields) = stat.rsplit_once(')').ok_or("no fields")?;
-        // Fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
-        for field in fields.split_whitespace().skip(11).take(2) {
-            ticks += field.parse::<f64>()?;
-        }
+    for field in fields.split_whitespace().skip(11).take(2) {
+        ticks += field.parse::<f64>()?;
     }
-    Ok(ticks * 1e4)
+    Ok(ticks)
 }
 
 fn microseconds(text: &str) -> Result<f64, Box<dyn Error>> {
