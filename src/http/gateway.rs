@@ -71,7 +71,7 @@ use crate::{config::ConfigError, resource::ResourceKind};
 /// # Ambiguous requests
 ///
 /// Gateways and applications disagree about some paths: one decodes `%2F` or resolves `..`, and the other does
-/// not. A request with such a path is refused. The path may have neither of these:
+/// not. A request with such a path is refused. The path may have none of these:
 ///
 /// - a segment `.` or `..`, or an empty one; a slash at its end, unless it is declared with one; `;`;
 /// - escapes of `/`, `\`, `?`, `#`, `;` and control characters, of characters that need none, and of escapes;
