@@ -46,6 +46,7 @@ postgres || { skip "ignored tests (no initdb)" && ignored=(); }
 debian pgbouncer || { skip "ignored tests (no pgbouncer)" && ignored=(); }
 debian sqlite3 || { skip "ignored tests (no sqlite3)" && ignored=(); }
 debian nginx || { skip "guards behind proxies (no nginx)" && ignored_neighbors=(); }
+debian haproxy || { skip "guards behind proxies (no haproxy)" && ignored_neighbors=(); }
 debian caddy || { skip "guards behind proxies (no caddy)" && ignored_neighbors=(); }
 debian strace || skip "kills at every system call (no strace)"
 debian wrk || skip "requests per second behind a guard (no wrk)"

@@ -154,8 +154,8 @@ impl ErrorResponses {
     }
 
     /// Returns the refusal of a request that a gateway asks about, before any key is read.
-    pub(super) fn unread(&self, problem: &Problem) -> Response {
-        let answer = self.problem(problem);
+    pub(super) fn unread(&self, problem: &Problem, reason: Reason) -> Response {
+        let answer = self.problem(problem).refusing(Refusal::new(problem, reason, None));
         match self.gateway {
             Some(gateway) => gateway.translate_unread(answer),
             None => answer,

@@ -143,6 +143,10 @@ pub enum Reason {
     Unguarded,
     /// The holder presented a secret from before the last rotation, which cannot rotate the key.
     PreviousSecret,
+    /// A [gateway](super::Gateway) asks about a method and path that no declared route has.
+    Undeclared,
+    /// A [gateway](super::Gateway) asks about a request that two servers could read differently.
+    Ambiguous,
     /// The holder's key cannot get a new secret now.
     Change(KeyringError),
 }

@@ -6,7 +6,7 @@ use super::{Ambiguity, Guard, Response};
 use crate::{
     decision::Principal,
     grant::{OutsideGrant, Resources},
-    http::{Admission, problem::Problem, response::VARY},
+    http::{Admission, Reason, problem::Problem, response::VARY},
     resource::ResourceKind,
 };
 
@@ -84,14 +84,14 @@ pub(super) fn ambiguous(guard: &Guard, ambiguity: Ambiguity) -> Response {
     let problem = Problem::new(400, "gateway-request-ambiguous", "The request is ambiguous")
         .detail(format!("{ambiguity}"))
         .with("reason", ambiguity.as_str());
-    guard.refuse_unread(&problem)
+    guard.refuse_unread(&problem, Reason::Ambiguous)
 }
 
 /// Returns the refusal of a request that no declared route serves.
 pub(super) fn undeclared(guard: &Guard) -> Response {
     let problem = Problem::new(403, "gateway-route-undeclared", "No such route is declared")
         .detail("the gateway passes on requests of declared routes and methods only");
-    guard.refuse_unread(&problem)
+    guard.refuse_unread(&problem, Reason::Undeclared)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use core::{net::IpAddr, pin::Pin};
 
 use super::{
     super::{
-        Admission, Headers, Response,
+        Admission, Headers, Reason, Response,
         credential::{self, Source},
         incoming::{Incoming, Parts},
         observe::Observation,
@@ -80,9 +80,9 @@ impl Guard {
 
     /// Returns the refusal of a request that a gateway asks about, before any key is read. It is reported as a request
     /// that cannot be read.
-    pub(in super::super) fn refuse_unread(&self, problem: &Problem) -> Response {
+    pub(in super::super) fn refuse_unread(&self, problem: &Problem, reason: Reason) -> Response {
         self.record_refused(&VerifyError::BadRequest, None, Observation::begin());
-        self.0.errors.unread(problem)
+        self.0.errors.unread(problem, reason)
     }
 
     /// Returns the header that an adapter must remove from an admitted request before any other code sees it.
