@@ -283,6 +283,17 @@ pub enum ConfigError {
     /// An operation says two things about this kind of resource, or something although it needs no key.
     #[error("what it says about `{}` contradicts itself, or it needs no key", .0.escape_debug())]
     ContradictoryNeeds(String),
+    /// A guard takes operations by the path of the request, and these touch resources whose ids it cannot know.
+    #[cfg(feature = "tower")]
+    #[error(
+        "no path names the resources of these operations: {}; declare `handler_checks`, and check the ids of each \
+         message in the handler", .0.join(", ")
+    )]
+    OperationsWithoutIds(Vec<String>),
+    /// Operations were built with another policy than that of the guard.
+    #[cfg(feature = "tower")]
+    #[error("the operation `{}` belongs to another policy than the guard", .0.escape_debug())]
+    ForeignOperation(String),
     /// The address of a proxy is neither an address nor a network.
     #[cfg(feature = "http")]
     #[error("`{}` is neither the address nor the network of a proxy", .0.escape_debug())]

@@ -30,6 +30,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! For gRPC, [`Guard::operations`](https://docs.rs/keyway/latest/keyway/http/struct.Guard.html#method.operations) is a
+//! layer that checks each request by its path.
+//!
 //! A refusal speaks the protocol of its caller: [`OperationError::grpc_code`], [`OperationError::json_rpc_code`],
 //! [`OperationError::mcp_code`] and [`OperationError::graphql_code`]. The guide has a page on
 //! [MCP](https://docs.rs/keyway/latest/keyway/guide/mcp/index.html).
@@ -37,6 +40,8 @@
 mod error;
 mod names;
 mod needs;
+#[cfg(feature = "tower")]
+mod rows;
 
 use alloc::{
     collections::BTreeMap,
@@ -46,11 +51,11 @@ use alloc::{
 };
 use core::fmt;
 
+use self::needs::Access;
+#[cfg(feature = "tower")]
+pub(crate) use self::rows::OperationRow;
 pub use self::{error::OperationError, needs::Needs};
-use self::{
-    names::Names,
-    needs::{Access, Rule},
-};
+pub(crate) use self::{names::Names, needs::Rule};
 #[cfg(feature = "std")]
 use crate::scope::Requirement;
 use crate::{

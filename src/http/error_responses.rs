@@ -13,6 +13,8 @@ use super::{
     refusal::{Reason, Refusal},
     response::seconds,
 };
+#[cfg(feature = "tower")]
+use crate::operations::OperationError;
 use crate::{
     bearer::CredentialError,
     decision::KeyState,
@@ -160,6 +162,15 @@ impl ErrorResponses {
             Some(gateway) => gateway.translate_unread(answer),
             None => answer,
         }
+    }
+
+    /// Returns the response to a request whose path is no operation.
+    #[cfg(feature = "tower")]
+    pub(super) fn unknown_operation(&self) -> Response {
+        let problem = Problem::new(404, "unknown-operation", "There is no such operation")
+            .detail(OperationError::Unknown.to_string());
+        let refusal = Refusal::new(&problem, Reason::UnknownOperation, None);
+        self.finish(self.problem(&problem).refusing(refusal))
     }
 
     pub(super) fn problem(&self, problem: &Problem) -> Response {

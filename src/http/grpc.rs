@@ -3,23 +3,18 @@
 use alloc::{
     borrow::{Cow, ToOwned},
     format,
-    string::String,
+    string::{String, ToString},
 };
 use core::fmt::Write;
 
 use super::{Headers, Response};
 
-/// The gRPC code for each HTTP status. A status that is not listed is `UNKNOWN` (2).
-const CODES: [(u16, &str); 8] = [
-    (400, "3"),
-    (401, "16"),
-    (403, "7"),
-    (404, "5"),
-    (413, "8"),
-    (429, "8"),
-    (500, "13"),
-    (503, "14"),
-];
+/// The gRPC code for each HTTP status.
+const CODES: [(u16, i32); 8] =
+    [(400, 3), (401, 16), (403, 7), (404, 12), (413, 8), (429, 8), (500, 13), (503, 14)];
+
+/// `UNKNOWN`, for a status that is not listed.
+const UNKNOWN: i32 = 2;
 
 impl Response {
     /// Returns the refusal in the protocol of the request that it refuses.
@@ -27,9 +22,9 @@ impl Response {
     /// A gRPC client reads a body as frames, so it cannot read a problem body. The refusal of a `POST` whose
     /// content type is `application/grpc` or `application/grpc-web`, with any suffix, therefore becomes a
     /// trailers-only response. It has status 200, no body, and `grpc-status` and `grpc-message` among the
-    /// headers. Status 400 becomes `INVALID_ARGUMENT`, 401 `UNAUTHENTICATED`, 403 `PERMISSION_DENIED`, 429
-    /// `RESOURCE_EXHAUSTED`, 500 `INTERNAL` and 503 `UNAVAILABLE`. All other headers are kept. If there is a
-    /// `retry-after`, `grpc-retry-pushback-ms` has the same value in milliseconds.
+    /// headers. Status 400 becomes `INVALID_ARGUMENT`, 401 `UNAUTHENTICATED`, 403 `PERMISSION_DENIED`, 404
+    /// `UNIMPLEMENTED`, 429 `RESOURCE_EXHAUSTED`, 500 `INTERNAL` and 503 `UNAVAILABLE`. All other headers are
+    /// kept. If there is a `retry-after`, `grpc-retry-pushback-ms` has the same value in milliseconds.
     ///
     /// Every other refusal stays unchanged. So does a refusal of a guard for [forward
     /// authentication](super::Guard::forward_auth), because a gateway takes status 200 for an admission,
@@ -49,14 +44,31 @@ impl Response {
         }
     }
 
-    fn into_grpc(self, content_type: &'static str) -> Self {
+    /// Returns the gRPC code of the refusal and its message, for a handler that refuses its caller as the guard does.
+    ///
+    /// With tonic, a handler returns `Status::new(Code::from(code), message)`.
+    ///
+    /// ```
+    /// use keyway::{Guard, Principal, grant::OutsideGrant};
+    ///
+    /// /// Reports the refusal to the audit, and returns its code and message.
+    /// fn refuse(guard: &Guard, caller: &Principal, outside: OutsideGrant) -> (i32, String) {
+    ///     guard.refuse(caller, outside).grpc_status()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn grpc_status(&self) -> (i32, String) {
         let code = CODES.iter().find(|(status, _)| *status == self.status());
-        let code = code.map_or("2", |(_, code)| code);
-        let message = percent_encoded(&self.detail());
+        (code.map_or(UNKNOWN, |(_, code)| *code), self.detail())
+    }
+
+    fn into_grpc(self, content_type: &'static str) -> Self {
+        let (code, message) = self.grpc_status();
+        let message = percent_encoded(&message);
         // `Retry-After` is in seconds in every refusal here.
         let pushback = self.field("retry-after").map(|seconds| format!("{seconds}000"));
         let answer = self.without_body(200, content_type);
-        let answer = answer.with("grpc-status", code).with("grpc-message", message);
+        let answer = answer.with("grpc-status", code.to_string()).with("grpc-message", message);
         match pushback {
             Some(milliseconds) => answer.with("grpc-retry-pushback-ms", milliseconds),
             None => answer,

@@ -1,6 +1,7 @@
 //! The guard that protects a route, in any framework.
 
 mod admit;
+mod refusal;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, num::NonZeroU32};

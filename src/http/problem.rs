@@ -100,6 +100,10 @@
 //!
 //! Status 403. A gateway asked about a method and path that no declared route serves. No key was read.
 //!
+//! # Unknown operation
+//!
+//! Status 404. The service has no operation at this path.
+//!
 //! # Unguarded route
 //!
 //! Status 500. A handler of the service needs a caller, but its route has no guard.

@@ -139,6 +139,9 @@ struct Inner {
 pub enum Reason {
     /// The key was not verified, or may not do what the request asks for.
     Verify(VerifyError),
+    /// The path of the request is [no operation](super::Guard::operations) of the service.
+    #[cfg(feature = "tower")]
+    UnknownOperation,
     /// The handler reads the caller, and its route has no guard. This is a mistake of the service.
     Unguarded,
     /// The holder presented a secret from before the last rotation, which cannot rotate the key.
@@ -167,7 +170,7 @@ impl Refusal {
         }))
     }
 
-    /// Returns the HTTP status of the refusal: 400, 401, 403, 409, 429, 500 or 503.
+    /// Returns the HTTP status of the refusal: 400, 401, 403, 404, 409, 429, 500 or 503.
     ///
     /// The status of the response differs from it if a gRPC client or a [gateway](super::ForwardAuth) reads
     /// the response.
@@ -192,7 +195,7 @@ impl Refusal {
     }
 
     /// Returns the scopes that the route requires. `None` if they did not matter: the credential cannot be read,
-    /// or the route has no guard.
+    /// the path is no operation, or the route has no guard.
     pub fn requirement(&self) -> Option<&Requirement> {
         self.0.requirement.as_ref()
     }

@@ -33,6 +33,7 @@
 
 mod body;
 mod future;
+mod operations;
 
 use alloc::string::String;
 use core::{
@@ -46,7 +47,11 @@ use tower_service::Service;
 
 #[cfg(feature = "axum")]
 pub(super) use self::body::to_response;
-pub use self::{body::GuardedBody, future::GuardedFuture};
+pub use self::{
+    body::GuardedBody,
+    future::GuardedFuture,
+    operations::{GuardedOperations, OperationGuard},
+};
 use super::{
     Admission, Guard, Headers, PeerAddress, admission::AdmittedWithoutKey, credential,
     incoming::Incoming,
@@ -127,12 +132,24 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.guard.begin(&request) {
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.guard.call(&mut self.inner, request)
+    }
+}
+
+impl Guard {
+    /// Calls `service`, which must be ready, or refuses the request.
+    #[inline]
+    fn call<S, B, R>(&self, service: &mut S, mut request: Request<B>) -> GuardedFuture<S, B>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone,
+    {
+        match self.begin(&request) {
             Progress::Done(Ok(mut admission)) => {
-                self.guard.pass(&mut request, &mut admission);
+                self.pass(&mut request, &mut admission);
                 let entered = admission.enter_span();
-                let future = self.inner.call(request);
+                let future = service.call(request);
                 drop(entered);
                 GuardedFuture::calling(future, admission)
             }
@@ -143,15 +160,13 @@ where
             Progress::Pending(rest) => {
                 // The service that is ready goes with the request, as the contract of `poll_ready` requires.
                 // A clone stays here.
-                let clone = self.inner.clone();
-                let service = core::mem::replace(&mut self.inner, clone);
-                GuardedFuture::waiting(rest, self.guard.clone(), request, service)
+                let clone = service.clone();
+                let service = core::mem::replace(service, clone);
+                GuardedFuture::waiting(rest, self.clone(), request, service)
             }
         }
     }
-}
 
-impl Guard {
     /// Strips the credential and inserts the `Principal` into the request extensions.
     fn pass<B>(&self, request: &mut Request<B>, admission: &mut Admission) {
         match self.header_to_remove(admission) {

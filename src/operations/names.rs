@@ -6,7 +6,7 @@ use alloc::{boxed::Box, collections::BTreeMap, vec};
 ///
 /// Clients choose the names that are looked up, but not those in the table. So they cannot make a look-up longer than the
 /// longest run of places that are taken, of which at least three quarters are free.
-pub(super) struct Names<T> {
+pub(crate) struct Names<T> {
     entries: Box<[(Box<str>, T)]>,
     /// The places of an open-addressed hash table. Their number is a power of two.
     places: Box<[Place]>,
@@ -22,7 +22,7 @@ struct Place {
 const FREE: u32 = u32::MAX;
 
 impl<T> Names<T> {
-    pub(super) fn new(named: BTreeMap<Box<str>, T>) -> Self {
+    pub(crate) fn new(named: BTreeMap<Box<str>, T>) -> Self {
         let entries: Box<[_]> = named.into_iter().collect();
         let number = (entries.len() * 4).next_power_of_two();
         let mut places = vec![Place { hash: 0, entry: FREE }; number];
@@ -38,7 +38,7 @@ impl<T> Names<T> {
 
     /// Returns the value of the name, if it is in the table.
     #[inline]
-    pub(super) fn get(&self, name: &str) -> Option<&T> {
+    pub(crate) fn get(&self, name: &str) -> Option<&T> {
         let hash = hash(name.as_bytes());
         for (_, place) in probe(&self.places, hash) {
             if place.entry == FREE {
@@ -56,7 +56,7 @@ impl<T> Names<T> {
     }
 
     /// Returns all names and values, sorted by name.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
         self.entries.iter().map(|(name, value)| (&**name, value))
     }
 }

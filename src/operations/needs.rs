@@ -32,7 +32,7 @@ enum Scopes {
 
 /// The statement of an operation on the resources of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// The ids are given to each check.
     Checked,
     /// The handler checks the resources that it touches.

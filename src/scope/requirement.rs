@@ -56,6 +56,12 @@ impl Requirement {
         self.mode == Mode::Any
     }
 
+    /// Returns the fingerprint of the catalog that declares the scopes.
+    #[cfg(feature = "tower")]
+    pub(crate) fn catalog(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// Returns the requirement as tables of routes and operations show it, such as `manager or reporting`.
     pub(crate) fn in_words(&self) -> String {
         let scopes: Vec<_> = self.scopes().map(Scope::as_str).collect();
