@@ -67,7 +67,7 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Self; 4] = [Self::Unary, Self::ClientStream, Self::ServerStream, Self::Streams];
 
-    fn path(self) -> &'static str {
+    pub fn path(self) -> &'static str {
         match self {
             Self::Unary => "/test.Echo/Unary",
             Self::ClientStream => "/test.Echo/ClientStream",
