@@ -165,3 +165,62 @@ fn held_principals_cost_no_allocations() {
     let turn = || all().for_each(drop);
     assert_eq!(allocations(turn), 0);
 }
+
+/// Checks that a table of operations costs a request no allocation beyond those of the guard itself.
+#[cfg(feature = "tower")]
+#[test]
+fn operation_of_a_request_is_found_without_allocating() {
+    use std::{convert::Infallible, future::ready, pin::pin, task};
+
+    use keyway::{
+        Guard,
+        operations::{Needs, Operations},
+    };
+    use tower::{Layer as _, Service, service_fn};
+
+    /// Returns the status of a response that a service returns without waiting.
+    fn call<S, R>(service: &mut S, request: http::Request<()>) -> u16
+    where
+        S: Service<http::Request<()>, Response = http::Response<R>, Error = Infallible>,
+    {
+        let mut context = task::Context::from_waker(task::Waker::noop());
+        match pin!(service.call(request)).poll(&mut context) {
+            task::Poll::Ready(Ok(response)) => response.status().as_u16(),
+            task::Poll::Pending => panic!("the service waits"),
+        }
+    }
+
+    let _alone = ALONE.lock();
+    let (world, tokens) = cached(1);
+    let paths: Vec<String> = (0..100).map(|number| format!("/factory.v1.A/{number}")).collect();
+    let declared = paths.iter().fold(Operations::new(&policy()), |table, path| {
+        table.operation(path, Needs::all(["reporting"]))
+    });
+    let table = declared.operation("/public", Needs::nothing());
+    let table = table.build(paths.iter().map(|path| &**path).chain(["/public"])).unwrap();
+    let guard = Guard::new(&world.keyring);
+    let inner =
+        service_fn(|_: http::Request<()>| ready(Ok::<_, Infallible>(http::Response::new(()))));
+    let mut guarded = guard.require(["reporting"]).unwrap().layer(inner);
+    let mut by_path = guard.operations(&table).unwrap().layer(inner);
+    let request = |path: &str, with_key: bool| {
+        let mut request = http::Request::post(path);
+        if with_key {
+            request = request.header("authorization", format!("Bearer {}", tokens[0]));
+        }
+        request.body(()).unwrap()
+    };
+    let made = allocations(|| drop(request(&paths[50], true)));
+    let once = allocations(|| assert_eq!(call(&mut guarded, request(&paths[50], true)), 200));
+    let found = allocations(|| assert_eq!(call(&mut by_path, request(&paths[50], true)), 200));
+    assert_eq!(found, once);
+    // The control: the guard itself puts the caller into the request.
+    assert!(once > made, "{once} {made}");
+    let made = allocations(|| drop(request("/public", false)));
+    assert_eq!(
+        allocations(|| assert_eq!(call(&mut by_path, request("/public", false)), 200)),
+        made
+    );
+    let refused = allocations(|| assert_eq!(call(&mut by_path, request("/other", false)), 404));
+    assert!(refused > made);
+}

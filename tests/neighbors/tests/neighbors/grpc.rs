@@ -160,3 +160,63 @@ async fn guard_of_one_service_leaves_health_open() {
     let replies = call_path(&mut client, Kind::Unary, health, &[]).await.unwrap();
     assert_eq!(replies, ["nobody"]);
 }
+
+/// Checks that a call ends at its deadline while its key waits for the store, and that the server serves the next call.
+#[tokio::test(flavor = "multi_thread")]
+async fn deadline_ends_a_call_whose_key_waits() {
+    let world = world();
+    let good = key(&world, "acme", "free", &["reporting"]);
+    let address = serve(guarded(&world)).await;
+    let mut client = client(address).await;
+    world.store.hold("lookup");
+    let sent = http::Request::post(format!("http://{address}/test.Echo/Unary"))
+        .version(http::Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "100m")
+        .header("authorization", &good)
+        .body(http_body_util::Full::<bytes::Bytes>::default())
+        .unwrap();
+    let plain = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let response = tokio::time::timeout(Duration::from_secs(20), plain.request(sent)).await;
+    let response = response.expect("the call does not end").unwrap();
+    assert_eq!(response.status(), 200);
+    let code: i32 = response.headers()["grpc-status"].to_str().unwrap().parse().unwrap();
+    // tonic's server says that the call was cancelled, or that its deadline is over.
+    assert!(matches!(code, 1 | 4), "{:?}", response.headers());
+    world.store.release("lookup");
+    let replies = call(&mut client, Kind::Unary, &[good]).await.unwrap();
+    assert_eq!(replies, ["acme"]);
+}
+
+/// Every refusal must have a content type of gRPC. Without one, clients of Go and Python report `UNKNOWN` in place of the
+/// code.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusal_is_one_frame_of_headers_with_its_content_type() {
+    let world = world();
+    let address = serve(guarded(&world)).await;
+    let plain = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    for (credentials, code) in
+        [(&[][..], "16"), (&["Bearer"], "3"), (&["Bearer a", "Bearer b"], "3")]
+    {
+        let mut request = http::Request::post(format!("http://{address}/test.Echo/Unary"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for credential in credentials {
+            request = request.header("authorization", *credential);
+        }
+        let request = request.body(http_body_util::Full::<bytes::Bytes>::default()).unwrap();
+        let response = plain.request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert_eq!(response.headers()["grpc-status"], code);
+        // The stream ends with the headers: no message, and no trailers after them.
+        let body = response.into_body();
+        assert!(hyper::body::Body::is_end_stream(&body));
+        let collected = http_body_util::BodyExt::collect(body).await.unwrap();
+        assert!(collected.trailers().is_none() && collected.to_bytes().is_empty());
+    }
+}

@@ -1,5 +1,6 @@
 //! gRPC-Web through tonic's client, and as the bytes that a browser receives.
 
+use http::HeaderName;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::net::TcpListener;
@@ -7,6 +8,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, transport::Server};
 use tonic_web::{GrpcWebClientLayer, GrpcWebLayer};
 use tower::ServiceBuilder;
+use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
     echo::{Echo, Kind, call},
@@ -92,5 +94,57 @@ async fn refusal_is_in_the_protocol_of_its_request() {
                 assert!(!body.is_empty(), "{method} {content_type}");
             }
         }
+    }
+}
+
+/// A browser asks for permission without a key, and its page reads a refusal only from exposed headers. Pages of several
+/// clients saw an unknown error in place of `UNAUTHENTICATED` because the headers were not exposed.
+#[tokio::test(flavor = "multi_thread")]
+async fn page_of_another_origin_reads_the_refusal() {
+    let world = World::new();
+    let guard = world.keyring.require(["reporting"]).unwrap();
+    let exposed = ["grpc-status", "grpc-message", "www-authenticate"].map(HeaderName::from_static);
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([http::Method::POST])
+        .allow_headers(Any)
+        .expose_headers(exposed.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().accept_http1(true);
+    let mut server = server.layer(cors).layer(GrpcWebLayer::new()).layer(guard);
+    let router = server.add_service(Echo);
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+    let send = |method: &str, fields: &[(&str, &str)]| {
+        let uri = format!("http://{address}/test.Echo/Unary");
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        client.request(request.body(Full::default()).unwrap())
+    };
+    let origin = ("origin", "https://page.test");
+    let preflight = [
+        origin,
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "authorization,content-type,x-grpc-web"),
+    ];
+    let allowed = send("OPTIONS", &preflight).await.unwrap();
+    assert_eq!(allowed.status(), 200);
+    assert_eq!(allowed.headers()["access-control-allow-origin"], "*");
+    assert!(!allowed.headers().contains_key("grpc-status"));
+
+    let refused = send("POST", &[origin, ("content-type", "application/grpc-web+proto")]);
+    let refused = refused.await.unwrap();
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["grpc-status"]),
+        (200, &"16".parse().unwrap())
+    );
+    let list = refused.headers()["access-control-expose-headers"].to_str().unwrap();
+    for name in exposed {
+        assert!(list.split(',').any(|exposed| exposed == name.as_str()), "{list}");
+        assert!(refused.headers().contains_key(&name), "{name}");
     }
 }

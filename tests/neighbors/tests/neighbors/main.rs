@@ -14,6 +14,7 @@ mod gateway;
 mod grpc;
 mod grpc_web;
 mod haproxy;
+mod operations;
 mod stack;
 #[path = "../../../support/mod.rs"]
 mod support;
