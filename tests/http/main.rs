@@ -3,6 +3,7 @@
 mod alike;
 mod answers;
 mod client;
+mod columns;
 mod drive;
 mod every_row;
 mod hang_up;

@@ -14,6 +14,9 @@
 //! | `/kept` | `GET` | any key, which stays in the request |
 //! | `/machines/{id}` | `GET` | `reporting`, and the machine in the path |
 //! | `/panic` | `GET` | any key; the handler panics with all data that it has |
+//!
+//! Each path with `GET` is also there below [`CALLS`], with `POST` and the same access. Protocols of remote calls have
+//! no other method.
 
 use std::{
     fmt::Write,
@@ -23,13 +26,19 @@ use std::{
     },
 };
 
-use keyway::{Guard, Principal, http::ClientAddress};
+use keyway::{
+    Guard, Principal,
+    http::{ClientAddress, ForwardAuth},
+};
 
 use crate::{
     logs::Logs,
     support::World,
     tokens::{self, Tokens},
 };
+
+/// The path below which a `POST` reads.
+pub const CALLS: &str = "/calls";
 
 /// A world with its tokens, and the state that its servers need. All handlers of one server share it.
 pub struct Service {
@@ -39,6 +48,8 @@ pub struct Service {
     pub logs: Option<Logs>,
     /// The realm of its guards.
     realm: &'static str,
+    /// The gateway that asks its guards, if one does.
+    gateway: Option<ForwardAuth>,
     /// The number of reads of the store before the first request.
     reads_before: usize,
     runs: AtomicUsize,
@@ -58,7 +69,16 @@ impl Service {
         let (world, tokens) = tokens::world();
         let (runs, under_way) = Default::default();
         let reads_before = world.store.calls("lookup");
-        Self { world, tokens, logs: None, realm: "mm", reads_before, runs, under_way }
+        Self {
+            world,
+            tokens,
+            logs: None,
+            realm: "mm",
+            gateway: None,
+            reads_before,
+            runs,
+            under_way,
+        }
     }
 
     /// Returns this service, recording everything that its server logs.
@@ -73,10 +93,20 @@ impl Service {
         self
     }
 
+    /// Returns this service for a gateway, which asks before it forwards a request.
+    pub fn behind(mut self, gateway: ForwardAuth) -> Self {
+        self.gateway = Some(gateway);
+        self
+    }
+
     /// Returns the guard of all routes except `/keyed`, `/only` and `/kept`.
     pub fn guard(&self) -> Guard {
         let guard = Guard::new(&self.world.keyring).realm(self.realm).unwrap();
-        guard.client_address(ClientAddress::socket()).touches_no("machine").unwrap()
+        let guard = guard.client_address(ClientAddress::socket()).touches_no("machine").unwrap();
+        match self.gateway {
+            Some(gateway) => guard.forward_auth(gateway),
+            None => guard,
+        }
     }
 
     /// Returns the guard of `/keyed`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    App, Error, HttpRequest,
+    App, Error, FromRequest, Handler, HttpRequest, Responder,
     body::MessageBody,
     dev::{ServerHandle, ServiceRequest, ServiceResponse},
     middleware::{Next, from_fn},
@@ -19,14 +19,14 @@ use keyway::{
     Principal,
     http::{
         Routes,
-        actix::{ActixHandler, Endpoint, any, get},
+        actix::{ActixHandler, Endpoint, any, get, post},
     },
 };
 use tokio::net::TcpListener;
 
 use crate::{
     answers::Expected::{self, Continue, Missing, Ran, Server, TooLong},
-    service::{Seen, Service},
+    service::{CALLS, Seen, Service},
 };
 
 /// The responses that differ from the table, by the names of their rows.
@@ -106,6 +106,20 @@ async fn all_fields<B: MessageBody>(
 }
 
 fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
+    let (reads, calls) = (below(service, "", "GET"), below(service, CALLS, "POST"));
+    move |config: &mut ServiceConfig| {
+        reads(config);
+        calls(config);
+    }
+}
+
+/// Returns the routes below `prefix`, which `method` reads.
+fn below(
+    service: &Arc<Service>,
+    prefix: &str,
+    method: &'static str,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + use<> {
+    let at = |path: &str| format!("{prefix}{path}");
     let may_have_caller = |path| {
         let answer = handler(service, path);
         move |caller: Option<Principal>, request: HttpRequest, body: Bytes| -> Ready<String> {
@@ -139,46 +153,48 @@ fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send 
         }
     };
     let guard = service.guard();
+    let reported = Endpoint::new(method, report()).require(["reporting"]).touches_no("machine");
+    let reported = match method {
+        "POST" => reported,
+        _ => reported.and("POST", report()).require(["operator.jobs"]).touches_no("machine"),
+    };
     let routes = Routes::new(guard.clone())
+        .route(&at("/report"), reported)
         .route(
-            "/report",
-            Endpoint::new("GET", report())
-                .require(["reporting"])
-                .touches_no("machine")
-                .and("POST", report())
-                .require(["operator.jobs"])
-                .touches_no("machine"),
-        )
-        .route(
-            "/either",
-            Endpoint::new("GET", open("/either"))
+            &at("/either"),
+            Endpoint::new(method, open("/either"))
                 .require_any(["reporting", "operator.read"])
                 .touches_no("machine"),
         )
-        .route("/any", Endpoint::new("GET", open("/any")).any_key().touches_no("machine"))
-        .route("/every", any(may_have_caller("/every")).any_key().touches_no("machine"))
+        .route(&at("/any"), Endpoint::new(method, open("/any")).any_key().touches_no("machine"))
+        .route(&at("/every"), any(may_have_caller("/every")).any_key().touches_no("machine"))
         .route(
-            "/optional",
-            Endpoint::new("GET", open("/optional")).optional().touches_no("machine"),
+            &at("/optional"),
+            Endpoint::new(method, open("/optional")).optional().touches_no("machine"),
         )
         .route(
-            "/machines/{id}",
-            Endpoint::new("GET", machine()).require(["reporting"]).resource("machine", "id"),
+            &at("/machines/{id}"),
+            Endpoint::new(method, machine()).require(["reporting"]).resource("machine", "id"),
         )
-        .route("/public", get(may_have_caller("/public")).public())
-        .route("/panic", get(panicking).any_key().touches_no("machine"))
-        .route("/unguarded", get(must_have_caller("/unguarded")).public())
-        .route("/unguarded/optional", get(may_have_caller("/unguarded/optional")).public())
+        .route(&at("/public"), read(method, may_have_caller("/public")).public())
+        .route(&at("/panic"), read(method, panicking).any_key().touches_no("machine"))
+        .route(&at("/unguarded"), read(method, must_have_caller("/unguarded")).public())
         .route(
-            "/optional/caller",
-            get(must_have_caller("/optional/caller")).optional().touches_no("machine"),
+            &at("/unguarded/optional"),
+            read(method, may_have_caller("/unguarded/optional")).public(),
+        )
+        .route(
+            &at("/optional/caller"),
+            read(method, must_have_caller("/optional/caller")).optional().touches_no("machine"),
         );
-    let keyed = Routes::new(service.key_guard())
-        .route("/keyed", Endpoint::new("GET", open("/keyed")).any_key().touches_no("machine"));
+    let keyed = Routes::new(service.key_guard()).route(
+        &at("/keyed"),
+        Endpoint::new(method, open("/keyed")).any_key().touches_no("machine"),
+    );
     let only = Routes::new(service.only_guard())
-        .route("/only", Endpoint::new("GET", open("/only")).any_key().touches_no("machine"));
+        .route(&at("/only"), Endpoint::new(method, open("/only")).any_key().touches_no("machine"));
     let kept = Routes::new(guard.keep_credential())
-        .route("/kept", Endpoint::new("GET", open("/kept")).any_key().touches_no("machine"));
+        .route(&at("/kept"), Endpoint::new(method, open("/kept")).any_key().touches_no("machine"));
     let (routes, keyed) = (routes.build().unwrap(), keyed.build().unwrap());
     let (only, kept) = (only.build().unwrap(), kept.build().unwrap());
     move |config: &mut ServiceConfig| {
@@ -187,6 +203,14 @@ fn routes(service: &Arc<Service>) -> impl Fn(&mut ServiceConfig) + Clone + Send 
         only(config);
         kept(config);
     }
+}
+
+fn read<H, T>(method: &'static str, handler: H) -> Endpoint
+where
+    H: Handler<T, Output: Responder + 'static> + Send + Sync,
+    T: FromRequest + 'static,
+{
+    if method == "POST" { post(handler) } else { get(handler) }
 }
 
 fn handler(

@@ -13,14 +13,14 @@ use keyway::{
     Principal,
     http::{
         Routes,
-        axum::{Endpoint, any, get},
+        axum::{Endpoint, any, get, post},
     },
 };
 use tokio::net::TcpListener;
 
 use crate::{
     logs::{AccessLog, all_fields},
-    service::{Seen, Service},
+    service::{CALLS, Seen, Service},
 };
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
@@ -30,6 +30,12 @@ pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
 }
 
 fn router(service: &Arc<Service>) -> Router {
+    routes(service, "", "GET").merge(routes(service, CALLS, "POST"))
+}
+
+/// Returns the routes below `prefix`, which `method` reads.
+fn routes(service: &Arc<Service>, prefix: &str, method: &'static str) -> Router {
+    let at = |path: &str| format!("{prefix}{path}");
     let may_have_caller = |path| {
         let answer = handler(service, path);
         async move |caller: Option<Principal>, fields: HeaderMap, body: Bytes| {
@@ -54,48 +60,58 @@ fn router(service: &Arc<Service>) -> Router {
         }
     };
     let guard = service.guard();
+    let report = logged(method, must_have_caller("/report"));
+    let report = report.require(["reporting"]).touches_no("machine");
+    let report = match method {
+        "POST" => report,
+        _ => report
+            .and("POST", routing::post(must_have_caller("/report")).route_layer(all_fields()))
+            .require(["operator.jobs"])
+            .touches_no("machine"),
+    };
     let routes = Routes::new(guard.clone())
+        .route(&at("/report"), report)
         .route(
-            "/report",
-            logged("GET", must_have_caller("/report"))
-                .require(["reporting"])
-                .touches_no("machine")
-                .and("POST", routing::post(must_have_caller("/report")).route_layer(all_fields()))
-                .require(["operator.jobs"])
-                .touches_no("machine"),
-        )
-        .route(
-            "/either",
-            logged("GET", may_have_caller("/either"))
+            &at("/either"),
+            logged(method, may_have_caller("/either"))
                 .require_any(["reporting", "operator.read"])
                 .touches_no("machine"),
         )
-        .route("/any", logged("GET", may_have_caller("/any")).any_key().touches_no("machine"))
-        .route("/every", any(may_have_caller("/every")).any_key().touches_no("machine"))
+        .route(&at("/any"), logged(method, may_have_caller("/any")).any_key().touches_no("machine"))
+        .route(&at("/every"), any(may_have_caller("/every")).any_key().touches_no("machine"))
         .route(
-            "/optional",
-            logged("GET", may_have_caller("/optional")).optional().touches_no("machine"),
+            &at("/optional"),
+            logged(method, may_have_caller("/optional")).optional().touches_no("machine"),
         )
         .route(
-            "/machines/{id}",
-            logged("GET", must_have_caller("/machines"))
+            &at("/machines/{id}"),
+            logged(method, must_have_caller("/machines"))
                 .require(["reporting"])
                 .resource("machine", "id"),
         )
-        .route("/public", get(reads_no_caller("/public")).public())
-        .route("/panic", logged("GET", panicking).any_key().touches_no("machine"))
-        .route("/unguarded", get(must_have_caller("/unguarded")).public())
-        .route("/unguarded/optional", get(may_have_caller("/unguarded/optional")).public())
+        .route(&at("/public"), read(method, reads_no_caller("/public")).public())
+        .route(&at("/panic"), logged(method, panicking).any_key().touches_no("machine"))
+        .route(&at("/unguarded"), read(method, must_have_caller("/unguarded")).public())
         .route(
-            "/optional/caller",
-            get(must_have_caller("/optional/caller")).optional().touches_no("machine"),
+            &at("/unguarded/optional"),
+            read(method, may_have_caller("/unguarded/optional")).public(),
+        )
+        .route(
+            &at("/optional/caller"),
+            read(method, must_have_caller("/optional/caller")).optional().touches_no("machine"),
         );
-    let keyed = Routes::new(service.key_guard())
-        .route("/keyed", logged("GET", may_have_caller("/keyed")).any_key().touches_no("machine"));
-    let only = Routes::new(service.only_guard())
-        .route("/only", logged("GET", may_have_caller("/only")).any_key().touches_no("machine"));
-    let kept = Routes::new(guard.keep_credential())
-        .route("/kept", logged("GET", may_have_caller("/kept")).any_key().touches_no("machine"));
+    let keyed = Routes::new(service.key_guard()).route(
+        &at("/keyed"),
+        logged(method, may_have_caller("/keyed")).any_key().touches_no("machine"),
+    );
+    let only = Routes::new(service.only_guard()).route(
+        &at("/only"),
+        logged(method, may_have_caller("/only")).any_key().touches_no("machine"),
+    );
+    let kept = Routes::new(guard.keep_credential()).route(
+        &at("/kept"),
+        logged(method, may_have_caller("/kept")).any_key().touches_no("machine"),
+    );
     [keyed, only, kept]
         .into_iter()
         .fold(routes.build().unwrap(), |router, routes| router.merge(routes.build().unwrap()))
@@ -104,7 +120,12 @@ fn router(service: &Arc<Service>) -> Router {
 /// Returns an endpoint with a log inside its guard. With `layer`, the log would also see requests of other
 /// methods, to which axum responds with 405 before any guard runs.
 fn logged<T: 'static>(method: &'static str, handler: impl Handler<T, ()>) -> Endpoint {
-    Endpoint::new(method, routing::get(handler).route_layer(all_fields()))
+    let handler = if method == "POST" { routing::post(handler) } else { routing::get(handler) };
+    Endpoint::new(method, handler.route_layer(all_fields()))
+}
+
+fn read<T: 'static>(method: &'static str, handler: impl Handler<T, ()>) -> Endpoint {
+    if method == "POST" { post(handler) } else { get(handler) }
 }
 
 fn handler(

@@ -11,13 +11,17 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use keyway::{Guard, Principal, http::PeerAddress};
+use keyway::{
+    Guard, Principal,
+    http::PeerAddress,
+    operations::{Needs, Operations},
+};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use crate::{
     logs::{AccessLog, all_fields},
-    service::{Seen, Service},
+    service::{CALLS, Seen, Service},
 };
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -26,9 +30,12 @@ type Handler = BoxCloneSyncService<Request<Incoming>, Answer, Infallible>;
 type Path = (&'static str, &'static str, Vec<(Option<Method>, Handler)>);
 
 pub(super) async fn serve(service: Arc<Service>, listener: TcpListener) {
-    let paths = Arc::new(paths(&service));
+    let (paths, calls) = (Arc::new(paths(&service)), Arc::new(calls(&service)));
     let routes = service_fn(move |request: Request<Incoming>| {
-        find(&paths, request.method(), request.uri().path()).oneshot(request)
+        let (method, path) = (request.method(), request.uri().path());
+        let call = calls.iter().find(|(other, _)| *other == path && method == Method::POST);
+        let found = call.map(|(_, handler)| handler.clone());
+        found.unwrap_or_else(|| find(&paths, method, path)).oneshot(request)
     });
     let routes = AccessLog(service).layer(routes);
     loop {
@@ -74,16 +81,53 @@ fn paths(service: &Arc<Service>) -> Vec<Path> {
     ]
 }
 
-/// Returns the path of a machine. Without a router no guard knows the id, so the handler checks it and refuses as the
-/// guard does.
+/// Returns the calls whose access is that of a table of operations. All others have a guard of their own.
+fn calls(service: &Arc<Service>) -> Vec<(&'static str, Handler)> {
+    let none = |needs: Needs| needs.touches_no("machine");
+    let machine = || Needs::all(["reporting"]).handler_checks("machine");
+    let declared = [
+        ("/calls/report", none(Needs::all(["reporting"]))),
+        ("/calls/either", none(Needs::any(["reporting", "operator.read"]))),
+        ("/calls/any", none(Needs::any_key())),
+        ("/calls/panic", none(Needs::any_key())),
+        ("/calls/public", Needs::nothing()),
+        ("/calls/machines/press-1", machine()),
+        ("/calls/machines/press-2", machine()),
+    ];
+    let names = declared.each_ref().map(|(name, _)| *name);
+    let operations = Operations::new(service.world.keyring.policy());
+    let declare = |table: Operations, (name, needs)| table.operation(name, needs);
+    let table = declared.into_iter().fold(operations, declare).build(names).unwrap();
+    let guard = service.guard().operations(&table).unwrap();
+    let call = |name: &'static str| {
+        let path = name.trim_start_matches(CALLS);
+        let handler = match path {
+            path if path.starts_with("/machines") => check_machine(service, path),
+            path => handler(service, path, None),
+        };
+        let guarded = guard.layer(all_fields().layer(handler));
+        let guarded = guarded.map_response(|answer| answer.map(BodyExt::boxed_unsync));
+        (name, BoxCloneSyncService::new(guarded))
+    };
+    names.map(call).into()
+}
+
+/// Returns the path of a machine. Without a router no guard knows the id, so the handler checks it.
 fn machine(service: &Arc<Service>, path: &'static str) -> Path {
     let guard = service.guard().require(["reporting"]).unwrap().handler_checks("machine").unwrap();
+    let guarded = guard.layer(all_fields().layer(check_machine(service, path)));
+    let guarded = guarded.map_response(|answer| answer.map(BodyExt::boxed_unsync));
+    (path, "GET,HEAD", vec![(Some(Method::GET), BoxCloneSyncService::new(guarded))])
+}
+
+/// Returns the handler of a machine, which refuses a caller as the guard does.
+fn check_machine(service: &Arc<Service>, path: &'static str) -> Handler {
     let policy = service.world.keyring.policy();
     let (kind, any) =
         (policy.catalog().resource("machine").unwrap(), policy.catalog().require_none());
     let inner = handler(service, "/machines", None);
-    let refusing = guard.clone();
-    let checked = service_fn(move |request: Request<Incoming>| {
+    let refusing = service.guard();
+    BoxCloneSyncService::new(service_fn(move |request: Request<Incoming>| {
         let caller = request.extensions().get::<Principal>().unwrap();
         let id = path.trim_start_matches("/machines/");
         let refused = caller
@@ -93,20 +137,22 @@ fn machine(service: &Arc<Service>, path: &'static str) -> Path {
         let inner = inner.clone();
         async move {
             let Some(refused) = refused else { return inner.oneshot(request).await };
+            let refused = refused.for_request(request.method().as_str(), request.headers());
             let mut response = Response::builder().status(refused.status());
             for (name, value) in refused.headers() {
                 response = response.header(name, value);
             }
             Ok(response.body(Full::from(refused.into_body()).boxed_unsync()).unwrap())
         }
-    });
-    let guarded = guard.layer(all_fields().layer(checked));
-    let guarded = guarded.map_response(|answer| answer.map(BodyExt::boxed_unsync));
-    (path, "GET,HEAD", vec![(Some(Method::GET), BoxCloneSyncService::new(guarded))])
+    }))
 }
 
 /// Returns the handler of a request, or a handler for missing paths and methods.
 fn find(paths: &[Path], method: &Method, path: &str) -> Handler {
+    let (method, path) = match path.strip_prefix(CALLS) {
+        Some(path) if method == Method::POST => (&Method::GET, path),
+        _ => (method, path),
+    };
     let Some((_, allow, handlers)) = paths.iter().find(|(other, ..)| *other == path) else {
         return empty(StatusCode::NOT_FOUND, None);
     };
