@@ -78,6 +78,10 @@ pub mod tower {}
 )]
 pub mod graphql {}
 
+#[cfg(feature = "tower")]
+#[doc = include_str!("guide/grpc.md")]
+pub mod grpc {}
+
 #[cfg(feature = "http")]
 #[doc = include_str!("guide/proxies.md")]
 pub mod proxies {}
