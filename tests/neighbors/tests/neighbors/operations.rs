@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use keyway::{
     ConfigError, Guard, NewKey, Policy, Principal, Tier,
     grant::{ResourceDeclaration, Resources},
-    http::tower::OperationGuard,
+    http::{Reason, Refusal, tower::OperationGuard},
     operations::{Needs, Operations},
 };
 use tokio::net::TcpListener;
@@ -217,6 +217,23 @@ async fn other_spelling_of_a_path_reaches_no_service() {
         assert_eq!(answer, (200, None, "false true".into()), "{path}");
     }
     assert_eq!(calls.load(SeqCst), 3);
+}
+
+/// The application sees the reason of a refusal also if the client reads a gRPC status.
+#[tokio::test]
+async fn refusal_of_a_path_has_its_reason() {
+    let layer = layer(&world());
+    for content_type in ["application/grpc", "application/json"] {
+        let service = service_fn(async |_: http::Request<String>| {
+            Ok::<_, Infallible>(http::Response::new(String::new()))
+        });
+        let request = http::Request::post("/test.Echo/Other").header("content-type", content_type);
+        let response = layer.layer(service).oneshot(request.body(String::new()).unwrap()).await;
+        let response = response.unwrap();
+        let refusal = response.extensions().get::<Refusal>().unwrap();
+        assert!(matches!(refusal.reason(), Reason::UnknownOperation), "{refusal:?}");
+        assert_eq!((refusal.status(), refusal.name()), (404, "unknown-operation"));
+    }
 }
 
 #[tokio::test]
