@@ -184,7 +184,10 @@ async fn open_stream_of_each_kind_ends_with_its_key() {
         let request = with_key(&company, "floor", ReceiverStream::new(sent));
         let mut started = client.run(request).await.unwrap().into_inner();
         jobs.send(Job { machine: "mill-1".into(), part: "axle".into() }).await.unwrap();
-        assert_eq!(next(&mut started).await.unwrap(), Started { machine: "mill-1".into(), number: 1 });
+        assert_eq!(
+            next(&mut started).await.unwrap(),
+            Started { machine: "mill-1".into(), number: 1 }
+        );
         let (readings, sent) = mpsc::channel(1);
         let request = with_key(&company, "edge", ReceiverStream::new(sent));
         let mut recorder = client.clone();
