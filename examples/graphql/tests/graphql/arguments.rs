@@ -47,6 +47,18 @@ async fn ids_in_arguments_are_checked() {
     ] {
         assert_eq!(ask(query, variables.clone()).await, expected, "{query} {variables}");
     }
+    // Each operation of a document has its own defaults.
+    let machines = ["mill-1", "lathe-1", "mill-2", "gone-1"];
+    let operations = machines.map(|id| {
+        let name = id.replace('-', "");
+        format!("query {name}($id: ID! = \"{id}\") {{ machine(id: $id) {{ id }} }}")
+    });
+    for id in machines {
+        let name = id.replace('-', "");
+        let request = json!({ "query": operations.join(" "), "operationName": name });
+        let outcome = summary(&world.post(&key, &request).await);
+        assert_eq!(outcome.contains("FORBIDDEN"), !id.starts_with("mill"), "{outcome}");
+    }
     // A key for all machines reads the third one.
     let all = world.key(&["reporting"], Resources::All).await;
     let lathe = world.ask(&all, "{ machine(id: \"lathe-1\") { name } }").await;

@@ -207,8 +207,13 @@ async fn refused_subscription_opens_no_stream() {
         "subscription { version: ticks }",
         "subscription { ...F } fragment F on Ticks { ticks }",
         "subscription A { ... { ticks } }",
+        "query B { version } query C { version } subscription A { ticks } query D { version }",
     ] {
-        let responses = schema.execute_stream(Request::new(query).data(reporting.clone()));
+        let mut request = Request::new(query).data(reporting.clone());
+        if query.contains("A {") {
+            request = request.operation_name("A");
+        }
+        let responses = schema.execute_stream(request);
         let responses: Vec<_> = responses.collect().await;
         let [response] = &responses[..] else { panic!("{query}: {responses:?}") };
         let source = response.errors[0].source::<OperationError>();
@@ -233,6 +238,10 @@ async fn subscription_ends_with_the_key_of_its_request() {
             stream::iter([1]).chain(stream::pending())
         }
 
+        async fn silent(&self) -> impl Stream<Item = i32> {
+            stream::pending()
+        }
+
         async fn open(&self) -> impl Stream<Item = i32> {
             stream::iter([1]).chain(stream::pending())
         }
@@ -241,7 +250,8 @@ async fn subscription_ends_with_the_key_of_its_request() {
     let fields = Fields::new(&policy())
         .with_parent("Version", ["version", "__schema", "__type"])
         .with_parent("Forever", ["open"])
-        .field("Forever.ticks", Needs::any_key().touches_no("machine"));
+        .field("Forever.ticks", Needs::any_key().touches_no("machine"))
+        .field("Forever.silent", Needs::any_key().touches_no("machine"));
     let builder = Schema::build(Version, EmptyMutation, Forever);
     let (schema, _) = fields.guard(builder).await.unwrap();
     let keyring = testing::keyring(policy()).unwrap();
@@ -251,11 +261,19 @@ async fn subscription_ends_with_the_key_of_its_request() {
     let request = Request::new("subscription { ticks }").data(caller.clone());
     let mut stream = schema.execute_stream(request);
     assert!(stream.next().await.unwrap().is_ok());
+    // A stream without events ends too.
+    let request = Request::new("subscription { silent }").data(caller.clone());
+    let mut silent = schema.execute_stream(request);
+    let silent = tokio::spawn(async move { silent.next().await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!silent.is_finished());
     keyring.tenant("acme".parse().unwrap()).delete(caller.key_id()).await.unwrap();
     let last = timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap();
     let code = last.errors[0].extensions.as_ref().unwrap().get("code").unwrap().to_string();
     assert_eq!(code, "\"UNAUTHENTICATED\"");
     assert!(stream.next().await.is_none());
+    let last = timeout(Duration::from_secs(5), silent).await.unwrap().unwrap();
+    assert_eq!(last.unwrap().errors.len(), 1);
     // Nothing ends a public subscription of a caller without a key.
     let mut open = schema.execute_stream(Request::new("subscription { open }"));
     assert!(open.next().await.unwrap().is_ok());

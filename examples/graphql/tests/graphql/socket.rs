@@ -261,7 +261,7 @@ async fn subscription_and_socket_end_with_the_key() {
             _ => drop(world.keyring.suspend_tenant(world.acme.id(), ban).await.unwrap()),
         }
         let began = Instant::now();
-        let last = last_of(&mut socket).await;
+        let last = timeout(Duration::from_secs(10), last_of(&mut socket)).await.expect(change);
         assert_eq!(last, (code.into(), Received::Closed(closed)), "{change}");
         assert!(began.elapsed() < Duration::from_secs(2), "{change}: {:?}", began.elapsed());
     }
