@@ -210,7 +210,7 @@ mod tests {
 
     fn session() -> Alternative {
         let check = async |_: String| Ok::<_, core::fmt::Error>(true);
-        Alternative::cookie("session cookie", "sid", move |value| check(value)).unwrap()
+        Alternative::cookie("session cookie", "sid", check).unwrap()
     }
 
     #[test]

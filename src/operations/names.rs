@@ -99,17 +99,17 @@ mod tests {
         for number in [0_usize, 1, 2, 3, 4, 30, 1_000] {
             let name = |index: usize| format!("/factory.v1.Machines/Method{index}");
             let named = (0..number).map(|index| (name(index).into_boxed_str(), index)).collect();
-            let names = Names::new(named);
+            let table = Names::new(named);
             for index in 0..number {
-                assert_eq!(names.get(&name(index)), Some(&index));
+                assert_eq!(table.get(&name(index)), Some(&index));
             }
             let text = name(1);
             let shorter = text.get(1..).unwrap();
             for other in ["", "/", "Method1", shorter, &format!("{text} "), &name(number)] {
-                assert_eq!(names.get(other), None, "{other} of {number}");
+                assert_eq!(table.get(other), None, "{other} of {number}");
             }
-            assert_eq!(names.iter().len(), number);
-            assert!(names.iter().is_sorted());
+            assert_eq!(table.iter().len(), number);
+            assert!(table.iter().is_sorted());
         }
     }
 
@@ -118,25 +118,25 @@ mod tests {
         // All places are the same one in a table whose hash is ignored.
         let named: BTreeMap<Box<str>, u32> =
             [("a", 1), ("b", 2), ("c", 3)].map(|(name, value)| (name.into(), value)).into();
-        let mut names = Names::new(named);
+        let mut table = Names::new(named);
         let hash = hash(b"b");
-        for place in &mut names.places {
+        for place in &mut table.places {
             *place = Place { hash: 0, entry: FREE };
         }
-        let order: Vec<usize> = probe(&names.places, hash).map(|(at, _)| at).take(3).collect();
+        let order: Vec<usize> = probe(&table.places, hash).map(|(at, _)| at).take(3).collect();
         for (entry, at) in (0..).zip(order) {
-            names.places[at] = Place { hash, entry };
+            table.places[at] = Place { hash, entry };
         }
-        assert_eq!(names.get("b"), Some(&2));
+        assert_eq!(table.get("b"), Some(&2));
     }
 
     #[test]
     fn no_look_up_is_long() {
         let named = (0..4_000).map(|index| (format!("Query.field{index}").into(), ()));
-        let names = Names::new(named.collect());
+        let table = Names::new(named.collect());
         let mut longest = 0;
         let mut run = 0;
-        for place in names.places.iter().chain(&names.places) {
+        for place in table.places.iter().chain(&table.places) {
             run = if place.entry == FREE { 0 } else { run + 1 };
             longest = longest.max(run);
         }

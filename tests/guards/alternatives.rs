@@ -1,6 +1,7 @@
 //! A guard that accepts another credential besides a key, and a guard of several environments.
 
 use std::{
+    future::{Ready, ready},
     io,
     sync::{
         Arc,
@@ -35,23 +36,23 @@ use utoipa::openapi::{HttpMethod, OpenApi, PathsBuilder, path::Operation, path::
 struct Sessions(Arc<AtomicUsize>);
 
 impl Sessions {
-    async fn is_open(self, value: String) -> Result<bool, io::Error> {
+    fn look_up(&self, value: &str) -> Ready<Result<bool, io::Error>> {
         self.0.fetch_add(1, SeqCst);
-        match &*value {
+        ready(match value {
             "away" => Err(io::Error::other("the sessions are away")),
             value => Ok(value == "open"),
-        }
+        })
     }
 
     fn cookie(&self) -> Alternative {
         let sessions = self.clone();
-        let check = move |value| sessions.clone().is_open(value);
+        let check = move |value: String| sessions.look_up(&value);
         Alternative::cookie("session cookie", "sid", check).unwrap()
     }
 
     fn header(&self) -> Alternative {
         let sessions = self.clone();
-        let check = move |value| sessions.clone().is_open(value);
+        let check = move |value: String| sessions.look_up(&value);
         Alternative::header("session header", "X-Session", check).unwrap()
     }
 }
@@ -122,7 +123,7 @@ fn request_has_a_key_or_a_session_and_never_both() {
 
 #[test]
 fn names_of_alternatives_are_checked() {
-    let check = |value| Sessions::default().is_open(value);
+    let check = |value: String| Sessions::default().look_up(&value);
     for name in ["", "a b", "a;b", "a=b", "\u{fc}", &"a".repeat(65)] {
         let refused = Alternative::cookie("session", name, check).unwrap_err();
         assert_eq!(refused, ConfigError::Alternative(name.into()));
@@ -204,7 +205,7 @@ fn actix_routes_accept_the_session_that_they_name() {
 #[test]
 fn route_that_names_another_alternative_stops_the_start() {
     let world = World::new();
-    let check = |value| Sessions::default().is_open(value);
+    let check = |value: String| Sessions::default().look_up(&value);
     let other = Alternative::cookie("sesion cookie", "sid", check).unwrap();
     let refused = on_axum(&Guard::new(&world.keyring).or(other)).unwrap_err();
     assert_eq!(
@@ -260,7 +261,7 @@ fn test_world() -> World {
     World::with(policy(), |builder| builder.environment("test"))
 }
 
-fn caller<'g>(guard: &'g Guard, held: &Held) -> Result<Principal, Response> {
+fn caller(guard: &Guard, held: &Held) -> Result<Principal, Response> {
     let mut admission = admit(guard, &[bearer(&held.token)])?;
     Ok(admission.take_principal().unwrap())
 }

@@ -38,9 +38,9 @@ impl Wake for Tell {
 /// Returns the end of the stream, or `None` if it is open after `wait`.
 fn end(ended: &mut Pin<Box<Ended>>, wait: Duration) -> Option<VerifyError> {
     let (sender, wakes) = mpsc::channel();
-    let waker = Waker::from(Arc::new(Tell(sender)));
+    let tells = Waker::from(Arc::new(Tell(sender)));
     loop {
-        if let Poll::Ready(error) = ended.as_mut().poll(&mut Context::from_waker(&waker)) {
+        if let Poll::Ready(error) = ended.as_mut().poll(&mut Context::from_waker(&tells)) {
             return Some(error);
         }
         if wakes.recv_timeout(wait).is_err() {
@@ -88,7 +88,7 @@ fn stream_ends_with_the_scope_of_any_guard_around_it() {
         edit(&held, &["reporting", "manager"]);
         let around = |handler| {
             let router = Router::new().route("/", handler);
-            guards.into_iter().fold(router, |router, guard| router.layer(guard))
+            guards.into_iter().fold(router, Router::layer)
         };
         let mut ended = Box::pin(caller_through(around, &held.token).ended());
         assert!(end(&mut ended, Duration::ZERO).is_none(), "{name}");
@@ -127,8 +127,8 @@ fn server_sent_events_end_when_the_key_is_deleted() {
     }
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let routes = Routes::new(&world.keyring).route("/events", get(events).require(["reporting"]));
-    let router: Router = routes.build().unwrap();
+    let events = get(events).require(["reporting"]);
+    let router: Router = Routes::new(&world.keyring).route("/events", events).build().unwrap();
     let request = Request::get("/events").header("authorization", format!("Bearer {}", held.token));
     let response = block_on(router.oneshot(request.body(Body::empty()).unwrap())).unwrap();
     let mut body = response.into_body();
