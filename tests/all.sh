@@ -173,6 +173,7 @@ run_or_skip tests/assurance.sh "rows of the assurance table (see above)"
 step "benchmarks, as the tests are built: only a broken one fails here"
 cargo test --quiet "${whole[@]}" --bench stores --bench http --bench console -- --quick
 cargo test --quiet "${whole[@]}" --bench ratios -- --quick hot
+cargo test --quiet -p keyway-neighbor-tests --bench grpc -- --quick
 
 step "done"
 if [ ${#not_run[@]} -gt 0 ]; then

@@ -17,5 +17,7 @@ cargo bench -p keyway-tests --bench stores
 cargo bench -p keyway-tests --no-default-features --bench http
 cargo bench -p keyway-tests --no-default-features --features stores --bench console
 cargo bench -p keyway-tests --bench http -- tower
+cargo bench -p keyway-neighbor-tests --bench grpc
+examples/gateway/check.sh measure
 # Every test of the console in every browser, and how soon the page is usable, with few keys and with many.
 tests/console.sh full
