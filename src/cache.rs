@@ -223,7 +223,10 @@ impl Cache {
             self.generations.bump_key(id);
             key_generation = key_generation.wrapping_add(1);
         }
+        // INVARIANT: a key that is fenced off has an older generation than the present one. The tenant's generation may be
+        // from after the invalidation, and a stream that holds this key would count as up to date.
         let generation = key_generation.wrapping_add(tenant_generation);
+        let generation = generation.wrapping_sub(u32::from(is_fenced));
         key.stamp = Stamp::new(generation, ticket.began, tenant_stripe);
         let key = Arc::new(key);
         ThreadCache::take().prepare(&key);

@@ -226,6 +226,13 @@ pub enum ConfigError {
     #[cfg(feature = "http")]
     #[error("the guard has a verifier of tokens with `{}` already; give each its own environment", .0.escape_debug())]
     SamePrefix(String),
+    /// Another verifier of the guard accepts imported tokens, and the prefix of a token does not lead to it.
+    #[cfg(feature = "http")]
+    #[error(
+        "create the guard with the verifier of `{}`: tokens that it imported have no prefix to tell it by",
+        .0.escape_debug()
+    )]
+    ImportedElsewhere(String),
     /// The policies of two verifiers of one guard declare other scopes or kinds of resources.
     #[cfg(feature = "http")]
     #[error("verifiers of one guard need policies with the same scopes and kinds of resources")]

@@ -78,8 +78,11 @@ pub mod tower {}
 )]
 pub mod graphql {}
 
-#[cfg(feature = "tower")]
-#[doc = include_str!("guide/grpc.md")]
+#[cfg_attr(feature = "tower", doc = include_str!("guide/grpc.md"))]
+#[cfg_attr(
+    not(feature = "tower"),
+    doc = "With the feature `tower` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/grpc/index.html)."
+)]
 pub mod grpc {}
 
 #[cfg(feature = "http")]
@@ -93,18 +96,30 @@ pub mod proxies {}
 )]
 pub mod streams {}
 
-#[cfg(feature = "http")]
-#[doc = include_str!("guide/beside.md")]
+#[cfg_attr(feature = "http", doc = include_str!("guide/beside.md"))]
+#[cfg_attr(
+    not(feature = "http"),
+    doc = "With the feature `http` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/beside/index.html)."
+)]
 pub mod beside {}
 
-#[cfg(feature = "http")]
-#[doc = include_str!("guide/introspection.md")]
+#[cfg_attr(feature = "http", doc = include_str!("guide/introspection.md"))]
+#[cfg_attr(
+    not(feature = "http"),
+    doc = "With the feature `http` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/introspection/index.html)."
+)]
 pub mod introspection {}
 
-#[cfg(feature = "http")]
-#[doc = include_str!("guide/gateways.md")]
+#[cfg_attr(feature = "http", doc = include_str!("guide/gateways.md"))]
+#[cfg_attr(
+    not(feature = "http"),
+    doc = "With the feature `http` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/gateways/index.html)."
+)]
 pub mod gateways {}
 
-#[cfg(feature = "tower")]
-#[doc = include_str!("guide/mcp.md")]
+#[cfg_attr(feature = "tower", doc = include_str!("guide/mcp.md"))]
+#[cfg_attr(
+    not(feature = "tower"),
+    doc = "With the feature `tower` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/mcp/index.html)."
+)]
 pub mod mcp {}

@@ -185,6 +185,13 @@ impl OperationTable {
         }
     }
 
+    /// Returns the kinds of resources of which the operation `name` touches none.
+    #[cfg(feature = "std")]
+    pub(crate) fn untouched<'t>(&'t self, name: &str) -> impl Iterator<Item = &'t str> + use<'t> {
+        let rules = self.0.get(name).into_iter().flat_map(|operation| &operation.rules);
+        rules.filter(|(_, rule)| *rule == Rule::Untouched).map(|(kind, _)| kind.name())
+    }
+
     /// Returns the names of the operations that `caller` may call, sorted, for a list such as `tools/list` of MCP. An
     /// operation on a resource is included if the caller may touch at least one resource of the kind.
     pub fn permitted<'t>(&'t self, caller: Option<&'t Principal>) -> impl Iterator<Item = &'t str> {

@@ -1,8 +1,8 @@
 //! Key storage: the store traits, the contract that every store keeps, and the stores that come with keyway.
 //!
 //! A node that only verifies needs a [`KeyLookup`]. A node that also manages keys needs a [`KeyStore`].
-//! Implementors write plain `async fn`. The traits have no default bodies, so a store implements everything
-//! that it promises. `MemoryStore` is the reference, and `examples/custom-store` shows an application's own
+//! Implementors write plain `async fn`. The traits have no default bodies but that of
+//! [`detach`](KeyLookup::detach), so a store implements everything that it promises. `MemoryStore` is the reference, and `examples/custom-store` shows an application's own
 //! store.
 //!
 //! # The contract
@@ -73,8 +73,8 @@ mod sql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
-use alloc::vec::Vec;
-use core::{future::Future, num::NonZeroUsize, time::Duration};
+use alloc::{boxed::Box, vec::Vec};
+use core::{future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::audit_table::AuditTable;
@@ -115,6 +115,9 @@ pub type Lookups = Vec<Result<Option<StoredKey>, StoreError>>;
 /// The rows of a page: records, and the rows that cannot be read as records.
 pub type Rows<T> = Vec<Result<T, BrokenRow>>;
 
+/// Work that can be run apart from the task that began it.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Reads keys. A verifying node needs nothing else.
 pub trait KeyLookup: Send + Sync + 'static {
     /// Returns the key `id` and its tenant in one snapshot, or `None` if there is no such key.
@@ -141,6 +144,16 @@ pub trait KeyLookup: Send + Sync + 'static {
         &self,
         ids: &[KeyId],
     ) -> impl Future<Output = Result<Lookups, StoreError>> + Send;
+
+    /// Runs `work` to its end on the lookup's own runtime, apart from the caller. Returns `work` unchanged if there is no
+    /// runtime at hand, as this implementation does.
+    ///
+    /// The work contains calls of this lookup for an open [stream](crate::guide::streams). The task of a stream waits for
+    /// its client at times, and does not drive its reads then. A lookup whose reads hold what others wait for, such as a
+    /// connection of a pool, should run the work.
+    fn detach(&self, work: Work) -> Option<Work> {
+        Some(work)
+    }
 
     /// Returns the most by which this lookup lags behind the writes to the store. It is zero for the store itself. A
     /// lookup that reads a replica fails while the replica is further behind.

@@ -28,13 +28,26 @@ cache = {}
 def post(path, form):
     """Posts a form to the authorization service. Every failure is 503 here: it says nothing about the caller's key."""
     try:
-        response = session.post(SERVICE + path, data=form, timeout=5)
+        # A redirect would send the caller's key to another host.
+        response = session.post(SERVICE + path, data=form, timeout=5, allow_redirects=False)
     except requests.RequestException as error:
         raise ServiceUnavailable("keys cannot be verified at present", retry_after=1) from error
     if response.status_code != 200:
-        wait = int(response.headers.get("Retry-After", "1"))
-        raise ServiceUnavailable("keys cannot be verified at present", retry_after=wait)
+        wait = response.headers.get("Retry-After", "1")
+        raise ServiceUnavailable(
+            "keys cannot be verified at present", retry_after=int(wait) if wait.isdecimal() else 1)
     return response
+
+
+def described(response):
+    """Returns the description of a key."""
+    try:
+        description = response.json()
+        if isinstance(description["active"], bool):
+            return description
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServiceUnavailable("keys cannot be verified at present", retry_after=1) from error
+    raise ServiceUnavailable("keys cannot be verified at present", retry_after=1)
 
 
 def introspect(token, resource_kinds):
@@ -44,19 +57,19 @@ def introspect(token, resource_kinds):
     known, until = cache.get(name, (None, 0.0))
     if time.time() < until:
         return known
-    described = post("/oauth/introspect", {
+    description = described(post("/oauth/introspect", {
         "token": token,
         "token_type_hint": "access_token",
         "keyway_client_address": request.remote_addr,
         "keyway_resource_kinds": resource_kinds,
-    }).json()
+    }))
     # Only positive responses are kept. Anyone can make up tokens, and they would fill the cache.
-    if described["active"] is True:
+    if description["active"]:
         if len(cache) >= CACHE_SIZE:
             cache.clear()
-        end = min(time.time() + CACHE_SECONDS, described.get("exp", float("inf")))
-        cache[name] = (described, end)
-    return described
+        end = min(time.time() + CACHE_SECONDS, description.get("exp", float("inf")))
+        cache[name] = (description, end)
+    return description
 
 
 class Introspection(IntrospectTokenValidator):

@@ -153,6 +153,12 @@ impl Authority {
         Ok(self)
     }
 
+    /// Returns whether tokens of another system are accepted.
+    #[cfg(feature = "http")]
+    pub(crate) fn accepts_imported(&self) -> bool {
+        !self.accepted.is_empty()
+    }
+
     /// Returns the keys that `presented` may be the token of. This is the key that it was minted for, or the
     /// keys that it may have been imported as, in the order in which to look them up. The first one that
     /// [`decide`](crate::decision::decide) accepts as proven is the key.

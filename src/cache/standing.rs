@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use std::sync::PoisonError;
 
-use super::{Cache, TICK, age, covers};
+use super::{Cache, age, covers};
 use crate::{decision::ResolvedKey, time::Moment, token::KeyId};
 
 /// The standing of a key's data, of which a stream has a copy.
@@ -24,27 +24,32 @@ impl Cache {
     /// reads it once in this time.
     const SHORTEST_BOUND: u32 = 10;
 
-    /// Returns the staleness bound of open streams in milliseconds.
-    pub(crate) fn stream_bound_millis(&self) -> u64 {
-        u64::from(self.stream_bound()) * TICK
+    /// Returns the staleness bound of open streams in ticks, for keys whose source lags by at most `lag`.
+    pub(crate) fn stream_bound(&self, lag: u32) -> u32 {
+        self.max_age.max(lag.saturating_add(Self::SHORTEST_BOUND))
     }
 
-    /// Returns the standing of `key` at `moment`. The data is ageing if it would be too old at `later`.
-    pub(crate) fn standing(&self, key: &ResolvedKey, moment: Moment, later: Moment) -> Standing {
+    /// Returns the standing of `key` at `moment`, with a bound in ticks. The data is ageing if it would be too old at
+    /// `later`.
+    pub(crate) fn standing(
+        &self,
+        key: &ResolvedKey,
+        moment: Moment,
+        later: Moment,
+        bound: u32,
+    ) -> Standing {
         if self.proofs.have_parted(moment) && self.compare_clocks(moment) {
             return Standing::Changed;
         }
         let stamp = &key.stamp;
         // INVARIANT: proofs are read before the generations, as in `with`.
         let holds_at = |moment: Moment| {
-            age(stamp.loaded, moment) < self.stream_bound()
+            age(stamp.loaded, moment) < bound
                 || self.proofs.cover(moment).is_some_and(|since| covers(since, stamp.loaded))
         };
         let (holds, will_hold) = (holds_at(moment), holds_at(later));
-        let tenant = self.generations.of_tenant(stamp.tenant_stripe);
-        let generation = self.generations.of_key(key.id()).wrapping_add(tenant);
         match () {
-            () if generation != stamp.generation => Standing::Changed,
+            () if self.generation(key) != stamp.generation => Standing::Changed,
             () if !holds => Standing::TooOld,
             () if !will_hold => Standing::Ageing,
             () => Standing::Good,
@@ -59,7 +64,9 @@ impl Cache {
         index.find(hash, id).cloned()
     }
 
-    fn stream_bound(&self) -> u32 {
-        self.max_age.max(Self::SHORTEST_BOUND)
+    /// Returns the present generation of a key: how often it and its tenant have been invalidated.
+    pub(crate) fn generation(&self, key: &ResolvedKey) -> u32 {
+        let tenant = self.generations.of_tenant(key.stamp.tenant_stripe);
+        self.generations.of_key(key.id()).wrapping_add(tenant)
     }
 }

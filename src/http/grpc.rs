@@ -30,8 +30,8 @@ impl Response {
     /// authentication](super::Guard::forward_auth), because a gateway takes status 200 for an admission,
     /// whatever content type the caller sent.
     ///
-    /// The adapters of this crate call this function. Without an adapter, call it after
-    /// [`Guard::admit`](super::Guard::admit) if the service serves gRPC.
+    /// The guards and extractors of the adapters call this function. A service of gRPC calls it itself on what
+    /// [`Guard::admit`](super::Guard::admit) or [`Guard::refuse`](super::Guard::refuse) returns.
     #[must_use]
     pub fn for_request(self, method: &str, headers: &(impl Headers + ?Sized)) -> Self {
         if method != "POST" || !self.is_for_any_protocol() {

@@ -206,9 +206,9 @@ impl Guard {
     /// # Errors
     ///
     /// Returns [`ConfigError::KeyHeader`] unless `name` is a header name of 1 to 64 characters.
-    /// `Authorization`, `Proxy-Authorization`, `Cookie` and `Host` are refused.
+    /// `Authorization`, `Proxy-Authorization`, `Cookie`, `Host` and the header of an [alternative](Self::or) are refused.
     pub fn key_header(&self, name: &str) -> Result<Self, ConfigError> {
-        let name = header_name(name)?;
+        let name = self.free_header(name)?;
         Ok(self.with(|inner| inner.set_headers(KeyHeaders::Either(name))))
     }
 
@@ -245,7 +245,7 @@ impl Guard {
     ///
     /// The same as those of [`key_header`](Self::key_header).
     pub fn key_header_only(&self, name: &str) -> Result<Self, ConfigError> {
-        let name = header_name(name)?;
+        let name = self.free_header(name)?;
         Ok(self.with(|inner| inner.set_headers(KeyHeaders::Only(name))))
     }
 
@@ -310,9 +310,16 @@ impl Guard {
     ///
     /// Routes that are declared with [`Routes`](super::Routes) accept it if their declaration names it:
     /// [`Endpoint::or`](super::Endpoint::or).
-    #[must_use]
-    pub fn or(&self, alternative: Alternative) -> Self {
-        self.with(|inner| inner.alternative = Some(alternative))
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyHeader`] if the guard takes keys from the header of the alternative.
+    pub fn or(&self, alternative: Alternative) -> Result<Self, ConfigError> {
+        let header = alternative.header_in();
+        if self.0.key_headers.own() == Some(header) {
+            return Err(ConfigError::KeyHeader(header.into()));
+        }
+        Ok(self.with(|inner| inner.alternative = Some(alternative)))
     }
 
     /// Returns this guard, admitting keys of another verifier as well, such as one for the environment `test` beside `live`.
@@ -338,11 +345,16 @@ impl Guard {
     ///
     /// [`ConfigError::SamePrefix`] if a verifier of this guard takes tokens with the same prefix.
     /// [`ConfigError::OtherCatalog`] unless both policies declare the same scopes and kinds of resources.
+    /// [`ConfigError::ImportedElsewhere`] if `verifier` accepts imported tokens, which have no prefix to tell it by. Only the
+    /// verifier that the guard was created with may accept them.
     pub fn also(&self, verifier: impl AsRef<Verifier>) -> Result<Self, ConfigError> {
         let verifier = verifier.as_ref().clone();
         let prefix = verifier.format().prefix();
         if self.0.entrances().any(|other| other.verifier.format().prefix() == prefix) {
             return Err(ConfigError::SamePrefix(prefix.into()));
+        }
+        if verifier.engine().authority.accepts_imported() {
+            return Err(ConfigError::ImportedElsewhere(prefix.into()));
         }
         let (own, other) = (self.catalog(), verifier.policy().catalog());
         if own.fingerprint() != other.fingerprint()
@@ -429,6 +441,15 @@ impl Guard {
 
     pub(super) fn catalog(&self) -> &ScopeCatalog {
         self.0.entrance.verifier.policy().catalog()
+    }
+
+    /// Returns the name of a header for keys in lower case, unless another credential is in it.
+    fn free_header(&self, name: &str) -> Result<Box<str>, ConfigError> {
+        let name = header_name(name)?;
+        if self.alternative().is_some_and(|alternative| alternative.header_in() == &*name) {
+            return Err(ConfigError::KeyHeader(name.into()));
+        }
+        Ok(name)
     }
 
     fn with_rule(&self, kind: &str, rule: ResourceRule) -> Result<Self, ConfigError> {

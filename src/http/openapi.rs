@@ -79,7 +79,8 @@ impl RouteTable {
     /// Paths are compared without the names of their parameters. Routes that are not in the document are not
     /// added. Security that an operation declares itself is kept:
     ///
-    /// - With an [optional](super::Endpoint::optional) key, or a key with an
+    /// - If the guard checks an [alternative](super::Alternative) to the key, it is replaced by that one.
+    /// - With an [optional](super::Endpoint::optional) key, or a key with another
     ///   [alternative](super::Endpoint::or), it becomes a further alternative. If the operation declares
     ///   nothing, the declaration of the document for all operations becomes that alternative.
     /// - With a required key, it is needed in addition, because no request passes the guard without its key.
@@ -330,11 +331,13 @@ fn secure_operation(
             let nobody = || is_optional.then(SecurityRequirement::default).into_iter().collect();
             // An operation that declares anything, even an empty list, inherits nothing.
             let declared = own.or(inherited);
-            let mut alternatives = declared.and_then(without_keys).unwrap_or_else(nobody);
-            if let (Access::RequiredOr(..), Some(place)) = (access, &row.alternative) {
-                alternatives.extend(schemes.alternative(place));
-                alternatives = distinct(alternatives);
-            }
+            let mut alternatives = match (access, &row.alternative) {
+                // The guard accepts this one, and refuses all others.
+                (Access::RequiredOr(..), Some(place)) => {
+                    schemes.alternative(place).into_iter().collect()
+                }
+                _ => declared.and_then(without_keys).unwrap_or_else(nobody),
+            };
             alternatives.extend(keys(requirement, &names));
             alternatives
         }

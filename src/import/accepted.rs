@@ -39,6 +39,12 @@ impl Accepted {
         Ok(())
     }
 
+    /// Returns whether no format is accepted.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.formats.is_empty()
+    }
+
     /// Returns the keys that `presented` is the token of, if it was imported. There is one for each
     /// combination of a pepper and a format that fits. The current pepper is first.
     #[cold]

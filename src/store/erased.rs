@@ -3,7 +3,9 @@
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 
-use super::{KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey};
+use super::{
+    KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey, Work,
+};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
@@ -55,6 +57,7 @@ impl fmt::Debug for AnyStore {
 trait DynLookup: Send + Sync {
     fn lookup(&self, id: KeyId) -> Answer<'_, Option<StoredKey>>;
     fn lookup_many<'a>(&'a self, ids: &'a [KeyId]) -> Answer<'a, Lookups>;
+    fn detach(&self, work: Work) -> Option<Work>;
     fn max_lag(&self) -> Duration;
     fn marker(&self) -> Answer<'_, Option<Vec<u8>>>;
 }
@@ -68,6 +71,10 @@ impl<S: KeyLookup> DynLookup for S {
         Box::pin(KeyLookup::lookup_many(self, ids))
     }
 
+    fn detach(&self, work: Work) -> Option<Work> {
+        KeyLookup::detach(self, work)
+    }
+
     fn max_lag(&self) -> Duration {
         KeyLookup::max_lag(self)
     }
@@ -77,6 +84,7 @@ impl<S: KeyLookup> DynLookup for S {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl KeyLookup for AnyLookup {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         DynLookup::lookup(&*self.0, id).await
@@ -84,6 +92,10 @@ impl KeyLookup for AnyLookup {
 
     async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
         DynLookup::lookup_many(&*self.0, ids).await
+    }
+
+    fn detach(&self, work: Work) -> Option<Work> {
+        DynLookup::detach(&*self.0, work)
     }
 
     fn max_lag(&self) -> Duration {
@@ -95,6 +107,7 @@ impl KeyLookup for AnyLookup {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl KeyLookup for AnyStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         DynLookup::lookup(&*self.0, id).await
@@ -102,6 +115,10 @@ impl KeyLookup for AnyStore {
 
     async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
         DynLookup::lookup_many(&*self.0, ids).await
+    }
+
+    fn detach(&self, work: Work) -> Option<Work> {
+        DynLookup::detach(&*self.0, work)
     }
 
     fn max_lag(&self) -> Duration {

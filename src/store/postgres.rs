@@ -27,6 +27,8 @@ pub use sqlx;
 pub use self::{
     builder::PostgresBuilder, error::PostgresError, feed::PostgresFeed, replica::PostgresReplica,
 };
+use tokio::runtime::Handle;
+
 use self::{
     pool::{Pool, Turn},
     run::{Failure, attempt},
@@ -34,7 +36,7 @@ use self::{
     statements::Statements,
 };
 use super::{
-    KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey,
+    KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey, Work,
     sql::{self, KeyRow, Page, TenantRow},
 };
 use crate::{
@@ -146,6 +148,17 @@ impl PostgresStore {
     }
 }
 
+/// Runs `work` on the present runtime of Tokio. A read that nobody drives would keep its connection from the pool.
+fn detach(work: Work) -> Option<Work> {
+    match Handle::try_current() {
+        Ok(runtime) => {
+            drop(runtime.spawn(work));
+            None
+        }
+        Err(_) => Some(work),
+    }
+}
+
 impl KeyLookup for PostgresStore {
     async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
@@ -161,6 +174,10 @@ impl KeyLookup for PostgresStore {
             let rows = statements.lookup_many.query(pool).bind(id_bytes(ids));
             lookups(ids, &rows.fetch_all(connection).await?)
         })
+    }
+
+    fn detach(&self, work: Work) -> Option<Work> {
+        detach(work)
     }
 
     fn max_lag(&self) -> Duration {

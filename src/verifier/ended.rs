@@ -19,8 +19,8 @@ use std::{
 
 use super::{
     Engine, VerifyError,
-    load::{LoadCause, LoadError, Loaded},
-    streams::Found,
+    load::{LoadError, Loaded},
+    streams::{Found, Place},
 };
 use crate::{
     cache::{Standing, TICK},
@@ -66,9 +66,9 @@ impl Principal {
     ///
     /// The bound is that of requests. A change on this node ends the stream within milliseconds. So does a change that a
     /// [feed](crate::verifier::Verifier::follow) reports. Without a feed it ends within the staleness bound, for which the
-    /// key is read again in time: from three quarters of the bound on, and at least half a minute before it. A bound below a
-    /// second counts as one second here. If the store stays away, the stream ends at the bound. A stream that began with
-    /// data of that age gets a quarter of the bound for its first read.
+    /// key is read again in time: a quarter of the bound before its end, and at most half a minute. A bound below a second counts as
+    /// one second here. If the store stays away, the stream ends at the bound, or half a bound after a change that this
+    /// node has heard of. A stream whose task did not look in time gets a quarter of the bound for its read.
     ///
     /// A caller that no guard has admitted has no required scopes; name them by [`Ended::requiring`]. Resources and
     /// networks count as narrowed if the key may no longer touch or be used from all that it could when the caller was
@@ -136,6 +136,7 @@ impl OperationTable {
         }
         let needs = ended.needs.get_or_insert_default();
         needs.touched.extend(ids.iter().map(|(kind, id)| ((*kind).into(), (*id).into())));
+        needs.untouched.extend(self.untouched(name).map(Into::into));
         Ok(ended)
     }
 }
@@ -148,7 +149,7 @@ impl OperationTable {
 pub struct Ended {
     caller: Principal,
     engine: Weak<Engine>,
-    place: Option<u32>,
+    place: Option<Place>,
     needs: Option<Box<Needs>>,
     /// The read of the key, while it is under way.
     read: Option<Pin<Box<dyn Future<Output = Loaded> + Send>>>,
@@ -163,6 +164,8 @@ struct Needs {
     requirements: Vec<Requirement>,
     /// The kinds and ids of the resources that it touches.
     touched: Vec<(Box<str>, Box<str>)>,
+    /// The kinds of which it touches none.
+    untouched: Vec<Box<str>>,
 }
 
 /// The reason why it is not known whether a key is still valid.
@@ -211,11 +214,13 @@ impl Ended {
                 Err(error) => return Poll::Ready(unavailable(Unwatched::NoThread(error))),
             }
         };
-        let Some(Found { mut key, mut next_read, is_overdue }) =
-            engine.streams.look(place, context.waker())
-        else {
+        let Some(found) = engine.streams.look(place, context.waker()) else {
             return Poll::Ready(unavailable(Unwatched::NoVerifier));
         };
+        let Found { mut key, mut next_read, mut is_overdue, is_superseded } = found;
+        if is_superseded && self.read.take().is_some() {
+            next_read = 0;
+        }
         loop {
             if self.read.is_some() {
                 match self.poll_read(&engine, place, context) {
@@ -233,6 +238,7 @@ impl Ended {
                 return Poll::Ready(error);
             }
             if engine.standing(&key, moment) == Standing::Good {
+                self.failure = None;
                 engine.streams.set_next_read(place, 0);
                 return Poll::Pending;
             }
@@ -243,7 +249,7 @@ impl Ended {
                 cached.filter(|key| engine.standing(key, moment) == Standing::Good)
             {
                 engine.streams.renew(place, Arc::clone(&cached), cached.ends_at(&checked));
-                key = cached;
+                (key, self.failure) = (cached, None);
                 continue;
             }
             if is_overdue && self.failure.is_some() {
@@ -252,12 +258,12 @@ impl Ended {
             if moment.uptime < next_read {
                 return Poll::Pending;
             }
-            engine.streams.set_next_read(place, u64::MAX);
-            let (reader, checked) = (Arc::clone(&engine), checked.clone());
-            self.read =
-                Some(Box::pin(
-                    async move { reader.load(&checked, LoadCause::NotCached, moment).await },
-                ));
+            let generation = engine.cache.generation(&key);
+            let is_first = self.failure.is_none();
+            engine.streams.begin_read(place, generation, moment.uptime, is_first);
+            is_overdue &= !is_first;
+            let reader = Arc::clone(&engine);
+            self.read = Some(Box::pin(reader.load_for_stream(checked.clone(), moment)));
         }
     }
 
@@ -265,7 +271,7 @@ impl Ended {
     fn poll_read(
         &mut self,
         engine: &Arc<Engine>,
-        place: u32,
+        place: Place,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Arc<ResolvedKey>>, VerifyError>> {
         let Some(read) = &mut self.read else { return Poll::Ready(Ok(None)) };
@@ -333,6 +339,10 @@ impl Ended {
         }
         for kind in kinds {
             let (resources, earlier) = (new.resources.of_kind(kind), old.resources.of_kind(kind));
+            let mut untouched = self.needs.iter().flat_map(|needs| &needs.untouched);
+            if untouched.any(|other| **other == *kind) {
+                continue;
+            }
             let touched = self.needs.iter().flat_map(|needs| &needs.touched);
             let mut touched = touched.filter(|(other, _)| **other == *kind).peekable();
             let is_permitted = match touched.peek() {

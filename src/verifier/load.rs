@@ -1,7 +1,9 @@
 //! Loading of a key from the store into the cache.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::hash::{Hash, Hasher};
+
+use futures_channel::oneshot;
 
 use super::{
     Engine, Freshness,
@@ -55,6 +57,10 @@ pub(super) enum LoadCause {
     OtherSecret,
     /// The caller needs data from after its call, and shares no read.
     Fresh,
+    /// The key of an open stream must be read again. The store is read, not a replica, since data from before the stream
+    /// began would end it. Only streams share the read. If it is `driven` to its end whatever the stream does, others that
+    /// read at the same time share the request.
+    Stream { driven: bool },
 }
 
 impl LoadCause {
@@ -75,6 +81,8 @@ impl LoadCause {
 pub(super) struct LoadSubject {
     id: KeyId,
     secret: Option<Digest>,
+    /// Whether the callers are streams. A request must not wait for a read that a stream has left.
+    is_of_streams: bool,
 }
 
 impl Hash for LoadSubject {
@@ -98,17 +106,43 @@ impl Engine {
         let ticket = self.cache.ticket(id, moment, self.sources.lag(which));
         let engine = Arc::clone(self);
         let begin = move |shares| async move { engine.read(which, id, ticket, shares).await };
+        let is_of_streams = matches!(cause, LoadCause::Stream { .. });
         let secret = match cause {
-            LoadCause::NotCached => None,
+            LoadCause::NotCached | LoadCause::Stream { .. } => None,
             LoadCause::OtherSecret => Some(checked.digest()),
             LoadCause::Fresh => return begin(false).await,
         };
         if waiting.is_probe() {
             return begin(false).await;
         }
-        let begin = || begin(cause == LoadCause::NotCached);
+        let shares = matches!(cause, LoadCause::NotCached | LoadCause::Stream { driven: true });
+        let begin = || begin(shares);
         let is_current = |ticket| self.cache.is_current(id, ticket, moment);
-        self.loads.join(LoadSubject { id, secret }, ticket, is_current, begin).await
+        self.loads.join(LoadSubject { id, secret, is_of_streams }, ticket, is_current, begin).await
+    }
+
+    /// Reads the key of a stream again, on the runtime of its source if there is one at hand.
+    pub(super) async fn load_for_stream(
+        self: Arc<Self>,
+        checked: CheckedToken,
+        moment: Moment,
+    ) -> Loaded {
+        let (sender, receiver) = oneshot::channel();
+        let engine = Arc::clone(&self);
+        let own = checked.clone();
+        let work = async move {
+            let loaded = engine.load(&own, LoadCause::Stream { driven: true }, moment).await;
+            // The stream may have ended in the meantime.
+            drop(sender.send(loaded));
+        };
+        let which = self.sources.choose(checked.id(), moment, true);
+        match self.sources.get(which).lookup.detach(Box::pin(work)) {
+            None => receiver.await.unwrap_or_else(|_| Err(LoadError::incomplete())),
+            Some(work) => {
+                drop(work);
+                self.load(&checked, LoadCause::Stream { driven: false }, moment).await
+            }
+        }
     }
 
     /// Reads the key `id` from the store itself. The result is not cached.

@@ -78,6 +78,11 @@ impl Sources {
         }
     }
 
+    /// Returns the source that keys of open streams are read from: the store itself, if this node knows it.
+    pub(super) fn for_streams(&self) -> Which {
+        if self.behind.is_some() { Which::Store } else { Which::Lookup }
+    }
+
     pub(super) fn get(&self, which: Which) -> &Source {
         match (which, &self.behind) {
             (Which::Store, Some((_, primary))) => primary,

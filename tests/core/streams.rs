@@ -450,6 +450,8 @@ fn stream_of_an_operation_ends_with_its_grant() {
     let mut second = Stream::of(watch("press-2").unwrap());
     edit(&held, KeyEdit::new().resources("machine", Resources::only(["press-2"]).unwrap()));
     assert!(matches!(first.ends(), VerifyError::Forbidden(OutsideGrant::Resource(_))));
+    // It touches no site.
+    edit(&held, KeyEdit::new().resources("site", Resources::Nothing));
     second.stays_open();
     edit(&held, KeyEdit::new().scopes(["manager"]));
     assert!(matches!(second.ends(), VerifyError::Forbidden(OutsideGrant::Scope(_))));
@@ -532,4 +534,154 @@ fn streams_under_a_feed_read_nothing_for_hours() {
     for stream in &mut streams {
         assert!(matches!(stream.ends(), VerifyError::Rejected));
     }
+}
+
+#[test]
+fn change_during_the_load_of_a_caller_ends_its_stream() {
+    let changes: [fn(&World, &Held); 3] = [
+        |world, held| {
+            drop(block_on(world.keyring.suspend_tenant(held.keys.id(), suspension())).unwrap());
+        },
+        |_, held| drop(block_on(held.keys.disable_owner(&"ann".parse().unwrap())).unwrap()),
+        |_, held| drop(block_on(held.keys.disable(held.key.id())).unwrap()),
+    ];
+    for change in changes {
+        let writes = world();
+        let held = acme(&writes);
+        let reads = another_node(&writes);
+        let feed = Told::default();
+        let mut following = Box::pin(reads.keyring.verifier().follow(feed.clone()));
+        let mut tell = |change| {
+            feed.0.lock().unwrap().push_back(change);
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(following.as_mut().poll(&mut context).is_pending());
+        };
+        tell(Change::Gap);
+        // The store has replied, and the verification goes on only after the change was heard of.
+        reads.store.set_slow(true);
+        let verifier = reads.keyring.verifier();
+        let address = Some("192.0.2.7".parse().unwrap());
+        let mut verifying =
+            Box::pin(verifier.verify_from(&*held.token, Freshness::Cached, address));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut polls = 0;
+        let caller = loop {
+            polls += 1;
+            if polls == 3 {
+                change(&writes, &held);
+                tell(Change::Tenant(held.keys.id().clone()));
+                tell(Change::Key(held.key.id()));
+            }
+            if let Poll::Ready(verified) = verifying.as_mut().poll(&mut context) {
+                break verified;
+            }
+        };
+        assert!(polls >= 3, "the change comes too late: {polls}");
+        // A caller that came before the change may be admitted. Its stream ends, whatever the feed proves.
+        let Ok(caller) = caller else { continue };
+        tell(Change::Proof(reads.clock.moment()));
+        let mut stream = Box::pin(caller.ended());
+        let wakes = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+        let waker = Waker::from(wakes);
+        let until = Instant::now() + SOON;
+        loop {
+            match stream.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(error) => break assert!(error.is_denied(), "{error:?}"),
+                Poll::Pending => assert!(Instant::now() < until, "the stream stays open"),
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn task_that_did_not_look_in_time_may_still_read() {
+    let writes = world();
+    let held = acme(&writes);
+    let reads = another_node(&writes);
+    reads.store.set_slow(true);
+    let mut stream = reading(&reads, &held.token);
+    for _ in 0..3 {
+        // The task waits for its client while the thread finds the data too old.
+        reads.clock.advance(MAX_STALENESS - Duration::from_millis(1_400));
+        thread::sleep(SOME_LOOKS);
+        reads.clock.advance(MAX_STALENESS);
+        thread::sleep(SOME_LOOKS);
+        stream.stays_open();
+    }
+    block_on(held.keys.delete(held.key.id())).unwrap();
+    reads.clock.advance(2 * MAX_STALENESS);
+    thread::sleep(SOME_LOOKS);
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+}
+
+#[test]
+fn change_ends_a_stream_whose_read_hangs() {
+    let world = world();
+    let held = acme(&world);
+    let mut stream = reading(&world, &held.token);
+    world.store.hold("lookup");
+    world.clock.advance(MAX_STALENESS - Duration::from_millis(1_400));
+    stream.stays_open();
+    let reads = world.store.calls("lookup");
+    block_on(held.keys.delete(held.key.id())).unwrap();
+    // The read that hangs began before the change. Another one takes its place.
+    stream.stays_open();
+    assert!(world.store.calls("lookup") > reads, "the stream waits for the old read");
+    world.store.release("lookup");
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+}
+
+#[test]
+fn streams_hold_with_a_small_bound_or_no_cache() {
+    for change in [
+        (|builder| builder.cache_capacity(0)) as fn(keyway::keyring::KeyringBuilder) -> _,
+        |builder| builder.max_staleness(Duration::ZERO),
+        |builder| builder.max_staleness(Duration::from_millis(300)),
+    ] {
+        let writes = world();
+        let held = acme(&writes);
+        let reads = writes.another_node_with(policy(), change);
+        let mut stream = reading(&reads, &held.token);
+        for _ in 0..5 {
+            reads.clock.advance(Duration::from_millis(500));
+            stream.stays_open();
+        }
+        block_on(held.keys.delete(held.key.id())).unwrap();
+        for _ in 0..12 {
+            reads.clock.advance(Duration::from_millis(500));
+            if let Some(error) = stream.end_within(SOME_LOOKS) {
+                assert!(matches!(error, VerifyError::Rejected), "{error:?}");
+                break;
+            }
+        }
+        assert!(stream.poll().is_ready(), "the stream stays open");
+    }
+}
+
+#[test]
+fn stream_is_woken_where_it_was_polled_last() {
+    let world = world();
+    let held = acme(&world);
+    let mut stream = reading(&world, &held.token);
+    let first = Arc::clone(&stream.wakes);
+    stream.wakes = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+    assert!(stream.poll().is_pending());
+    block_on(held.keys.delete(held.key.id())).unwrap();
+    assert!(matches!(stream.ends(), VerifyError::Rejected));
+    assert_eq!(first.1.load(SeqCst), 0);
+    assert!(stream.wakes.1.load(SeqCst) > 0);
+}
+
+#[test]
+fn many_short_streams_share_one_thread() {
+    let world = world();
+    let held = acme(&world);
+    let caller = caller(&world, &held.token);
+    for _ in 0..200 {
+        drop(Stream::of(caller.ended()));
+    }
+    let mut stream = Stream::of(caller.ended());
+    block_on(held.keys.disable(held.key.id())).unwrap();
+    assert!(matches!(stream.ends(), VerifyError::Inactive(_)));
 }

@@ -79,8 +79,8 @@ fn request_has_a_key_or_a_session_and_never_both() {
     let sessions = Sessions::default();
     let guard = world.keyring.require(["reporting"]).unwrap();
     for (guard, name, value) in [
-        (guard.or(sessions.cookie()), "cookie", "a=b; sid="),
-        (guard.or(sessions.header()), "x-session", ""),
+        (guard.or(sessions.cookie()).unwrap(), "cookie", "a=b; sid="),
+        (guard.or(sessions.header()).unwrap(), "x-session", ""),
     ] {
         let session = |session: &str| (name, format!("{value}{session}"));
         let status = |headers: &[(&str, String)]| match admit(&guard, headers) {
@@ -131,6 +131,19 @@ fn names_of_alternatives_are_checked() {
     for name in ["", "authorization", "Cookie", "a b"] {
         assert!(Alternative::header("session", name, check).is_err(), "{name}");
     }
+    // A key and a session in one header could not be told apart.
+    let world = World::new();
+    let guard = Guard::new(&world.keyring);
+    let session = || Sessions::default().header();
+    for refused in [
+        guard.key_header("x-session").unwrap().or(session()),
+        guard.key_header_only("X-Session").unwrap().or(session()),
+        guard.or(session()).unwrap().key_header("x-session"),
+        guard.or(session()).unwrap().key_header_only("x-session"),
+    ] {
+        assert_eq!(refused.unwrap_err(), ConfigError::KeyHeader("x-session".into()));
+    }
+    assert!(guard.key_header("x-api-key").unwrap().or(session()).is_ok());
 }
 
 async fn caller_of(caller: Option<Principal>) -> String {
@@ -150,7 +163,7 @@ fn on_axum(guard: &Guard) -> Result<Router, ConfigError> {
 fn declared_routes_accept_the_session_that_they_name() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let guard = Guard::new(&world.keyring).or(Sessions::default().cookie());
+    let guard = Guard::new(&world.keyring).or(Sessions::default().cookie()).unwrap();
     let router = on_axum(&guard).unwrap();
     let key = format!("Bearer {}", held.token);
     let cases = [
@@ -184,7 +197,7 @@ fn declared_routes_accept_the_session_that_they_name() {
 fn actix_routes_accept_the_session_that_they_name() {
     let world = World::new();
     let held = world.tenant_with_key("acme");
-    let guard = Guard::new(&world.keyring).or(Sessions::default().cookie());
+    let guard = Guard::new(&world.keyring).or(Sessions::default().cookie()).unwrap();
     actix_web::rt::System::new().block_on(async {
         let orders = actix::get(caller_of).require(["reporting"]).or("session cookie");
         let routes = Routes::new(guard).route("/orders", orders).build().unwrap();
@@ -207,7 +220,7 @@ fn route_that_names_another_alternative_stops_the_start() {
     let world = World::new();
     let check = |value: String| Sessions::default().look_up(&value);
     let other = Alternative::cookie("sesion cookie", "sid", check).unwrap();
-    let refused = on_axum(&Guard::new(&world.keyring).or(other)).unwrap_err();
+    let refused = on_axum(&Guard::new(&world.keyring).or(other).unwrap()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "GET /orders allows `session cookie` besides a key, and its guard checks `sesion cookie`: \
@@ -224,7 +237,7 @@ fn openapi_shows_the_session_beside_the_key() {
     let world = World::new();
     let sessions = Sessions::default();
     let routes: Routes<MethodRouter> =
-        Routes::new(Guard::new(&world.keyring).or(sessions.cookie()))
+        Routes::new(Guard::new(&world.keyring).or(sessions.cookie()).unwrap())
             .route(
                 "/orders",
                 keyway_axum::get(caller_of).require(["reporting"]).or("session cookie"),

@@ -23,7 +23,7 @@ use keyway::{
     Guard, KeyEdit, Principal, VerifyError,
     grant::OutsideGrant,
     http::{Routes, axum::get},
-    verifier::Ended,
+    verifier::{Ended, Freshness},
 };
 use tower::ServiceExt;
 
@@ -75,7 +75,10 @@ fn stream_ends_with_the_scope_of_any_guard_around_it() {
     let world = World::new();
     let guard = |scopes: &[&str]| world.keyring.require(scopes.iter().copied()).unwrap();
     let any = Guard::new(&world.keyring);
-    let cases: [(&str, Vec<Guard>, &[&str], bool); 6] = [
+    let fresh = guard(&["reporting"]).freshness(Freshness::Now);
+    let kept = vec![fresh, guard(&["manager"]).keep_credential()];
+    let cases: [(&str, Vec<Guard>, &[&str], bool); 7] = [
+        ("outer guard that keeps the credential", kept, &["reporting"], true),
         ("any key", vec![any.clone()], &[], false),
         ("one guard", vec![guard(&["reporting"])], &["manager"], true),
         ("one guard keeps its scope", vec![guard(&["reporting"])], &["reporting"], false),

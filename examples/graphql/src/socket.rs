@@ -14,6 +14,9 @@
 //!
 //! A socket has at most 100 operations at a time. Another one gets an error and is completed.
 //!
+//! The address of the client is that of the connection, as in the guard of this service. Behind a proxy, give both the
+//! address that the proxy names, or a key that is limited to networks is checked against the proxy.
+//!
 //! A client of `graphql-ws` connects again after 4403 and 1013, and not after 4401.
 
 use std::{
@@ -64,6 +67,9 @@ const REST: Duration = Duration::from_millis(300);
 /// The time in which a client must send `connection_init`.
 const INIT: Duration = Duration::from_secs(5);
 
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024;
+
 /// The most operations at a time in one socket.
 const MAX_OPERATIONS: usize = 100;
 
@@ -83,7 +89,9 @@ pub async fn upgrade(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    // Anyone may open a socket, and sends its first message before the key is known.
     upgrade
+        .max_message_size(MAX_MESSAGE)
         .protocols([PROTOCOL])
         .on_upgrade(move |socket| serve(socket, service, caller, peer.ip()))
 }

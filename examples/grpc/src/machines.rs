@@ -98,6 +98,7 @@ impl machines_server::Machines for Machines {
         let mut readings = 0;
         loop {
             let reading = tokio::select! {
+                biased;
                 error = &mut ended => return Err(self.over(&error)),
                 message = messages.message() => message?,
             };
@@ -131,12 +132,18 @@ impl machines_server::Machines for Machines {
                     own.table.check(WATCH, Some(&caller), &ids).is_ok()
                 };
                 for machine in now.iter().filter(is_own).filter(|machine| !sent.contains(machine)) {
-                    if sender.send(Ok(machine.clone())).await.is_err() {
-                        return;
+                    tokio::select! {
+                        biased;
+                        error = &mut ended => {
+                            let _ = sender.send(Err(own.over(&error))).await;
+                            return;
+                        }
+                        sent = sender.send(Ok(machine.clone())) => if sent.is_err() { return },
                     }
                 }
                 sent = now;
                 tokio::select! {
+                biased;
                     error = &mut ended => {
                         let _ = sender.send(Err(own.over(&error))).await;
                         return;
@@ -164,6 +171,7 @@ impl machines_server::Machines for Machines {
             let mut number = 0;
             loop {
                 let job = tokio::select! {
+                biased;
                     error = &mut ended => Some(Err(own.over(&error))),
                     message = jobs.message() => message.transpose(),
                     () = sender.closed() => return,

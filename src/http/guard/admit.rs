@@ -294,7 +294,11 @@ impl Guard {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
                 let Entrance { verifier, required } = self.0.entrance_of(&principal);
-                let principal = verifier.mark_admitted(principal, *required);
+                // An outer guard has left the credential in the request, and required something as well.
+                let requirements = &verifier.engine().requirements;
+                let outer = known.map(Principal::required);
+                let required = outer.map_or(*required, |outer| requirements.both(outer, *required));
+                let principal = verifier.mark_admitted(principal, required);
                 let vary = self.0.vary.clone();
                 Ok(Admission { principal: Some(principal), source, rate, vary, span })
             }

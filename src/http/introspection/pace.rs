@@ -130,15 +130,19 @@ impl Timer {
             state.next += 1;
             (end, state.next)
         });
-        state.waiting.insert(place, waker);
+        // INVARIANT: a waker is dropped without the lock, since it may drop a task that has a wait of its own.
+        let replaced = state.waiting.insert(place, waker);
         if state.waiting.first_key_value().is_some_and(|(first, _)| *first == place) {
             self.is_earlier.notify_one();
         }
+        drop(state);
+        drop(replaced);
         place
     }
 
     fn remove(&self, place: Place) {
-        self.lock().waiting.remove(&place);
+        let removed = self.lock().waiting.remove(&place);
+        drop(removed);
     }
 }
 

@@ -231,7 +231,7 @@ impl RotatedKey {
         match serde_json::to_writer(&mut bytes, &body) {
             Ok(()) => Ok(Self(bytes)),
             // Neither the writer nor the texts and times of a description can fail.
-            Err(_) => Err(Response::new(500)),
+            Err(_) => Err(Response::new(500).with("cache-control", "no-store")),
         }
     }
 

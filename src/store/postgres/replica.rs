@@ -5,9 +5,9 @@ use core::time::Duration;
 
 use sqlx::{PgPool, Row};
 
-use super::{Inner, PostgresStore, id_bytes, lookups, pool::Pool, run::attempt, stored};
+use super::{Inner, PostgresStore, detach, id_bytes, lookups, pool::Pool, run::attempt, stored};
 use crate::{
-    store::{KeyLookup, Lookups, StoreError, StoredKey, sql},
+    store::{KeyLookup, Lookups, StoreError, StoredKey, Work, sql},
     token::KeyId,
 };
 
@@ -90,6 +90,10 @@ impl KeyLookup for PostgresReplica {
             }
             lookups(ids, &rows)
         })
+    }
+
+    fn detach(&self, work: Work) -> Option<Work> {
+        detach(work)
     }
 
     /// Returns the greatest lag that is not noticed: that which was given, and the difference of the clocks.
