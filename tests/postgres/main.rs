@@ -8,6 +8,7 @@ mod hostile_text;
 mod opening;
 mod pooler;
 mod replicas;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod switchover;
