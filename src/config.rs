@@ -229,7 +229,7 @@ pub enum ConfigError {
     /// Another verifier of the guard accepts imported tokens, and the prefix of a token does not lead to it.
     #[cfg(feature = "http")]
     #[error(
-        "create the guard with the verifier of `{}`: tokens that it imported have no prefix to tell it by",
+        "create the guard with the verifier of `{}`: the prefix of an imported token does not name its verifier",
         .0.escape_debug()
     )]
     ImportedElsewhere(String),

@@ -345,7 +345,7 @@ impl Guard {
     ///
     /// [`ConfigError::SamePrefix`] if a verifier of this guard takes tokens with the same prefix.
     /// [`ConfigError::OtherCatalog`] unless both policies declare the same scopes and kinds of resources.
-    /// [`ConfigError::ImportedElsewhere`] if `verifier` accepts imported tokens, which have no prefix to tell it by. Only the
+    /// [`ConfigError::ImportedElsewhere`] if `verifier` accepts imported tokens, whose prefix does not name it. Only the
     /// verifier that the guard was created with may accept them.
     pub fn also(&self, verifier: impl AsRef<Verifier>) -> Result<Self, ConfigError> {
         let verifier = verifier.as_ref().clone();

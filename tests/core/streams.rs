@@ -557,7 +557,7 @@ fn change_during_the_load_of_a_caller_ends_its_stream() {
             assert!(following.as_mut().poll(&mut context).is_pending());
         };
         tell(Change::Gap);
-        // The store has replied, and the verification goes on only after the change was heard of.
+        // The store has replied, and the verification continues only after the change was heard of.
         reads.store.set_slow(true);
         let verifier = reads.keyring.verifier();
         let address = Some("192.0.2.7".parse().unwrap());

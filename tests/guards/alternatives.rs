@@ -131,7 +131,7 @@ fn names_of_alternatives_are_checked() {
     for name in ["", "authorization", "Cookie", "a b"] {
         assert!(Alternative::header("session", name, check).is_err(), "{name}");
     }
-    // A key and a session in one header could not be told apart.
+    // A key and a session in one header could not be distinguished.
     let world = World::new();
     let guard = Guard::new(&world.keyring);
     let session = || Sessions::default().header();
