@@ -581,8 +581,8 @@ fn change_during_the_load_of_a_caller_ends_its_stream() {
         let Ok(caller) = caller else { continue };
         tell(Change::Proof(reads.clock.moment()));
         let mut stream = Box::pin(caller.ended());
-        let wakes = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
-        let waker = Waker::from(wakes);
+        let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
+        let waker = Waker::from(unpark);
         let until = Instant::now() + SOON;
         loop {
             match stream.as_mut().poll(&mut Context::from_waker(&waker)) {
