@@ -1,7 +1,5 @@
 //! Endpoints that keyway implements.
 
-use alloc::string::ToString as _;
-
 use actix_web::{HttpMessage as _, HttpRequest, web::Payload};
 use futures_util::StreamExt as _;
 use zeroize::Zeroize as _;
@@ -60,7 +58,7 @@ async fn revoke(own_key: OwnKey, request: HttpRequest) -> Response {
 /// Returns the endpoint that a gateway asks, for any method. The body of the question is not read.
 ///
 /// See [`Gateway`]. With [`path_prefix`](crate::http::OriginalRequest::path_prefix) declare it for the prefix followed by
-/// `/{path:.*}`.
+/// `/{path:.*}`. In a scope the prefix begins with the path of the scope.
 ///
 /// ```
 /// # use keyway::{ConfigError, Keyring};
@@ -80,8 +78,9 @@ pub fn forward_auth(gateway: &Gateway) -> Endpoint {
 
 async fn check(gateway: Gateway, request: HttpRequest) -> Response {
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let target = request.uri().to_string();
-    gateway.check(request.method().as_str(), &target, request.headers(), peer).await
+    // Over HTTP/2 the URI has a scheme and an authority.
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    gateway.check(request.method().as_str(), target, request.headers(), peer).await
 }
 
 /// Returns the endpoint to which reports of leaked keys are posted; see [`leak`](crate::http::leak).

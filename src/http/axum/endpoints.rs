@@ -1,8 +1,9 @@
 //! Endpoints that keyway implements.
 
-use alloc::string::ToString as _;
-
-use axum::{extract::Request, http::HeaderMap};
+use axum::{
+    extract::{OriginalUri, Request},
+    http::{HeaderMap, uri::PathAndQuery},
+};
 
 use super::{Endpoint, any, get, post};
 #[cfg(feature = "leak-reports")]
@@ -47,7 +48,7 @@ pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S
 /// Returns the endpoint that a gateway asks, for any method. The body of the question is not read.
 ///
 /// See [`Gateway`]. With [`path_prefix`](crate::http::OriginalRequest::path_prefix) declare it for the prefix followed by
-/// `/` and by `/{*path}`.
+/// `/` and by `/{*path}`. In a nested router the prefix begins with the path of the nest.
 ///
 /// ```
 /// # use keyway::{ConfigError, Keyring};
@@ -62,8 +63,10 @@ pub fn forward_auth<S: Clone + Send + Sync + 'static>(gateway: &Gateway) -> Endp
     any(async move |request: Request| -> Response {
         let peer = request.peer();
         let (head, _) = request.into_parts();
-        let target = head.uri.to_string();
-        gateway.check(head.method.as_str(), &target, &head.headers, peer).await
+        // The URI loses the prefix of each nested router, and over HTTP/2 it has a scheme and an authority.
+        let whole = head.extensions.get().map_or(&head.uri, |OriginalUri(uri)| uri);
+        let target = whole.path_and_query().map_or("", PathAndQuery::as_str);
+        gateway.check(head.method.as_str(), target, &head.headers, peer).await
     })
     .custom_auth("the key of the original request")
 }
