@@ -336,6 +336,20 @@ pub enum ConfigError {
         /// The problem of the path.
         problem: &'static str,
     },
+    /// Two paths of a [`Gateway`](crate::http::Gateway) match the same requests, neither is more exact in each of
+    /// its segments, and the path that both match is not declared.
+    #[cfg(feature = "http")]
+    #[error(
+        "the paths `{first}` and `{second}` both match `{shared}`, which servers route in different ways: declare `{shared}` as well, with what it requires"
+    )]
+    OverlappingPaths {
+        /// One of the paths.
+        first: String,
+        /// The other path.
+        second: String,
+        /// The path to declare.
+        shared: String,
+    },
     /// The header of this name cannot hold the method or target of an original request.
     #[cfg(feature = "http")]
     #[error("`{}` cannot be the name of a header for original requests", .0.escape_debug())]

@@ -3,11 +3,13 @@
 mod ambiguity;
 mod forbidden;
 mod original;
+mod overlap;
+mod pattern;
 mod target;
 mod tree;
 mod verdict;
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use core::{fmt, net::IpAddr};
 
 pub use self::original::OriginalRequest;
@@ -64,6 +66,10 @@ use crate::{config::ConfigError, resource::ResourceKind};
 /// Paths have the syntax of axum: `{name}` is one segment, and `{*name}` at the end is one or more. A literal
 /// segment comes before a parameter. A `GET` route also serves `HEAD`. A route of all methods (`*`) serves
 /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS`. Other methods are declared by name.
+///
+/// Two paths may match the same requests if one is more exact in each segment, as `/machines/new` is more exact than
+/// `/machines/{id}`. Applications disagree about `/public/settings` if `/{org}/settings` and `/public/{page}` are
+/// declared. So this path must be declared as well, with the requirement of the route that serves it.
 ///
 /// A public route, and one with other means of authentication, is admitted without a look at the key. On an
 /// optional route a key that is presented must be valid.
@@ -128,7 +134,8 @@ impl Gateway {
     /// # Errors
     ///
     /// Returns [`ConfigError`] for each error of [`Routes::table`], for a path that is not in the syntax
-    /// above, for two paths that match the same requests, and for a method that is not in upper case.
+    /// above, for two paths that match the same requests, unless one is more exact, and for a method that is not
+    /// in upper case.
     pub fn new(
         routes: Routes<()>,
         mode: ForwardAuth,
@@ -154,6 +161,8 @@ impl Gateway {
             let kinds = kinds.collect();
             tree.value(&route.path)?.push(Operation { method: route.method, guard, kinds });
         }
+        let paths: BTreeSet<&str> = rows.iter().map(|row| &*row.path).collect();
+        overlap::check(paths)?;
         let forbidden = Forbidden::new(&original);
         Ok(Self(Arc::new(Inner { guard, original, tree: Arc::new(tree), forbidden })))
     }
@@ -161,8 +170,10 @@ impl Gateway {
     /// Returns this endpoint for an application that reads the method and path from the request line only.
     ///
     /// Otherwise requests with `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override`,
-    /// `X-Original-URL`, `X-Rewrite-URL` or a parameter `_method` in the query are refused, whatever their
-    /// method. A parameter in a body is not seen here: turn it off in the application.
+    /// `X-Original-URL`, `X-Rewrite-URL`, `Script-Name`, `Path-Info`, `X-Script-Name`, `X-Forwarded-Prefix`,
+    /// `X-Forwarded-Path` or a parameter `_method` in the query are refused, whatever their method. A parameter in
+    /// a body is not seen here: turn it off in the application. A gateway that sets `X-Forwarded-Prefix` itself
+    /// sets it [after the question](crate::guide::gateways#the-requests-that-are-refused).
     #[must_use]
     pub fn allow_overrides(&self) -> Self {
         let mut inner = Inner::clone(&self.0);
@@ -172,7 +183,8 @@ impl Gateway {
 
     /// Returns the verdict on the request that the gateway asks about. Status 200 admits it.
     ///
-    /// `method`, `target`, `headers` and `peer` are those of the question itself. `peer` is the address of the
+    /// `method`, `target`, `headers` and `peer` are those of the question itself. `target` is its path and query,
+    /// without a scheme and authority. `peer` is the address of the
     /// gateway, so a guard that checks networks needs a
     /// [`ClientAddress`](super::ClientAddress) that reads a header of the gateway.
     pub async fn check(

@@ -10,7 +10,8 @@ use alloc::{
 
 use super::{
     Ambiguity,
-    target::{Segment, Target, is_plain},
+    pattern::{Part, Pattern},
+    target::{Segment, Target},
 };
 use crate::config::ConfigError;
 
@@ -62,20 +63,12 @@ impl<T: Default> Tree<T> {
 
     /// Returns the value of `path`, which is added if it is not there.
     pub(super) fn value(&mut self, path: &str) -> Result<&mut T, ConfigError> {
-        let invalid = |problem| ConfigError::GatewayPath { path: path.to_owned(), problem };
-        let inner = path.strip_prefix('/').ok_or_else(|| invalid("it does not begin with `/`"))?;
-        let (inner, is_slashed) = match inner.strip_suffix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, false),
-        };
+        let Pattern { parts, is_slashed, .. } = Pattern::parse(path)?;
         let mut node = &mut self.0;
         let mut names: Vec<Box<str>> = Vec::new();
         let mut takes_rest = false;
-        for segment in inner.split('/').filter(|_| !inner.is_empty()) {
-            if takes_rest {
-                return Err(invalid("a `{*name}` is not its last segment"));
-            }
-            match Part::parse(segment).map_err(invalid)? {
+        for part in parts {
+            match part {
                 Part::Literal(text) => {
                     let alike = node.literals.entry(folded(text).into()).or_default();
                     let place = alike.iter().position(|(other, _)| **other == *text);
@@ -84,7 +77,8 @@ impl<T: Default> Tree<T> {
                         alike.len() - 1
                     });
                     let Some((_, next)) = alike.get_mut(place) else {
-                        return Err(invalid("it cannot be added"));
+                        let problem = "it cannot be added";
+                        return Err(ConfigError::GatewayPath { path: path.to_owned(), problem });
                     };
                     node = next;
                 }
@@ -97,9 +91,6 @@ impl<T: Default> Tree<T> {
                     takes_rest = true;
                 }
             }
-        }
-        if takes_rest && is_slashed {
-            return Err(invalid("a slash follows a `{*name}`"));
         }
         let place = match (takes_rest, is_slashed) {
             (true, _) => &mut node.rest,
@@ -160,38 +151,6 @@ impl<T> Node<T> {
         let texts: Vec<&str> = segments.iter().map(|segment| &*segment.text).collect();
         values.push(texts.join("/"));
         Ok(Some(rest))
-    }
-}
-
-/// A segment of a declared path.
-enum Part<'p> {
-    Literal(&'p str),
-    Parameter(&'p str),
-    Rest(&'p str),
-}
-
-impl<'p> Part<'p> {
-    fn parse(segment: &'p str) -> Result<Self, &'static str> {
-        if segment.is_empty() {
-            return Err("it has an empty segment");
-        }
-        if let Some(inner) = segment.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')) {
-            let (name, is_rest) = match inner.strip_prefix('*') {
-                Some(name) => (name, true),
-                None => (inner, false),
-            };
-            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-            if name.is_empty() || !name.bytes().all(is_name) {
-                return Err("a parameter is not `{name}` or `{*name}`");
-            }
-            return Ok(if is_rest { Self::Rest(name) } else { Self::Parameter(name) });
-        }
-        // A segment that no request can have would never be served.
-        let is_reachable = Target::parse(&[b"/", segment.as_bytes()].concat()).is_ok();
-        if !segment.bytes().all(is_plain) || !is_reachable {
-            return Err("a segment is neither plain text of a URL nor one parameter");
-        }
-        Ok(Self::Literal(segment))
     }
 }
 
