@@ -16,6 +16,7 @@ use crate::{
 ///
 /// let headers = [("authorization", &b"Bearer mm_live_7Kf3"[..]), ("accept", b"*/*")];
 /// assert_eq!(headers[..].values("authorization").count(), 1);
+/// assert_eq!(headers[..].names().collect::<Vec<_>>(), ["authorization", "accept"]);
 /// ```
 pub trait Headers {
     /// Returns all values of the header `name`, which is in lower case.
@@ -23,13 +24,11 @@ pub trait Headers {
     /// Values are returned as received. White space around a value has no meaning (RFC 9110, section 5.5).
     fn values<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f [u8]>;
 
-    /// Returns whether some name has an underscore, or `true` if that is not known.
+    /// Returns the names of all headers, each at least once, in any case.
     ///
-    /// With `true` a [`Gateway`](super::Gateway) looks for every spelling of the names that it refuses, which
-    /// takes longer.
-    fn may_have_underscores(&self) -> bool {
-        true
-    }
+    /// A [`Gateway`](super::Gateway) refuses some names in every spelling that an application could take for
+    /// them. A name that is left out here is not refused.
+    fn names(&self) -> impl Iterator<Item = &str>;
 }
 
 impl Headers for [(&str, &[u8])] {
@@ -37,6 +36,10 @@ impl Headers for [(&str, &[u8])] {
         self.iter()
             .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
             .map(|(_, value)| *value)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| *name)
     }
 }
 

@@ -41,7 +41,7 @@ use core::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -67,8 +67,8 @@ impl Headers for HeaderMap {
         values.into_iter().map(HeaderValue::as_bytes)
     }
 
-    fn may_have_underscores(&self) -> bool {
-        self.keys().any(|name| name.as_str().contains('_'))
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys().map(HeaderName::as_str)
     }
 }
 

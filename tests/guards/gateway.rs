@@ -476,6 +476,62 @@ fn other_conventions_are_read_alone() {
     }
 }
 
+/// The first version of the adapters took the URI as it is, which had a scheme over HTTP/2, and no prefix in a
+/// nested router.
+#[test]
+fn prefix_is_read_from_the_whole_path_of_a_question() {
+    let keys = Keys::new();
+    let routes = || rows::routes(&keys.world.keyring);
+    let gateway = |prefix| {
+        let original = OriginalRequest::path_prefix(prefix).unwrap();
+        Gateway::new(routes(), ForwardAuth::EveryStatus, original).unwrap()
+    };
+    let absolute = "http://check.example:8080";
+    let whole = gateway("/check");
+    for through in [through_axum, through_actix] {
+        let ask = |path: &str, headers: &Headers| {
+            let uri = [absolute, path].concat();
+            through(&whole, &keys.world, "GET", &uri, headers).status
+        };
+        assert_eq!(ask("/check/health?x=y", &[]), 200);
+        assert_eq!(ask("/check/jobs", &[]), 401);
+        assert_eq!(ask("/check/jobs", &[keys.authorization("read").unwrap()]), 200);
+        assert_eq!(ask("/check//jobs", &[]), 400);
+    }
+
+    let on_axum = |gateway: &Gateway, uri: &str| {
+        let endpoint = on_axum::forward_auth(gateway);
+        let routes = Routes::new(&keys.world.keyring).route("/check/{*path}", endpoint);
+        let nested: axum::Router = routes.build().unwrap();
+        let app = axum::Router::new().nest("/outer", axum::Router::new().nest("/inner", nested));
+        let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+        block_on(app.oneshot(request)).unwrap().status().as_u16()
+    };
+    let on_actix = |gateway: &Gateway, uri: &str| {
+        let endpoint = actix::forward_auth(gateway);
+        let routes = Routes::new(&keys.world.keyring).route("/check/{path:.*}", endpoint);
+        let routes = routes.build().unwrap();
+        let request = TestRequest::with_uri(uri).to_request();
+        System::new().block_on(async {
+            let inner = actix_web::web::scope("/inner").configure(routes);
+            let outer = actix_web::web::scope("/outer").service(inner);
+            let app = init_service(App::new().service(outer)).await;
+            call_service(&app, request).await.status().as_u16()
+        })
+    };
+    let nested = gateway("/outer/inner/check");
+    for through in [&on_axum as &dyn Fn(&Gateway, &str) -> u16, &on_actix] {
+        for base in ["", absolute] {
+            let ask = |gateway: &Gateway, path: &str| through(gateway, &[base, path].concat());
+            assert_eq!(ask(&nested, "/outer/inner/check/health"), 200);
+            assert_eq!(ask(&nested, "/outer/inner/check/jobs"), 401);
+            assert_eq!(ask(&nested, "/outer/inner/check/docs/%2e%2e/jobs"), 400);
+            // The control: a part of the prefix is not enough.
+            assert_eq!(ask(&whole, "/outer/inner/check/health"), 400);
+        }
+    }
+}
+
 #[test]
 fn overrides_pass_if_the_application_ignores_them() {
     let keys = Keys::new();
@@ -530,12 +586,36 @@ fn routes_that_a_gateway_cannot_take_stop_the_start() {
     }
     let error = fault("/machines/{machine}", on("GET").public());
     assert!(matches!(error, ConfigError::AmbiguousPaths(..)), "{error}");
+    // Neither path is more exact, so applications disagree about `/machines/new`.
+    let error = fault("/{kind}/new", on("GET").public());
+    let text = error.to_string();
+    assert!(matches!(error, ConfigError::OverlappingPaths { .. }), "{text}");
+    for path in ["`/machines/{id}`", "`/{kind}/new`", "`/machines/new`"] {
+        assert!(text.contains(path), "{text}");
+    }
     let error = fault("/x", on("get").public());
     assert!(matches!(error, ConfigError::GatewayPath { .. }), "{error}");
     let error = fault("/x", on("GET"));
     assert!(matches!(error, ConfigError::UndeclaredRoutes(_)), "{error}");
     let error = fault("/x", on("GET").any_key());
     assert!(matches!(error, ConfigError::UndeclaredResources(_)), "{error}");
+}
+
+#[test]
+fn shared_path_that_is_declared_has_its_requirement() {
+    let keys = Keys::new();
+    let on = || Endpoint::new("GET", ());
+    let routes = Routes::new(&keys.world.keyring)
+        .route("/{org}/settings", on().require(["manager"]).touches_no("machine"))
+        .route("/public/{page}", on().public())
+        .route("/public/settings", on().require(["reporting"]).touches_no("machine"));
+    let original = OriginalRequest::headers("x-original-method", "x-original-uri").unwrap();
+    let gateway = Gateway::new(routes, ForwardAuth::EveryStatus, original).unwrap();
+    let status = |key, path| ask(&keys, &gateway, key, path).status;
+    assert_eq!(status("none", "/public/terms"), 200);
+    assert_eq!(status("none", "/public/settings"), 401);
+    assert_eq!(status("read", "/public/settings"), 200);
+    assert_eq!(status("read", "/acme/settings"), 403);
 }
 
 #[test]

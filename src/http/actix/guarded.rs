@@ -11,7 +11,7 @@ use actix_web::{
     FromRequest, HttpMessage,
     body::EitherBody,
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
-    http::header::{self, HeaderMap, HeaderValue},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
     web::Path,
 };
 
@@ -36,8 +36,8 @@ impl Headers for HeaderMap {
         values.map(HeaderValue::as_bytes)
     }
 
-    fn may_have_underscores(&self) -> bool {
-        self.keys().any(|name| name.as_str().contains('_'))
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys().map(HeaderName::as_str)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The method and target of the request that a gateway asks about.
 
-use alloc::{boxed::Box, string::String, vec, vec::Vec};
+use alloc::boxed::Box;
 
 use super::{Ambiguity, Headers};
-use crate::{bearer::is_token_character, config::ConfigError};
+use crate::config::ConfigError;
 
 /// The place where a gateway puts the method and target of the request that it asks about.
 ///
@@ -22,7 +22,7 @@ pub struct OriginalRequest(Convention);
 
 #[derive(Clone, Debug)]
 enum Convention {
-    Headers { method: Name, target: Name },
+    Headers { method: Box<str>, target: Box<str> },
     Prefix(Box<str>),
 }
 
@@ -30,8 +30,8 @@ impl OriginalRequest {
     /// Reads `X-Forwarded-Method` and `X-Forwarded-Uri`, as Traefik and Caddy write them.
     pub fn x_forwarded() -> Self {
         Self(Convention::Headers {
-            method: Name::new("x-forwarded-method"),
-            target: Name::new("x-forwarded-uri"),
+            method: "x-forwarded-method".into(),
+            target: "x-forwarded-uri".into(),
         })
     }
 
@@ -43,12 +43,11 @@ impl OriginalRequest {
     ///
     /// # Errors
     ///
-    /// Returns [`ConfigError::GatewayHeader`] unless both are header names of 1 to 64 characters without `_`,
-    /// and differ.
+    /// Returns [`ConfigError::GatewayHeader`] unless both have 1 to 64 letters, digits and `-` only, and differ.
     pub fn headers(method: &str, target: &str) -> Result<Self, ConfigError> {
         let name = |name: &str| {
             let lower = name.to_ascii_lowercase();
-            let is_name = lower.bytes().all(|byte| is_token_character(byte) && byte != b'_');
+            let is_name = lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
             let is_taken = matches!(
                 &*lower,
                 "authorization"
@@ -61,17 +60,18 @@ impl OriginalRequest {
             if lower.is_empty() || lower.len() > 64 || !is_name || is_taken {
                 return Err(ConfigError::GatewayHeader(name.into()));
             }
-            Ok(Name::new(&lower))
+            Ok(Box::<str>::from(lower))
         };
         let (method, target) = (name(method)?, name(target)?);
-        if method.name == target.name {
-            return Err(ConfigError::GatewayHeader(method.name.into()));
+        if method == target {
+            return Err(ConfigError::GatewayHeader(method.into()));
         }
         Ok(Self(Convention::Headers { method, target }))
     }
 
     /// Takes the method of the question itself, and the part of its target after `prefix`, as Envoy's
-    /// `ext_authz` over HTTP sends them with `path_prefix`.
+    /// `ext_authz` over HTTP sends them with `path_prefix`. `prefix` is the whole path before the original one,
+    /// with the paths under which the framework nests the routes of the check.
     ///
     /// # Errors
     ///
@@ -98,7 +98,9 @@ impl OriginalRequest {
         headers: &'r (impl Headers + ?Sized),
     ) -> Result<(&'r str, &'r [u8]), Ambiguity> {
         let (method, target) = match &self.0 {
-            Convention::Headers { method, target } => (method.one(headers)?, target.one(headers)?),
+            Convention::Headers { method, target } => {
+                (one(method, headers)?, one(target, headers)?)
+            }
             Convention::Prefix(prefix) => {
                 let (method, target) = asked;
                 let rest = target.strip_prefix(&**prefix).ok_or(Ambiguity::NoOriginal)?;
@@ -115,7 +117,7 @@ impl OriginalRequest {
     /// Returns whether this convention reads the header `name`.
     pub(super) fn reads(&self, name: &str) -> bool {
         matches!(&self.0, Convention::Headers { method, target }
-            if *method.name == *name || *target.name == *name)
+            if **method == *name || **target == *name)
     }
 }
 
@@ -125,52 +127,28 @@ pub(super) fn is_method(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(is_part)
 }
 
-/// The name of a header, with the names that CGI and similar interfaces take for the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Name {
-    name: Box<str>,
-    /// The name with some or all of its `-` replaced by `_`.
-    alike: Vec<Box<str>>,
+/// Returns the value of the header `name`. It is there exactly once, in one spelling.
+fn one<'f>(name: &str, headers: &'f (impl Headers + ?Sized)) -> Result<&'f [u8], Ambiguity> {
+    let mut values = headers.values(name);
+    let first = values.next().ok_or(Ambiguity::NoOriginal)?;
+    let is_other = |other: &str| is_alike(other, name) && !other.eq_ignore_ascii_case(name);
+    if values.next().is_some() || headers.names().any(is_other) {
+        return Err(Ambiguity::SeveralOriginals);
+    }
+    Ok(first)
 }
 
-impl Name {
-    /// Creates the name, which is in lower case.
-    pub(super) fn new(name: &str) -> Self {
-        let mut spellings = vec![String::new()];
-        for character in name.chars() {
-            let mut others = if character == '-' { spellings.clone() } else { Vec::new() };
-            for spelling in &mut spellings {
-                spelling.push(character);
-            }
-            for spelling in &mut others {
-                spelling.push('_');
-            }
-            spellings.append(&mut others);
-        }
-        let alike = spellings.into_iter().filter(|spelling| *spelling != name);
-        Self { name: name.into(), alike: alike.map(Into::into).collect() }
-    }
-
-    /// Returns whether the header is there, in any spelling.
-    pub(super) fn is_in(&self, headers: &(impl Headers + ?Sized)) -> bool {
-        headers.values(&self.name).next().is_some() || self.is_in_alike(headers)
-    }
-
-    /// Returns whether the header is there in a spelling with underscores.
-    fn is_in_alike(&self, headers: &(impl Headers + ?Sized)) -> bool {
-        let is_there = |name: &str| headers.values(name).next().is_some();
-        headers.may_have_underscores() && self.alike.iter().any(|name| is_there(name))
-    }
-
-    /// Returns the value of the header. It is there exactly once, in one spelling.
-    fn one<'f>(&self, headers: &'f (impl Headers + ?Sized)) -> Result<&'f [u8], Ambiguity> {
-        let mut values = headers.values(&self.name);
-        let first = values.next().ok_or(Ambiguity::NoOriginal)?;
-        if values.next().is_some() || self.is_in_alike(headers) {
-            return Err(Ambiguity::SeveralOriginals);
-        }
-        Ok(first)
-    }
+/// Returns whether some application could take the header `other` for the header `name`, which is in lower case.
+///
+/// CGI, WSGI and similar interfaces put `_` in place of `-`, and some of them in place of every other byte that
+/// is not a letter or digit.
+pub(super) fn is_alike(other: &str, name: &str) -> bool {
+    // Most names differ in length, so a request without odd names costs little.
+    other.len() == name.len()
+        && other.bytes().zip(name.bytes()).all(|(other, own)| {
+            other.eq_ignore_ascii_case(&own)
+                || !(other.is_ascii_alphanumeric() || own.is_ascii_alphanumeric())
+        })
 }
 
 #[cfg(test)]
@@ -178,16 +156,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_has_every_spelling() {
-        let name = Name::new("x-original-uri");
-        assert_eq!(*name.name, *"x-original-uri");
-        let mut alike: Vec<&str> = name.alike.iter().map(|name| &**name).collect();
-        alike.sort_unstable();
-        assert_eq!(alike, ["x-original_uri", "x_original-uri", "x_original_uri"]);
-        for alike in alike {
-            assert!(name.is_in(&[(alike, &b""[..])][..]));
+    fn name_is_found_in_every_spelling() {
+        let name = "x-original-uri";
+        for other in [
+            "x-original-uri",
+            "X-Original-URI",
+            "X_ORIGINAL_URI",
+            "x-original_uri",
+            "x.original-uri",
+            "x!original~uri",
+        ] {
+            assert!(is_alike(other, name), "{other}");
         }
-        assert!(!name.is_in(&[("x-original-url", &b""[..])][..]));
+        for other in ["x-original-url", "xaoriginal-uri", "x-original-uri-", "xoriginaluri", ""] {
+            assert!(!is_alike(other, name), "{other}");
+        }
+        let headers = |other| [(name, &b"/"[..]), (other, &b"/x"[..])];
+        assert_eq!(one(name, &headers("host")[..]), Ok(&b"/"[..]));
+        for other in ["X-Original-URI", "x_original_uri", "x.original.uri"] {
+            assert_eq!(one(name, &headers(other)[..]), Err(Ambiguity::SeveralOriginals), "{other}");
+        }
+    }
+
+    #[test]
+    fn name_of_hyphens_takes_no_more_than_others() {
+        let long = "-".repeat(63);
+        let original = OriginalRequest::headers(&[&long, "m"].concat(), &[&long, "u"].concat());
+        let odd = ["_".repeat(63), "u".into()].concat();
+        let none: &[(&str, &[u8])] = &[(&odd, b"/")];
+        assert_eq!(original.unwrap().read(("GET", "/"), none), Err(Ambiguity::NoOriginal));
     }
 
     #[test]
@@ -198,6 +195,7 @@ mod tests {
             ("x-m", "x-m"),
             ("", "x-u"),
             ("x_m", "x-u"),
+            ("x.m", "x-u"),
             ("x-m", "authorization"),
             ("x-m", "x u"),
             ("x-m", &long),

@@ -40,6 +40,10 @@ impl<H: Headers + ?Sized> Headers for BasicAsBearer<'_, H> {
         let as_sent = self.headers.values(name).filter(move |_| bearer.is_none());
         bearer.map(|bearer| &***bearer).into_iter().chain(as_sent)
     }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.names()
+    }
 }
 
 /// Returns the bearer token of a value of HTTP Basic, or `None` for other schemes. A password that cannot be read
