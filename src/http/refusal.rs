@@ -8,7 +8,7 @@ use crate::{keyring::KeyringError, scope::Requirement, verifier::VerifyError};
 
 /// The reason why a request was refused. Cheap to clone.
 ///
-/// Each refusal of a [`Guard`](super::Guard), of an extractor and of [`OwnKey`](super::OwnKey) has one:
+/// Each refusal of a [`Guard`](super::Guard), of an extractor and of [`OwnKey`](super::OwnKey), but not a status 405, has one:
 /// [`Response::refusal`](super::Response::refusal). The adapters put it into the extensions of the framework's
 /// response. An application can thus replace the body by its own error format. Status and headers stay as they
 /// are, with challenges and `Retry-After`. Responses to admitted requests have no refusal.

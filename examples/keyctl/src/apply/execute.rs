@@ -38,6 +38,8 @@ pub enum Outcome {
 struct Stopped {
     outcome: Outcome,
     message: String,
+    /// A key that was issued before the step stopped.
+    issued: Option<IssuedKey>,
 }
 
 impl From<KeyringError> for Stopped {
@@ -51,7 +53,7 @@ impl From<KeyringError> for Stopped {
             KeyringError::Unavailable(_) => Outcome::Unknown,
             _ => Outcome::Refused,
         };
-        Self { outcome, message: Failure::from(error).message().to_owned() }
+        Self { outcome, message: Failure::from(error).message().to_owned(), issued: None }
     }
 }
 
@@ -64,15 +66,10 @@ pub async fn execute(session: &Session, plan: Plan, tokens: &mut TokenSink) -> R
         let mut told =
             Told { outcome: Outcome::NotTried, message: None, id: None, token: Value::Null };
         if !run.is_away && broken.is_none() && !run.stopped.contains(&step.tenant) {
-            match run.take(&step).await {
+            let issued = match run.take(&step).await {
                 Ok((outcome, issued)) => {
                     told.outcome = outcome;
-                    told.id = issued.as_ref().map(|issued| issued.key.id());
-                    match issued.map(|issued| tokens.write_of_many(issued)) {
-                        Some(Ok(token)) => told.token = token,
-                        Some(Err(failure)) => broken = Some(failure),
-                        None => {}
-                    }
+                    issued
                 }
                 Err(stopped) => {
                     run.is_away |= stopped.outcome == Outcome::Unknown;
@@ -81,7 +78,14 @@ pub async fn execute(session: &Session, plan: Plan, tokens: &mut TokenSink) -> R
                         run.stopped.insert(step.tenant.clone());
                     }
                     (told.outcome, told.message) = (stopped.outcome, Some(stopped.message));
+                    stopped.issued
                 }
+            };
+            told.id = issued.as_ref().map(|issued| issued.key.id());
+            match issued.map(|issued| tokens.write_of_many(issued)) {
+                Some(Ok(token)) => told.token = token,
+                Some(Err(failure)) => broken = Some(failure),
+                None => {}
             }
         }
         counts.add(&step.action, told.outcome);
@@ -182,7 +186,11 @@ impl Run<'_> {
         match &step.action {
             Action::Unchanged => return Ok((Outcome::Unchanged, None)),
             Action::Conflict(message) => {
-                return Err(Stopped { outcome: Outcome::Conflict, message: (*message).into() });
+                return Err(Stopped {
+                    outcome: Outcome::Conflict,
+                    message: (*message).into(),
+                    issued: None,
+                });
             }
             Action::CreateTenant { tier } => {
                 keyring.create_empty_tenant(tenant.as_str(), tier).await?;
@@ -211,11 +219,14 @@ impl Run<'_> {
             Action::IssueKey { request, is_enabled, .. } => {
                 let name = step.key.as_deref().unwrap_or_default();
                 let issued = issue(keyring, tenant, name, request).await?;
-                if !is_enabled {
-                    // Nobody has the token yet.
-                    keys.disable(issued.key.id()).await?;
+                if *is_enabled {
+                    return Ok((Outcome::Done, Some(issued)));
                 }
-                return Ok((Outcome::Done, Some(issued)));
+                // Nobody has the token yet. It is written even if the key stays enabled, since the key exists.
+                return match keys.disable(issued.key.id()).await {
+                    Ok(_) => Ok((Outcome::Done, Some(issued))),
+                    Err(error) => Err(Stopped { issued: Some(issued), ..error.into() }),
+                };
             }
         }
         Ok((Outcome::Done, None))
@@ -236,6 +247,7 @@ async fn issue(
     let exists = || Stopped {
         outcome: Outcome::Conflict,
         message: "somebody else has created a key of this name since the plan".into(),
+        issued: None,
     };
     let mut query = KeyQuery::all().containing(name).limit(KeyQuery::MAX_LIMIT);
     loop {
@@ -264,5 +276,6 @@ async fn issue(
     Err(Stopped {
         outcome: Outcome::Refused,
         message: "the name was used too often: choose another".into(),
+        issued: None,
     })
 }
