@@ -470,8 +470,8 @@ impl World {
 /// walks reach the end.
 async fn broken_rows_end_no_list_and_no_walk(world: World) {
     let acme = &world.acme;
-    // Keys of the same millisecond are listed in the order of their ids, which are random.
-    std::thread::sleep(std::time::Duration::from_millis(2));
+    // Keys of the same millisecond are listed in the order of their ids, which are random. A tick of the clock has up to ten.
+    std::thread::sleep(std::time::Duration::from_millis(20));
     let second = acme.tenant.issue(NewKey::named("second")).await.unwrap().key;
     let whole = ["acme/first", "acme/second", "beta/first"];
     assert_eq!(world.walk().await, (whole.map(String::from).into(), vec![]));
