@@ -49,8 +49,8 @@ fn manifest_applied_twice_changes_nothing() {
     let world = World::new();
     world.file("m.json", FULL);
     assert_eq!(numbers(&apply(&world, "m.json")), [5, 1, 0, 0]);
-    let keys = world.lines("keys list");
-    let (erp, all) = (&keys[0], &keys[1]);
+    let keys = world.keys_by_name();
+    let (all, erp) = (&keys[0], &keys[1]);
     assert_eq!((&erp["scopes"], &erp["owner"]), (&json!(["erp"]), &json!("ann")));
     assert_eq!(erp["networks"], json!(["192.0.2.0/24"]));
     assert_eq!(erp["expires_at"], "2999-01-01T00:00:00Z");
@@ -220,7 +220,7 @@ fn conflicting_change_of_a_key_is_reported_and_kept() {
     let world = World::new();
     world.file("m.json", &acme(&json!([{ "name": "a", "scopes": ["erp"] }, { "name": "b" }])));
     apply(&world, "m.json");
-    let id = world.lines("keys list")[0]["id"].as_str().unwrap().to_owned();
+    let id = world.keys_by_name()[0]["id"].as_str().unwrap().to_owned();
     let wanted =
         acme(&json!([{ "name": "a", "scopes": ["reporting"] }, { "name": "b", "owner": "ann" }]));
     let (ended, steps) = raced(&world, &wanted, &format!("keys edit {id} --scope erp.read"));

@@ -38,7 +38,8 @@ fn import_keeps_the_properties_of_each_line() {
     );
     let done = world.json(&import(""));
     assert_eq!((&done["imported"], &done["already_imported"]), (&json!(2), &json!(0)));
-    let keys = world.lines("keys list --imported");
+    assert_eq!(world.lines("keys list --imported").len(), 2);
+    let keys = world.keys_by_name();
     assert_eq!(
         (&keys[0]["name"], &keys[0]["scopes"]),
         (&json!("ERP, nightly"), &json!(["erp", "reporting"]))

@@ -148,6 +148,13 @@ impl World {
         lines(&self.done(&format!("{line} --json")))
     }
 
+    /// Returns all keys in the order of their names. Those of one tick of the clock are listed in the order of their ids.
+    pub fn keys_by_name(&self) -> Vec<Value> {
+        let mut keys = self.lines("keys list");
+        keys.sort_by_key(|key| key["name"].to_string());
+        keys
+    }
+
     /// Issues a key, and returns its id and its token, which is secret from now on.
     pub fn issue(&self, arguments: &str) -> (String, String) {
         let issued = self.json(&format!("keys issue {arguments}"));
