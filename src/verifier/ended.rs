@@ -66,9 +66,10 @@ impl Principal {
     ///
     /// The bound is that of requests. A change on this node ends the stream within milliseconds. So does a change that a
     /// [feed](crate::verifier::Verifier::follow) reports. Without a feed it ends within the staleness bound, for which the
-    /// key is read again in time: a quarter of the bound before its end, and at most half a minute. A bound below a second counts as
-    /// one second here. If the store stays away, the stream ends at the bound, or half a bound after a change that this
-    /// node has heard of. A stream whose task did not look in time gets a quarter of the bound for its read.
+    /// key is read again in time: a quarter of the bound before its end, and at most half a minute. A bound below a
+    /// second counts as one second here. If the store stays away, the stream ends at the bound, or half a bound after a
+    /// change that this node has heard of. A stream whose task did not look in time gets a quarter of the bound for its
+    /// read.
     ///
     /// A caller that no guard has admitted has no required scopes; name them by [`Ended::requiring`]. Resources and
     /// networks count as narrowed if the key may no longer touch or be used from all that it could when the caller was
@@ -78,8 +79,8 @@ impl Principal {
     /// # Cost
     ///
     /// The first call starts a thread for the verifier, which looks at all streams ten times a second. A stream has no timer
-    /// and takes less than 200 bytes. Streams of a key that nothing proves unchanged read it once per staleness bound,
-    /// together.
+    /// and takes less than 200 bytes. Streams of a key that nothing proves unchanged read it together, somewhat more
+    /// than once per staleness bound.
     ///
     /// ```
     /// # use keyway::{Keyring, MemoryStore, Pepper, Policy, VerifyError};
