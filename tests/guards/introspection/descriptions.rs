@@ -9,7 +9,7 @@ use keyway::{
 use serde_json::json;
 
 use super::{INACTIVE, Service, inactive, issue, reporting, tenant};
-use crate::support::{DAY, HOUR, block_on};
+use crate::support::{DAY, HOUR, block_on, overheard::RevealKnown as _};
 
 #[test]
 fn active_key_is_described_by_defined_members_only() {
@@ -21,7 +21,7 @@ fn active_key_is_described_by_defined_members_only() {
         .labels(Labels::new([("team", "blue")]).unwrap())
         .attributes(Labels::new([("plan", "gold")]).unwrap());
     let issued = block_on(acme.issue(request)).unwrap();
-    let token = issued.token.reveal();
+    let token = issued.token.reveal_known();
     let described = service.described(&format!("token={}", *token));
     let expires_at = service.world.after(HOUR).as_millis() / 1_000;
     assert_eq!(
@@ -92,9 +92,9 @@ fn old_secret_ends_with_its_grace_period() {
     let service = Service::new();
     let keys = tenant(&service.world, "acme");
     let issued = block_on(keys.issue(reporting().expires_at(service.world.after(DAY)))).unwrap();
-    let old = issued.token.reveal();
+    let old = issued.token.reveal_known();
     let rotated = block_on(keys.rotate(issued.key.id(), 1, GracePeriod::For(HOUR))).unwrap();
-    let new = rotated.token.reveal();
+    let new = rotated.token.reveal_known();
     let expiry = |token: &str| service.described(&format!("token={token}"))["exp"].clone();
     let seconds = |time: keyway::Timestamp| time.as_millis() / 1_000;
     assert_eq!(expiry(&new), seconds(service.world.after(DAY)));
@@ -109,10 +109,10 @@ fn introspection_is_a_use_of_the_key() {
     let service = Service::new();
     let keys = tenant(&service.world, "acme");
     let issued = block_on(keys.issue(reporting())).unwrap();
-    let old = issued.token.reveal();
+    let old = issued.token.reveal_known();
     let rotated = block_on(keys.rotate(issued.key.id(), 1, GracePeriod::UntilFirstUse)).unwrap();
     service.described(&format!("token={}", *old));
-    service.described(&format!("token={}", *rotated.token.reveal()));
+    service.described(&format!("token={}", *rotated.token.reveal_known()));
     // The first use of the new secret has ended the old one.
     assert_eq!(service.introspect(format!("token={}", *old)), inactive());
     block_on(service.world.keyring.flush_uses()).unwrap();
@@ -209,7 +209,7 @@ fn freshness_now_reads_the_store() {
     let service = Service::with(|made| made.freshness(Freshness::Now), |made| made);
     let keys = tenant(&service.world, "acme");
     let issued = block_on(keys.issue(reporting())).unwrap();
-    let body = format!("token={}", *issued.token.reveal());
+    let body = format!("token={}", *issued.token.reveal_known());
     service.described(&body);
     // Another node changes the key.
     let node = service.world.another_node_with(super::policy(), |builder| builder);
