@@ -292,11 +292,16 @@ impl Cache {
 
     #[inline]
     fn is_good(&self, id: KeyId, stamp: &Stamp, moment: Moment, covered: Option<u32>) -> bool {
-        let tenant_generation = self.generations.of_tenant(stamp.tenant_stripe);
-        let generation = self.generations.of_key(id).wrapping_add(tenant_generation);
-        generation == stamp.generation
+        self.generation(id, stamp) == stamp.generation
             && (age(stamp.loaded, moment) < self.max_age
                 || covered.is_some_and(|since| covers(since, stamp.loaded)))
+    }
+
+    /// Returns the present generation of a key: how often it and its tenant have been invalidated.
+    #[inline]
+    pub(crate) fn generation(&self, id: KeyId, stamp: &Stamp) -> u32 {
+        let tenant_generation = self.generations.of_tenant(stamp.tenant_stripe);
+        self.generations.of_key(id).wrapping_add(tenant_generation)
     }
 
     /// Installs a proof that every change committed before `proved` has been applied here. Returns `false` if

@@ -40,7 +40,7 @@
 mod error;
 mod names;
 mod needs;
-#[cfg(feature = "tower")]
+#[cfg(feature = "std")]
 mod rows;
 
 use alloc::{
@@ -56,8 +56,6 @@ use self::needs::Access;
 pub(crate) use self::rows::OperationRow;
 pub use self::{error::OperationError, needs::Needs};
 pub(crate) use self::{names::Names, needs::Rule};
-#[cfg(feature = "std")]
-use crate::scope::Requirement;
 use crate::{
     config::ConfigError,
     decision::Principal,
@@ -174,22 +172,6 @@ impl OperationTable {
             Some((kind, _)) => Err(OutsideGrant::Resource((*kind).into()).into()),
             None => Ok(()),
         }
-    }
-
-    /// Returns the requirement of the operation `name`, if it needs a key.
-    #[cfg(feature = "std")]
-    pub(crate) fn requirement(&self, name: &str) -> Option<&Requirement> {
-        match &self.0.get(name)?.access {
-            Access::Key(requirement) => Some(requirement),
-            Access::Nothing => None,
-        }
-    }
-
-    /// Returns the kinds of resources of which the operation `name` touches none.
-    #[cfg(feature = "std")]
-    pub(crate) fn untouched<'t>(&'t self, name: &str) -> impl Iterator<Item = &'t str> + use<'t> {
-        let rules = self.0.get(name).into_iter().flat_map(|operation| &operation.rules);
-        rules.filter(|(_, rule)| *rule == Rule::Untouched).map(|(kind, _)| kind.name())
     }
 
     /// Returns the names of the operations that `caller` may call, sorted, for a list such as `tools/list` of MCP. An

@@ -49,7 +49,7 @@ impl Cache {
         };
         let (holds, will_hold) = (holds_at(moment), holds_at(later));
         match () {
-            () if self.generation(key) != stamp.generation => Standing::Changed,
+            () if self.generation(key.id(), stamp) != stamp.generation => Standing::Changed,
             () if !holds => Standing::TooOld,
             () if !will_hold => Standing::Ageing,
             () => Standing::Good,
@@ -62,11 +62,5 @@ impl Cache {
         let hash = self.hash(id);
         let index = self.shard(hash)?.0.read().unwrap_or_else(PoisonError::into_inner);
         index.find(hash, id).cloned()
-    }
-
-    /// Returns the present generation of a key: how often it and its tenant have been invalidated.
-    pub(crate) fn generation(&self, key: &ResolvedKey) -> u32 {
-        let tenant = self.generations.of_tenant(key.stamp.tenant_stripe);
-        self.generations.of_key(key.id()).wrapping_add(tenant)
     }
 }

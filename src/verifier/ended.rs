@@ -26,7 +26,7 @@ use crate::{
     cache::{Standing, TICK},
     decision::{KeyState, Principal, ResolvedKey},
     grant::{Limits, OutsideGrant, ResourceKind},
-    operations::{OperationError, OperationTable},
+    operations::{OperationError, OperationTable, Rule},
     scope::Requirement,
     time::Timestamp,
     token::CheckedToken,
@@ -132,12 +132,14 @@ impl OperationTable {
     ) -> Result<Ended, OperationError> {
         self.check(name, caller, ids)?;
         let mut ended = caller.ok_or(OperationError::Missing)?.ended();
-        if let Some(requirement) = self.requirement(name) {
+        let row = self.row(name).ok_or(OperationError::Unknown)?;
+        if let Some(requirement) = row.requirement {
             ended = ended.requiring(requirement);
         }
         let needs = ended.needs.get_or_insert_default();
         needs.touched.extend(ids.iter().map(|(kind, id)| ((*kind).into(), (*id).into())));
-        needs.untouched.extend(self.untouched(name).map(Into::into));
+        let untouched = row.rules.iter().filter(|(_, rule)| *rule == Rule::Untouched);
+        needs.untouched.extend(untouched.map(|(kind, _)| kind.name().into()));
         Ok(ended)
     }
 }
@@ -233,6 +235,7 @@ impl Ended {
                 }
                 // Unless the read has helped, the next one waits a moment.
                 next_read = engine.clock.moment().uptime.saturating_add(TICK);
+                engine.streams.set_next_read(place, next_read);
             }
             let moment = engine.clock.moment();
             if let Err(error) = self.check(&engine, &checked, &key, moment.now) {
@@ -243,7 +246,6 @@ impl Ended {
                 engine.streams.set_next_read(place, 0);
                 return Poll::Pending;
             }
-            engine.streams.set_next_read(place, next_read);
             // A request may have read the key in the meantime.
             let cached = engine.cache.newest(key.id());
             if let Some(cached) =
@@ -259,7 +261,7 @@ impl Ended {
             if moment.uptime < next_read {
                 return Poll::Pending;
             }
-            let generation = engine.cache.generation(&key);
+            let generation = engine.cache.generation(key.id(), &key.stamp);
             let is_first = self.failure.is_none();
             engine.streams.begin_read(place, generation, moment.uptime, is_first);
             is_overdue &= !is_first;

@@ -135,9 +135,11 @@ impl Engine {
             // The stream may have ended in the meantime.
             drop(sender.send(loaded));
         };
-        let which = self.sources.choose(checked.id(), moment, true);
-        match self.sources.get(which).lookup.detach(Box::pin(work)) {
-            None => receiver.await.unwrap_or_else(|_| Err(LoadError::incomplete())),
+        let source = self.sources.get(self.sources.for_streams());
+        match source.lookup.detach(Box::pin(work)) {
+            None => receiver.await.unwrap_or_else(|_| {
+                Err(LoadError::of(StoreError::unavailable("the runtime of the store has ended")))
+            }),
             Some(work) => {
                 drop(work);
                 self.load(&checked, LoadCause::Stream { driven: false }, moment).await

@@ -324,7 +324,7 @@ impl Slot {
             };
         }
         let is_reading = self.next_read == u64::MAX;
-        let generation = engine.cache.generation(&self.key);
+        let generation = engine.cache.generation(self.key.id(), &self.key.stamp);
         if is_reading && standing == Standing::Changed && generation != self.read_of {
             // The read may return data from before the change.
             (self.is_superseded, self.read_of) = (true, generation);

@@ -85,22 +85,28 @@ impl Guard {
     ///   [`Needs::resource`](crate::operations::Needs::resource).
     /// - [`ConfigError::ForeignOperation`] names an operation that needs a key of another policy.
     pub fn operations(&self, table: &OperationTable) -> Result<OperationGuard, ConfigError> {
-        let without_ids: Vec<String> = table.rows().filter_map(|row| touched(&row)).collect();
+        let without_ids: Vec<String> =
+            table.rows().filter_map(|(name, row)| touched(name, &row)).collect();
         if !without_ids.is_empty() {
             return Err(ConfigError::OperationsWithoutIds(without_ids));
         }
-        let guards = table.rows().map(|row| Ok((row.name.into(), self.for_operation(&row)?)));
+        let guards =
+            table.rows().map(|(name, row)| Ok((name.into(), self.for_operation(name, &row)?)));
         let guards = Names::new(guards.collect::<Result<BTreeMap<_, _>, ConfigError>>()?);
         Ok(OperationGuard(Arc::new(Paths { guards, own: self.clone() })))
     }
 
     /// Returns the guard of one operation, or `None` if the operation is public.
-    fn for_operation(&self, row: &OperationRow<'_>) -> Result<Option<Self>, ConfigError> {
+    fn for_operation(
+        &self,
+        name: &str,
+        row: &OperationRow<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
         let Some(requirement) = row.requirement else { return Ok(None) };
         // INVARIANT: the catalogs are equal. A rule is kept by the index of its kind, and in another catalog the index is
         // that of another kind, whose ids a limited key might be checked by.
         if requirement.catalog() != self.catalog().fingerprint() {
-            return Err(ConfigError::ForeignOperation(row.name.into()));
+            return Err(ConfigError::ForeignOperation(name.into()));
         }
         let mut rules = ResourceRules::default();
         for (kind, rule) in row.rules {
@@ -116,9 +122,9 @@ impl Guard {
 }
 
 /// Returns the name of an operation and the kind whose ids it expects, if it expects any.
-fn touched(row: &OperationRow<'_>) -> Option<String> {
+fn touched(name: &str, row: &OperationRow<'_>) -> Option<String> {
     let (kind, _) = row.rules.iter().find(|(_, rule)| *rule == Rule::Checked)?;
-    Some([row.name, " (", kind.name(), ")"].concat())
+    Some([name, " (", kind.name(), ")"].concat())
 }
 
 /// The layer that guards each operation of a service by its own requirement. [`Guard::operations`] makes it. Cheap to
