@@ -18,7 +18,7 @@ pub(crate) use self::sampler::Sampler;
 #[cfg(feature = "console")]
 pub(crate) use self::words::begins_history;
 pub use self::{limits::KeyLimits, noise::Noise};
-pub use crate::token::Rejection;
+pub use crate::token::{ChildId, Rejection};
 use crate::{
     authority::LeakResponse, decision::KeyState, record::Exceptions, scope::Scope, time::Timestamp,
     token::KeyId,
@@ -53,6 +53,8 @@ pub struct AuditEvent<'e> {
     /// The key. For a request, this is set only if the caller proved that the id was minted by this keyring.
     /// For a refused change, it is the requested key.
     pub key: Option<KeyId>,
+    /// The [child](https://docs.rs/keyway/latest/keyway/children/index.html) of the key that was presented in its place.
+    pub child: Option<ChildId>,
     /// The kind of the event, with its details.
     pub kind: AuditKind<'e>,
 }
@@ -176,6 +178,9 @@ pub enum AuditKind<'e> {
     },
     /// A key was rejected because it may not be used from the network of the client. The token was valid.
     OtherNetwork,
+    /// A child was rejected because it is for another place, or because the place accepts no children. Its signature was
+    /// valid.
+    OtherAudience,
     /// A guard rejected a verified caller that has used up its rate.
     Limited {
         /// The time after which the caller may retry.

@@ -21,6 +21,8 @@ use self::{
     grant::{check_begins, check_future, lifetime_after_edit},
     idempotency::IdempotentIds,
 };
+#[cfg(feature = "children")]
+use crate::children::ChildFormat;
 use crate::{
     config::ConfigError,
     decision::ResolvedKey,
@@ -29,8 +31,8 @@ use crate::{
     pepper::Peppers,
     policy::Policy,
     record::{
-        Exceptions, KeyRecord, OlderSecret, Owner, RecordError, Suspension, TenantId, TenantRecord,
-        Terms,
+        Exceptions, KeyRecord, OlderSecret, Owner, PublicKey, RecordError, Suspension, TenantId,
+        TenantRecord, Terms,
     },
     seal::Seals,
     store::Notices,
@@ -51,6 +53,9 @@ pub struct Authority {
     accepted: Accepted,
     idempotent: IdempotentIds,
     notices: Notices,
+    /// The format of children, if the policy allows them.
+    #[cfg(feature = "children")]
+    children: Option<ChildFormat>,
 }
 
 impl Authority {
@@ -66,6 +71,10 @@ impl Authority {
             accepted: Accepted::new(policy.issuer(), environment, peppers),
             idempotent: IdempotentIds::new(policy.issuer(), environment, peppers),
             notices: Notices::new(policy.issuer(), environment, peppers),
+            #[cfg(feature = "children")]
+            children: policy
+                .max_child_lifetime()
+                .map(|lifetime| ChildFormat::new(policy.issuer(), environment, peppers, lifetime)),
             policy,
         })
     }
@@ -98,6 +107,25 @@ impl Authority {
     #[inline]
     pub fn check(&self, presented: &[u8]) -> Result<CheckedToken, Rejection> {
         self.format.check(presented)
+    }
+
+    /// Returns the format of children, if the policy allows them.
+    #[cfg(feature = "children")]
+    #[inline]
+    pub(crate) fn children(&self) -> Option<&ChildFormat> {
+        self.children.as_ref()
+    }
+
+    /// Returns the public key for the signatures of children of the key with this new token, if the policy allows children.
+    fn child_key_of(&self, token: &OneTimeToken) -> Option<PublicKey> {
+        #[cfg(feature = "children")]
+        let key = self.children().and_then(|format| format.public_key_of(token));
+        #[cfg(not(feature = "children"))]
+        let key = {
+            let _ = token;
+            None
+        };
+        key
     }
 
     /// Prepares a stored key for decisions.
@@ -240,6 +268,7 @@ impl Authority {
         let mut key = KeyRecord::new(minted.id, tenant.id.clone(), minted.digest, now);
         (key.scopes, key.expires_at) = (scopes, expires_at);
         key.masked = self.format.masked(&minted);
+        key.child_key = self.child_key_of(&minted.token);
         request.describe(&mut key);
         self.seals.seal_key(&mut key);
         Ok((key, minted.token))
@@ -282,6 +311,7 @@ impl Authority {
         if let Some(labels) = edit.labels {
             changed.labels = labels;
         }
+        changed.children = edit.children.unwrap_or(changed.children);
         changed.owner = edit.owner.unwrap_or(changed.owner);
         changed.attributes = edit.attributes.unwrap_or(changed.attributes);
         changed.not_before = edit.not_before.unwrap_or(changed.not_before);
@@ -350,6 +380,7 @@ impl Authority {
         let mut rotated = key.clone();
         rotated.older = older;
         rotated.digest = minted.digest;
+        rotated.child_key = self.child_key_of(&minted.token);
         rotated.imported = false;
         rotated.masked = self.format.masked(&minted);
         rotated.rotated_at = Some(now);
@@ -445,7 +476,8 @@ fn older_after_rotation(
     let Some((until, until_first_use)) = grace_period.end(now)? else {
         return Ok(Vec::new());
     };
-    let present = OlderSecret { digest: key.digest, until, until_first_use };
+    let (digest, child_key) = (key.digest, key.child_key);
+    let present = OlderSecret { digest, until, until_first_use, child_key };
     let accepted = key.older.iter().filter(|older| older.is_accepted(now)).copied();
     let older: Vec<OlderSecret> = core::iter::once(present).chain(accepted).collect();
     if older.len() > OlderSecret::MAX {

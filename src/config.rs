@@ -166,6 +166,12 @@ pub enum ConfigError {
     /// A longest lifetime is zero, so every key would be expired from the start.
     #[error("the longest lifetime of tier `{0}` is zero")]
     ZeroLifetime(String),
+    /// The longest lifetime of [children](crate::children) is below a second or above 31 days.
+    #[cfg(feature = "children")]
+    #[error(
+        "the longest lifetime of children is {0:?}; it must be at least a second and at most 31 days"
+    )]
+    ChildLifetime(Duration),
     /// A higher tier allows less than a lower one.
     #[error("tier `{higher}` comes after `{lower}` but allows less: {what}")]
     Descending {

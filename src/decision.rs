@@ -13,6 +13,8 @@ pub(crate) use self::resolved::TenantRates;
 #[cfg(feature = "std")]
 pub(crate) use self::stamp::Stamp;
 pub use self::{principal::Principal, resolved::ResolvedKey, state::KeyState};
+#[cfg(feature = "children")]
+use crate::children::Child;
 use crate::{
     grant::OutsideGrant,
     time::Timestamp,
@@ -54,6 +56,29 @@ pub fn decide_from(
         KeyState::Active => {
             key.check_limits(address).map_err(Denial::Outside)?;
             Ok(Principal::new(Arc::clone(key), proof))
+        }
+        state => Err(Denial::Inactive(state)),
+    }
+}
+
+/// Decides about a child whose signature is proven, which was derived from its parent by [`ResolvedKey::narrowed`].
+///
+/// # Errors
+///
+/// [`Denial`] says why there is no principal.
+#[cfg(feature = "children")]
+#[inline]
+pub(crate) fn decide_child(
+    child: &Arc<ResolvedKey>,
+    now: Timestamp,
+    address: impl FnOnce() -> Option<IpAddr>,
+) -> Result<Principal, Denial> {
+    let signer = child.child().map(Child::signer).ok_or(Denial::Rejected(Rejection::Unknown))?;
+    let proof = child.prove_child(signer, now).map_err(Denial::Rejected)?;
+    match child.state(now) {
+        KeyState::Active => {
+            child.check_limits(address).map_err(Denial::Outside)?;
+            Ok(Principal::new(Arc::clone(child), proof))
         }
         state => Err(Denial::Inactive(state)),
     }

@@ -83,6 +83,12 @@ pub enum Field {
     /// The text that makes a request for a new key idempotent.
     #[error("the idempotency key")]
     IdempotencyKey,
+    /// A name in the audience of a child.
+    #[error("the name in the audience")]
+    Audience,
+    /// The nonce of a child.
+    #[error("the nonce of the child")]
+    Nonce,
     /// The state by which keys are selected.
     #[error("the state of the key")]
     State,

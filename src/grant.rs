@@ -258,6 +258,9 @@ pub enum OutsideGrant {
     /// does not declare is refused everywhere, since no route can say which of them it touches.
     #[error("the API key may not touch this resource of the kind `{0}`")]
     Resource(Box<str>),
+    /// The caller has presented a child, which is for another place, or the place accepts no children.
+    #[error("this short-lived API key is for another place")]
+    Audience,
     /// The key may not be used from the network of the client, or the address of the client is not known.
     #[error("the API key may not be used from this network")]
     Network,

@@ -9,6 +9,8 @@
 mod builder;
 mod bulk;
 mod check;
+#[cfg(feature = "children")]
+mod children;
 pub(crate) mod error;
 mod exceptions;
 pub(crate) mod handle;
@@ -25,6 +27,8 @@ mod upkeep;
 mod uses;
 mod walk;
 
+#[cfg(feature = "children")]
+pub use self::children::{OwnChild, OwnChildError};
 use self::handle::{Inner, Races};
 pub use self::{
     builder::KeyringBuilder,

@@ -15,6 +15,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod audit;
+#[cfg(feature = "children")]
+pub mod children;
 #[cfg(feature = "console")]
 pub mod console;
 pub mod grant;

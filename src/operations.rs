@@ -151,6 +151,9 @@ impl OperationTable {
         let operation = self.0.get(name).ok_or(OperationError::Unknown)?;
         let Access::Key(requirement) = &operation.access else { return Ok(()) };
         let caller = caller.ok_or(OperationError::Missing)?;
+        if !permits_operation(caller, name) {
+            return Err(OutsideGrant::Audience.into());
+        }
         caller.require(requirement).map_err(OutsideGrant::from)?;
         for (kind, rule) in &operation.rules {
             let mut own = ids.iter().filter(|(other, _)| *other == kind.name()).peekable();
@@ -177,23 +180,38 @@ impl OperationTable {
     /// Returns the names of the operations that `caller` may call, sorted, for a list such as `tools/list` of MCP. An
     /// operation on a resource is included if the caller may touch at least one resource of the kind.
     pub fn permitted<'t>(&'t self, caller: Option<&'t Principal>) -> impl Iterator<Item = &'t str> {
-        let is_permitted = move |operation: &Operation| match (&operation.access, caller) {
-            (Access::Nothing, _) => true,
-            (Access::Key(_), None) => false,
-            (Access::Key(requirement), Some(caller)) => {
-                let has_some = |(kind, rule): &(ResourceKind, Rule)| {
-                    *rule != Rule::Checked || *caller.resources(kind) != Resources::Nothing
-                };
-                caller.require(requirement).is_ok() && operation.rules.iter().all(has_some)
-            }
-        };
-        self.0.iter().filter(move |(_, operation)| is_permitted(operation)).map(|(name, _)| name)
+        let is_permitted =
+            move |name: &str, operation: &Operation| match (&operation.access, caller) {
+                (Access::Nothing, _) => true,
+                (Access::Key(_), None) => false,
+                (Access::Key(_), Some(caller)) if !permits_operation(caller, name) => false,
+                (Access::Key(requirement), Some(caller)) => {
+                    let has_some = |(kind, rule): &(ResourceKind, Rule)| {
+                        *rule != Rule::Checked || *caller.resources(kind) != Resources::Nothing
+                    };
+                    caller.require(requirement).is_ok() && operation.rules.iter().all(has_some)
+                }
+            };
+        let permitted =
+            self.0.iter().filter(move |(name, operation)| is_permitted(name, operation));
+        permitted.map(|(name, _)| name)
     }
 
     /// Returns the names of all operations, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|(name, _)| name)
     }
+}
+
+/// Returns whether the caller's child, if it has one, may be used for the operation `name`.
+#[cfg(feature = "children")]
+fn permits_operation(caller: &Principal, name: &str) -> bool {
+    caller.child().is_none_or(|child| child.permits_operation(name))
+}
+
+#[cfg(not(feature = "children"))]
+fn permits_operation(_: &Principal, _: &str) -> bool {
+    true
 }
 
 impl fmt::Display for OperationTable {

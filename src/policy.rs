@@ -1,6 +1,8 @@
 //! The application's configuration: issuer, scopes and tiers.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
+#[cfg(feature = "children")]
+use core::time::Duration;
 
 use crate::{
     config::ConfigError,
@@ -44,11 +46,17 @@ struct Inner {
     /// In ascending order. `ceilings` has the ceiling of each as a set.
     tiers: Vec<Tier>,
     ceilings: Vec<ScopeSet>,
+    /// `None` means that keys have no children.
+    #[cfg(feature = "children")]
+    max_child_lifetime: Option<Duration>,
 }
 
 impl Policy {
     /// Maximum number of tiers of a policy. A resolved key stores the index of its tier in one byte.
     pub const MAX_TIERS: usize = 256;
+    /// The longest lifetime of a child that a policy can allow.
+    #[cfg(feature = "children")]
+    pub const LONGEST_CHILD: Duration = Duration::from_secs(31 * 86_400);
 
     /// Creates the policy of a service whose tokens begin with `issuer`, with `tiers` in ascending order.
     ///
@@ -88,7 +96,44 @@ impl Policy {
                 return Err(descending(lower, higher, what));
             }
         }
-        Ok(Self(Arc::new(Inner { issuer, catalog, tiers, ceilings })))
+        Ok(Self(Arc::new(Inner {
+            issuer,
+            catalog,
+            tiers,
+            ceilings,
+            #[cfg(feature = "children")]
+            max_child_lifetime: None,
+        })))
+    }
+
+    /// Returns this policy, letting keys have [children](crate::children), each of which is valid for at most `lifetime` at a
+    /// stretch. A day suffices for most uses. By default no key has children.
+    ///
+    /// Each new secret then also gets a public key for the signatures of children. Keys that were issued before can have
+    /// children after their next rotation. In a configuration file this is `max_child_lifetime_seconds`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ChildLifetime`] unless `lifetime` is at least a second and at most 31 days.
+    #[cfg(feature = "children")]
+    pub fn with_children(self, lifetime: Duration) -> Result<Self, ConfigError> {
+        if lifetime.as_secs() == 0 || lifetime > Self::LONGEST_CHILD {
+            return Err(ConfigError::ChildLifetime(lifetime));
+        }
+        let Inner { issuer, catalog, tiers, ceilings, .. } = &*self.0;
+        Ok(Self(Arc::new(Inner {
+            issuer: issuer.clone(),
+            catalog: catalog.clone(),
+            tiers: tiers.clone(),
+            ceilings: ceilings.clone(),
+            max_child_lifetime: Some(lifetime),
+        })))
+    }
+
+    /// Returns the longest time for which a child is valid at a stretch, or `None` if keys have no children.
+    #[cfg(feature = "children")]
+    pub fn max_child_lifetime(&self) -> Option<Duration> {
+        self.0.max_child_lifetime
     }
 
     /// Reads the policy from the file at `path`, with `parse` for its format.
@@ -234,6 +279,8 @@ impl<'de> serde::Deserialize<'de> for Policy {
             #[serde(default)]
             resources: Vec<crate::resource::ResourceDeclaration>,
             tiers: Option<Vec<Tier>>,
+            #[cfg(feature = "children")]
+            max_child_lifetime_seconds: Option<u64>,
         }
 
         let document = Document::deserialize(deserializer)?;
@@ -244,8 +291,12 @@ impl<'de> serde::Deserialize<'de> for Policy {
                 ScopeCatalog::new(document.scopes).and_then(|catalog| catalog.with_resources(kinds))
             }
         };
-        catalog
-            .and_then(|catalog| Self::new(document.issuer, catalog, tiers))
-            .map_err(serde::de::Error::custom)
+        let policy = catalog.and_then(|catalog| Self::new(document.issuer, catalog, tiers));
+        #[cfg(feature = "children")]
+        let policy = match document.max_child_lifetime_seconds.map(Duration::from_secs) {
+            Some(lifetime) => policy.and_then(|policy| policy.with_children(lifetime)),
+            None => policy,
+        };
+        policy.map_err(serde::de::Error::custom)
     }
 }

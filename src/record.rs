@@ -13,9 +13,11 @@ pub(crate) mod tenant_id;
 
 use alloc::string::String;
 
+#[cfg(feature = "children")]
+pub use self::key::ChildSwitch;
 pub use self::{error::RecordError, labels::Labels, owner::Owner, tenant::TenantRecord};
 pub(crate) use self::{
-    key::{KeyRecord, OlderSecret},
+    key::{KeyRecord, OlderSecret, PublicKey},
     tenant_id::TenantId,
 };
 use crate::{

@@ -101,7 +101,7 @@ impl ResourceKinds {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
     name.len() <= 32
         && name.bytes().next().is_some_and(|first| first.is_ascii_lowercase())

@@ -1,6 +1,7 @@
 //! The token: how it is minted, parsed and checked (format version 1). The module `lowlevel` documents it.
 
 mod alphabet;
+mod child_id;
 mod insecure;
 mod key_id;
 mod mint;
@@ -12,6 +13,7 @@ use core::fmt;
 use subtle::ConstantTimeEq;
 
 pub use self::{
+    child_id::ChildId,
     insecure::InsecureSeededRng,
     key_id::KeyId,
     mint::{MintError, Minted},
@@ -72,7 +74,7 @@ impl TokenFormat {
         if !is_label(environment, 8) {
             return Err(ConfigError::Environment(environment.into()));
         }
-        let prefix = format!("{issuer}_{environment}_");
+        let prefix = prefix(issuer, environment);
         let mut keys: Box<[Option<Midstate>]> = (0..Pepper::SLOTS).map(|_| None).collect();
         for pepper in peppers.for_tokens() {
             let key = pepper.derive(b"keyway/v1/token\0", issuer, environment);
@@ -177,6 +179,43 @@ impl fmt::Debug for TokenFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenFormat").field("prefix", &self.prefix).finish_non_exhaustive()
     }
+}
+
+/// Returns the text with which all tokens of an issuer and environment begin.
+pub(crate) fn prefix(issuer: &str, environment: &str) -> String {
+    format!("{issuer}_{environment}_")
+}
+
+/// Splits a text that has the form of a token into prefix with id, and secret. Its tag is not checked.
+#[cfg(feature = "children")]
+pub(crate) fn split(token: &str) -> Option<(&str, &str)> {
+    let (head, tail) = token.split_at_checked(token.len().checked_sub(BODY_LEN)?)?;
+    let mut labels = head.strip_suffix('_')?.split('_');
+    let has_prefix = labels.next().is_some_and(|issuer| is_label(issuer, 16))
+        && labels.next().is_some_and(|environment| is_label(environment, 8))
+        && labels.next().is_none();
+    if !has_prefix || !tail.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let (public, rest) = token.split_at_checked(head.len() + PUBLIC_LEN)?;
+    Some((public, rest.get(..MESSAGE_LEN - PUBLIC_LEN)?))
+}
+
+/// Returns the id in a text that has the form of a token.
+#[cfg(feature = "children")]
+pub(crate) fn id_in(token: &str) -> Option<KeyId> {
+    let (public, _) = split(token)?;
+    KeyId::from_bytes(*public.as_bytes().last_chunk()?)
+}
+
+/// Returns the characters of the first 48 bits of a MAC, in base64url.
+#[cfg(feature = "children")]
+#[inline]
+pub(crate) fn tag_text(mac: &Words) -> [u8; 8] {
+    let [_, _, bits @ ..] = tag_of(mac).to_be_bytes();
+    let mut text = [0; 8];
+    alphabet::write(&bits, &mut text);
+    text
 }
 
 pub(crate) fn check_issuer(issuer: &str) -> Result<(), ConfigError> {

@@ -57,6 +57,7 @@ impl AuditSink for TracingSink {
                     actor = line(Some(event.actor).filter(|actor| !actor.is_empty())),
                     tenant = line(event.tenant),
                     key = event.key.map(display),
+                    child = event.child.map(display),
                     tier = line(details.tier),
                     from = line(details.from),
                     to = line(details.to),
@@ -190,6 +191,7 @@ impl<'e> Details<'e> {
             | AuditKind::Missing
             | AuditKind::BadRequest
             | AuditKind::OtherNetwork
+            | AuditKind::OtherAudience
             | AuditKind::Tampered
             | AuditKind::Unavailable
             | AuditKind::FeedGap => {}
@@ -304,8 +306,14 @@ mod tests {
     fn logged(kind: AuditKind<'_>, key: Option<&str>) -> (Level, String, String) {
         let log = Log::default();
         let key = key.map(|key| key.parse().unwrap());
-        let event =
-            AuditEvent { at: Timestamp::MIN, actor: "anna", tenant: Some("acme"), key, kind };
+        let event = AuditEvent {
+            at: Timestamp::MIN,
+            actor: "anna",
+            tenant: Some("acme"),
+            key,
+            child: None,
+            kind,
+        };
         let subscriber = tracing_subscriber::registry().with(log.clone());
         tracing::subscriber::with_default(subscriber, || TracingSink.record(&event));
         let (target, level, mut fields) = log.0.lock().unwrap().remove(0);

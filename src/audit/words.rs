@@ -6,13 +6,26 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{AuditKind, KeyLimits};
+use super::{AuditEvent, AuditKind, KeyLimits};
 use crate::scope::Scope;
 
 /// Returns whether no event of a key comes before one of this kind. `kind` is a result of [`AuditKind::as_str`].
 #[cfg(feature = "console")]
 pub(crate) fn begins_history(kind: &str) -> bool {
     matches!(kind, "key_issued" | "key_imported")
+}
+
+impl AuditEvent<'_> {
+    /// Returns the rest of the event as text: the [details](AuditKind::detail) of its kind, and the child that was presented.
+    /// Empty if there is no more.
+    pub fn detail(&self) -> String {
+        let detail = self.kind.detail();
+        match self.child {
+            None => detail,
+            Some(child) if detail.is_empty() => format!("child {child}"),
+            Some(child) => format!("{detail}, child {child}"),
+        }
+    }
 }
 
 impl AuditKind<'_> {
@@ -45,6 +58,7 @@ impl AuditKind<'_> {
             Self::Forbidden { .. } => "forbidden",
             Self::OtherResource { .. } => "other_resource",
             Self::OtherNetwork => "other_network",
+            Self::OtherAudience => "other_audience",
             Self::Limited { .. } => "limited",
             Self::Suppressed { .. } => "suppressed",
             Self::Tampered => "tampered",
@@ -90,6 +104,7 @@ impl AuditKind<'_> {
             | Self::Missing
             | Self::BadRequest
             | Self::OtherNetwork
+            | Self::OtherAudience
             | Self::Tampered
             | Self::Unavailable
             | Self::FeedGap => String::new(),

@@ -34,6 +34,7 @@ pub struct NewKey {
     pub(super) created_by: String,
     pub(crate) owner: Option<Owner>,
     pub(super) attributes: Labels,
+    pub(super) children: bool,
     pub(super) granter: Option<Grant>,
     pub(super) idempotency_key: Option<IdempotencyKey>,
 }
@@ -54,6 +55,7 @@ impl NewKey {
             created_by: String::new(),
             owner: None,
             attributes: Labels::default(),
+            children: false,
             granter: None,
             idempotency_key: None,
         }
@@ -162,6 +164,14 @@ impl NewKey {
         key.created_by = self.created_by;
         key.owner = self.owner;
         key.attributes = self.attributes;
+        key.children = self.children;
+    }
+
+    /// Sets whether the holder of the key may derive [children](crate::children) from it. By default it may not.
+    #[cfg(feature = "children")]
+    pub fn children(mut self, allowed: bool) -> Self {
+        self.children = allowed;
+        self
     }
 
     /// Makes the request idempotent. All requests of a tenant with the same text issue at most one key,
@@ -263,6 +273,7 @@ pub struct KeyEdit {
     pub(super) not_before: Option<Option<Timestamp>>,
     pub(super) expires: Option<Option<Expiry>>,
     pub(super) enabled: Option<bool>,
+    pub(super) children: Option<bool>,
     pub(super) granter: Option<Grant>,
 }
 
@@ -341,6 +352,14 @@ impl KeyEdit {
         self
     }
 
+    /// Sets whether the holder of the key may derive [children](crate::children) from it. All children end if it may not. A
+    /// later edit that allows them again brings back those that have not expired.
+    #[cfg(feature = "children")]
+    pub fn children(mut self, allowed: bool) -> Self {
+        self.children = Some(allowed);
+        self
+    }
+
     /// Limits the grant of the edited key to that of `granter`, so that a granter cannot leave a key with more than it
     /// has. An edit that only disables a key is exempt. With several granters, each one is a limit.
     pub fn granted_by(mut self, granter: &Grant) -> Self {
@@ -359,6 +378,7 @@ impl KeyEdit {
             && self.attributes.is_none()
             && self.not_before.is_none()
             && self.expires.is_none()
+            && self.children.is_none()
     }
 }
 

@@ -172,7 +172,14 @@ mod tests {
 
     fn record_of(trail: &RecentEvents, tenant: &str, key: KeyId, kind: AuditKind<'_>) {
         let at = Timestamp::MIN;
-        trail.record(&AuditEvent { at, actor: "a", tenant: Some(tenant), key: Some(key), kind });
+        trail.record(&AuditEvent {
+            at,
+            actor: "a",
+            tenant: Some(tenant),
+            key: Some(key),
+            child: None,
+            kind,
+        });
     }
 
     fn record(trail: &RecentEvents, key: KeyId, kind: AuditKind<'_>) {
@@ -259,6 +266,7 @@ mod tests {
                     actor: "",
                     tenant: None,
                     key: Some(key),
+                    child: None,
                     kind: rejected,
                 });
             }
@@ -271,7 +279,14 @@ mod tests {
         assert_eq!(read("loud"), TrailPage::default());
         let at = Timestamp::MIN;
         let kind = AuditKind::TenantDeleted;
-        trail.record(&AuditEvent { at, actor: "", tenant: Some("loud"), key: None, kind });
+        trail.record(&AuditEvent {
+            at,
+            actor: "",
+            tenant: Some("loud"),
+            key: None,
+            child: None,
+            kind,
+        });
         assert_eq!(sizes(&trail), (1, 1));
     }
 
@@ -301,7 +316,14 @@ mod tests {
         record_of(&trail, "other", key, AuditKind::Tampered);
         let rejected = AuditKind::Rejected(crate::token::Rejection::Unknown);
         let at = Timestamp::MIN;
-        trail.record(&AuditEvent { at, actor: "", tenant: None, key: Some(key), kind: rejected });
+        trail.record(&AuditEvent {
+            at,
+            actor: "",
+            tenant: None,
+            key: Some(key),
+            child: None,
+            kind: rejected,
+        });
         let kept = page(&trail, key, 9);
         let kinds: alloc::vec::Vec<_> = kept.events.iter().map(|event| &*event.kind).collect();
         assert_eq!(kinds, ["rejected", "key_rotated", "key_issued"]);

@@ -69,7 +69,7 @@ pub struct TrailEvent {
 impl TrailEvent {
     /// Copies `event`, for a sink that keeps it.
     pub fn of(event: &AuditEvent<'_>) -> Self {
-        let (kind, detail) = (event.kind.as_str().into(), event.kind.detail());
+        let (kind, detail) = (event.kind.as_str().into(), event.detail());
         Self { at: event.at, actor: event.actor.into(), kind, detail }
     }
 }

@@ -7,6 +7,8 @@ use super::{ResolvedKey, resolved::Proof};
 #[cfg(feature = "std")]
 use crate::token::CheckedToken;
 #[cfg(feature = "http")]
+use crate::token::ChildId;
+#[cfg(feature = "http")]
 use crate::{grant::Limits, time::Timestamp};
 use crate::{
     grant::{Grant, OutsideGrant, ResourceKind, Resources},
@@ -74,6 +76,22 @@ impl Principal {
     /// [`NewKey::attributes`](crate::NewKey::attributes).
     pub fn attributes(&self) -> &Labels {
         self.key.attributes()
+    }
+
+    /// Returns the child that the caller has presented, or `None` if it presented the key itself.
+    ///
+    /// The caller then has the id, tenant, name, owner, labels, attributes and rates of the parent. Its scopes, resources and
+    /// networks are those of the parent, narrowed by the child.
+    #[cfg(feature = "children")]
+    #[inline]
+    pub fn child(&self) -> Option<&crate::children::Child> {
+        self.key.child()
+    }
+
+    /// Returns the id of the child, for audit events.
+    #[cfg(feature = "http")]
+    pub(crate) fn child_id(&self) -> Option<ChildId> {
+        self.key.child_id()
     }
 
     /// Returns the scopes of the caller: those that its key was granted and the tenant's tier allows.

@@ -1,5 +1,7 @@
 //! A key prepared for decisions: its seal is checked, and its scopes are bits.
 
+#[cfg(feature = "children")]
+mod children;
 #[cfg(feature = "http")]
 mod expiry;
 
@@ -7,6 +9,10 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{fmt, net::IpAddr};
 
 use super::{KeyState, stamp::Stamp, state::Facts};
+#[cfg(feature = "children")]
+use crate::children::Child;
+#[cfg(feature = "std")]
+use crate::token::ChildId;
 use crate::{
     grant::{Grant, Limits, OutsideGrant},
     policy::Policy,
@@ -23,7 +29,7 @@ use crate::{
 /// A resolved key takes 128 bytes, and one allocation for the names. The fields that verification reads come
 /// first, in two cache lines. Fields that few keys have are in a separate allocation. A clone allocates
 /// nothing.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 #[repr(C)]
 pub struct ResolvedKey {
     id: KeyId,
@@ -41,7 +47,7 @@ pub struct ResolvedKey {
 }
 
 /// The fields that few keys have.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Rare {
     labels: Labels,
     owner: Option<Owner>,
@@ -63,6 +69,12 @@ struct Rare {
     unknown_resource: Option<Box<str>>,
     /// The rates of the key and of its tenant, if they are not those of the tier.
     rates: Option<TenantRates>,
+    /// The public keys for children, if the key may have some.
+    #[cfg(feature = "children")]
+    child_keys: Option<children::ChildKeys>,
+    /// The child that this is, if it is not the key itself.
+    #[cfg(feature = "children")]
+    child: Option<children::Origin>,
 }
 
 /// The rates of a tenant that has exceptions.
@@ -140,6 +152,10 @@ impl ResolvedKey {
             unknown_resource: key.limits.unknown(kinds).map(Into::into),
             rates: has_own_rates
                 .then_some(TenantRates { key: terms.rate, tenant: terms.tenant_rate }),
+            #[cfg(feature = "children")]
+            child_keys: children::ChildKeys::of(key),
+            #[cfg(feature = "children")]
+            child: None,
         };
         Ok(Self {
             id: key.id,
@@ -160,6 +176,16 @@ impl ResolvedKey {
     /// nothing.
     pub fn unknown_scopes(key: &KeyRecord, policy: &Policy) -> Vec<Scope> {
         policy.catalog().set_of_known(&key.scopes).1
+    }
+
+    /// Returns whether both have their parts in the same places, as two copies of one read have.
+    #[cfg(feature = "children")]
+    pub(crate) fn is_same_read(&self, other: &Self) -> bool {
+        let rare = match (&self.rare, &other.rare) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        rare && Arc::ptr_eq(&self.text, &other.text)
     }
 
     /// Returns the id of the key.
@@ -230,6 +256,15 @@ impl ResolvedKey {
             None => Ok(()),
             Some(rare) => rare.check_limits(address),
         }
+    }
+
+    /// Returns the id of the child that this is, or `None` if it is a key.
+    #[cfg(feature = "std")]
+    pub(crate) fn child_id(&self) -> Option<ChildId> {
+        #[cfg(feature = "children")]
+        return self.child().map(Child::id);
+        #[cfg(not(feature = "children"))]
+        None
     }
 
     /// Returns what the key may do: what it was granted and the tier of its tenant allows.
@@ -335,6 +370,18 @@ impl Rare {
             && self.granted.is_none()
             && self.limits.is_none()
             && self.unknown_resource.is_none()
+            && self.has_no_child_keys()
+    }
+
+    #[cfg(feature = "children")]
+    fn has_no_child_keys(&self) -> bool {
+        self.child_keys.is_none()
+    }
+
+    #[cfg(not(feature = "children"))]
+    #[allow(clippy::unused_self, reason = "its twin reads a field")]
+    fn has_no_child_keys(&self) -> bool {
+        true
     }
 
     fn check_limits(&self, address: impl FnOnce() -> Option<IpAddr>) -> Result<(), OutsideGrant> {
@@ -445,6 +492,10 @@ mod tests {
             limits: None,
             unknown_resource: None,
             rates: None,
+            #[cfg(feature = "children")]
+            child_keys: None,
+            #[cfg(feature = "children")]
+            child: None,
         }
     }
 

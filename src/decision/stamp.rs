@@ -53,6 +53,8 @@ impl PartialEq for Stamp {
     }
 }
 
+impl Eq for Stamp {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

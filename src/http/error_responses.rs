@@ -122,6 +122,12 @@ impl ErrorResponses {
                     .with("resource", &**kind);
                 respond(&problem)
             }
+            VerifyError::Forbidden(OutsideGrant::Audience) => {
+                let problem =
+                    Problem::new(403, "other-audience", "The API key is for another place")
+                        .detail(error.to_string());
+                respond(&problem)
+            }
             VerifyError::Forbidden(OutsideGrant::Network) => {
                 let problem =
                     Problem::new(403, "other-network", "The API key may not be used from here")

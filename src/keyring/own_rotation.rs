@@ -206,7 +206,7 @@ impl Keyring {
         }
     }
 
-    fn resolve_own(&self, stored: &StoredKey) -> Result<ResolvedKey, KeyringError> {
+    pub(super) fn resolve_own(&self, stored: &StoredKey) -> Result<ResolvedKey, KeyringError> {
         self.check_tenant(&stored.tenant)?;
         self.check_pair(stored)?;
         let seals = self.authority().seals();
@@ -243,7 +243,7 @@ impl Keyring {
     }
 }
 
-fn refused(denial: Denial) -> VerifyError {
+pub(super) fn refused(denial: Denial) -> VerifyError {
     match denial {
         Denial::Rejected(_) => VerifyError::Rejected,
         Denial::Inactive(state) => VerifyError::Inactive(state),

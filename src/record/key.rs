@@ -42,21 +42,44 @@ pub struct KeyRecord {
     pub(crate) version: u64,
     pub(crate) masked: String,
     pub(crate) imported: bool,
+    /// Whether the tenant lets the holder derive children.
+    pub(crate) children: bool,
+    /// The public key that belongs to the present secret, if there is one.
+    pub(crate) child_key: Option<PublicKey>,
     last_used: Option<Timestamp>,
     seal: Sealed,
+}
+
+/// The public key with which the signatures of the children of one secret are checked. Only the token can make them.
+pub(crate) type PublicKey = [u8; 32];
+
+/// Whether the holder of a key may derive children from it.
+#[cfg(feature = "children")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+pub enum ChildSwitch {
+    /// It may not.
+    Off,
+    /// It may, once the key has been rotated: its present secret has no public key. It was imported, or made before the
+    /// policy allowed children.
+    AfterRotation,
+    /// It may.
+    On,
 }
 
 /// A secret from before a rotation that is still accepted.
 ///
 /// INVARIANT: the rotation that replaces a secret sets its deadline, and no later rotation changes it.
 /// Otherwise repeated rotations would keep an old secret alive without limit.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OlderSecret {
     pub(crate) digest: Digest,
     /// The time at which the secret ends at the latest.
     pub(crate) until: Timestamp,
     /// Whether the first use of a newer secret ends it earlier.
     pub(crate) until_first_use: bool,
+    /// The public key that belongs to the secret, if there is one.
+    pub(crate) child_key: Option<PublicKey>,
 }
 
 impl OlderSecret {
@@ -97,6 +120,8 @@ impl KeyRecord {
             version: 1,
             masked: String::new(),
             imported: false,
+            children: false,
+            child_key: None,
             last_used: None,
             seal: Sealed(Seal::NONE),
         }
@@ -227,6 +252,16 @@ impl KeyRecord {
         self.imported
     }
 
+    /// Returns whether the holder may derive children from the key.
+    #[cfg(feature = "children")]
+    pub fn children(&self) -> ChildSwitch {
+        match (self.children, &self.child_key) {
+            (false, _) => ChildSwitch::Off,
+            (true, None) => ChildSwitch::AfterRotation,
+            (true, Some(_)) => ChildSwitch::On,
+        }
+    }
+
     /// Returns the masked token, such as `mm_live_7Kf3…r8Mu`. It is sufficient to recognize the token and
     /// useless for anything else. For an imported key it contains what is known of the token.
     pub fn masked(&self) -> &str {
@@ -318,6 +353,7 @@ impl KeyRecord {
             writer.raw(&older.digest.to_bytes());
             writer.time(older.until);
             writer.bool(older.until_first_use);
+            writer.option(older.child_key.as_ref(), |writer, key| writer.raw(key));
         }
         writer.len(self.scopes.len());
         for scope in &self.scopes {
@@ -340,6 +376,8 @@ impl KeyRecord {
         writer.u64(self.version);
         writer.str(&self.masked);
         writer.bool(self.imported);
+        writer.bool(self.children);
+        writer.option(self.child_key.as_ref(), |writer, key| writer.raw(key));
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -360,6 +398,7 @@ impl KeyRecord {
                         digest: Digest::from_bytes(reader.raw()?),
                         until: reader.time()?,
                         until_first_use: reader.bool()?,
+                        child_key: reader.option(|reader| reader.raw().copied())?,
                     })
                 })
                 .filter(|older| older.len() <= OlderSecret::MAX)?,
@@ -379,6 +418,8 @@ impl KeyRecord {
             version: reader.u64()?,
             masked: reader.string()?,
             imported: reader.bool()?,
+            children: reader.bool()?,
+            child_key: reader.option(|reader| reader.raw().copied())?,
             last_used: None,
             seal: Sealed(Seal::read(&mut reader)?),
         };
@@ -411,7 +452,8 @@ impl serde::Serialize for KeyRecord {
 
         use serde::ser::SerializeStruct;
 
-        let mut key = serializer.serialize_struct("Key", 19)?;
+        let fields = 19 + usize::from(cfg!(feature = "children"));
+        let mut key = serializer.serialize_struct("Key", fields)?;
         key.serialize_field("id", &self.id)?;
         key.serialize_field("tenant", &self.tenant)?;
         key.serialize_field("name", &self.name)?;
@@ -431,6 +473,8 @@ impl serde::Serialize for KeyRecord {
         key.serialize_field("rotated_at", &self.rotated_at)?;
         key.serialize_field("last_used", &self.last_used)?;
         key.serialize_field("version", &self.version)?;
+        #[cfg(feature = "children")]
+        key.serialize_field("children", &self.children())?;
         key.end()
     }
 }

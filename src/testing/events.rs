@@ -81,14 +81,14 @@ impl Events {
 
 impl AuditSink for Events {
     fn record(&self, event: &AuditEvent<'_>) {
-        let AuditEvent { at, actor, tenant, key, kind } = *event;
+        let AuditEvent { at, actor, tenant, key, kind, .. } = *event;
         self.all().push(Event {
             at,
             actor: actor.into(),
             tenant: tenant.map(Into::into),
             key,
             kind: kind.as_str(),
-            detail: kind.detail(),
+            detail: event.detail(),
         });
     }
 }

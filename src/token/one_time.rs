@@ -14,8 +14,14 @@ use zeroize::Zeroizing;
 pub struct OneTimeToken(Zeroizing<String>);
 
 impl OneTimeToken {
-    pub(super) fn new(text: Zeroizing<String>) -> Self {
+    pub(crate) fn new(text: Zeroizing<String>) -> Self {
         Self(text)
+    }
+
+    /// Returns the text, for a derivation that leaves the token as it is.
+    #[cfg(feature = "children")]
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 
     /// Returns the text, which is wiped when the returned value is dropped.

@@ -145,6 +145,10 @@ impl VerifierBuilder {
             audit: self.audit,
             noise: Sampler::default(),
             streams: Arc::default(),
+            #[cfg(feature = "children")]
+            children: Default::default(),
+            #[cfg(feature = "children")]
+            failures: Default::default(),
             requirements: Requirements::default(),
         });
         engine.register();

@@ -169,6 +169,9 @@ struct Needs {
     touched: Vec<(Box<str>, Box<str>)>,
     /// The kinds of which it touches none.
     untouched: Vec<Box<str>>,
+    /// Whether the stream stays open when the child of the caller has ended.
+    #[cfg(feature = "children")]
+    outlives_child: bool,
 }
 
 /// The reason why it is not known whether a key is still valid.
@@ -197,6 +200,15 @@ impl Ended {
         self
     }
 
+    /// Keeps the stream open after the end of the [child](crate::children) that the caller has presented, until the parent
+    /// ends or is narrowed below what the stream needs. This is for a ticket, which only opens a stream. It has no effect
+    /// for a caller without a child.
+    #[cfg(feature = "children")]
+    pub fn until_parent_ends(mut self) -> Self {
+        self.needs.get_or_insert_default().outlives_child = true;
+        self
+    }
+
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<VerifyError> {
         #[cfg(feature = "testing")]
         if self.caller.verifier() == Principal::BY_A_TEST {
@@ -209,8 +221,8 @@ impl Ended {
         let place = if let Some(place) = self.place {
             place
         } else {
-            let key = self.caller.key();
-            let ends_at = key.ends_at(&checked);
+            let key = self.parent();
+            let ends_at = self.ends_at(key, &checked);
             let opened = engine.streams.open(&engine, Arc::clone(key), ends_at, context.waker());
             match opened {
                 Ok(place) => *self.place.insert(place),
@@ -251,7 +263,8 @@ impl Ended {
             if let Some(cached) =
                 cached.filter(|key| engine.standing(key, moment) == Standing::Good)
             {
-                engine.streams.renew(place, Arc::clone(&cached), cached.ends_at(&checked));
+                let ends_at = self.ends_at(&cached, &checked);
+                engine.streams.renew(place, Arc::clone(&cached), ends_at);
                 (key, self.failure) = (cached, None);
                 continue;
             }
@@ -284,7 +297,8 @@ impl Ended {
         Poll::Ready(match loaded {
             Ok(Some(key)) => {
                 self.failure = None;
-                engine.streams.renew(place, Arc::clone(&key), key.ends_at(&checked));
+                let ends_at = self.ends_at(&key, &checked);
+                engine.streams.renew(place, Arc::clone(&key), ends_at);
                 Ok(Some(key))
             }
             Ok(None) => Err(VerifyError::Rejected),
@@ -303,14 +317,17 @@ impl Ended {
         &self,
         engine: &Engine,
         checked: &CheckedToken,
-        key: &ResolvedKey,
+        key: &Arc<ResolvedKey>,
         now: Timestamp,
     ) -> Result<(), VerifyError> {
         key.prove(checked, now).map_err(|_| VerifyError::Rejected)?;
-        match key.state(now) {
+        let own = self.derive_again(engine, key).ok_or(VerifyError::Rejected)?;
+        let state = if self.outlives_child() { key.state(now) } else { own.state(now) };
+        match state {
             KeyState::Active => {}
             state => return Err(VerifyError::Inactive(state)),
         }
+        let key = &*own;
         let number = self.caller.required();
         let admitted = engine.requirements.get(number);
         // It is not known what was required.
@@ -324,6 +341,51 @@ impl Ended {
         }
         let kinds = engine.authority.policy().catalog().resource_kinds();
         self.check_limits(key, kinds.names()).map_err(VerifyError::Forbidden)
+    }
+
+    /// Returns the key of the caller's child, or that of the caller.
+    fn parent(&self) -> &Arc<ResolvedKey> {
+        let key = self.caller.key();
+        #[cfg(feature = "children")]
+        let key = key.parent().unwrap_or(key);
+        key
+    }
+
+    /// Returns what the caller may do with `key` as it is now: that key, or the same child of it. Returns `None` if the key may
+    /// have no such child any more.
+    fn derive_again(&self, engine: &Engine, key: &Arc<ResolvedKey>) -> Option<Arc<ResolvedKey>> {
+        #[cfg(feature = "children")]
+        if let Some(child) = self.caller.child() {
+            let format = engine.authority.children()?;
+            key.child_keys().find(|signer| *signer == child.signer())?;
+            let policy = engine.authority.policy();
+            return key.narrowed(child.clone(), policy, format.max_lifetime()).map(Arc::new);
+        }
+        #[cfg(not(feature = "children"))]
+        let _ = engine;
+        Some(Arc::clone(key))
+    }
+
+    #[cfg(feature = "children")]
+    fn outlives_child(&self) -> bool {
+        self.needs.as_ref().is_some_and(|needs| needs.outlives_child)
+    }
+
+    #[cfg(not(feature = "children"))]
+    #[allow(clippy::unused_self, reason = "its twin reads a field")]
+    fn outlives_child(&self) -> bool {
+        false
+    }
+
+    /// Returns the time at which the stream ends if nothing changes.
+    fn ends_at(&self, key: &ResolvedKey, checked: &CheckedToken) -> Timestamp {
+        let end = key.ends_at(checked);
+        #[cfg(feature = "children")]
+        let end = match self.caller.child() {
+            Some(child) if !self.outlives_child() => end.min(child.expires_at()),
+            _ => end,
+        };
+        end
     }
 
     fn check_limits<'k>(

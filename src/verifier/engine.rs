@@ -1,8 +1,12 @@
 //! The state that all clones of a verifier share, and the steps of a verification.
 
+#[cfg(feature = "children")]
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 
+#[cfg(feature = "children")]
+use super::children::{Failures, KnownChildren, UnfinishedChild};
 use super::{
     Freshness, OnDrop, Progress, VerifyError,
     grace::EndingKeys,
@@ -12,6 +16,8 @@ use super::{
     sources::Sources,
     streams::Streams,
 };
+#[cfg(feature = "children")]
+use crate::children::{Child, Place};
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
 use crate::{
@@ -43,6 +49,45 @@ pub(crate) struct Engine {
     pub(crate) requirements: Requirements,
     #[cfg(feature = "rate-limit")]
     pub(super) rates: Rates,
+    /// The children whose signatures have been checked.
+    #[cfg(feature = "children")]
+    pub(super) children: KnownChildren,
+    /// The wrong signatures of children.
+    #[cfg(feature = "children")]
+    pub(super) failures: Failures,
+}
+
+/// Says which children are accepted. A caller that presents its key is always accepted.
+#[derive(Clone, Copy)]
+pub(crate) struct Accepts<'p> {
+    #[cfg(feature = "children")]
+    place: Option<&'p Place>,
+    #[cfg(not(feature = "children"))]
+    place: core::marker::PhantomData<&'p ()>,
+}
+
+impl<'p> Accepts<'p> {
+    /// Accepts no children.
+    pub(crate) const NO_CHILDREN: Self = Self {
+        #[cfg(feature = "children")]
+        place: None,
+        #[cfg(not(feature = "children"))]
+        place: core::marker::PhantomData,
+    };
+
+    /// Accepts the children that may be used at this place, and none if it is `None`.
+    #[cfg(feature = "children")]
+    pub(crate) const fn children_at(place: Option<&'p Place>) -> Self {
+        Self { place }
+    }
+
+    /// Returns whether a caller is accepted that has presented this child, or `None` for its key.
+    #[cfg(feature = "children")]
+    pub(crate) fn child(self, child: Option<&Child>) -> bool {
+        let is_accepted =
+            |child: &Child| self.place.is_some_and(|place| place.is_in(child.names()));
+        child.is_none_or(is_accepted)
+    }
 }
 
 /// A verification that has to wait for the store.
@@ -58,6 +103,9 @@ pub(crate) enum Unfinished {
     },
     /// For keys that were imported from another system.
     Imported(Candidates),
+    /// For a child.
+    #[cfg(feature = "children")]
+    Child(Box<UnfinishedChild>),
 }
 
 /// A denial, and the key that it is about if the caller has proven to hold that key. Audit events and log
@@ -81,22 +129,34 @@ impl Unfinished {
         match self {
             Self::Own { checked, .. } => Some(checked.id()),
             Self::Imported(_) => None,
+            #[cfg(feature = "children")]
+            Self::Child(child) => Some(child.parent()),
         }
     }
 }
 
 impl Engine {
     /// Returns the outcome if it is known without waiting. `address` returns the address of the client, if it is known.
+    /// `accepts` says which children are accepted.
     #[inline]
     pub(crate) fn verify_at_once(
         &self,
         presented: &[u8],
         freshness: Freshness,
         address: impl Fn() -> Option<IpAddr>,
+        accepts: Accepts<'_>,
     ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
         let checked = match self.authority.check(presented) {
             Ok(checked) => checked,
             Err(rejection) => {
+                #[cfg(feature = "children")]
+                if let Some(progress) =
+                    self.verify_child_at_once(presented, freshness, &address, accepts)
+                {
+                    return progress;
+                }
+                #[cfg(not(feature = "children"))]
+                let _ = accepts;
                 return self.verify_imported_at_once(presented, rejection, freshness, address());
             }
         };
@@ -127,14 +187,21 @@ impl Engine {
         self: &Arc<Self>,
         unfinished: Unfinished,
         freshness: Freshness,
+        accepts: Accepts<'_>,
         inactive: &mut Option<Arc<ResolvedKey>>,
     ) -> Result<Principal, VerifyError> {
+        #[cfg(not(feature = "children"))]
+        let _ = accepts;
         let (checked, moment, address, cached) = match unfinished {
             Unfinished::Own { checked, moment, address, cached } => {
                 (checked, moment, address, cached)
             }
             Unfinished::Imported(candidates) => {
                 return self.finish_imported(candidates, freshness, inactive).await;
+            }
+            #[cfg(feature = "children")]
+            Unfinished::Child(child) => {
+                return self.finish_child(*child, freshness, accepts, inactive).await;
             }
         };
         let now = moment.now;
@@ -186,7 +253,8 @@ impl Engine {
         match decision {
             Ok(principal) => {
                 if self.must_end_grace_period(&principal) {
-                    self.end_grace_period(checked).await;
+                    // A child proves the secret that signed it.
+                    self.end_grace_period(&principal.checked()).await;
                 }
                 Ok(principal.verified_by(self.number()))
             }
@@ -194,8 +262,7 @@ impl Engine {
                 Err(self.reject(rejection, checked, now))
             }
             Err(Denied { denial: Denial::Inactive(state), key }) => {
-                let tenant = key.as_ref().map(|key| key.tenant());
-                self.record(now, "", tenant, Some(checked.id()), AuditKind::Inactive(state));
+                self.record_caller(now, key.as_deref(), AuditKind::Inactive(state));
                 *inactive = key;
                 Err(VerifyError::Inactive(state))
             }
@@ -209,7 +276,7 @@ impl Engine {
 
     /// Returns whether this use must end the grace period of an older secret, and no other caller is doing so.
     #[inline]
-    fn must_end_grace_period(&self, principal: &Principal) -> bool {
+    pub(super) fn must_end_grace_period(&self, principal: &Principal) -> bool {
         principal.ends_grace_period()
             && self.sources.store().is_some()
             && !self.ending.contains(principal.key_id())

@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use core::{error::Error, fmt, time::Duration};
 
 use super::breaker::Paused;
+#[cfg(feature = "children")]
+use super::children::TooManyFailures;
 use crate::{
     bearer::CredentialError, decision::KeyState, grant::OutsideGrant, scope::MissingScope,
 };
@@ -57,7 +59,13 @@ impl VerifyError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Limited { retry_after } => Some(*retry_after),
-            Self::Unavailable(cause) => cause.downcast_ref().copied().map(Paused::retry_after),
+            Self::Unavailable(cause) => {
+                #[cfg(feature = "children")]
+                if let Some(failures) = cause.downcast_ref::<TooManyFailures>() {
+                    return Some(failures.retry_after());
+                }
+                cause.downcast_ref().copied().map(Paused::retry_after)
+            }
             _ => None,
         }
     }

@@ -98,10 +98,30 @@ impl Engine {
         key: Option<KeyId>,
         kind: AuditKind<'_>,
     ) {
+        self.record_event(&AuditEvent { at, actor, tenant, key, child: None, kind });
+    }
+
+    /// Reports an event about a caller to the audit sink. It names the child, if that is what was presented.
+    pub(super) fn record_caller(
+        &self,
+        at: Timestamp,
+        key: Option<&ResolvedKey>,
+        kind: AuditKind<'_>,
+    ) {
+        self.record_event(&AuditEvent {
+            at,
+            actor: "",
+            tenant: key.map(ResolvedKey::tenant),
+            key: key.map(ResolvedKey::id),
+            child: key.and_then(ResolvedKey::child_id),
+            kind,
+        });
+    }
+
+    fn record_event(&self, event: &AuditEvent<'_>) {
         if let Some(sink) = &self.audit {
-            let event = AuditEvent { at, actor, tenant, key, kind };
             // A panic in the sink must not change the outcome.
-            let _ = catch_unwind(AssertUnwindSafe(|| sink.record(&event)));
+            let _ = catch_unwind(AssertUnwindSafe(|| sink.record(event)));
         }
     }
 
@@ -149,8 +169,8 @@ impl Engine {
             }
             _ => return,
         };
-        let (tenant, key) = (caller.map(Principal::tenant), caller.map(Principal::key_id));
-        self.record(self.clock.moment().now, "", tenant, key, kind);
+        let key = caller.map(|caller| &**caller.key());
+        self.record_caller(self.clock.moment().now, key, kind);
     }
 
     /// Reports to the audit sink that verification refused a key for its limits.
@@ -161,8 +181,7 @@ impl Engine {
         key: Option<&ResolvedKey>,
         outside: &OutsideGrant,
     ) {
-        let (tenant, id) = (key.map(ResolvedKey::tenant), key.map(ResolvedKey::id));
-        self.record(now, "", tenant, id, kind_of(outside));
+        self.record_caller(now, key, kind_of(outside));
     }
 
     /// Returns whether there is an audit sink.
@@ -175,6 +194,7 @@ fn kind_of(outside: &OutsideGrant) -> AuditKind<'_> {
     match outside {
         OutsideGrant::Scope(missing) => AuditKind::Forbidden { scopes: missing.scopes() },
         OutsideGrant::Resource(kind) => AuditKind::OtherResource { kind },
+        OutsideGrant::Audience => AuditKind::OtherAudience,
         OutsideGrant::Network => AuditKind::OtherNetwork,
     }
 }

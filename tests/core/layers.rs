@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "scope", "swar", "sync", "text", "time",
     ],
     &["pepper", "tier", "token"],
-    &["import", "policy", "record"],
+    &["children", "import", "policy", "record"],
     &["authority", "decision", "seal", "store"],
     &["audit", "cache", "operations", "rate", "store/memory", "store/sql"],
     &["store/audit_table", "store/postgres", "store/sqlite"],

@@ -150,7 +150,8 @@ impl Guard {
         let source = Some(presented.source);
         let engine = inner.entrance_for(presented.token).verifier.engine();
         let address = || inner.address.as_ref()?.find(request.peer(), headers);
-        match engine.verify_at_once(presented.token, inner.freshness, address) {
+        let accepts = inner.accepts();
+        match engine.verify_at_once(presented.token, inner.freshness, address, accepts) {
             Progress::Done(verified) => {
                 let parameter = |name: &str| request.parameter(name);
                 Progress::Done(self.respond(
@@ -168,7 +169,8 @@ impl Guard {
                 Progress::Pending(Box::pin(async move {
                     let mut observation = observation;
                     let mut inactive = None;
-                    let finished = engine.finish(unfinished, guard.0.freshness, &mut inactive);
+                    let (freshness, accepts) = (guard.0.freshness, guard.0.accepts());
+                    let finished = engine.finish(unfinished, freshness, accepts, &mut inactive);
                     let verified = finished.await;
                     observation.is_of(inactive);
                     let parameter = |name: &str| parameters.get(name).cloned();
@@ -241,7 +243,10 @@ impl Guard {
         request: &impl Incoming,
         observation: Observation,
     ) -> Result<Admission, Response> {
-        match self.check_grant(&caller, &|name| request.parameter(name)) {
+        let checked = self
+            .check_place(&caller)
+            .and_then(|()| self.check_grant(&caller, &|name| request.parameter(name)));
+        match checked {
             Ok(()) => {
                 let vary = self.0.vary.clone();
                 let Entrance { verifier, required } = self.0.entrance_of(&caller);
@@ -256,6 +261,18 @@ impl Guard {
                 Err(self.0.errors.refused(&error, &self.0.requirement))
             }
         }
+    }
+
+    /// Checks that this guard accepts the child of a caller that another guard has admitted, if it has one.
+    #[cfg(feature = "children")]
+    fn check_place(&self, caller: &Principal) -> Result<(), OutsideGrant> {
+        if self.0.accepts().child(caller.child()) { Ok(()) } else { Err(OutsideGrant::Audience) }
+    }
+
+    #[cfg(not(feature = "children"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "its twin reads a field")]
+    fn check_place(&self, _: &Principal) -> Result<(), OutsideGrant> {
+        Ok(())
     }
 
     /// Checks that the caller has the scopes of the route, and may touch its resources.
@@ -286,7 +303,7 @@ impl Guard {
     ) -> Result<Admission, Response> {
         // Two guards found two different keys in two headers. Neither may use the permissions of the other.
         if let (Ok(caller), Some(known)) = (&verified, known)
-            && caller.key_id() != known.key_id()
+            && (caller.key_id() != known.key_id() || caller.child_id() != known.child_id())
         {
             return Err(self.unreadable(CredentialError::Several, observation));
         }

@@ -157,7 +157,7 @@ impl State {
             key: event.key.map(|key| *key.as_bytes()),
             actor: event.actor.as_bytes().into(),
             kind: event.kind.as_str(),
-            detail: event.kind.detail().into_bytes().into(),
+            detail: event.detail().into_bytes().into(),
         });
         Pushed {
             calls_writer: !core::mem::replace(&mut self.is_awaited, true),
@@ -281,6 +281,7 @@ fn is_refused_request(kind: &AuditKind<'_>) -> bool {
             | AuditKind::Forbidden { .. }
             | AuditKind::OtherResource { .. }
             | AuditKind::OtherNetwork
+            | AuditKind::OtherAudience
             | AuditKind::Limited { .. }
             | AuditKind::Unavailable
             | AuditKind::Tampered
@@ -306,7 +307,7 @@ mod tests {
 
     fn push(queue: &Queue, at: i64, key: Option<KeyId>, kind: AuditKind<'_>) -> bool {
         let at = Timestamp::from_millis(at).unwrap();
-        let event = AuditEvent { at, actor: "anna", tenant: Some("acme"), key, kind };
+        let event = AuditEvent { at, actor: "anna", tenant: Some("acme"), key, child: None, kind };
         queue.push(&event).calls_writer
     }
 

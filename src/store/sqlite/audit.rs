@@ -271,6 +271,7 @@ mod tests {
                 actor: "",
                 tenant: Some("acme"),
                 key: None,
+                child: None,
                 kind: AuditKind::TenantResumed,
             });
             let rows = queue.batch().unwrap();

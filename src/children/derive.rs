@@ -1,0 +1,131 @@
+//! The key pair that follows from a token.
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use crate::{
+    mac::{self, Sha256},
+    record::PublicKey,
+    token,
+};
+
+/// The purpose of the derived key, and of each signature.
+pub(super) const PURPOSE: &[u8] = b"keyway/v1/child\0";
+/// The length of a signature.
+pub(crate) const SIGNATURE_LEN: usize = Signature::BYTE_SIZE;
+
+/// The private key of one secret of a key. It is wiped when it is dropped.
+///
+/// INVARIANT: never moved once it is filled, since a move leaves a copy behind.
+pub(super) struct Seed(Zeroizing<[u8; 32]>);
+
+impl Seed {
+    pub(super) fn blank() -> Self {
+        Self(Zeroizing::new([0; 32]))
+    }
+
+    /// Derives the private key: HKDF-SHA256 (RFC 5869) without a salt, whose first block is the whole output. `public` is the
+    /// prefix and the id.
+    pub(super) fn derive(&mut self, secret: &[u8], public: &[u8]) {
+        let mut extracted = mac::blank_key();
+        if let Some(head) = extracted.first_chunk_mut() {
+            Sha256::hmac(&[0; 64], &[secret], head);
+        }
+        Sha256::hmac(&extracted, &[PURPOSE, public, &[1]], &mut self.0);
+        Sha256::clear_registers();
+    }
+
+    pub(super) fn public_key(&self) -> PublicKey {
+        let key = SigningKey::from_bytes(&self.0).verifying_key().to_bytes();
+        clear_stack();
+        key
+    }
+
+    /// Signs the caveats of a child with this prefix.
+    pub(super) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
+        let signature = SigningKey::from_bytes(&self.0).sign(message).to_bytes();
+        clear_stack();
+        signature
+    }
+}
+
+/// Writes zeros over the variables of the calls before, which hold multiples of the private key.
+#[inline(never)]
+fn clear_stack() {
+    core::hint::black_box(&mut [0_u8; 8192]);
+    Sha256::clear_registers();
+}
+
+/// Returns the public key that follows from a text with the form of a token.
+pub(super) fn public_key(token: &str) -> Option<PublicKey> {
+    let (public, secret) = token::split(token)?;
+    let mut seed = Seed::blank();
+    seed.derive(secret.as_bytes(), public.as_bytes());
+    Some(seed.public_key())
+}
+
+/// Returns whether `signature` over `message` was made with the private key of `key`.
+///
+/// The strict rules refuse keys and points of small order, and every second encoding of a signature. So a child has one
+/// spelling.
+pub(super) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+    VerifyingKey::from_bytes(key)
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String};
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+
+    fn seed(secret: &[u8], public: &[u8]) -> Seed {
+        let mut seed = Seed::blank();
+        seed.derive(secret, public);
+        seed
+    }
+
+    /// Computed with `HKDF` and `Ed25519PrivateKey` of Python's `cryptography`.
+    #[test]
+    fn key_pair_of_a_secret_never_changes() {
+        let seed = seed(b"5Rk8Vn1pLh6Js0YgUe3Wa9Bx7Dt2Qq5E", b"mm_live_A7Kf3Qw9ZbT2mXc4");
+        assert_eq!(hex(&*seed.0), SEED);
+        assert_eq!(hex(&seed.public_key()), PUBLIC_KEY);
+    }
+
+    const SEED: &str = "4bd6f9aaf25e8ea914dc341274a12a91988cf855d0010fb69b49951706fccff9";
+    const PUBLIC_KEY: &str = "56a731cfdec1c83e732bab03353d1f8b6164da7a91f110e271e56e4c465ef8fc";
+
+    /// RFC 8032, section 7.1, test 3.
+    #[test]
+    fn signature_matches_rfc_8032() {
+        let mut seed = Seed::blank();
+        let bytes = "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7";
+        for (place, byte) in seed.0.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&bytes[2 * place..2 * place + 2], 16).unwrap();
+        }
+        assert_eq!(
+            hex(&seed.public_key()),
+            "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
+        );
+        let signature = seed.sign(&[0xaf, 0x82]);
+        assert_eq!(
+            hex(&signature),
+            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac\
+             18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
+        );
+        let key = seed.public_key();
+        assert!(is_signed(&key, &[0xaf, 0x82], &signature));
+        assert!(!is_signed(&key, &[0xaf, 0x83], &signature));
+        // The point of order one signs everything under the lenient rules.
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut trivial = [0; 64];
+        trivial[0] = 1;
+        assert!(!is_signed(&identity, b"anything", &trivial));
+    }
+}

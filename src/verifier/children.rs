@@ -1,0 +1,250 @@
+//! Verification of children: their signature once, and then what their parent and they themselves permit, each time.
+
+mod failures;
+mod known;
+
+use alloc::{boxed::Box, sync::Arc};
+use core::net::IpAddr;
+
+pub(super) use self::{
+    failures::{Failures, TooManyFailures},
+    known::KnownChildren,
+};
+use super::{
+    Engine, Freshness, Progress, VerifyError,
+    engine::{Accepts, Denied, Unfinished},
+    load::LoadCause,
+};
+use crate::{
+    audit::Noise,
+    children::{Child, SignedChild},
+    decision::{Denial, Principal, ResolvedKey, decide_child},
+    grant::OutsideGrant,
+    time::Moment,
+    token::{CheckedToken, ChildId, Digest, KeyId, Rejection},
+};
+
+/// A child that has to wait for the store.
+pub(crate) struct UnfinishedChild {
+    seen: Seen,
+    step: Step,
+}
+
+/// What is known of a presented child before its parent is read.
+struct Seen {
+    parent: KeyId,
+    id: ChildId,
+    digest: [u8; 32],
+    moment: Moment,
+    /// The address of the client, if it is known.
+    address: Option<IpAddr>,
+}
+
+enum Step {
+    /// No public key of the cached parent made the signature, if there is one.
+    Unproven {
+        signed: SignedChild,
+        tried: Option<Arc<ResolvedKey>>,
+    },
+    Decided(Result<Principal, Denied>),
+}
+
+/// The reason why a signature does not prove a child.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unproven {
+    /// It is wrong, or the parent may have no children.
+    Wrong,
+    /// It was not checked, since there were too many wrong ones for this parent.
+    TooMany,
+}
+
+impl UnfinishedChild {
+    /// Returns the id of the parent. Nothing is proven yet.
+    #[cfg(feature = "http")]
+    pub(super) fn parent(&self) -> KeyId {
+        self.seen.parent
+    }
+}
+
+impl Seen {
+    /// Returns what stands for the child where reads of the store are shared, and where its answers are remembered, by the
+    /// secret that was presented.
+    fn stand_in(&self) -> CheckedToken {
+        let head = self.digest.first_chunk().copied().unwrap_or([0; Digest::LEN]);
+        CheckedToken::new(self.parent, Digest::from_bytes(&head))
+    }
+}
+
+impl Engine {
+    /// Returns the outcome for a child if it is known without waiting. Returns `None` if `presented` is no child with a
+    /// right tag.
+    #[inline(never)]
+    pub(super) fn verify_child_at_once(
+        &self,
+        presented: &[u8],
+        freshness: Freshness,
+        address: impl Fn() -> Option<IpAddr>,
+        accepts: Accepts<'_>,
+    ) -> Option<Progress<Result<Principal, VerifyError>, Unfinished>> {
+        let presented = self.authority.children()?.check(presented)?;
+        let moment = self.clock.moment();
+        // The signature of a child that is new here is checked outside, since the cache is locked inside.
+        let cached = match freshness {
+            Freshness::Cached => self.cache.with(presented.parent(), moment, |parent| {
+                match self.children.find(presented.digest(), parent) {
+                    Some(child) => Ok(self.decide_child(&child, parent, moment, &address, accepts)),
+                    None => Err(Arc::clone(parent)),
+                }
+            }),
+            Freshness::Now => None,
+        };
+        let seen = |address| Seen {
+            parent: presented.parent(),
+            id: presented.id(),
+            digest: *presented.digest(),
+            moment,
+            address,
+        };
+        let step = match cached {
+            Some(Ok(decision)) => Step::Decided(decision),
+            parent => {
+                let Some(signed) = presented.read() else {
+                    return Some(Progress::Done(Err(self.reject_unproven(Rejection::Malformed))));
+                };
+                let tried = parent.and_then(Result::err);
+                match tried
+                    .as_ref()
+                    .map(|parent| (parent, self.prove(&seen(None), &signed, parent)))
+                {
+                    Some((parent, Ok(child))) => {
+                        Step::Decided(self.decide_child(&child, parent, moment, &address, accepts))
+                    }
+                    Some((_, Err(Unproven::TooMany))) => {
+                        return Some(Progress::Done(Err(self.refuse_unchecked())));
+                    }
+                    Some((_, Err(Unproven::Wrong))) | None => Step::Unproven { signed, tried },
+                }
+            }
+        };
+        Some(match step {
+            Step::Decided(Ok(principal)) if !self.must_end_grace_period(&principal) => {
+                Progress::Done(Ok(principal))
+            }
+            step => {
+                let seen = seen(address());
+                Progress::Pending(Unfinished::Child(Box::new(UnfinishedChild { seen, step })))
+            }
+        })
+    }
+
+    /// Completes the verification of a child that has to wait.
+    #[cold]
+    pub(super) async fn finish_child(
+        self: &Arc<Self>,
+        unfinished: UnfinishedChild,
+        freshness: Freshness,
+        accepts: Accepts<'_>,
+        inactive: &mut Option<Arc<ResolvedKey>>,
+    ) -> Result<Principal, VerifyError> {
+        let UnfinishedChild { seen, step } = unfinished;
+        let (moment, stand_in) = (seen.moment, seen.stand_in());
+        let decision = match step {
+            Step::Decided(decision) => decision,
+            Step::Unproven { signed, tried } => {
+                // Another node may have given the parent another secret since it was cached. Only as many wrong
+                // signatures get here as `Failures` lets through.
+                if freshness == Freshness::Cached
+                    && let Some(reason) = self.cache.rejection(&stand_in, moment)
+                {
+                    return Err(self.reject(reason, &stand_in, moment.now));
+                }
+                let before = self.cache.before_rejection(&stand_in);
+                let cause = LoadCause::of(tried.is_some(), freshness);
+                let parent = match self.load(&stand_in, cause, moment).await {
+                    Ok(Some(parent)) => parent,
+                    Ok(None) => {
+                        self.cache.note_rejection(&stand_in, Rejection::Unknown, moment, before);
+                        return Err(self.reject(Rejection::Unknown, &stand_in, moment.now));
+                    }
+                    Err(error) => return Err(self.fail(&error, &stand_in, moment.now)),
+                };
+                let has_same_keys =
+                    tried.is_some_and(|tried| tried.child_keys().eq(parent.child_keys()));
+                let proven = if has_same_keys {
+                    Err(Unproven::Wrong)
+                } else {
+                    self.prove(&seen, &signed, &parent)
+                };
+                match proven {
+                    Ok(child) => {
+                        let address = || seen.address;
+                        self.decide_child(&child, &parent, moment, address, accepts)
+                    }
+                    Err(Unproven::TooMany) => return Err(self.refuse_unchecked()),
+                    Err(Unproven::Wrong) => {
+                        self.cache.note_rejection(
+                            &stand_in,
+                            Rejection::WrongSecret,
+                            moment,
+                            before,
+                        );
+                        return Err(self.reject(Rejection::WrongSecret, &stand_in, moment.now));
+                    }
+                }
+            }
+        };
+        self.conclude(decision, &stand_in, moment.now, inactive).await
+    }
+
+    /// Decides about a child whose signature is proven.
+    #[inline]
+    fn decide_child(
+        &self,
+        child: &Arc<ResolvedKey>,
+        parent: &ResolvedKey,
+        moment: Moment,
+        address: impl Fn() -> Option<IpAddr>,
+        accepts: Accepts<'_>,
+    ) -> Result<Principal, Denied> {
+        let decision = decide_child(child, moment.now, address).and_then(|principal| {
+            if accepts.child(child.child()) {
+                Ok(principal)
+            } else {
+                Err(Denial::Outside(OutsideGrant::Audience))
+            }
+        });
+        match decision {
+            Ok(principal) => {
+                self.note_use(parent, moment);
+                Ok(principal.verified_by(self.number()))
+            }
+            Err(denial) => Err(Denied::of(denial, child)),
+        }
+    }
+
+    /// Checks the signature of a child with the public keys of `parent`, and remembers it if it is right.
+    fn prove(
+        &self,
+        seen: &Seen,
+        signed: &SignedChild,
+        parent: &Arc<ResolvedKey>,
+    ) -> Result<Arc<ResolvedKey>, Unproven> {
+        let format = self.authority.children().ok_or(Unproven::Wrong)?;
+        let attempt = self.failures.attempt(seen.parent, seen.moment).ok_or(Unproven::TooMany)?;
+        let signer = parent.child_keys().find(|key| signed.is_signed_by(key));
+        let signer = *signer.ok_or(Unproven::Wrong)?;
+        attempt.succeeded();
+        let child = Child::new(seen.id, signed.caveats.clone(), signer);
+        let child = parent.narrowed(child, self.authority.policy(), format.max_lifetime());
+        let child = Arc::new(child.ok_or(Unproven::Wrong)?);
+        self.children.insert(&seen.digest, parent, &child);
+        Ok(child)
+    }
+
+    /// Refuses a child whose signature is not checked, since too many of its parent's were wrong in this second.
+    #[cold]
+    fn refuse_unchecked(&self) -> VerifyError {
+        self.record_noise(Noise::Unavailable);
+        VerifyError::unavailable(Arc::new(TooManyFailures))
+    }
+}
