@@ -387,10 +387,8 @@ impl Guard {
         if verifier.engine().authority.accepts_imported() {
             return Err(ConfigError::ImportedElsewhere(prefix.into()));
         }
-        let (own, other) = (self.catalog(), verifier.policy().catalog());
-        if own.fingerprint() != other.fingerprint()
-            || !own.resource_kinds().names().eq(other.resource_kinds().names())
-        {
+        // The fingerprint covers the names of scopes and of kinds of resources.
+        if self.catalog().fingerprint() != verifier.policy().catalog().fingerprint() {
             return Err(ConfigError::OtherCatalog);
         }
         // `with` numbers the requirement.
