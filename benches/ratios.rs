@@ -1,5 +1,5 @@
 //! The cost of the hot path, as ratios: `cargo bench --bench ratios [-- [--quick] [hot] [many] [threads]
-//! [set]]`.
+//! [set] [children]]`. The last part needs the feature `children`.
 //!
 //! 1.0 is two raw SHA-256 compressions of the `sha2` crate in the same run, unless a case says otherwise.
 //! Every round measures each case beside its floor. A case's figure is the median of the rounds' ratios, so a
@@ -16,6 +16,9 @@
 #[path = "../src/token/alphabet.rs"]
 #[allow(dead_code, unused_imports, reason = "only the reading of characters is measured")]
 mod alphabet;
+#[cfg(feature = "children")]
+#[path = "common/children.rs"]
+mod children;
 #[path = "common/report.rs"]
 mod report;
 #[path = "../src/swar.rs"]
@@ -79,6 +82,10 @@ fn main() {
     }
     if report.wants("set") {
         working_set(100_000, &mut report);
+    }
+    #[cfg(feature = "children")]
+    if report.wants("children") {
+        children::cases(&mut report);
     }
     report.finish("ratios");
 }

@@ -93,7 +93,7 @@ mod new_child;
 pub(crate) use self::{
     audience::Audience,
     caveats::Caveats,
-    format::{ChildFormat, SignedChild},
+    format::{ChildFormat, PresentedChild, SignedChild},
 };
 pub use self::{
     audience::Place,

@@ -8,6 +8,8 @@ mod state;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 
+#[cfg(feature = "children")]
+pub(crate) use self::resolved::Proof;
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::resolved::TenantRates;
 #[cfg(feature = "std")]
@@ -61,24 +63,25 @@ pub fn decide_from(
     }
 }
 
-/// Decides about a child whose signature is proven, which was derived from its parent by [`ResolvedKey::narrowed`].
+/// Decides about a child whose signature is proven, which was derived from its parent by [`ResolvedKey::narrowed`]. Returns
+/// what it proves.
 ///
 /// # Errors
 ///
-/// [`Denial`] says why there is no principal.
+/// [`Denial`] says why it is refused.
 #[cfg(feature = "children")]
 #[inline]
 pub(crate) fn decide_child(
-    child: &Arc<ResolvedKey>,
+    child: &ResolvedKey,
     now: Timestamp,
     address: impl FnOnce() -> Option<IpAddr>,
-) -> Result<Principal, Denial> {
+) -> Result<Proof, Denial> {
     let signer = child.child().map(Child::signer).ok_or(Denial::Rejected(Rejection::Unknown))?;
     let proof = child.prove_child(signer, now).map_err(Denial::Rejected)?;
     match child.state(now) {
         KeyState::Active => {
             child.check_limits(address).map_err(Denial::Outside)?;
-            Ok(Principal::new(Arc::clone(child), proof))
+            Ok(proof)
         }
         state => Err(Denial::Inactive(state)),
     }

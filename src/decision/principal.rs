@@ -43,7 +43,7 @@ impl Principal {
     pub(crate) const BY_A_TEST: u64 = u32::MAX as u64;
 
     #[inline]
-    pub(super) fn new(key: Arc<ResolvedKey>, proof: Proof) -> Self {
+    pub(crate) fn new(key: Arc<ResolvedKey>, proof: Proof) -> Self {
         Self { key, marks: proof as u64 }
     }
 

@@ -89,10 +89,16 @@ macro_rules! hasher {
             fn update(&mut self, bytes: &[u8]) {
                 let mut rest = bytes;
                 while !rest.is_empty() {
+                    if self.filled == 0 {
+                        // Whole blocks are not copied.
+                        let (blocks, tail) = rest.as_chunks();
+                        $compress(&mut self.state, blocks);
+                        rest = tail;
+                    }
                     let room = self.block.get_mut(self.filled..).unwrap_or_default();
                     let (now, later) = rest.split_at(rest.len().min(room.len()));
-                    for (place, byte) in room.iter_mut().zip(now) {
-                        *place = *byte;
+                    if let Some(room) = room.get_mut(..now.len()) {
+                        room.copy_from_slice(now);
                     }
                     self.filled += now.len();
                     if self.filled == $block_len {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::Noise,
-    children::{Child, SignedChild},
+    children::{Child, PresentedChild, SignedChild},
     decision::{Denial, Principal, ResolvedKey, decide_child},
     grant::OutsideGrant,
     time::Moment,
@@ -43,7 +43,7 @@ struct Seen {
 enum Step {
     /// No public key of the cached parent made the signature, if there is one.
     Unproven {
-        signed: SignedChild,
+        signed: Box<SignedChild>,
         tried: Option<Arc<ResolvedKey>>,
     },
     Decided(Result<Principal, Denied>),
@@ -67,6 +67,20 @@ impl UnfinishedChild {
 }
 
 impl Seen {
+    fn new(presented: &PresentedChild<'_>, moment: Moment, address: Option<IpAddr>) -> Self {
+        Self {
+            parent: presented.parent(),
+            id: presented.id(),
+            digest: *presented.digest(),
+            moment,
+            address,
+        }
+    }
+
+    fn pending<T>(self, step: Step) -> Progress<T, Unfinished> {
+        Progress::Pending(Unfinished::Child(Box::new(UnfinishedChild { seen: self, step })))
+    }
+
     /// Returns what stands for the child where reads of the store are shared, and where its answers are remembered, by the
     /// secret that was presented.
     fn stand_in(&self) -> CheckedToken {
@@ -92,49 +106,56 @@ impl Engine {
         let cached = match freshness {
             Freshness::Cached => self.cache.with(presented.parent(), moment, |parent| {
                 match self.children.find(presented.digest(), parent) {
-                    Some(child) => Ok(self.decide_child(&child, parent, moment, &address, accepts)),
+                    Some(child) => Ok(self.decide_child(child, parent, moment, &address, accepts)),
                     None => Err(Arc::clone(parent)),
                 }
             }),
             Freshness::Now => None,
         };
-        let seen = |address| Seen {
-            parent: presented.parent(),
-            id: presented.id(),
-            digest: *presented.digest(),
-            moment,
-            address,
+        if let Some(Ok(Ok(principal))) = cached {
+            if !self.must_end_grace_period(&principal) {
+                return Some(Progress::Done(Ok(principal)));
+            }
+            let seen = Seen::new(&presented, moment, address());
+            return Some(seen.pending(Step::Decided(Ok(principal))));
+        }
+        let seen = Seen::new(&presented, moment, address());
+        Some(match cached {
+            Some(Ok(decision)) => seen.pending(Step::Decided(decision)),
+            Some(Err(parent)) => self.see(&presented, seen, Some(parent), accepts),
+            None => self.see(&presented, seen, None, accepts),
+        })
+    }
+
+    /// Checks the signature of a child that is not remembered, if its parent is cached.
+    #[cold]
+    #[inline(never)]
+    fn see(
+        &self,
+        presented: &PresentedChild<'_>,
+        seen: Seen,
+        parent: Option<Arc<ResolvedKey>>,
+        accepts: Accepts<'_>,
+    ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
+        let Some(signed) = presented.read().map(Box::new) else {
+            return Progress::Done(Err(self.reject_unproven(Rejection::Malformed)));
         };
-        let step = match cached {
-            Some(Ok(decision)) => Step::Decided(decision),
-            parent => {
-                let Some(signed) = presented.read() else {
-                    return Some(Progress::Done(Err(self.reject_unproven(Rejection::Malformed))));
-                };
-                let tried = parent.and_then(Result::err);
-                match tried
-                    .as_ref()
-                    .map(|parent| (parent, self.prove(&seen(None), &signed, parent)))
-                {
-                    Some((parent, Ok(child))) => {
-                        Step::Decided(self.decide_child(&child, parent, moment, &address, accepts))
+        let Some(parent) = parent else {
+            return seen.pending(Step::Unproven { signed, tried: None });
+        };
+        match self.prove(&seen, &signed, &parent) {
+            Ok(child) => {
+                let address = || seen.address;
+                match self.decide_child(child, &parent, seen.moment, address, accepts) {
+                    Ok(principal) if !self.must_end_grace_period(&principal) => {
+                        Progress::Done(Ok(principal))
                     }
-                    Some((_, Err(Unproven::TooMany))) => {
-                        return Some(Progress::Done(Err(self.refuse_unchecked())));
-                    }
-                    Some((_, Err(Unproven::Wrong))) | None => Step::Unproven { signed, tried },
+                    decision => seen.pending(Step::Decided(decision)),
                 }
             }
-        };
-        Some(match step {
-            Step::Decided(Ok(principal)) if !self.must_end_grace_period(&principal) => {
-                Progress::Done(Ok(principal))
-            }
-            step => {
-                let seen = seen(address());
-                Progress::Pending(Unfinished::Child(Box::new(UnfinishedChild { seen, step })))
-            }
-        })
+            Err(Unproven::TooMany) => Progress::Done(Err(self.refuse_unchecked())),
+            Err(Unproven::Wrong) => seen.pending(Step::Unproven { signed, tried: Some(parent) }),
+        }
     }
 
     /// Completes the verification of a child that has to wait.
@@ -178,7 +199,7 @@ impl Engine {
                 match proven {
                     Ok(child) => {
                         let address = || seen.address;
-                        self.decide_child(&child, &parent, moment, address, accepts)
+                        self.decide_child(child, &parent, moment, address, accepts)
                     }
                     Err(Unproven::TooMany) => return Err(self.refuse_unchecked()),
                     Err(Unproven::Wrong) => {
@@ -200,25 +221,22 @@ impl Engine {
     #[inline]
     fn decide_child(
         &self,
-        child: &Arc<ResolvedKey>,
+        child: Arc<ResolvedKey>,
         parent: &ResolvedKey,
         moment: Moment,
         address: impl Fn() -> Option<IpAddr>,
         accepts: Accepts<'_>,
     ) -> Result<Principal, Denied> {
-        let decision = decide_child(child, moment.now, address).and_then(|principal| {
-            if accepts.child(child.child()) {
-                Ok(principal)
-            } else {
-                Err(Denial::Outside(OutsideGrant::Audience))
-            }
-        });
-        match decision {
-            Ok(principal) => {
+        let proof = match decide_child(&child, moment.now, address) {
+            Ok(_) if !accepts.child(child.child()) => Err(Denial::Outside(OutsideGrant::Audience)),
+            decision => decision,
+        };
+        match proof {
+            Ok(proof) => {
                 self.note_use(parent, moment);
-                Ok(principal.verified_by(self.number()))
+                Ok(Principal::new(child, proof).verified_by(self.number()))
             }
-            Err(denial) => Err(Denied::of(denial, child)),
+            Err(denial) => Err(Denied::of(denial, &child)),
         }
     }
 

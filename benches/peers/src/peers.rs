@@ -65,7 +65,7 @@ pub fn all() -> Vec<Peer> {
     peers.push(modo::peer());
     #[cfg(feature = "rskit-auth")]
     peers.extend(rskit::peers());
-    peers.push(jwt::peer());
+    peers.extend([jwt::peer(), jwt::signed()]);
     peers.push(biscuit::peer());
     peers.push(argon::peer());
     peers.push(simplified::peer());

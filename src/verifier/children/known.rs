@@ -72,8 +72,8 @@ impl KnownChildren {
     }
 
     fn shard(&self, digest: &[u8; 32]) -> Option<MutexGuard<'_, Shard>> {
-        // Seeded, so that nobody can choose children of one part.
-        let hash = self.hasher.hash_one(digest);
+        // A seeded hash of a part of the digest, so that nobody can choose children of one part.
+        let hash = self.hasher.hash_one(u64::from_ne_bytes(*digest.first_chunk()?));
         let shard = self.shards.get((hash >> 32) as usize % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }

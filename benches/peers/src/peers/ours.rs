@@ -1,16 +1,75 @@
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use keyway::{
     Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+    children::{NewChild, Place},
     lowlevel::{Authority, decide},
     scope::ScopeDeclaration,
+    verifier::Freshness,
 };
 
 use super::{Peer, each, in_a_year};
 use crate::harness::ready;
 
 pub fn peers() -> Vec<Peer> {
-    vec![keyring(), authority()]
+    vec![keyring(), authority(), child(true), child(false)]
+}
+
+/// Measures children, which are signed by their holders. If they are `known`, their signatures were checked before.
+fn child(known: bool) -> Peer {
+    let policy = policy().with_children(Duration::from_secs(86_400)).unwrap();
+    let keyring = Keyring::builder(policy, pepper(7))
+        .environment("live")
+        .store(MemoryStore::new())
+        .build()
+        .unwrap();
+    let minters = each(|number| {
+        let id = format!("tenant-{number}");
+        let tenant = ready(keyring.create_empty_tenant(&id, "lite")).unwrap();
+        let issued = ready(tenant.issue(request().children(true))).unwrap();
+        let minter = keyring.child_minter(&issued.token).unwrap();
+        assert!(ready(keyring.verify(&*issued.token.reveal())).is_ok());
+        minter
+    });
+    let verifier = keyring.verifier().clone();
+    let mint = |number: usize, nonce: u64| {
+        let request = NewChild::lasting(Duration::from_secs(3_600));
+        let request = request.scopes(["reporting"]).unwrap().nonce(&nonce.to_be_bytes()).unwrap();
+        minters[number].mint(&request).unwrap().reveal().to_string()
+    };
+    let once = each(|number| mint(number, 0));
+    // More than are remembered, so that each is checked again when its turn comes.
+    let many: Vec<Vec<String>> =
+        each(|number| (0..if known { 0 } else { 1_000 }).map(|nonce| mint(number, nonce)).collect());
+    let mut turn = 0;
+    let verify = move |number: usize| {
+        let child = if known {
+            &once[number]
+        } else {
+            turn += 1;
+            &many[number][turn / many.len() % 1_000]
+        };
+        let place = Place::new();
+        ready(verifier.verify_at(child, Freshness::Cached, None, &place)).is_ok()
+    };
+    if known {
+        Peer::new(
+            "keyway, child, seen before",
+            &["keyway"],
+            "tag, state of the parent, caveats; the signature is remembered",
+            verify,
+        )
+    } else {
+        Peer::new(
+            "keyway, child, first sight",
+            &["keyway"],
+            "tag, Ed25519 signature, state of the parent, caveats",
+            verify,
+        )
+    }
 }
 
 fn keyring() -> Peer {
