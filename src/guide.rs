@@ -96,6 +96,13 @@ pub mod proxies {}
 )]
 pub mod streams {}
 
+#[cfg_attr(all(feature = "http", feature = "children"), doc = include_str!("guide/children.md"))]
+#[cfg_attr(
+    not(all(feature = "http", feature = "children")),
+    doc = "With the features `http` and `children` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/children/index.html)."
+)]
+pub mod children {}
+
 #[cfg_attr(feature = "http", doc = include_str!("guide/beside.md"))]
 #[cfg_attr(
     not(feature = "http"),

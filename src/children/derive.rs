@@ -1,5 +1,7 @@
 //! The key pair that follows from a token.
 
+use alloc::boxed::Box;
+
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
@@ -16,12 +18,12 @@ pub(crate) const SIGNATURE_LEN: usize = Signature::BYTE_SIZE;
 
 /// The private key of one secret of a key. It is wiped when it is dropped.
 ///
-/// INVARIANT: never moved once it is filled, since a move leaves a copy behind.
-pub(super) struct Seed(Zeroizing<[u8; 32]>);
+/// INVARIANT: boxed before it is filled, since a move leaves a copy behind.
+pub(super) struct Seed(Box<Zeroizing<[u8; 32]>>);
 
 impl Seed {
     pub(super) fn blank() -> Self {
-        Self(Zeroizing::new([0; 32]))
+        Self(Box::new(Zeroizing::new([0; 32])))
     }
 
     /// Derives the private key: HKDF-SHA256 (RFC 5869) without a salt, whose first block is the whole output. `public` is the
@@ -36,23 +38,35 @@ impl Seed {
     }
 
     pub(super) fn public_key(&self) -> PublicKey {
-        let key = SigningKey::from_bytes(&self.0).verifying_key().to_bytes();
+        let key = public_key_of(&self.0);
         clear_stack();
         key
     }
 
     /// Signs the caveats of a child with this prefix.
     pub(super) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        let signature = SigningKey::from_bytes(&self.0).sign(message).to_bytes();
+        let signature = signature_of(&self.0, message);
         clear_stack();
         signature
     }
 }
 
-/// Writes zeros over the variables of the calls before, which hold multiples of the private key.
+/// INVARIANT: not inlined, nor the next one. Their variables hold the private key, and are below those of the caller, where
+/// `clear_stack` overwrites them.
+#[inline(never)]
+fn public_key_of(seed: &[u8; 32]) -> PublicKey {
+    SigningKey::from_bytes(seed).verifying_key().to_bytes()
+}
+
+#[inline(never)]
+fn signature_of(seed: &[u8; 32], message: &[u8]) -> [u8; SIGNATURE_LEN] {
+    SigningKey::from_bytes(seed).sign(message).to_bytes()
+}
+
+/// Writes zeros over the variables of the calls before.
 #[inline(never)]
 fn clear_stack() {
-    core::hint::black_box(&mut [0_u8; 8192]);
+    core::hint::black_box(&mut [0_u8; 16_384]);
     Sha256::clear_registers();
 }
 

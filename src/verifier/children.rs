@@ -49,15 +49,6 @@ enum Step {
     Decided(Result<Principal, Denied>),
 }
 
-/// The reason why a signature does not prove a child.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Unproven {
-    /// It is wrong, or the parent may have no children.
-    Wrong,
-    /// It was not checked, since there were too many wrong ones for this parent.
-    TooMany,
-}
-
 impl UnfinishedChild {
     /// Returns the id of the parent. Nothing is proven yet.
     #[cfg(feature = "http")]
@@ -140,11 +131,15 @@ impl Engine {
         let Some(signed) = presented.read().map(Box::new) else {
             return Progress::Done(Err(self.reject_unproven(Rejection::Malformed)));
         };
+        // INVARIANT: asked before each read as well. Otherwise made-up children of a deleted key would each read the store.
+        if !self.failures.permit(seen.parent, seen.moment) {
+            return Progress::Done(Err(self.refuse_unchecked()));
+        }
         let Some(parent) = parent else {
             return seen.pending(Step::Unproven { signed, tried: None });
         };
         match self.prove(&seen, &signed, &parent) {
-            Ok(child) => {
+            Some(child) => {
                 let address = || seen.address;
                 match self.decide_child(child, &parent, seen.moment, address, accepts) {
                     Ok(principal) if !self.must_end_grace_period(&principal) => {
@@ -153,8 +148,10 @@ impl Engine {
                     decision => seen.pending(Step::Decided(decision)),
                 }
             }
-            Err(Unproven::TooMany) => Progress::Done(Err(self.refuse_unchecked())),
-            Err(Unproven::Wrong) => seen.pending(Step::Unproven { signed, tried: Some(parent) }),
+            None => {
+                self.failures.note(seen.parent, seen.moment);
+                seen.pending(Step::Unproven { signed, tried: Some(parent) })
+            }
         }
     }
 
@@ -172,8 +169,7 @@ impl Engine {
         let decision = match step {
             Step::Decided(decision) => decision,
             Step::Unproven { signed, tried } => {
-                // Another node may have given the parent another secret since it was cached. Only as many wrong
-                // signatures get here as `Failures` lets through.
+                // Another node may have given the parent another secret since it was cached.
                 if freshness == Freshness::Cached
                     && let Some(reason) = self.cache.rejection(&stand_in, moment)
                 {
@@ -184,34 +180,35 @@ impl Engine {
                 let parent = match self.load(&stand_in, cause, moment).await {
                     Ok(Some(parent)) => parent,
                     Ok(None) => {
+                        self.failures.note(seen.parent, self.clock.moment());
                         self.cache.note_rejection(&stand_in, Rejection::Unknown, moment, before);
                         return Err(self.reject(Rejection::Unknown, &stand_in, moment.now));
                     }
                     Err(error) => return Err(self.fail(&error, &stand_in, moment.now)),
                 };
+                let known = self.children.find(&seen.digest, &parent);
                 let has_same_keys =
                     tried.is_some_and(|tried| tried.child_keys().eq(parent.child_keys()));
-                let proven = if has_same_keys {
-                    Err(Unproven::Wrong)
-                } else {
-                    self.prove(&seen, &signed, &parent)
+                let child = match known {
+                    Some(child) => Some(child),
+                    None if has_same_keys => None,
+                    // Others may have failed in the meantime.
+                    None if !self.failures.permit(seen.parent, self.clock.moment()) => {
+                        return Err(self.refuse_unchecked());
+                    }
+                    None => {
+                        let child = self.prove(&seen, &signed, &parent);
+                        if child.is_none() {
+                            self.failures.note(seen.parent, self.clock.moment());
+                        }
+                        child
+                    }
                 };
-                match proven {
-                    Ok(child) => {
-                        let address = || seen.address;
-                        self.decide_child(child, &parent, moment, address, accepts)
-                    }
-                    Err(Unproven::TooMany) => return Err(self.refuse_unchecked()),
-                    Err(Unproven::Wrong) => {
-                        self.cache.note_rejection(
-                            &stand_in,
-                            Rejection::WrongSecret,
-                            moment,
-                            before,
-                        );
-                        return Err(self.reject(Rejection::WrongSecret, &stand_in, moment.now));
-                    }
-                }
+                let Some(child) = child else {
+                    self.cache.note_rejection(&stand_in, Rejection::WrongSecret, moment, before);
+                    return Err(self.reject(Rejection::WrongSecret, &stand_in, moment.now));
+                };
+                self.decide_child(child, &parent, moment, || seen.address, accepts)
             }
         };
         self.conclude(decision, &stand_in, moment.now, inactive).await
@@ -240,23 +237,21 @@ impl Engine {
         }
     }
 
-    /// Checks the signature of a child with the public keys of `parent`, and remembers it if it is right.
+    /// Checks the signature of a child with the public keys of `parent`, and remembers it if it is right. Returns `None` if
+    /// it is wrong, or if the parent may have no children.
     fn prove(
         &self,
         seen: &Seen,
         signed: &SignedChild,
         parent: &Arc<ResolvedKey>,
-    ) -> Result<Arc<ResolvedKey>, Unproven> {
-        let format = self.authority.children().ok_or(Unproven::Wrong)?;
-        let attempt = self.failures.attempt(seen.parent, seen.moment).ok_or(Unproven::TooMany)?;
-        let signer = parent.child_keys().find(|key| signed.is_signed_by(key));
-        let signer = *signer.ok_or(Unproven::Wrong)?;
-        attempt.succeeded();
+    ) -> Option<Arc<ResolvedKey>> {
+        let format = self.authority.children()?;
+        let signer = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
         let child = Child::new(seen.id, signed.caveats.clone(), signer);
-        let child = parent.narrowed(child, self.authority.policy(), format.max_lifetime());
-        let child = Arc::new(child.ok_or(Unproven::Wrong)?);
+        let child = parent.narrowed(child, self.authority.policy(), format.max_lifetime())?;
+        let child = Arc::new(child);
         self.children.insert(&seen.digest, parent, &child);
-        Ok(child)
+        Some(child)
     }
 
     /// Refuses a child whose signature is not checked, since too many of its parent's were wrong in this second.

@@ -19,12 +19,6 @@ const COUNTERS: usize = 4_096;
 /// the number of signatures.
 pub(crate) struct Failures(Box<[AtomicU64]>);
 
-/// One signature that is being checked. It counts as wrong unless it [succeeds](Self::succeeded).
-pub(super) struct Attempt<'f> {
-    counter: &'f AtomicU64,
-    second: u64,
-}
-
 impl Default for Failures {
     fn default() -> Self {
         Self((0..COUNTERS).map(|_| AtomicU64::new(0)).collect())
@@ -32,27 +26,43 @@ impl Default for Failures {
 }
 
 impl Failures {
-    /// Counts one more signature of a child of `parent`, or returns `None` if there were too many wrong ones.
-    pub(super) fn attempt(&self, parent: KeyId, moment: Moment) -> Option<Attempt<'_>> {
-        let second = moment.uptime / 1_000 & u64::from(u32::MAX);
-        let counter = self.0.get(parent.spread() % COUNTERS)?;
-        let count = |old: u64| match (old >> 32 == second, old & u64::from(u32::MAX)) {
-            (true, number) if number >= PER_SECOND.into() => None,
-            (true, _) => Some(old + 1),
-            (false, _) => Some(second << 32 | 1),
+    /// Returns whether another signature of a child of `parent` may be checked, and its parent read for it.
+    ///
+    /// Right signatures do not count, however many are checked at the same time. So wrong ones that are checked at the
+    /// same time may exceed the limit by the number of threads.
+    pub(super) fn permit(&self, parent: KeyId, moment: Moment) -> bool {
+        let number = |counter: &AtomicU64| {
+            let (second, number) = split(counter.load(Relaxed));
+            if second == second_of(moment) { number } else { 0 }
         };
-        counter.fetch_update(Relaxed, Relaxed, count).ok()?;
-        Some(Attempt { counter, second })
+        self.counter(parent).map_or(0, number) < PER_SECOND.into()
+    }
+
+    /// Counts a wrong signature of a child of `parent`, or a child whose parent does not exist.
+    pub(super) fn note(&self, parent: KeyId, moment: Moment) {
+        let now = second_of(moment);
+        let count = |old: u64| match split(old) {
+            (second, _) if second < now => Some(now << 32 | 1),
+            // A request that began in an earlier second counts in the present one.
+            (second, number) => Some(second << 32 | (number + 1).min(u64::from(u32::MAX))),
+        };
+        if let Some(counter) = self.counter(parent) {
+            let _ = counter.fetch_update(Relaxed, Relaxed, count);
+        }
+    }
+
+    fn counter(&self, parent: KeyId) -> Option<&AtomicU64> {
+        self.0.get(parent.spread() % COUNTERS)
     }
 }
 
-impl Attempt<'_> {
-    /// Takes the signature out of the count, since it is right.
-    pub(super) fn succeeded(self) {
-        let release = |old: u64| (old >> 32 == self.second && old as u32 > 0).then(|| old - 1);
-        // In a later second there is nothing to take out.
-        let _ = self.counter.fetch_update(Relaxed, Relaxed, release);
-    }
+/// Returns the second and the number in a counter.
+fn split(counter: u64) -> (u64, u64) {
+    (counter >> 32, counter & u64::from(u32::MAX))
+}
+
+fn second_of(moment: Moment) -> u64 {
+    moment.uptime / 1_000 & u64::from(u32::MAX)
 }
 
 /// The signature of a child was not checked, since too many others of its parent were wrong.
@@ -78,30 +88,28 @@ mod tests {
     }
 
     #[test]
-    fn only_wrong_signatures_of_one_second_and_parent_count() {
+    fn wrong_signatures_of_one_second_and_parent_are_limited() {
         let failures = Failures::default();
         let id = |text: &str| text.parse::<KeyId>().unwrap();
         let (one, other) = (id("AAAAAAAAAAAAAAAA"), id("AAAAAAAAAAAAAAAB"));
-        for _ in 0..3 * PER_SECOND {
-            failures.attempt(one, at(5_000)).unwrap().succeeded();
-        }
         for _ in 0..PER_SECOND {
-            assert!(failures.attempt(one, at(5_999)).is_some());
+            assert!(failures.permit(one, at(5_999)));
+            failures.note(one, at(5_000));
         }
-        assert!(failures.attempt(one, at(5_999)).is_none());
-        assert!(failures.attempt(other, at(5_999)).is_some());
-        assert!(failures.attempt(one, at(6_000)).is_some());
+        assert!(!failures.permit(one, at(5_000)) && !failures.permit(one, at(5_999)));
+        assert!(failures.permit(other, at(5_999)));
+        assert!(failures.permit(one, at(6_000)));
     }
 
     #[test]
-    fn success_of_an_earlier_second_frees_no_place_in_this_one() {
+    fn late_failure_of_an_earlier_second_takes_nothing_back() {
         let failures = Failures::default();
         let id = "AAAAAAAAAAAAAAAA".parse().unwrap();
-        let late = failures.attempt(id, at(5_999)).unwrap();
-        for _ in 0..PER_SECOND {
-            assert!(failures.attempt(id, at(6_000)).is_some());
+        for _ in 1..PER_SECOND {
+            failures.note(id, at(6_000));
         }
-        late.succeeded();
-        assert!(failures.attempt(id, at(6_000)).is_none());
+        assert!(failures.permit(id, at(6_000)));
+        failures.note(id, at(5_999));
+        assert!(!failures.permit(id, at(6_000)));
     }
 }
