@@ -272,6 +272,13 @@ pub enum ConfigError {
     #[cfg(feature = "http")]
     #[error("the weight of {0} is zero, is there twice, or does not follow a required key")]
     Weight(String),
+    /// A route says something about children that does not follow a required key, that it has said before, or that needs
+    /// [`accepts_children`](crate::http::Endpoint::accepts_children) before it.
+    #[cfg(all(feature = "children", feature = "http"))]
+    #[error(
+        "what {0} says about children does not follow a required key, is there twice, or needs `accepts_children` before it"
+    )]
+    Children(String),
     /// A route names a parameter for the id of a resource that its path does not have.
     #[cfg(feature = "http")]
     #[error("the path of {place} has no parameter `{{{parameter}}}`")]

@@ -64,7 +64,20 @@ impl fmt::Display for Audience {
 pub struct Place {
     hosts: Vec<Box<str>>,
     route: Option<Box<str>>,
-    checks_operations: bool,
+    operations: Operations,
+}
+
+/// The operations of a place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Operations {
+    /// They are not known, so a child that is limited to some is refused.
+    #[default]
+    Unknown,
+    /// Each is checked afterwards.
+    CheckedLater,
+    /// The place is the operation with this name, and no other.
+    #[cfg(feature = "tower")]
+    Only(Box<str>),
 }
 
 impl Place {
@@ -92,22 +105,48 @@ impl Place {
     /// A child that is limited to some operations is refused at any other place.
     #[must_use]
     pub fn checks_operations(mut self) -> Self {
-        self.checks_operations = true;
+        self.operations = Operations::CheckedLater;
+        self
+    }
+
+    /// Returns the place of the route with this name at the same hosts. Operations are known there only if the handler checks
+    /// them.
+    #[cfg(feature = "http")]
+    pub(crate) fn at_route(&self, name: &str, checks_operations: bool) -> Self {
+        let place = Self { hosts: self.hosts.clone(), ..Self::default() }.route(name);
+        if checks_operations { place.checks_operations() } else { place }
+    }
+
+    /// Returns this place for the operation with this name only.
+    #[cfg(feature = "tower")]
+    pub(crate) fn operation(mut self, name: &str) -> Self {
+        self.operations = Operations::Only(name.into());
+        self
+    }
+
+    /// Returns this place for handlers that check no operations.
+    #[cfg(feature = "http")]
+    pub(crate) fn without_operations(mut self) -> Self {
+        self.operations = Operations::Unknown;
         self
     }
 
     /// Returns whether a child with this audience may be used here.
     pub(crate) fn is_in(&self, audience: &[Audience]) -> bool {
-        let (mut host, mut route) = (Names::default(), Names::default());
+        let (mut host, mut route, mut operation) = <(Names, Names, Names)>::default();
         for name in audience {
             match name {
                 Audience::Host(name) => host.note(self.hosts.contains(name)),
                 Audience::Route(name) => route.note(self.route.as_ref() == Some(name)),
-                Audience::Operation(_) if self.checks_operations => {}
-                Audience::Operation(_) => return false,
+                Audience::Operation(name) => operation.note(match &self.operations {
+                    Operations::Unknown => false,
+                    Operations::CheckedLater => true,
+                    #[cfg(feature = "tower")]
+                    Operations::Only(own) => own == name,
+                }),
             }
         }
-        host.are_met() && route.are_met()
+        host.are_met() && route.are_met() && operation.are_met()
     }
 
     /// Returns whether `audience` is this route and nothing else.
@@ -165,6 +204,42 @@ mod tests {
         let place = Place::new().checks_operations();
         assert!(place.is_in(&audience(&["operation:start"])));
         assert!(!place.is_in(&audience(&["host:api", "operation:start"])));
+    }
+
+    #[cfg(feature = "tower")]
+    #[test]
+    fn place_of_one_operation_meets_its_name_only() {
+        let place = Place::new().host("api").operation("start");
+        for (items, expected) in [
+            (&[][..], true),
+            (&["operation:start"], true),
+            (&["operation:move", "operation:start"], true),
+            (&["operation:move"], false),
+            (&["operation:Start"], false),
+            (&["host:other", "operation:start"], false),
+        ] {
+            assert_eq!(place.is_in(&audience(items)), expected, "{items:?}");
+        }
+        assert!(!place.without_operations().is_in(&audience(&["operation:start"])));
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn place_of_a_route_keeps_the_hosts_and_nothing_else() {
+        let all = Place::new().host("api").route("GET /old").checks_operations();
+        let place = all.at_route("GET /new", false);
+        assert_eq!(place, Place::new().host("api").route("GET /new"));
+        assert_eq!(all.at_route("GET /new", true), place.clone().checks_operations());
+        for (items, expected) in [
+            (&["route:GET /new"][..], true),
+            (&[], false),
+            (&["route:GET /old"], false),
+            (&["route:GET /new", "route:GET /old"], false),
+            (&["host:api", "route:GET /new"], false),
+            (&["host:api"], false),
+        ] {
+            assert_eq!(place.is_only_route_of(&audience(items)), expected, "{items:?}");
+        }
     }
 
     #[test]

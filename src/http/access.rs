@@ -7,7 +7,7 @@ use core::fmt;
 use super::{alternative::Place, credential::KeyHeaders};
 use super::{
     resource_rules::{ResourceRule, ResourceRules},
-    routes::ANY,
+    routes::{ANY, RouteChildren},
 };
 use crate::scope::Requirement;
 
@@ -52,6 +52,7 @@ pub struct RouteEntry {
     /// The statements on resources, by the name of the kind.
     pub(super) stated: Vec<(String, ResourceRule)>,
     pub(super) weight: u32,
+    pub(super) children: RouteChildren,
     /// The headers from which the route takes keys.
     #[cfg(feature = "openapi")]
     pub(super) key_headers: KeyHeaders,
@@ -79,6 +80,12 @@ impl RouteEntry {
     /// Returns the number of requests as which the rate counts one.
     pub fn weight(&self) -> u32 {
         self.weight
+    }
+
+    /// Returns whether the route [accepts children](super::Endpoint::accepts_children).
+    #[cfg(feature = "children")]
+    pub fn accepts_children(&self) -> bool {
+        self.children.in_headers
     }
 
     /// Returns whether this entry serves requests of `method`, unless another entry is for that method alone.
@@ -137,8 +144,8 @@ pub(super) fn fill(path: &str, parameter: &str) -> String {
 impl fmt::Display for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|row| row.path.chars().count()).max().unwrap_or_default();
-        for RouteEntry { method, path, access, stated, weight, .. } in &self.rows {
-            write!(f, "{method:<7} {path:<width$}  {access}")?;
+        for RouteEntry { method, path, access, stated, weight, children, .. } in &self.rows {
+            write!(f, "{method:<7} {path:<width$}  {access}{children}")?;
             for (kind, rule) in stated {
                 match rule {
                     ResourceRule::Parameters(names) => {
@@ -184,6 +191,7 @@ mod tests {
             resources: ResourceRules::default(),
             stated: Vec::new(),
             weight: 1,
+            children: RouteChildren::default(),
             #[cfg(feature = "openapi")]
             key_headers: KeyHeaders::Authorization,
             #[cfg(feature = "openapi")]

@@ -151,6 +151,8 @@ impl Gateway {
                 return Err(ConfigError::GatewayPath { path: route.path, problem });
             }
             let guard = route.guard.map(|guard| guard.forward_auth(mode));
+            #[cfg(feature = "children")]
+            let guard = guard.map(|guard| guard.without_operations());
             let kinds = guard.iter().flat_map(|guard| {
                 let catalog = guard.catalog();
                 let names = catalog.resource_kinds().names().enumerate();

@@ -1,6 +1,7 @@
 //! The guard that protects a route, in any framework.
 
 mod admit;
+mod children;
 mod refusal;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -8,6 +9,7 @@ use core::{fmt, num::NonZeroU32};
 
 #[cfg(any(feature = "tower", feature = "actix"))]
 pub(super) use self::admit::PendingAdmission;
+use self::children::AcceptedChildren;
 use super::{
     Access, Alternative, ClientAddress, ForwardAuth, Headers,
     credential::{self, KeyHeaders, Presented},
@@ -15,15 +17,13 @@ use super::{
     problem::ProblemTypes,
     resource_rules::{ResourceRule, ResourceRules},
 };
-#[cfg(feature = "children")]
-use crate::children::Place;
 use crate::{
     bearer::{CredentialError, is_token_character},
     config::ConfigError,
     decision::Principal,
     keyring::Keyring,
     scope::{Requirement, ScopeCatalog},
-    verifier::{Accepts, Freshness, Verifier},
+    verifier::{Freshness, Verifier},
 };
 
 /// Middleware that admits requests by their API key. Cheap to clone.
@@ -82,9 +82,7 @@ struct Inner {
     weight: NonZeroU32,
     /// The credential besides a key that is accepted.
     alternative: Option<Alternative>,
-    /// The names of the place for children. `None` means that no children are accepted.
-    #[cfg(feature = "children")]
-    place: Option<Place>,
+    children: AcceptedChildren,
 }
 
 /// A verifier of the guard.
@@ -116,19 +114,6 @@ impl Inner {
         self.others.iter().find(is_own).unwrap_or(&self.entrance)
     }
 
-    /// Returns which children the guard accepts.
-    #[inline]
-    #[cfg_attr(
-        not(feature = "children"),
-        allow(clippy::unused_self, reason = "its twin reads a field")
-    )]
-    fn accepts(&self) -> Accepts<'_> {
-        #[cfg(feature = "children")]
-        return Accepts::children_at(self.place.as_ref());
-        #[cfg(not(feature = "children"))]
-        Accepts::NO_CHILDREN
-    }
-
     fn set_headers(&mut self, headers: KeyHeaders) {
         self.errors.set_headers(&headers);
         self.key_headers = headers;
@@ -154,8 +139,7 @@ impl Guard {
             resources: ResourceRules::default(),
             weight: NonZeroU32::MIN,
             alternative: None,
-            #[cfg(feature = "children")]
-            place: None,
+            children: AcceptedChildren::default(),
             entrance: Entrance { verifier, required },
         }))
     }
@@ -340,17 +324,6 @@ impl Guard {
             return Err(ConfigError::KeyHeader(header.into()));
         }
         Ok(self.with(|inner| inner.alternative = Some(alternative)))
-    }
-
-    /// Returns this guard, accepting the [children](crate::children) that may be used at `place`. By default a guard refuses all
-    /// children with status 403.
-    ///
-    /// Each guard that a request passes must accept them. Routes that are declared with [`Routes`](super::Routes) accept
-    /// them by [`Endpoint::accepts_children`](super::Endpoint::accepts_children), which adds the name of the route.
-    #[cfg(feature = "children")]
-    #[must_use]
-    pub fn accepts_children(&self, place: Place) -> Self {
-        self.with(|inner| inner.place = Some(place))
     }
 
     /// Returns this guard, admitting keys of another verifier as well, such as one for the environment `test` beside `live`.

@@ -47,6 +47,11 @@
 //!
 //! Status 403. The key may not touch the resource that the request is about. `resource` names the kind of the resource.
 //!
+//! # Other audience
+//!
+//! Status 403. The credential is a short-lived key that was derived from another one. It is for other places, or this route
+//! does not accept such keys.
+//!
 //! # Other network
 //!
 //! Status 403. The key may not be used from the network of the client, or the service does not know the address of the

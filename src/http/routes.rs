@@ -1,5 +1,7 @@
 //! Routes that declare the access they require of their callers.
 
+mod children;
+
 use alloc::{
     borrow::{Cow, ToOwned},
     format,
@@ -7,6 +9,7 @@ use alloc::{
     vec::Vec,
 };
 
+pub(super) use self::children::RouteChildren;
 use super::{
     Access, Guard, RouteEntry, RouteTable,
     resource_rules::{ResourceRule, ResourceRules},
@@ -77,6 +80,9 @@ enum Fault {
     Resources,
     /// A weight does not follow a required key, is zero, or follows another weight.
     Weight,
+    /// A statement on children does not follow a required key, or is repeated.
+    #[cfg(feature = "children")]
+    Children,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +93,7 @@ struct Operation<H> {
     /// The statements on the resources of each kind, by name.
     resources: Vec<(String, ResourceRule)>,
     weight: Option<u32>,
+    children: RouteChildren,
     /// Whether the last declaration applied to this handler.
     is_latest: bool,
 }
@@ -172,9 +179,13 @@ impl<H> Routes<H> {
                     return Err(ConfigError::ContradictoryResources(path.clone()));
                 }
                 Some(Fault::Weight) => return Err(ConfigError::Weight(path.clone())),
+                #[cfg(feature = "children")]
+                Some(Fault::Children) => return Err(ConfigError::Children(path.clone())),
                 None => {}
             }
-            for Operation { method, declared, resources, weight, .. } in &endpoint.operations {
+            for Operation { method, declared, resources, weight, children, .. } in
+                &endpoint.operations
+            {
                 let place = || format!("{method} {path}");
                 if rows.iter().any(|row| row.path == *path && overlap(row.method, method)) {
                     return Err(ConfigError::DuplicateRoute(place()));
@@ -210,6 +221,7 @@ impl<H> Routes<H> {
                     resources: rules,
                     stated: resources.clone(),
                     weight: weight.unwrap_or(1),
+                    children: *children,
                     #[cfg(feature = "openapi")]
                     key_headers: guard.key_headers().clone(),
                     #[cfg(feature = "openapi")]
@@ -242,8 +254,9 @@ impl<H> Routes<H> {
             .into_iter()
             .zip(operations)
             .map(|(row, (operation, guard))| {
-                let RouteEntry { method, path, access, resources, weight, .. } = row;
+                let RouteEntry { method, path, access, resources, weight, children, .. } = row;
                 let guard = guard.for_access(access, resources).map(|guard| guard.weight(weight));
+                let guard = guard.map(|guard| children.apply(&guard, method, &path));
                 Resolved { method, path, handler: operation.handler, guard }
             })
             .collect())
@@ -285,6 +298,7 @@ impl<H> Endpoint<H> {
             declared: None,
             resources: Vec::new(),
             weight: None,
+            children: RouteChildren::default(),
             is_latest: false,
         });
         self

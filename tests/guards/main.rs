@@ -3,6 +3,7 @@
 mod actix;
 mod actix_endpoints;
 mod alternatives;
+mod children;
 mod gateway;
 mod grants;
 mod headers;

@@ -150,7 +150,7 @@ impl Guard {
         let source = Some(presented.source);
         let engine = inner.entrance_for(presented.token).verifier.engine();
         let address = || inner.address.as_ref()?.find(request.peer(), headers);
-        let accepts = inner.accepts();
+        let accepts = inner.children.in_headers();
         match engine.verify_at_once(presented.token, inner.freshness, address, accepts) {
             Progress::Done(verified) => {
                 let parameter = |name: &str| request.parameter(name);
@@ -169,7 +169,7 @@ impl Guard {
                 Progress::Pending(Box::pin(async move {
                     let mut observation = observation;
                     let mut inactive = None;
-                    let (freshness, accepts) = (guard.0.freshness, guard.0.accepts());
+                    let (freshness, accepts) = (guard.0.freshness, guard.0.children.in_headers());
                     let finished = engine.finish(unfinished, freshness, accepts, &mut inactive);
                     let verified = finished.await;
                     observation.is_of(inactive);
@@ -244,7 +244,9 @@ impl Guard {
         observation: Observation,
     ) -> Result<Admission, Response> {
         let checked = self
-            .check_place(&caller)
+            .0
+            .children
+            .check(&caller)
             .and_then(|()| self.check_grant(&caller, &|name| request.parameter(name)));
         match checked {
             Ok(()) => {
@@ -261,18 +263,6 @@ impl Guard {
                 Err(self.0.errors.refused(&error, &self.0.requirement))
             }
         }
-    }
-
-    /// Checks that this guard accepts the child of a caller that another guard has admitted, if it has one.
-    #[cfg(feature = "children")]
-    fn check_place(&self, caller: &Principal) -> Result<(), OutsideGrant> {
-        if self.0.accepts().child(caller.child()) { Ok(()) } else { Err(OutsideGrant::Audience) }
-    }
-
-    #[cfg(not(feature = "children"))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "its twin reads a field")]
-    fn check_place(&self, _: &Principal) -> Result<(), OutsideGrant> {
-        Ok(())
     }
 
     /// Checks that the caller has the scopes of the route, and may touch its resources.

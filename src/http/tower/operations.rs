@@ -36,6 +36,8 @@ impl Guard {
     ///   [leaves the check to its handler](crate::operations::Needs::handler_checks). The handler calls
     ///   [`OperationTable::check`] with the ids of each message, or
     ///   [`Principal::permit`](crate::Principal::permit).
+    /// - If this guard accepts [children](crate::children), the audience of a child may name operations. Such a child is
+    ///   admitted for these operations and no others.
     ///
     /// ```
     /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
@@ -117,7 +119,10 @@ impl Guard {
             };
             rules.add(kind, rule);
         }
-        Ok(self.for_access(Access::Required(requirement.clone()), rules))
+        let guard = self.for_access(Access::Required(requirement.clone()), rules);
+        #[cfg(feature = "children")]
+        let guard = guard.map(|guard| guard.for_operation_children(name));
+        Ok(guard)
     }
 }
 

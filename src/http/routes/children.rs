@@ -1,0 +1,96 @@
+//! The statements of routes on children of keys.
+
+#[cfg(feature = "children")]
+use alloc::format;
+use core::fmt;
+
+#[cfg(feature = "children")]
+use super::{Declared, Endpoint, Fault, Operation};
+use crate::http::Guard;
+
+/// The children that a route accepts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::http) struct RouteChildren {
+    /// Whether it accepts children in a header.
+    #[cfg(feature = "children")]
+    pub(in crate::http) in_headers: bool,
+    /// Whether the handler checks the operations to which a child is limited.
+    #[cfg(feature = "children")]
+    pub(in crate::http) checks_operations: bool,
+}
+
+#[cfg(feature = "children")]
+impl RouteChildren {
+    /// Returns `guard` for the route with this method and path.
+    pub(super) fn apply(self, guard: &Guard, method: &str, path: &str) -> Guard {
+        guard.for_route_children(self, &format!("{method} {path}"))
+    }
+}
+
+#[cfg(not(feature = "children"))]
+impl RouteChildren {
+    pub(super) fn apply(self, guard: &Guard, _: &str, _: &str) -> Guard {
+        guard.clone()
+    }
+}
+
+impl fmt::Display for RouteChildren {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "children")]
+        if self.in_headers {
+            f.write_str(", or children")?;
+        }
+        _ = f;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "children")]
+impl<H> Endpoint<H> {
+    /// Accepts [children](crate::children) in place of the key that is required. Without this call a route refuses them with
+    /// status 403. Call it after a requirement.
+    ///
+    /// The audience of a child may name the route by its method and path, as [`Routes::table`](super::Routes::table) prints
+    /// them: `GET /machines/{id}`. `HEAD` counts as `GET` if a `GET` handler serves it. It may name a host that the guard
+    /// of the routes says:
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// # use keyway::Keyring;
+    /// use keyway::{Guard, children::Place, http::{Routes, axum::get}};
+    ///
+    /// # fn routes(keyring: &Keyring) {
+    /// let guard = Guard::new(keyring).accepts_children(Place::new().host("api.example.com"));
+    /// let routes: Routes<axum::routing::MethodRouter> = Routes::new(guard)
+    ///     .route("/machines/{id}", get(async || "").require(["reporting"]).accepts_children())
+    ///     .route("/settings", get(async || "").require(["manager"]));
+    /// # _ = routes;
+    /// # }
+    /// # }
+    /// ```
+    pub fn accepts_children(self) -> Self {
+        self.say(|children| !core::mem::replace(&mut children.in_headers, true))
+    }
+
+    /// Accepts children that are limited to operations too, since the handler checks each operation by
+    /// [`OperationTable::check`](crate::operations::OperationTable::check). This is for routes that serve many operations,
+    /// such as the endpoint of an MCP server. Call it after [`accepts_children`](Self::accepts_children).
+    pub fn checks_operations(self) -> Self {
+        self.say(|children| {
+            children.in_headers && !core::mem::replace(&mut children.checks_operations, true)
+        })
+    }
+
+    /// Changes what the latest handlers that need a key say about children. `change` returns whether it may say so.
+    fn say(mut self, change: impl Fn(&mut RouteChildren) -> bool) -> Self {
+        let needs_key =
+            |operation: &&mut Operation<H>| matches!(operation.declared, Some(Declared::Key(..)));
+        let latest = self.operations.iter_mut().filter(|operation| operation.is_latest);
+        let changed = latest.filter(needs_key).map(|operation| change(&mut operation.children));
+        let is_said = changed.reduce(|all, one| all && one).unwrap_or(false);
+        if !is_said || !self.is_complete() {
+            self.fault.get_or_insert(Fault::Children);
+        }
+        self
+    }
+}
