@@ -97,6 +97,7 @@ fn a_holder_reads_its_own_key() {
     assert_eq!(
         members(&described["key"]),
         [
+            "children",
             "created_at",
             "created_by",
             "enabled",
