@@ -279,6 +279,10 @@ pub enum ConfigError {
         "what {0} says about children does not follow a required key, is there twice, or needs `accepts_children` before it"
     )]
     Children(String),
+    /// A route of another method than `GET` accepts tickets.
+    #[cfg(all(feature = "children", feature = "http"))]
+    #[error("{0} cannot accept tickets: only routes of `GET` can")]
+    TicketMethod(String),
     /// A route names a parameter for the id of a resource that its path does not have.
     #[cfg(feature = "http")]
     #[error("the path of {place} has no parameter `{{{parameter}}}`")]

@@ -91,6 +91,7 @@ mod own_key;
 #[cfg(any(feature = "actix", feature = "axum"))]
 mod probe;
 pub mod problem;
+mod query;
 mod refusal;
 mod resource_rules;
 mod response;
@@ -99,6 +100,8 @@ mod routed;
 mod routes;
 #[cfg(any(feature = "console", feature = "leak-reports"))]
 pub(crate) mod secret_json;
+#[cfg(feature = "children")]
+mod ticket;
 pub(crate) mod wiped;
 
 #[cfg(feature = "actix")]

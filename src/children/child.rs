@@ -2,7 +2,11 @@
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
+#[cfg(feature = "http")]
+use core::time::Duration;
 
+#[cfg(feature = "http")]
+use super::Place;
 use super::{Audience, Caveats};
 use crate::{record::PublicKey, time::Timestamp, token::ChildId};
 
@@ -54,6 +58,15 @@ impl Child {
             None => true,
             Some(first) => first == operation || operations.any(|other| other == operation),
         }
+    }
+
+    /// Returns whether the child is a ticket for `place` at the time `now`: it is for the route there and for nothing else, and
+    /// ends within a minute.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_ticket_for(&self, place: &Place, now: Timestamp) -> bool {
+        const LONGEST: Duration = Duration::from_secs(60);
+        let ends_soon = now.checked_add(LONGEST).is_some_and(|latest| self.expires_at() <= latest);
+        ends_soon && place.is_only_route_of(self.names())
     }
 
     pub(crate) fn caveats(&self) -> &Caveats {

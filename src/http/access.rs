@@ -88,6 +88,12 @@ impl RouteEntry {
         self.children.in_headers
     }
 
+    /// Returns whether the route [accepts tickets](super::Endpoint::accept_ticket).
+    #[cfg(feature = "children")]
+    pub fn accepts_tickets(&self) -> bool {
+        self.children.tickets
+    }
+
     /// Returns whether this entry serves requests of `method`, unless another entry is for that method alone.
     pub(super) fn takes(&self, method: &str) -> bool {
         self.method == method || matches!((self.method, method), (ANY, _) | ("GET", "HEAD"))

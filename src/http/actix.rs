@@ -43,6 +43,8 @@ mod guarded;
 mod paths;
 mod probe;
 mod response;
+#[cfg(feature = "children")]
+mod ticket;
 
 use alloc::{string::String, sync::Arc, vec, vec::Vec};
 use core::{fmt, future::ready};

@@ -49,10 +49,25 @@ impl Admission {
     /// They show how much of its rate the key has left, if it has a rate. `Vary` is among them where a shared
     /// cache could otherwise give one caller's response to another.
     ///
+    /// A response to a ticket gets `Cache-Control: no-store`. Otherwise a cache could return it for the same address after the
+    /// ticket has ended.
+    ///
     /// Append `Vary` to an existing one. The other headers replace existing ones.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let vary = self.vary.as_deref().map(|headers| (VARY, headers.into()));
-        self.rate.as_deref().map(rate_headers).into_iter().flatten().chain(vary)
+        let uncached = self.is_of_ticket().then(|| ("cache-control", "no-store".into()));
+        self.rate.as_deref().map(rate_headers).into_iter().flatten().chain(vary).chain(uncached)
+    }
+
+    #[cfg(feature = "children")]
+    fn is_of_ticket(&self) -> bool {
+        self.source == Some(Source::Ticket)
+    }
+
+    #[cfg(not(feature = "children"))]
+    #[allow(clippy::unused_self, reason = "its twin reads a field")]
+    fn is_of_ticket(&self) -> bool {
+        false
     }
 }
 

@@ -82,18 +82,21 @@ impl KeyHeaders {
     }
 }
 
-/// A credential, and the header that it came in.
+/// A credential, and the place that it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Presented<'f> {
     pub(super) token: &'f [u8],
     pub(super) source: Source,
 }
 
-/// The header that a credential came in.
+/// The place that a credential came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Authorization,
     KeyHeader,
+    /// The parameter of the query for tickets.
+    #[cfg(feature = "children")]
+    Ticket,
 }
 
 /// Finds the credential in `headers`. `own` is the format of keyway's tokens.

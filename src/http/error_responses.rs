@@ -69,6 +69,12 @@ impl ErrorResponses {
         self.challenges = challenges;
     }
 
+    /// Says in later responses that a ticket may be sent too.
+    #[cfg(feature = "children")]
+    pub(super) fn offer_tickets(&mut self) {
+        self.form.push_str(", or a ticket in the query as `ticket=<ticket>`");
+    }
+
     pub(super) fn set_types(&mut self, types: ProblemTypes) {
         self.types = types;
     }

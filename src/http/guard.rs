@@ -194,7 +194,7 @@ impl Guard {
     }
 
     /// Returns this guard, leaving the credential in the request. By default no handler, log or upstream
-    /// after the guard sees it.
+    /// after the guard sees it. A ticket in the query is a credential too.
     #[must_use]
     pub fn keep_credential(&self) -> Self {
         self.with(|inner| inner.keeps_credential = true)

@@ -12,6 +12,10 @@ pub(super) trait Incoming {
 
     fn headers(&self) -> &Self::Headers;
 
+    /// Returns the query, as it was sent. It is empty if there is none.
+    #[cfg(feature = "children")]
+    fn query(&self) -> &[u8];
+
     /// Returns the caller that an outer guard has admitted. The outer guard has removed the credential, unless it keeps
     /// the credential.
     fn known(&self) -> Option<Principal>;
@@ -28,6 +32,8 @@ pub(super) struct Parts<'r, H: ?Sized> {
     pub(super) headers: &'r H,
     pub(super) peer: Option<IpAddr>,
     pub(super) parameters: &'r [(&'r str, &'r str)],
+    #[cfg(feature = "children")]
+    pub(super) query: &'r [u8],
 }
 
 impl<H: Headers + ?Sized> Incoming for Parts<'_, H> {
@@ -35,6 +41,11 @@ impl<H: Headers + ?Sized> Incoming for Parts<'_, H> {
 
     fn headers(&self) -> &H {
         self.headers
+    }
+
+    #[cfg(feature = "children")]
+    fn query(&self) -> &[u8] {
+        self.query
     }
 
     fn known(&self) -> Option<Principal> {

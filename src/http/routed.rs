@@ -7,6 +7,8 @@ use core::{
     task::{Context, Poll, Waker},
 };
 
+#[cfg(feature = "children")]
+use axum::{extract::OriginalUri, http::Uri};
 use axum::{
     extract::{ConnectInfo, RawPathParams},
     http::{Extensions, Request},
@@ -19,6 +21,13 @@ use super::incoming::only;
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(peer.ip())
+}
+
+/// Returns the address that the outermost router has noted.
+#[cfg(feature = "children")]
+pub(super) fn original_mut(extensions: &mut Extensions) -> Option<&mut Uri> {
+    let OriginalUri(address) = extensions.get_mut()?;
+    Some(address)
 }
 
 /// Returns the value of a parameter of the path, decoded by axum's own extractor. Returns `None` before the request was

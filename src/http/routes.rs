@@ -206,6 +206,7 @@ impl<H> Routes<H> {
                         known: known.how().into(),
                     });
                 }
+                children.check(method, &place)?;
                 let needs_key = !matches!(access, Access::Public | Access::Custom(_));
                 let rules = rules_of(resources, path, guard.catalog(), &place)?;
                 let kinds = guard.catalog().resource_kinds().names().enumerate();

@@ -34,6 +34,8 @@
 mod body;
 mod future;
 mod operations;
+#[cfg(feature = "children")]
+mod ticket;
 
 use alloc::string::String;
 use core::{
@@ -47,6 +49,8 @@ use tower_service::Service;
 
 #[cfg(feature = "axum")]
 pub(super) use self::body::to_response;
+#[cfg(feature = "children")]
+use self::ticket::remove_ticket;
 pub use self::{
     body::GuardedBody,
     future::GuardedFuture,
@@ -77,6 +81,11 @@ impl<B> Incoming for Request<B> {
 
     fn headers(&self) -> &HeaderMap {
         Request::headers(self)
+    }
+
+    #[cfg(feature = "children")]
+    fn query(&self) -> &[u8] {
+        self.uri().query().unwrap_or_default().as_bytes()
     }
 
     #[inline]
@@ -177,6 +186,10 @@ impl Guard {
                 request.headers_mut().remove(name);
             }
             None => {}
+        }
+        #[cfg(feature = "children")]
+        if self.must_remove_ticket(admission) {
+            remove_ticket(request);
         }
         // INVARIANT: the `Principal` in the extensions after a guard is the one that this guard admitted.
         // Without the removal, a handler would trust another keyring's caller, or one that other code

@@ -155,6 +155,20 @@ impl Engine {
         }
     }
 
+    /// Returns the outcome for a ticket as [`verify_child_at_once`](Self::verify_child_at_once) does. Everything that is no
+    /// child is rejected, a valid key too, since a key in an address is a mistake that must not work.
+    #[cfg(feature = "http")]
+    pub(crate) fn verify_ticket_at_once(
+        &self,
+        presented: &[u8],
+        freshness: Freshness,
+        address: impl Fn() -> Option<IpAddr>,
+        accepts: Accepts<'_>,
+    ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
+        let progress = self.verify_child_at_once(presented, freshness, address, accepts);
+        progress.unwrap_or_else(|| Progress::Done(Err(self.reject_unproven(Rejection::Malformed))))
+    }
+
     /// Completes the verification of a child that has to wait.
     #[cold]
     pub(super) async fn finish_child(
@@ -225,7 +239,7 @@ impl Engine {
         accepts: Accepts<'_>,
     ) -> Result<Principal, Denied> {
         let proof = match decide_child(&child, moment.now, address) {
-            Ok(_) if !accepts.child(child.child()) => Err(Denial::Outside(OutsideGrant::Audience)),
+            Ok(_) if !accepts.child(child.child(), moment.now) => Err(Denial::Outside(OutsideGrant::Audience)),
             decision => decision,
         };
         match proof {

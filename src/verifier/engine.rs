@@ -61,32 +61,62 @@ pub(crate) struct Engine {
 #[derive(Clone, Copy)]
 pub(crate) struct Accepts<'p> {
     #[cfg(feature = "children")]
-    place: Option<&'p Place>,
+    children: AcceptedChildren<'p>,
     #[cfg(not(feature = "children"))]
-    place: core::marker::PhantomData<&'p ()>,
+    children: core::marker::PhantomData<&'p ()>,
+}
+
+#[cfg(feature = "children")]
+#[derive(Clone, Copy)]
+enum AcceptedChildren<'p> {
+    None,
+    /// Those that may be used at this place.
+    At(&'p Place),
+    /// The tickets for this place, whose end is near.
+    #[cfg(feature = "http")]
+    TicketsFor(&'p Place),
 }
 
 impl<'p> Accepts<'p> {
     /// Accepts no children.
     pub(crate) const NO_CHILDREN: Self = Self {
         #[cfg(feature = "children")]
-        place: None,
+        children: AcceptedChildren::None,
         #[cfg(not(feature = "children"))]
-        place: core::marker::PhantomData,
+        children: core::marker::PhantomData,
     };
 
     /// Accepts the children that may be used at this place, and none if it is `None`.
     #[cfg(feature = "children")]
     pub(crate) const fn children_at(place: Option<&'p Place>) -> Self {
-        Self { place }
+        let children = match place {
+            Some(place) => AcceptedChildren::At(place),
+            None => AcceptedChildren::None,
+        };
+        Self { children }
     }
 
-    /// Returns whether a caller is accepted that has presented this child, or `None` for its key.
+    /// Accepts the tickets for this place, and none if it is `None`. A ticket comes in the query of a request, so that no
+    /// other child is accepted.
+    #[cfg(all(feature = "children", feature = "http"))]
+    pub(crate) const fn tickets_for(place: Option<&'p Place>) -> Self {
+        let children = match place {
+            Some(place) => AcceptedChildren::TicketsFor(place),
+            None => AcceptedChildren::None,
+        };
+        Self { children }
+    }
+
+    /// Returns whether a caller is accepted that has presented this child at the time `now`, or `None` for its key.
     #[cfg(feature = "children")]
-    pub(crate) fn child(self, child: Option<&Child>) -> bool {
-        let is_accepted =
-            |child: &Child| self.place.is_some_and(|place| place.is_in(child.names()));
-        child.is_none_or(is_accepted)
+    pub(super) fn child(self, child: Option<&Child>, now: Timestamp) -> bool {
+        let Some(child) = child else { return true };
+        match self.children {
+            AcceptedChildren::None => false,
+            AcceptedChildren::At(place) => place.is_in(child.names()),
+            #[cfg(feature = "http")]
+            AcceptedChildren::TicketsFor(place) => child.is_ticket_for(place, now),
+        }
     }
 }
 

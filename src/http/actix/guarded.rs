@@ -48,6 +48,11 @@ impl Incoming for ServiceRequest {
         self.headers()
     }
 
+    #[cfg(feature = "children")]
+    fn query(&self) -> &[u8] {
+        self.query_string().as_bytes()
+    }
+
     fn known(&self) -> Option<Principal> {
         self.extensions().get::<Principal>().cloned()
     }
@@ -135,6 +140,10 @@ impl Guard {
                 request.headers_mut().remove(name);
             }
             None => {}
+        }
+        #[cfg(feature = "children")]
+        if self.must_remove_ticket(admission) {
+            super::ticket::remove_ticket(&mut request);
         }
         // INVARIANT: the `Principal` in the extensions after a guard is the one that this guard admitted, as in
         // the guard of tower. Otherwise a handler would trust a caller that other code inserted.

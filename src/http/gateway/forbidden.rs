@@ -1,9 +1,9 @@
 //! The headers that a caller may not send past a gateway.
 
 use alloc::vec::Vec;
-use core::iter;
 
 use super::{Ambiguity, Headers, OriginalRequest, original::is_alike, verdict::IDENTITY};
+use crate::http::query::decoded;
 
 /// Headers with which some frameworks replace the method or the path of a request.
 ///
@@ -75,26 +75,6 @@ fn is_method_parameter(parameter: &[u8]) -> bool {
         byte => byte.to_ascii_lowercase(),
     });
     folded.eq(PARAMETER.iter().copied())
-}
-
-/// Returns the bytes of a name or value in a query, with its escapes decoded once.
-fn decoded(mut rest: &[u8]) -> impl Iterator<Item = u8> {
-    iter::from_fn(move || {
-        let (first, after) = rest.split_first()?;
-        rest = after;
-        if *first == b'%'
-            && let [high, low, after @ ..] = after
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-        {
-            rest = after;
-            return Some(high << 4 | low);
-        }
-        Some(if *first == b'+' { b' ' } else { *first })
-    })
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use core::{net::IpAddr, pin::Pin};
 use super::{
     super::{
         Admission, Headers, Reason, Response,
-        credential::{self, Source},
+        credential::{self, Presented, Source},
         incoming::{Incoming, Parts},
         observe::Observation,
         problem::Problem,
@@ -35,7 +35,8 @@ impl Guard {
     }
 
     /// Admits a request with these headers, or returns the response that refuses it. `peer` is the address of the other
-    /// end of the connection. `parameters` are the names and values of the path's parameters, as the handler gets them.
+    /// end of the connection. `parameters` are the names and values of the path's parameters, as the handler gets them. The
+    /// query is not known, so no ticket is found.
     ///
     /// # Errors
     ///
@@ -46,7 +47,22 @@ impl Guard {
         peer: Option<IpAddr>,
         parameters: &[(&str, &str)],
     ) -> Result<Admission, Response> {
-        match self.begin(&Parts { headers, peer, parameters }) {
+        self.admit_parts(&Parts {
+            headers,
+            peer,
+            parameters,
+            #[cfg(feature = "children")]
+            query: b"",
+        })
+        .await
+    }
+
+    /// Admits a request that no framework has made.
+    pub(in super::super) async fn admit_parts(
+        &self,
+        request: &Parts<'_, impl Headers + ?Sized>,
+    ) -> Result<Admission, Response> {
+        match self.begin(request) {
             Progress::Done(result) => result,
             Progress::Pending(rest) => rest.await,
         }
@@ -91,6 +107,9 @@ impl Guard {
             _ if self.0.keeps_credential => None,
             Source::Authorization => Some(credential::AUTHORIZATION),
             Source::KeyHeader => self.0.key_headers.own(),
+            // It is in no header.
+            #[cfg(feature = "children")]
+            Source::Ticket => None,
         }
     }
 
@@ -123,7 +142,7 @@ impl Guard {
         let is_double = |has_key: bool| {
             has_key && alternative.is_some_and(|alternative| alternative.is_presented(headers))
         };
-        let presented = match self.credential(headers) {
+        let presented = match self.presented(request) {
             Ok(presented) if is_double(presented.is_some() || known.is_some()) => {
                 return Progress::Done(Err(self.unreadable(CredentialError::Several, observation)));
             }
@@ -147,17 +166,25 @@ impl Guard {
             }
             Err(error) => return Progress::Done(Err(self.unreadable(error, observation))),
         };
-        let source = Some(presented.source);
-        let engine = inner.entrance_for(presented.token).verifier.engine();
+        let Presented { token, source } = presented;
+        let engine = inner.entrance_for(token).verifier.engine();
         let address = || inner.address.as_ref()?.find(request.peer(), headers);
-        let accepts = inner.children.in_headers();
-        match engine.verify_at_once(presented.token, inner.freshness, address, accepts) {
+        let (freshness, accepts) = (inner.freshness, inner.children.accepts(source));
+        #[cfg(feature = "children")]
+        let progress = if source == Source::Ticket {
+            engine.verify_ticket_at_once(token, freshness, address, accepts)
+        } else {
+            engine.verify_at_once(token, freshness, address, accepts)
+        };
+        #[cfg(not(feature = "children"))]
+        let progress = engine.verify_at_once(token, freshness, address, accepts);
+        match progress {
             Progress::Done(verified) => {
                 let parameter = |name: &str| request.parameter(name);
                 Progress::Done(self.respond(
                     verified,
                     known.as_ref(),
-                    source,
+                    Some(source),
                     &parameter,
                     observation,
                 ))
@@ -169,12 +196,12 @@ impl Guard {
                 Progress::Pending(Box::pin(async move {
                     let mut observation = observation;
                     let mut inactive = None;
-                    let (freshness, accepts) = (guard.0.freshness, guard.0.children.in_headers());
+                    let accepts = guard.0.children.accepts(source);
                     let finished = engine.finish(unfinished, freshness, accepts, &mut inactive);
                     let verified = finished.await;
                     observation.is_of(inactive);
                     let parameter = |name: &str| parameters.get(name).cloned();
-                    guard.respond(verified, known.as_ref(), source, &parameter, observation)
+                    guard.respond(verified, known.as_ref(), Some(source), &parameter, observation)
                 }))
             }
         }

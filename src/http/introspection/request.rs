@@ -158,6 +158,12 @@ impl<H: Headers + ?Sized> Incoming for Known<'_, H> {
         self.headers
     }
 
+    /// The endpoints are called by `POST`, and no ticket is for them.
+    #[cfg(feature = "children")]
+    fn query(&self) -> &[u8] {
+        b""
+    }
+
     fn known(&self) -> Option<Principal> {
         self.known.clone()
     }

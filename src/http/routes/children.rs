@@ -2,11 +2,12 @@
 
 #[cfg(feature = "children")]
 use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
 #[cfg(feature = "children")]
 use super::{Declared, Endpoint, Fault, Operation};
-use crate::http::Guard;
+use crate::{config::ConfigError, http::Guard};
 
 /// The children that a route accepts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,10 +18,25 @@ pub(in crate::http) struct RouteChildren {
     /// Whether the handler checks the operations to which a child is limited.
     #[cfg(feature = "children")]
     pub(in crate::http) checks_operations: bool,
+    /// Whether it accepts tickets in the query.
+    #[cfg(feature = "children")]
+    pub(in crate::http) tickets: bool,
 }
 
 #[cfg(feature = "children")]
 impl RouteChildren {
+    /// Checks that a route of this method may say this.
+    pub(super) fn check(
+        self,
+        method: &str,
+        place: &impl Fn() -> String,
+    ) -> Result<(), ConfigError> {
+        if self.tickets && method != "GET" {
+            return Err(ConfigError::TicketMethod(place()));
+        }
+        Ok(())
+    }
+
     /// Returns `guard` for the route with this method and path.
     pub(super) fn apply(self, guard: &Guard, method: &str, path: &str) -> Guard {
         guard.for_route_children(self, &format!("{method} {path}"))
@@ -28,7 +44,12 @@ impl RouteChildren {
 }
 
 #[cfg(not(feature = "children"))]
+#[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "its twin reads a field")]
 impl RouteChildren {
+    pub(super) fn check(self, _: &str, _: &impl Fn() -> String) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
     pub(super) fn apply(self, guard: &Guard, _: &str, _: &str) -> Guard {
         guard.clone()
     }
@@ -39,6 +60,10 @@ impl fmt::Display for RouteChildren {
         #[cfg(feature = "children")]
         if self.in_headers {
             f.write_str(", or children")?;
+        }
+        #[cfg(feature = "children")]
+        if self.tickets {
+            f.write_str(", or tickets")?;
         }
         _ = f;
         Ok(())
@@ -79,6 +104,39 @@ impl<H> Endpoint<H> {
         self.say(|children| {
             children.in_headers && !core::mem::replace(&mut children.checks_operations, true)
         })
+    }
+
+    /// Accepts a ticket in the query as well: `?ticket=<child>`. This is for `EventSource` and `WebSocket` in browsers, which
+    /// cannot send headers. Call it after a requirement, for a handler of `GET`. That handler serves `HEAD` too. A
+    /// `WebSocket` over HTTP/1.1 is a `GET`.
+    ///
+    /// A ticket is a [child](crate::children) whose audience is this route and nothing else, and whose end is at most 60
+    /// seconds away by the clock of the server. Anything else in this parameter is refused: a key, another child, an empty or
+    /// percent-encoded value. So are two tickets, and a ticket beside a credential in a header. The query of other routes
+    /// is not read. A ticket in a header is a child like any other.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use keyway::children::NewChild;
+    ///
+    /// // Less than the minute that is allowed, so that two clocks may differ.
+    /// let ticket = NewChild::lasting(Duration::from_secs(30)).route("GET /events")?;
+    /// # _ = ticket;
+    /// # #[cfg(feature = "axum")] {
+    /// # use keyway::http::axum::{Endpoint, get};
+    /// let events: Endpoint = get(async || "").require(["reporting"]).accept_ticket();
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A ticket may be used several times before it ends. It only opens a stream, which need not end with it; see
+    /// [`Ended::until_parent_ends`](crate::verifier::Ended::until_parent_ends).
+    ///
+    /// The guard takes the ticket out of the address before the handler and layers inside the guard see it, unless it
+    /// [keeps credentials](super::Guard::keep_credential). With axum this needs the feature `axum`, since `tower` alone does not
+    /// know axum's original address. Proxies, servers and layers outside the guard see the ticket, and may log it.
+    pub fn accept_ticket(self) -> Self {
+        self.say(|children| !core::mem::replace(&mut children.tickets, true))
     }
 
     /// Changes what the latest handlers that need a key say about children. `change` returns whether it may say so.

@@ -15,7 +15,7 @@ use axum::{
 };
 use http::{Request, Response};
 use keyway::{
-    Guard, NewKey, Principal, TenantKeys,
+    Guard, NewKey, Principal,
     children::{ChildMinter, NewChild},
     http::{Endpoint, Routes, actix::ActixHandler},
 };
@@ -27,7 +27,6 @@ use crate::support::{DAY, World, block_on, overheard::RevealKnown as _, policy};
 /// A key and the children that it makes.
 pub struct Family {
     pub world: World,
-    pub tenant: TenantKeys,
     pub parent: String,
     minter: ChildMinter,
 }
@@ -41,10 +40,10 @@ impl Family {
     pub fn of(world: World) -> Self {
         let request = NewKey::named("parent").scopes(["reporting"]).children(true);
         let created = block_on(world.keyring.create_tenant_with("acme", "advanced", request));
-        let (tenant, issued) = created.unwrap();
+        let (_, issued) = created.unwrap();
         let minter = world.keyring.child_minter(&issued.token).unwrap();
         let parent = issued.token.reveal_known().to_string();
-        Self { world, tenant, parent, minter }
+        Self { world, parent, minter }
     }
 
     pub fn child(&self, request: NewChild) -> String {
@@ -92,12 +91,17 @@ impl Seen {
     }
 }
 
-/// Returns what a handler has seen: all texts with a part of the address, and its caller.
-fn report(addresses: &[String], headers: usize, caller: Option<&Principal>) -> String {
+/// Returns what a handler has seen: all addresses, the number of credentials, its caller, and a parameter of the path.
+fn report(
+    addresses: &[String],
+    credentials: usize,
+    caller: Option<&Principal>,
+    id: Option<&str>,
+) -> String {
     let caller = caller.map(|caller| (caller.tenant(), caller.child().is_some()));
     let is_child = caller.map(|(_, is_child)| is_child);
     let tenant = caller.map(|(tenant, _)| tenant);
-    json!({ "uri": addresses, "credentials": headers, "tenant": tenant, "child": is_child })
+    json!({ "uri": addresses, "credentials": credentials, "tenant": tenant, "child": is_child, "id": id })
         .to_string()
 }
 
@@ -107,7 +111,7 @@ fn of_tower<B>(request: &Request<B>) -> String {
         addresses.push(uri.to_string());
     }
     let credentials = request.headers().get_all("authorization").iter().count();
-    report(&addresses, credentials, request.extensions().get())
+    report(&addresses, credentials, request.extensions().get(), None)
 }
 
 fn of_actix(request: &HttpRequest) -> String {
@@ -117,7 +121,7 @@ fn of_actix(request: &HttpRequest) -> String {
         request.head().uri.to_string(),
     ];
     let credentials = request.headers().get_all("authorization").count();
-    report(&addresses, credentials, request.extensions().get())
+    report(&addresses, credentials, request.extensions().get(), request.match_info().get("id"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +143,10 @@ pub fn routes<H>(guard: Guard, on: impl Fn(&'static str) -> H) -> Routes<H> {
         .route("/maybe", on("GET").require(["reporting"]).optional().accepts_children())
         .route("/any", on("*").any_key().accepts_children())
         .route("/tools", on("POST").any_key().accepts_children().checks_operations())
+        .route("/events", on("GET").require(["reporting"]).accept_ticket())
+        .route("/both", on("GET").require(["reporting"]).accepts_children().accept_ticket())
+        .route("/maybe-events", on("GET").require(["reporting"]).optional().accept_ticket())
+        .route("/streams/{id}", on("GET").any_key().accept_ticket())
 }
 
 /// The application, with guards around its routes.
