@@ -9,7 +9,7 @@ mod target;
 mod tree;
 mod verdict;
 
-use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
 use core::{fmt, net::IpAddr};
 
 pub use self::original::OriginalRequest;
@@ -20,7 +20,8 @@ use self::{
     tree::{Found, Tree},
 };
 use super::{
-    ForwardAuth, Guard, Headers, Response, Routes, resource_rules::ResourceRule, routes::ANY,
+    ForwardAuth, Guard, Headers, Response, Routes, incoming::Parts, resource_rules::ResourceRule,
+    routes::ANY,
 };
 use crate::{config::ConfigError, resource::ResourceKind};
 
@@ -73,6 +74,11 @@ use crate::{config::ConfigError, resource::ResourceKind};
 ///
 /// A public route, and one with other means of authentication, is admitted without a look at the key. On an
 /// optional route a key that is presented must be valid.
+///
+/// With the feature `children`, a route that [accepts children](super::Endpoint::accepts_children) or
+/// [tickets](super::Endpoint::accept_ticket) does so for the original request, by its name in the declared routes. A ticket is
+/// read from the original query. The gateway passes it on with the address, unless its configuration removes the parameter.
+/// Children that are limited to operations are refused, since the application does not know the child.
 ///
 /// # Ambiguous requests
 ///
@@ -197,15 +203,24 @@ impl Gateway {
         peer: Option<IpAddr>,
     ) -> Response {
         let inner = &*self.0;
-        let (operation, parameters) = match inner.find((method, target), headers) {
-            Ok(Some(found)) => found,
+        let Route { operation, parameters, query } = match inner.find((method, target), headers) {
+            Ok(Some(route)) => route,
             Ok(None) => return verdict::undeclared(&inner.guard),
             Err(ambiguity) => return verdict::ambiguous(&inner.guard, ambiguity),
         };
         let Some(guard) = &operation.guard else { return verdict::anonymous() };
         let parameters: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (*name, &**value)).collect();
-        let admission = match guard.admit_request(headers, peer, &parameters).await {
+        let parts = Parts {
+            headers,
+            peer,
+            parameters: &parameters,
+            #[cfg(feature = "children")]
+            query,
+        };
+        #[cfg(not(feature = "children"))]
+        let _ = query;
+        let admission = match guard.admit_parts(&parts).await {
             Ok(admission) => admission,
             Err(refusal) => return refusal,
         };
@@ -216,16 +231,21 @@ impl Gateway {
     }
 }
 
-/// The names and values of the parameters of a path.
-type Parameters<'t> = Vec<(&'t str, alloc::string::String)>;
+/// The declared route of an original request.
+struct Route<'t, 'r> {
+    operation: &'t Operation,
+    /// The names and values of the parameters of the path.
+    parameters: Vec<(&'t str, String)>,
+    query: &'r [u8],
+}
 
 impl Inner {
     /// Returns the route of the original request, or `None` if it is not declared.
-    fn find<'t>(
+    fn find<'t, 'r>(
         &'t self,
-        asked: (&str, &str),
-        headers: &(impl Headers + ?Sized),
-    ) -> Result<Option<(&'t Operation, Parameters<'t>)>, Ambiguity> {
+        asked: (&'r str, &'r str),
+        headers: &'r (impl Headers + ?Sized),
+    ) -> Result<Option<Route<'t, 'r>>, Ambiguity> {
         let (method, target) = self.original.read(asked, headers)?;
         let target = Target::parse(target)?;
         self.forbidden.check(headers, target.query)?;
@@ -239,7 +259,8 @@ impl Inner {
             return Ok(None);
         };
         let names = leaf.names.iter().map(|name| &**name);
-        Ok(Some((operation, names.zip(values).collect())))
+        let parameters = names.zip(values).collect();
+        Ok(Some(Route { operation, parameters, query: target.query }))
     }
 }
 

@@ -42,9 +42,9 @@ use utoipa::openapi::{
     },
 };
 
-use super::{
-    Access, RouteEntry, RouteTable, access::fill, alternative::Place, credential::KeyHeaders,
-};
+#[cfg(feature = "children")]
+use super::ticket;
+use super::{Access, RouteEntry, RouteTable, access::fill, alternative::Place};
 use crate::{
     config::ConfigError,
     scope::{Requirement, Scope},
@@ -59,6 +59,10 @@ const FIELD: &str = "api_key_field";
 /// The name of the security scheme of a credential besides keys that a guard checks. If the document has given the name to
 /// another scheme, or guards have several, a number follows.
 const ALTERNATIVE: &str = "alternative";
+
+/// The name of the security scheme of tickets. If the document has given the name to another scheme, a number follows.
+#[cfg(feature = "children")]
+const TICKET: &str = "ticket";
 
 /// The refusals of guarded operations, besides the responses of the handler, as in
 /// [`problem`](super::problem).
@@ -90,6 +94,10 @@ impl RouteTable {
     /// of a header `api_key_field`, unless another scheme of the document has that name. If the document
     /// already has a scheme for the same header, that scheme is used.
     ///
+    /// With the feature `children`, the description of an operation that accepts [children](super::Endpoint::accepts_children)
+    /// says so, with the name of the route for their audience. An operation that accepts
+    /// [tickets](super::Endpoint::accept_ticket) has them as an alternative to the key. Their scheme is named `ticket`.
+    ///
     /// Calling it a second time changes nothing.
     ///
     /// # Errors
@@ -120,6 +128,11 @@ impl RouteTable {
         for (name, header) in schemes.keys {
             let scheme = described.security_schemes.entry(name);
             scheme.or_insert_with(|| describe(header.as_deref()).into());
+        }
+        #[cfg(feature = "children")]
+        if let Some(name) = schemes.ticket {
+            let scheme = described.security_schemes.entry(name);
+            scheme.or_insert_with(|| describe_ticket().into());
         }
         for (name, place) in schemes.alternatives {
             let scheme = described.security_schemes.entry(name);
@@ -157,6 +170,9 @@ struct Schemes {
     keys: Vec<(String, Option<String>)>,
     /// Those of credentials besides keys that guards check.
     alternatives: Vec<(String, Place)>,
+    /// That of tickets, if a route accepts them.
+    #[cfg(feature = "children")]
+    ticket: Option<String>,
 }
 
 impl Schemes {
@@ -166,6 +182,10 @@ impl Schemes {
         let mut schemes = Self::default();
         for header in takes_bearer.then_some(None).into_iter().chain(headers) {
             schemes.keys.push((schemes.free_name(header, document), header.map(ToOwned::to_owned)));
+        }
+        #[cfg(feature = "children")]
+        if table.rows.iter().any(RouteEntry::accepts_tickets) {
+            schemes.ticket = Some(schemes.name(TICKET, document, true, is_ticket));
         }
         let is_accepted = |row: &&RouteEntry| matches!(row.access, Access::RequiredOr(..));
         let accepted = table.rows.iter().filter(is_accepted);
@@ -221,17 +241,25 @@ impl Schemes {
 
     /// Returns whether a scheme of keys has this name.
     fn has(&self, name: &str) -> bool {
+        #[cfg(feature = "children")]
+        if self.ticket.as_deref() == Some(name) {
+            return true;
+        }
         self.keys.iter().any(|(other, _)| other == name)
     }
 
-    /// Returns the names of the schemes by which a key comes in one of `headers`.
-    fn names(&self, headers: &KeyHeaders) -> Vec<&str> {
+    /// Returns the names of the schemes by which the route takes keys, or tickets in their place.
+    fn names(&self, row: &RouteEntry) -> Vec<&str> {
+        let headers = &row.key_headers;
         let takes = |header: Option<&str>| match header {
             None => headers.takes_authorization(),
             header => headers.own() == header,
         };
         let known = self.keys.iter().filter(|(_, header)| takes(header.as_deref()));
-        known.map(|(name, _)| &**name).collect()
+        let known = known.map(|(name, _)| &**name);
+        #[cfg(feature = "children")]
+        let known = known.chain(self.ticket.as_deref().filter(|_| row.accepts_tickets()));
+        known.collect()
     }
 
     /// Returns whether this requires a key and nothing else.
@@ -257,6 +285,37 @@ fn describe(header: Option<&str>) -> SecurityScheme {
         }
         Some(name) => SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name))),
     }
+}
+
+/// Returns the scheme of tickets.
+#[cfg(feature = "children")]
+fn describe_ticket() -> SecurityScheme {
+    let text = "A short-lived key that was derived from an API key for this operation only";
+    SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::with_description(ticket::PARAMETER, text)))
+}
+
+/// Returns whether a scheme of the document is for tickets.
+#[cfg(feature = "children")]
+fn is_ticket(scheme: &RefOr<SecurityScheme>) -> bool {
+    let scheme = serde_json::to_value(scheme).unwrap_or_default();
+    let is = |member: &str, value: &str| {
+        scheme.get(member).and_then(serde_json::Value::as_str) == Some(value)
+    };
+    is("type", "apiKey") && is("in", "query") && is("name", ticket::PARAMETER)
+}
+
+/// Says in the description of an operation that it accepts children, unless the description says so already.
+#[cfg(feature = "children")]
+fn mention_children(operation: &mut Operation, row: &RouteEntry) {
+    let sentence = format!(
+        "Accepts short-lived keys that were derived from an API key. Their audience may name `route:{} {}`.",
+        row.method, row.path
+    );
+    operation.description = match operation.description.take() {
+        Some(text) if text.contains(&sentence) => Some(text),
+        Some(text) if !text.is_empty() => Some(format!("{text}\n\n{sentence}")),
+        _ => Some(sentence),
+    };
 }
 
 /// Returns the scheme of a credential besides keys.
@@ -316,7 +375,11 @@ fn secure_operation(
     schemes: &Schemes,
     inherited: Option<&[SecurityRequirement]>,
 ) {
-    let (access, names) = (&row.access, schemes.names(&row.key_headers));
+    let (access, names) = (&row.access, schemes.names(row));
+    #[cfg(feature = "children")]
+    if row.accepts_children() {
+        mention_children(operation, row);
+    }
     // A document that was secured before lists keys, which are not alternatives to a key.
     let without_keys = |all: &[SecurityRequirement]| {
         let others: Vec<_> = all.iter().filter(|one| !schemes.is_key(one)).cloned().collect();

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod app;
+mod documents;
 mod tickets;
 
 use keyway::{
