@@ -247,6 +247,9 @@ fn reason(error: &OperationError) -> Option<Value> {
             json!({ "type": kind("other-resource"), "resource": name })
         }
         OperationError::Outside(OutsideGrant::Network) => json!({ "type": kind("other-network") }),
+        OperationError::Outside(OutsideGrant::Audience) => {
+            json!({ "type": kind("other-audience") })
+        }
         _ => return None,
     })
 }
