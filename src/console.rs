@@ -63,6 +63,7 @@ mod app;
 mod audit_table;
 mod auth;
 mod body;
+mod children;
 mod csrf;
 mod extract;
 mod fair;

@@ -10,10 +10,11 @@ use crate::{
 /// Maximum number of ids of one kind in the text of an event. A key may have 100, and an event is one line.
 const SHOWN: usize = 3;
 
-/// The limits of a key besides its scopes: its resources, its networks and its owner.
+/// The limits of a key besides its scopes: its resources, its networks, its owner, and whether it may have children.
 ///
-/// `Display` writes them on one line, such as `machine: press-1 press-2; from 192.0.2.0/24; of ann`. Of each kind it
-/// writes at most 3 ids. The text is empty for a key that may touch no resource, be used from any network, and has no owner.
+/// `Display` writes them on one line, such as `machine: press-1 press-2; from 192.0.2.0/24; of ann; children allowed`.
+/// Of each kind it writes at most 3 ids. The text is empty for a key that may touch no resource, may be used from any
+/// network, has no owner and may have no children.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyLimits<'e>(Option<&'e KeyRecord>);
 
@@ -38,11 +39,17 @@ impl<'e> KeyLimits<'e> {
         self.0?.owner()
     }
 
+    /// Returns whether the tenant lets the holder derive children from the key.
+    fn may_have_children(self) -> bool {
+        self.0.is_some_and(|key| key.children)
+    }
+
     /// Returns whether the text is empty.
     pub(super) fn is_empty(self) -> bool {
         self.resources().next().is_none()
             && *self.networks() == Networks::Any
             && self.owner().is_none()
+            && !self.may_have_children()
     }
 }
 
@@ -76,6 +83,10 @@ impl fmt::Display for KeyLimits<'_> {
         if let Some(owner) = self.owner() {
             part(f)?;
             write!(f, "of {owner}")?;
+        }
+        if self.may_have_children() {
+            part(f)?;
+            f.write_str("children allowed")?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::{
     app::App,
     auth::TenantAdmin,
     body::{Json, check_pasted, json, secret_json, versioned},
+    children::prefix_of,
     extract::{IfMatch, Parameters, Path, write_cursor},
     problem::ApiResult,
     views::{FoundView, IssuedView, KeysView, broken},
@@ -139,7 +140,12 @@ fn issued_response(
     token: Option<&str>,
     status: StatusCode,
 ) -> Response {
-    let view = IssuedView { key: app.view(key, tenant), token, replayed: token.is_none() };
+    let view = IssuedView {
+        key: app.view(key, tenant),
+        token,
+        child_prefix: prefix_of(&app.keyring, key),
+        replayed: token.is_none(),
+    };
     versioned(key.version(), secret_json(status, &view))
 }
 

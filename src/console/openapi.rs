@@ -18,7 +18,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::body::response_of;
+use super::{body::response_of, children::max_lifetime_seconds};
 use crate::policy::Policy;
 
 /// The document of a service, without the URL of the server, which depends on the path of the request.
@@ -35,7 +35,8 @@ pub(super) struct Operation {
 }
 
 impl Document {
-    /// Returns the document of a service with `policy`, with the names of its scopes and tiers.
+    /// Returns the document of a service with `policy`: with the names of its scopes and tiers. Without children in the
+    /// policy, no request may have the member `children`.
     pub(super) fn of(policy: &Policy) -> Self {
         // INVARIANT: the file is a JSON object, which a test checks. Otherwise the API would have no operations.
         let document = serde_json::from_str(include_str!("openapi.json"));
@@ -48,6 +49,9 @@ impl Document {
         if let Some(schemas) = object(&mut document.0, &["components", "schemas"]) {
             schemas.insert("ScopeName".into(), one_of(scopes));
             schemas.insert("TierName".into(), one_of(tiers));
+            if max_lifetime_seconds(policy).is_none() {
+                schemas.insert("MayHaveChildren".into(), json!(false));
+            }
         }
         document
     }

@@ -10,6 +10,7 @@ use super::{
     app::App,
     auth::{Caller, TenantAdmin},
     body::json,
+    children::max_lifetime_seconds,
     limits::{self, KindView},
     problem::ApiResult,
     scopes::ScopeView,
@@ -33,6 +34,7 @@ struct Session<'s> {
     resources: Vec<KindView<'s>>,
     tiers: Vec<TierView<'s>>,
     without: &'s [OperatorAction],
+    max_child_lifetime_seconds: Option<u64>,
     now: Timestamp,
 }
 
@@ -99,6 +101,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         resources: limits::kinds(policy.catalog()),
         tiers: policy.tiers().iter().map(|tier| TierView::of(tier, quota.is_none())).collect(),
         without: &settings.without,
+        max_child_lifetime_seconds: max_lifetime_seconds(policy),
         now,
     };
     Ok(json(StatusCode::OK, &session))

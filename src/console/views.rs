@@ -9,6 +9,7 @@ use alloc::{
 
 use serde::Serialize;
 
+use super::children::{ChildSwitch, switch_of};
 use crate::{
     decision::KeyState,
     grant::{Networks, Resources},
@@ -45,6 +46,7 @@ pub(super) struct KeyView<'k> {
     rotated_at: Option<Timestamp>,
     grace_until: Option<Timestamp>,
     last_used: Option<Timestamp>,
+    children: ChildSwitch,
     version: u64,
 }
 
@@ -78,6 +80,7 @@ impl<'k> KeyView<'k> {
             rotated_at: key.rotated_at(),
             grace_until: key.grace_until().filter(|until| now < *until),
             last_used: key.last_used(),
+            children: switch_of(key),
             version: key.version(),
         }
     }
@@ -105,6 +108,8 @@ pub(super) struct FoundView<'k> {
 pub(super) struct IssuedView<'t> {
     pub(super) key: KeyView<'t>,
     pub(super) token: Option<&'t str>,
+    /// The text with which the children of the key begin. It is not secret.
+    pub(super) child_prefix: Option<String>,
     pub(super) replayed: bool,
 }
 

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyway::{
-    Keyring, ScopeCatalog,
+    Keyring, Policy, ScopeCatalog,
     console::{Admin, Console, RecentEvents},
 };
 use serde_json::{Value, json};
@@ -71,15 +71,24 @@ impl Place {
     }
 
     pub fn with(change: impl FnOnce(Console) -> Console) -> Self {
+        Self::of(policy(), change)
+    }
+
+    fn of(policy: Policy, change: impl FnOnce(Console) -> Console) -> Self {
         let trail = RecentEvents::new(1_000);
-        let world = World::with(policy(), |builder| builder.audit(trail.clone()));
+        let world = World::with(policy, |builder| builder.audit(trail.clone()));
         let console = change(console(&world.keyring).audit_trail(trail));
         Self { client: Client::of(mount(console)), world }
     }
 
     /// Creates a place with the tenants `acme` on Advanced and `globex` on Lite, without keys.
     pub fn with_tenants() -> Self {
-        let place = Self::new();
+        Self::of_tenants(policy())
+    }
+
+    /// As [`with_tenants`](Self::with_tenants), with another policy.
+    pub fn of_tenants(policy: Policy) -> Self {
+        let place = Self::of(policy, |console| console);
         for (id, tier) in [("acme", "advanced"), ("globex", "lite")] {
             block_on(place.world.keyring.create_empty_tenant(id, tier)).unwrap();
         }

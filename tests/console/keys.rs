@@ -36,7 +36,7 @@ fn key_life_cycle_from_create_to_delete() {
         "expires_at": "2027-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z",
         "created_by": "anna", "owner": null, "rotated_at": null, "grace_until": null, "last_used": null,
         "effective_expires_at": "2027-01-01T00:00:00Z",
-        "resources": {}, "networks": null, "version": 1,
+        "resources": {}, "networks": null, "children": "off", "version": 1,
     });
     assert_eq!(key, &expected);
     assert!(block_on(world.keyring.verify(token)).is_ok());

@@ -3,6 +3,7 @@
 mod audit;
 mod audit_table;
 mod bulk;
+mod children;
 mod client;
 mod document;
 mod dropped;

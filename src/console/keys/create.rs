@@ -14,6 +14,7 @@ use super::{
         app::App,
         auth::TenantAdmin,
         body::{Json, Time, labels, some},
+        children,
         extract::idempotency_key,
         limits::{ByKind, are_those_of, networks_of, resources},
         problem::{self, ApiResult, invalid_field, of_keyring},
@@ -47,6 +48,8 @@ pub(in super::super) struct NewKeyBody {
     expires_at: Option<Time>,
     #[serde(default, deserialize_with = "some")]
     expires_in: Option<u64>,
+    #[serde(default, deserialize_with = "some")]
+    children: Option<bool>,
 }
 
 impl NewKeyBody {
@@ -67,6 +70,11 @@ impl NewKeyBody {
         }
         if let Some(Time(start)) = self.not_before {
             request = request.not_before(start);
+        }
+        // Without the feature, the member was refused before.
+        #[cfg(feature = "children")]
+        if let Some(children) = self.children {
+            request = request.children(children);
         }
         Ok(match (self.expires_at, lifetime) {
             (Some(Time(end)), _) => request.expires_at(end),
@@ -102,6 +110,7 @@ impl NewKeyBody {
             && self.labels.as_ref().unwrap_or(&Labels::NONE) == key.labels()
             && are_those_of(key, self.resources.as_ref(), networks)
             && self.not_before.map(|Time(start)| start) == key.not_before()
+            && self.children.unwrap_or_default() == key.children
             && expires_as_wanted
     }
 }
@@ -163,6 +172,7 @@ pub(in super::super) async fn create_key(
     let idempotency_key = idempotency_key(&headers)?;
     let lifetime = lifetime(body.expires_at.is_some(), body.expires_in)?;
     let networks = networks_of(body.networks.as_deref())?;
+    children::check(body.children, app.keyring.policy())?;
     let tenant = admin.tenant().await?;
     check_end(app, &tenant, lifetime)?;
     let request = body.request(lifetime, &networks, idempotency_key)?;

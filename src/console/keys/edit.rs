@@ -9,6 +9,7 @@ use super::{
     super::{
         auth::TenantAdmin,
         body::{Json, Time, labels, some},
+        children,
         extract::{IfMatch, Path},
         limits::{ByKind, networks, resources},
         problem::{ApiResult, of_keyring},
@@ -42,6 +43,8 @@ pub(in super::super) struct EditBody {
     expires_in: Option<u64>,
     #[serde(deserialize_with = "some")]
     enabled: Option<bool>,
+    #[serde(deserialize_with = "some")]
+    children: Option<bool>,
 }
 
 /// Changes a key. A key that an operator has suspended stays suspended.
@@ -53,6 +56,7 @@ pub(in super::super) async fn change_key(
 ) -> ApiResult {
     let TenantAdmin { app, keys, .. } = &admin;
     let lifetime = lifetime(body.expires_at.is_some(), body.expires_in)?;
+    children::check(body.children, app.keyring.policy())?;
     let tenant = admin.tenant().await?;
     check_end(app, &tenant, lifetime)?;
     let key = find_version(keys, ChangeKind::EditKey, id, &if_match).await?;
@@ -88,6 +92,11 @@ pub(in super::super) async fn change_key(
     }
     if let Some(enabled) = body.enabled {
         edit = edit.enabled(enabled);
+    }
+    // Without the feature, the member was refused above.
+    #[cfg(feature = "children")]
+    if let Some(children) = body.children {
+        edit = edit.children(children);
     }
     let edited = keys.edit(id, key.version(), edit).await;
     let edited = edited.map_err(|error| of_keyring(error, field))?;
