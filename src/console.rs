@@ -50,7 +50,8 @@
 //! # Refused requests
 //!
 //! - Requests from another origin, by the headers that browsers add.
-//! - Requests that present an API key, unless the application [allows that](Console::allow_api_keys).
+//! - Requests that present an API key, unless the application [allows that](Console::allow_api_keys), and all that present
+//!   a child of one.
 //! - Changes without the version that they replace.
 //!
 //! Responses carry `Cache-Control: no-store`, or `no-cache` for static files, and cannot be shown in a frame.
@@ -299,7 +300,7 @@ impl Console {
     /// networks needs a guard in front that knows the [address of the client](crate::Guard::client_address).
     ///
     /// By default, requests with an API key are refused before `who` is called. Otherwise a leaked key could
-    /// create keys that outlive it.
+    /// create keys that outlive it. For the same reason, a child of a key is always refused.
     pub fn allow_api_keys(mut self) -> Self {
         self.allows_api_keys = true;
         self

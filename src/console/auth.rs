@@ -13,6 +13,7 @@ use axum::{
 use super::{
     admin::{Admin, Role},
     app::App,
+    children::{has_presented_child, is_child},
     csrf, problem,
 };
 use crate::{
@@ -82,7 +83,8 @@ pub(super) async fn identify(app: &App, request: &mut Parts) -> Result<Admin, Re
     })
 }
 
-/// Checks whether the request presents an API key of this service, in any state and even if it was deleted.
+/// Checks whether the request presents an API key of this service or a child of one, in any state and even if it was
+/// deleted.
 async fn presents_api_key(keyring: &Keyring, request: &Parts) -> Result<bool, Response> {
     if request.extensions.get::<Principal>().is_some() {
         return Ok(true);
@@ -90,6 +92,7 @@ async fn presents_api_key(keyring: &Keyring, request: &Parts) -> Result<bool, Re
     for token in bearer_tokens(request) {
         match keyring.verifier().format().check(token) {
             Ok(_) => return Ok(true),
+            Err(_) if is_child(keyring, token) => return Ok(true),
             // A bearer token of the application's own sessions costs no lookup in the store.
             Err(rejection) => {
                 let authority = &keyring.verifier().engine().authority;
@@ -121,10 +124,11 @@ fn bearer_tokens(request: &Parts) -> impl Iterator<Item = &[u8]> {
 /// Verifies an API key and puts its [`Principal`] into the extensions, unless a guard has done so already.
 async fn verify_api_key(app: &App, guard: &Guard, request: &mut Parts) -> Result<(), Response> {
     if let Some(caller) = request.extensions.get::<Principal>() {
-        // A principal of another keyring is refused: the same tenant id may mean another tenant there.
+        // A principal of another keyring is refused: the same tenant id may mean another tenant there. A child is refused
+        // too: it could make a key that outlives it.
         let is_ours = app.keyring.verifier().has_admitted(caller);
         let refuse = || problem::api_key_not_allowed().into_response();
-        return is_ours.then_some(()).ok_or_else(refuse);
+        return (is_ours && !has_presented_child(caller)).then_some(()).ok_or_else(refuse);
     }
     if !presents_api_key(&app.keyring, request).await? {
         return Ok(());

@@ -6,7 +6,10 @@ use alloc::string::String;
 use super::problem::invalid_field;
 #[cfg(feature = "children")]
 pub(super) use crate::record::ChildSwitch;
-use crate::{http::problem::Problem, keyring::Keyring, policy::Policy, record::KeyRecord};
+use crate::{
+    decision::Principal, http::problem::Problem, keyring::Keyring, policy::Policy,
+    record::KeyRecord,
+};
 
 /// Whether the holder of a key may derive children from it.
 #[cfg(not(feature = "children"))]
@@ -56,4 +59,27 @@ pub(super) fn prefix_of(keyring: &Keyring, key: &KeyRecord) -> Option<String> {
 #[cfg(not(feature = "children"))]
 pub(super) fn prefix_of(_: &Keyring, _: &KeyRecord) -> Option<String> {
     None
+}
+
+/// Returns whether `token` is a child whose tag is right. Its signature may be wrong.
+#[cfg(feature = "children")]
+pub(super) fn is_child(keyring: &Keyring, token: &[u8]) -> bool {
+    let format = keyring.verifier().engine().authority.children();
+    format.is_some_and(|format| format.check(token).is_some())
+}
+
+#[cfg(not(feature = "children"))]
+pub(super) fn is_child(_: &Keyring, _: &[u8]) -> bool {
+    false
+}
+
+/// Returns whether `caller` has presented a child.
+#[cfg(feature = "children")]
+pub(super) fn has_presented_child(caller: &Principal) -> bool {
+    caller.child().is_some()
+}
+
+#[cfg(not(feature = "children"))]
+pub(super) fn has_presented_child(_: &Principal) -> bool {
+    false
 }

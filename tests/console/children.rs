@@ -1,15 +1,23 @@
 //! Children: which keys may have some, and the prefix that their holders need.
 
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+    response::IntoResponse as _,
+};
 use keyway::{
-    ImportedKey, NewKey, Principal, VerifyError,
+    Guard, ImportedKey, NewKey, Principal, VerifyError,
     children::{ChildMinter, NewChild, Place as PlaceOfUse},
+    console::{Admin, Console},
     import::{ForeignDigest, ForeignFormat, ForeignHash},
     verifier::Freshness,
 };
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::{
-    client::{Answer, Client, Place, console, mount},
+    client::{Answer, Client, MOUNT, Place, console, mount},
     support::{DAY, HOUR, World, block_on, overheard::RevealKnown as _, policy},
 };
 
@@ -186,6 +194,39 @@ fn rotation_shows_the_prefix_beside_the_new_token() {
     assert_eq!(again["child_prefix"], issued["child_prefix"]);
     client.change("acme", &id, 2, &json!({ CHILDREN: false }));
     assert_eq!(client.rotate("acme", &id, 3, "s").json()["child_prefix"], json!(null));
+}
+
+/// A child could otherwise make a key that outlives it.
+#[test]
+fn child_manages_no_keys() {
+    let Place { world, client } = place();
+    let issued = create(&client, true);
+    let child = format!("Bearer {}", child_of(&world, &issued));
+    let key = format!("Bearer {}", issued["token"].as_str().unwrap());
+    let keyring = &world.keyring;
+    let of_caller = || {
+        let console = Console::new(keyring, async |request: axum::http::request::Parts| {
+            let caller = request.extensions.get::<Principal>();
+            caller.map(Admin::of_caller).ok_or_else(|| StatusCode::UNAUTHORIZED.into_response())
+        });
+        mount(console.allow_api_keys())
+    };
+    let status = |router: &Router, token: &str| {
+        let request = Request::get(format!("{MOUNT}/api/session"));
+        let request = request.header("x-test-who", "acme").header("authorization", token);
+        let response = router.clone().oneshot(request.body(Body::empty()).unwrap());
+        block_on(response).unwrap().status()
+    };
+    // By default neither is admitted, although the caller is signed in.
+    for token in [&key, &child] {
+        assert_eq!(status(&client.router, token), 403);
+    }
+    // A console that allows API keys admits keys alone, also behind a guard that accepts children.
+    let guard = Guard::new(keyring).optional().accepts_children(PlaceOfUse::new());
+    for router in [of_caller(), of_caller().layer(guard)] {
+        assert_eq!(status(&router, &key), 200);
+        assert_eq!(status(&router, &child), 403);
+    }
 }
 
 #[test]
