@@ -14,25 +14,30 @@ const MEMBERS = {
 	enabled: ({ enabled }) => t(enabled ? 'state.active' : 'state.disabled'),
 	scopes: ({ scopes }) => scopes.join(', ') || t('key.no_scopes'),
 	limits: (key) => limitTexts(key).join('; ') || t('key.no_limits'),
+	children: ({ children }) => t(`children.${children}`),
 	// The effective expiry: the tier may end a key earlier than `expires_at`.
 	expires_at: ({ effective_expires_at: end }) => (end ? moment(end) : t('never')),
 };
 
 /** Returns the values of a key that the form shows and `read` returns. */
-const shownOf = ({ name, scopes, resources, networks, enabled }, kinds) => ({
-	name, scopes: [...scopes].sort(), enabled, networks,
+const shownOf = ({ name, scopes, resources, networks, enabled, children }, kinds) => ({
+	name, scopes: [...scopes].sort(), enabled, networks, children: children !== 'off',
 	resources: Object.fromEntries(kinds.map((kind) => [kind.name, resources[kind.name] ?? []])),
 	expiry: 'keep', expires_on: '',
 });
 
 function keyForm(session, shown, key) {
 	const longest = session.tenant.max_lifetime ?? Infinity;
+	const longestChild = session.max_child_lifetime_seconds;
 	// One time for both, or "In 30 days" would be later than a limit of 30 days allows.
 	const start = now();
 	// The service counts the lifetime from the creation of the present secret.
 	const latest = (key ? Date.parse(key.rotated_at ?? key.created_at) : start) + longest * 1_000;
 	const name = h('input', { name: 'name', value: shown.name, autofocus: true, required: true });
 	const enabled = h('input', { type: 'checkbox', name: 'enabled', id: 'enabled', checked: shown.enabled });
+	const children = h('input', {
+		type: 'checkbox', name: 'children', id: 'children', checked: shown.children, 'aria-describedby': 'children-hint',
+	});
 	const scopes = scopeTree(session.scopes, shown.scopes);
 	const resources = resourceChoices(session.resources, shown.resources);
 	const networks = networkChoice(shown.networks);
@@ -55,7 +60,9 @@ function keyForm(session, shown, key) {
 		session.resources.length > 0 && field('resources', resources.node, t('hint.resources')),
 		field('networks', networks.node, t('hint.networks')),
 		field('expires_at', expiry, longest < Infinity
-			&& (key ? t('expiry.latest', { date: moment(latest) }) : t('hint.longest', { span: span(longest) }))));
+			&& (key ? t('expiry.latest', { date: moment(latest) }) : t('hint.longest', { span: span(longest) }))),
+		longestChild && h('div.choice', children, h('label', { for: 'children' }, t('field.children')),
+			h('p.hint', { id: 'children-hint' }, t('hint.children', { span: span(longestChild) }))));
 	const read = () => ({
 		name: name.value,
 		scopes: scopes.read(),
@@ -64,6 +71,7 @@ function keyForm(session, shown, key) {
 		enabled: enabled.checked,
 		expiry: checked(expiry, 'expiry'),
 		expires_on: day.value,
+		...(longestChild && { children: children.checked }),
 	});
 
 	/** Returns the request body for values of the form. */
@@ -102,8 +110,10 @@ export function createDialog({ session, onCreated, onFull }) {
 /** Returns the text of a key's effective expiry. */
 const endOf = ({ effective_expires_at: end }) => (end ? t('key.ends', { date: moment(end) }) : t('key.endless'));
 
-function showIssued({ key, token }, { session, onChanged, title }) {
-	if (token) return showOnce({ name: key.name, token, curl: session.service.curl, end: endOf(key), title });
+function showIssued({ key, token, child_prefix: childPrefix }, { session, onChanged, title }) {
+	if (token) {
+		return showOnce({ name: key.name, token, childPrefix, curl: session.service.curl, end: endOf(key), title });
+	}
 	openDialog({
 		id: 'replayed', title: t('replayed.title'), cancel: 'done', action: 'rotate',
 		body: h('p', rich('replayed.text', { name: key.name })),

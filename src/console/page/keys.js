@@ -35,7 +35,10 @@ export function keyCard(key, buttons, toggle) {
 			chips(Object.entries(key.labels).map((label) => label.join('='))),
 		],
 		facts: {
-			scopes: [scopes.length ? chips(scopes) : hint(t('key.no_scopes')), chips(limitTexts(key))],
+			scopes: [
+				scopes.length ? chips(scopes) : hint(t('key.no_scopes')),
+				chips(limitTexts(key).concat(key.children === 'off' ? [] : t('key.children'))),
+			],
 			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
 			last_used: key.last_used ? when(key.last_used) : hint(t('never')),
 			expires: end ? [day(end), soon ? chip('warn', t('key.expires_soon'), ' ', when(end)) : hint(when(end))]
@@ -47,6 +50,7 @@ export function keyCard(key, buttons, toggle) {
 			suspensionOf(key),
 			key.suspension && toggle && h('p', t('key.cannot_lift')),
 			isAhead(key.grace_until) && h('p', rich('key.grace_period', { when: when(key.grace_until) })),
+			key.children === 'after_rotation' && h('p', t('key.children_after_rotation')),
 		],
 	};
 }

@@ -83,6 +83,17 @@ impl Host {
 }
 
 impl Host {
+    /// As [`start`](Self::start), with a policy that lets keys have children for a day at most, and without `globex`.
+    pub async fn start_with_children() -> Self {
+        let mut policy = policy_json();
+        policy["max_child_lifetime_seconds"] = json!(86_400);
+        let policy = serde_json::from_value(policy).unwrap();
+        let store = FaultyStore::over(MemoryStore::new());
+        let host = Self::over_with(store, policy, |console| console, |router| router);
+        host.keyring.create_empty_tenant("acme", "advanced").await.unwrap();
+        host
+    }
+
     /// With `acme` on a tier whose keys live for 30 days at most, without kinds of resources, with a console that
     /// `change` changes, and behind what `wrap` puts around the service.
     pub async fn start_with(

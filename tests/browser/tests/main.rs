@@ -2,6 +2,7 @@
 //! and skips what a browser cannot do.
 
 mod axe;
+mod children;
 mod commands;
 mod driver;
 mod exceptions;
