@@ -167,7 +167,8 @@ fn search_finds_by_any_part_or_a_whole_token() {
         names(&ask.json(&json!({ "text": text })).send())
     };
     let last = &token[token.len() - 4..];
-    for text in ["night", "ERP", &id, &id[3..9], last, &token, &format!(" {token}\n")] {
+    // The space keeps the text out of the ids of keys, of which some contain "erp".
+    for text in ["nightly s", "erp n", &id, &id[3..9], last, &token, &format!(" {token}\n")] {
         assert_eq!(search(text), ["ERP nightly sync"], "{text}");
     }
     assert_eq!(search(&other), ["Weekly report"]);
