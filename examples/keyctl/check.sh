@@ -22,7 +22,9 @@ tests_ran "$work/tests" || fail 'no test was run'
 said "$(grep -c '^test result: ok' "$work/tests") test programs pass"
 cargo build --quiet -p keyctl
 keyctl="${CARGO_TARGET_DIR:-$PWD/target}/debug/keyctl"
-policy=$PWD/examples/machinemetrics.json
+bare=$PWD/examples/machinemetrics.json
+policy=$work/policy.json
+sed '0,/{/s//{ "max_child_lifetime_seconds": 86400,/' "$bare" >"$policy"
 
 "$keyctl" >"$work/help"
 grep -q 'keyctl demo' "$work/help" || fail 'no help without arguments'
@@ -55,6 +57,15 @@ session() {
     ends 0 keys list --tenant acme --json
     id=$(grep -o '"id":"[^"]*"' "$work/out" | cut -d'"' -f4)
     [ "${#id}" = 16 ] || fail "the list has no id: $id"
+    ends 1 keys child-prefix "$id"
+    grep -q -- '--children on' "$work/err" || fail 'a key without children is not named as such'
+    KEYCTL_POLICY=$bare ends 1 keys edit "$id" --children on
+    grep -q 'max_child_lifetime_seconds' "$work/err" || fail 'children are allowed without a policy for them'
+    ends 0 keys edit "$id" --children on
+    ends 0 keys child-prefix "$id"
+    grep -qx "${token:0:24}[A-Za-z0-9_-]\{8\}~" "$work/out" || fail 'the child prefix is not that of the key'
+    ends 0 keys edit "$id" --children off
+    ends 1 keys child-prefix "$id"
     printf '%s' "$token" | "$keyctl" token report-leak --reason check >>"$log" 2>&1 || fail 'a leak is not reported'
     if printf '%s' "$token" | "$keyctl" token verify >>"$log"; then fail 'a leaked token is still valid'; fi
     ends 0 keys resume "$id"

@@ -1,4 +1,4 @@
-//! Issuing and editing keys: scopes, resources, networks, owner and expiry.
+//! Issuing and editing keys: scopes, resources, networks, owner, expiry and children.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use keyway::{
 };
 
 use crate::{
+    children::Children,
     failure::Failure,
     key_list::label,
     keys::{Named, report},
@@ -94,6 +95,9 @@ struct GrantArguments {
     /// The time after which the key is no longer valid, such as `90d`.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expires_in: Option<Duration>,
+    /// Whether the holder may derive short-lived keys from it, its children. A new key may have none by default.
+    #[arg(long, value_name = "on|off")]
+    children: Option<Children>,
 }
 
 fn resource(text: &str) -> Result<(String, Resources), String> {
@@ -132,6 +136,9 @@ impl Issue {
         if let Some(lifetime) = self.grant.expires_in {
             request = request.expires_in(lifetime);
         }
+        if let Some(children) = self.grant.children {
+            request = request.children(children.allowed(session)?);
+        }
         if let Some(text) = &self.idempotency_key {
             request = request.idempotency_key(text)?;
         }
@@ -146,7 +153,7 @@ impl Edit {
     pub async fn run(self, session: &Session) -> Result<(), Failure> {
         let (id, given) = (self.key.key, self.version);
         let found = session.keyring.find_key(id).await?.key;
-        let Some(edit) = self.edit()? else {
+        let Some(edit) = self.edit(session)? else {
             return Err(Failure::usage("no change was given").remedy("`--help` lists the changes"));
         };
         let keys = session.keyring.tenant(found.tenant().clone());
@@ -155,7 +162,7 @@ impl Edit {
     }
 
     /// Returns the edit, or `None` if it would change nothing.
-    fn edit(self) -> Result<Option<KeyEdit>, Failure> {
+    fn edit(self, session: &Session) -> Result<Option<KeyEdit>, Failure> {
         let mut edits: Vec<Box<dyn FnOnce(KeyEdit) -> KeyEdit>> = Vec::new();
         let grant = self.grant;
         if let Some(name) = self.name {
@@ -188,6 +195,10 @@ impl Edit {
         }
         if let Some(lifetime) = grant.expires_in {
             edits.push(Box::new(move |edit| edit.expires_in(lifetime)));
+        }
+        if let Some(children) = grant.children {
+            let allowed = children.allowed(session)?;
+            edits.push(Box::new(move |edit| edit.children(allowed)));
         }
         if edits.is_empty() {
             return Ok(None);

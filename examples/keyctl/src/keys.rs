@@ -5,6 +5,7 @@ use keyway::{GracePeriod, KeyId, KeyRecord, TenantId, store::StoredKey};
 use serde_json::json;
 
 use crate::{
+    children,
     confirm::Consent,
     failure::Failure,
     grant::{Edit, Issue},
@@ -52,6 +53,8 @@ pub enum Command {
     Resume(Named),
     /// Give a key a new secret, and write its token once.
     Rotate(Rotate),
+    /// Show the text with which the children of a key begin. Its holder needs it beside the token to make children.
+    ChildPrefix(Named),
 }
 
 /// A key by its id.
@@ -127,6 +130,7 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
             report(session, &keyring.resume_key(key).await?, "resumed").await
         }
         Command::Rotate(rotate) => rotate.run(session).await,
+        Command::ChildPrefix(key) => children::show_prefix(session, key).await,
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod apply;
 mod args;
+mod children;
 mod confirm;
 mod contract;
 mod demo;

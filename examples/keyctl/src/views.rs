@@ -8,6 +8,7 @@ use keyway::{
 use serde_json::{Value, json};
 
 use crate::{
+    children::switch_text,
     table::{Table, or_dash},
     times::now,
 };
@@ -85,6 +86,7 @@ pub fn key_fields(key: &KeyRecord, tenant: &TenantRecord, policy: &Policy) -> Ta
         ("resources", or_dash(Some(resources.collect::<Vec<_>>().join("; ")))),
         ("networks", networks_text(&json!(key.networks()))),
         ("owner", or_dash(key.owner())),
+        ("children", switch_text(key)),
         ("labels", or_dash(Some(labels.collect::<Vec<_>>().join(", ")))),
         ("not before", or_dash(key.not_before())),
         ("expires", or_dash(key.expires_at())),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{POLICY, World};
 
 fn world() -> World {
     let world = World::new();
@@ -138,6 +138,58 @@ fn rotation_without_grace_ends_the_old_token() {
     world.keep_secret(new);
     assert_eq!(world.call_with("token verify", &old).code, 1);
     assert_eq!(world.call_with("token verify", new).code, 0);
+}
+
+#[test]
+fn children_are_switched_and_their_prefix_is_shown() {
+    use keyway::children::{ChildMinter, MintChildError};
+
+    let world = world();
+    let (id, token) = world.issue("--tenant acme --name ERP --children on");
+    let prefix = |id: &str| {
+        let shown = world.json(&format!("keys child-prefix {id}"));
+        shown["child_prefix"].as_str().unwrap().to_owned()
+    };
+    assert!(ChildMinter::new(&token, &prefix(&id)).is_ok());
+    assert_eq!(world.done(&format!("keys child-prefix {id}")), prefix(&id) + "\n");
+    assert_eq!(world.key(&id)["children"], "on");
+
+    // The control: another key has another prefix, and none by default.
+    let (other, _) = world.issue("--tenant acme --name Dashboard");
+    assert_eq!(world.key(&other)["children"], "off");
+    let refused = world.fails(&format!("keys child-prefix {other}"), 1);
+    assert!(refused.contains(&format!("keys edit {other} --children on")), "{refused}");
+    world.done(&format!("keys edit {other} --children on"));
+    let wrong = ChildMinter::new(&token, &prefix(&other)).unwrap_err();
+    assert_eq!(wrong, MintChildError::Prefix);
+    world.done(&format!("keys edit {other} --children off"));
+    assert!(world.done(&format!("keys show {other}")).contains("children     off"));
+    world.fails(&format!("keys child-prefix {other}"), 1);
+}
+
+#[test]
+fn children_need_a_policy_and_a_secret_from_then_on() {
+    let world = world();
+    world.file("bare.json", &POLICY.replace("\"max_child_lifetime_seconds\": 86400,", ""));
+    let bare = "--policy bare.json";
+    let (id, _) = world.issue(&format!("--tenant acme --name ERP {bare}"));
+    for line in [
+        format!("keys edit {id} --children on {bare}"),
+        format!("keys issue --tenant acme --name Second --children on {bare}"),
+        format!("keys child-prefix {id} {bare}"),
+    ] {
+        let refused = world.fails(&line, 1);
+        assert!(refused.contains("set `max_child_lifetime_seconds`"), "{line}: {refused}");
+    }
+    assert_eq!(world.lines("keys list").len(), 1);
+
+    world.done(&format!("keys edit {id} --children on"));
+    assert_eq!(world.key(&id)["children"], "after_rotation");
+    let refused = world.fails(&format!("keys child-prefix {id}"), 1);
+    assert!(refused.contains(&format!("keys rotate {id}")), "{refused}");
+    let rotated = world.json(&format!("keys rotate {id}"));
+    world.keep_secret(rotated["token"].as_str().unwrap());
+    world.done(&format!("keys child-prefix {id}"));
 }
 
 #[test]

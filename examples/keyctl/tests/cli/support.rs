@@ -17,13 +17,15 @@ pub const PEPPER: &str = "dGhlIHBlcHBlciBvZiB0aGUgdGVzdHMgb2Yga2V5Y3RsLCBubyBtb3
 pub const PASSWORD: &str = "a%20secret%2Fpass%3Aword";
 const PLAIN_PASSWORD: &str = "a secret/pass:word";
 
-const POLICY: &str = r#"{
+/// The policy of each world.
+pub const POLICY: &str = r#"{
     "issuer": "mm",
     "scopes": [
         { "name": "reporting", "description": "Read reports" },
         { "name": "erp", "description": "Read and write orders" },
         { "name": "erp.read", "description": "Read orders" }
     ],
+    "max_child_lifetime_seconds": 86400,
     "resources": [{ "name": "machine", "description": "One machine" }],
     "tiers": [
         { "name": "trial", "keys": 1, "scopes": ["reporting"], "max_lifetime_days": 30 },
