@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn key_pair_of_a_secret_never_changes() {
         let seed = seed(b"5Rk8Vn1pLh6Js0YgUe3Wa9Bx7Dt2Qq5E", b"mm_live_A7Kf3Qw9ZbT2mXc4");
-        assert_eq!(hex(&*seed.0), SEED);
+        assert_eq!(hex(&seed.0[..]), SEED);
         assert_eq!(hex(&seed.public_key()), PUBLIC_KEY);
     }
 
