@@ -55,7 +55,7 @@ pub(crate) fn cases(report: &mut Report) {
     }
     report.rows("child_first", f64::INFINITY, &rows);
 
-    // What the policy adds to the minting of a key: its public key.
+    // The policy adds a public key to the minting of a key.
     let authority =
         keyway::lowlevel::Authority::new(keyring.policy().clone(), "live", &pepper().into());
     let (authority, now) = (authority.unwrap(), "2026-11-30T12:00:00Z".parse().unwrap());

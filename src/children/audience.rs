@@ -87,7 +87,7 @@ impl Place {
         Self::default()
     }
 
-    /// Adds a name of the host or service.
+    /// Adds a name of the machine or service.
     #[must_use]
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into().into());

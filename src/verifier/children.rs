@@ -30,7 +30,7 @@ pub(crate) struct UnfinishedChild {
     step: Step,
 }
 
-/// What is known of a presented child before its parent is read.
+/// A presented child before its parent is read.
 struct Seen {
     parent: KeyId,
     id: ChildId,
@@ -72,8 +72,7 @@ impl Seen {
         Progress::Pending(Unfinished::Child(Box::new(UnfinishedChild { seen: self, step })))
     }
 
-    /// Returns what stands for the child where reads of the store are shared, and where its answers are remembered, by the
-    /// secret that was presented.
+    /// Returns the stand-in of the child where reads and rejections of the store are shared by the presented secret.
     fn stand_in(&self) -> CheckedToken {
         let head = self.digest.first_chunk().copied().unwrap_or([0; Digest::LEN]);
         CheckedToken::new(self.parent, Digest::from_bytes(&head))
