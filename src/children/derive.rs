@@ -89,7 +89,7 @@ pub(super) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; SIGNAT
 
 #[cfg(test)]
 mod tests {
-    use alloc::{format, string::String};
+    use alloc::{format, string::String, vec};
 
     use super::*;
 
@@ -109,6 +109,15 @@ mod tests {
         let seed = seed(b"5Rk8Vn1pLh6Js0YgUe3Wa9Bx7Dt2Qq5E", b"mm_live_A7Kf3Qw9ZbT2mXc4");
         assert_eq!(hex(&seed.0[..]), SEED);
         assert_eq!(hex(&seed.public_key()), PUBLIC_KEY);
+    }
+
+    #[test]
+    fn seed_stays_where_it_was_derived_when_its_owner_moves() {
+        let first = seed(b"5Rk8Vn1pLh6Js0YgUe3Wa9Bx7Dt2Qq5E", b"mm_live_A7Kf3Qw9ZbT2mXc4");
+        let place = first.0.as_ptr();
+        let moved = vec![first];
+        assert_eq!(moved[0].0.as_ptr(), place);
+        assert_eq!(hex(&moved[0].0[..]), SEED);
     }
 
     const SEED: &str = "4bd6f9aaf25e8ea914dc341274a12a91988cf855d0010fb69b49951706fccff9";
