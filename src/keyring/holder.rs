@@ -1,5 +1,8 @@
 //! Operations for the holder of a token, and for a caller that found one.
 
+#[cfg(feature = "children")]
+use alloc::string::String;
+
 use super::{Keyring, KeyringError, Races};
 use crate::{
     audit::{AuditKind, ChangeKind, Noise},
@@ -25,6 +28,10 @@ pub struct Description {
     /// the longest lifetime that its tier allows. `None` if neither applies.
     #[cfg_attr(feature = "serde", serde(rename = "effective_expires_at"))]
     pub effective_expiry: Option<Timestamp>,
+    /// The text with which all [children](crate::children) of the key begin. `None` if it has none. The holder needs it
+    /// beside the token to make children.
+    #[cfg(feature = "children")]
+    pub child_prefix: Option<String>,
 }
 
 impl Keyring {
@@ -51,7 +58,13 @@ impl Keyring {
         let state = KeyState::of(&key, &tenant, self.policy(), self.now());
         let terms = self.policy().terms(&tenant);
         let effective_expiry = key.effective_expiry_on(terms.as_ref());
-        Description { key, state, effective_expiry }
+        Description {
+            #[cfg(feature = "children")]
+            child_prefix: self.child_prefix(&key),
+            key,
+            state,
+            effective_expiry,
+        }
     }
 
     /// Deletes the key of the token `presented` permanently, whatever its state. Holding a secret is

@@ -40,6 +40,24 @@ pub struct IssuedKey {
     pub token: OneTimeToken,
 }
 
+impl IssuedKey {
+    /// Creates an issued key. The child prefix goes with the token, since the holder needs both to make children.
+    fn new(keyring: &Keyring, key: KeyRecord, token: OneTimeToken) -> Self {
+        #[cfg(feature = "children")]
+        let token = token.with_child_prefix(keyring.child_prefix(&key));
+        #[cfg(not(feature = "children"))]
+        let _ = keyring;
+        Self { key, token }
+    }
+
+    /// Returns the text with which all [children](crate::children) of the key begin, or `None` if it has none. Give it to the
+    /// holder with the token. Call this before the token is revealed, or use [`Keyring::child_prefix`].
+    #[cfg(feature = "children")]
+    pub fn child_prefix(&self) -> Option<&str> {
+        self.token.child_prefix()
+    }
+}
+
 impl TenantKeys {
     pub(super) fn new(keyring: Keyring, tenant: TenantId) -> Self {
         Self { keyring, tenant, granter: None, owners: Vec::new() }
@@ -162,7 +180,7 @@ impl TenantKeys {
         let mut randomness = self.keyring.randomness();
         let (authority, id) = (self.keyring.authority(), ids.first().copied());
         let (key, token) = authority.issue_under(id, tenant, request, now, &mut *randomness)?;
-        Ok(IssuedKey { key, token })
+        Ok(IssuedKey::new(&self.keyring, key, token))
     }
 
     /// Completes `request` with the actor and the granter's bound.

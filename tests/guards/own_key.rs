@@ -93,7 +93,8 @@ fn a_holder_reads_its_own_key() {
     assert_eq!(described["key"]["masked"], held.key.masked());
     // A member that is added to a description must be checked here too.
     let members = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(members(&described), ["effective_expires_at", "key", "state"]);
+    assert_eq!(members(&described), ["child_prefix", "effective_expires_at", "key", "state"]);
+    assert!(described["child_prefix"].is_null());
     assert_eq!(
         members(&described["key"]),
         [

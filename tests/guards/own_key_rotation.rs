@@ -240,10 +240,10 @@ fn holder_gets_a_new_token_and_the_old_one_ends() {
         // The description is that of a `GET`.
         let bearer = format!("Bearer {new}");
         let read = endpoint.send(framework, Method::GET, &bearer, "203.0.113.7").json();
-        for member in ["key", "state", "effective_expires_at"] {
+        for member in ["key", "state", "effective_expires_at", "child_prefix"] {
             assert_eq!(body[member], read[member], "{member}");
         }
-        assert_eq!(body.as_object().unwrap().len(), 6);
+        assert_eq!(body.as_object().unwrap().len(), 7);
 
         assert_ne!(new, old);
         assert_eq!((caller(&world, &new).key_id(), caller(&world, &old).key_id()), (id, id));

@@ -199,7 +199,7 @@ fn not_allowed() -> Response {
 ///
 /// The body is a JSON object with the new `token`; `previous_ends_at`, the time from which the old token is no
 /// longer accepted, or null if it has ended; `previous_ends_with_first_use`; and `key`, `state` and
-/// `effective_expires_at` as in the response to a `GET`.
+/// `effective_expires_at` as in the response to a `GET`. With the feature `children` it also has `child_prefix`.
 ///
 /// It cannot be cloned or printed, and its memory is wiped when it is dropped. The adapters of this crate send it.
 /// keyway cannot wipe the copies in the buffers of a connection. Do not log the body.

@@ -132,7 +132,7 @@ impl TenantKeys {
         note(&key);
         self.keyring.update_key(&key, version).await?;
         self.keyring.record(&self.tenant, Some(id), AuditKind::KeyRotated);
-        Ok(IssuedKey { key, token })
+        Ok(IssuedKey::new(&self.keyring, key, token))
     }
 
     /// Deletes the key `id` permanently, whatever its version, even if its row cannot be read.
