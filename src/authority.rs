@@ -116,6 +116,22 @@ impl Authority {
         self.children.as_ref()
     }
 
+    /// Returns the id of the parent and that of the child, if `presented` is a child with a right tag. Nothing else is proven.
+    #[cfg(feature = "std")]
+    #[cfg_attr(
+        not(feature = "children"),
+        allow(clippy::unused_self, reason = "its twin reads a field")
+    )]
+    pub(crate) fn child_in(&self, presented: &[u8]) -> Option<(KeyId, crate::token::ChildId)> {
+        #[cfg(feature = "children")]
+        return self.children()?.check(presented).map(|child| (child.parent(), child.id()));
+        #[cfg(not(feature = "children"))]
+        {
+            let _ = presented;
+            None
+        }
+    }
+
     /// Returns the public key for the signatures of children of the key with this new token, if the policy allows children.
     fn child_key_of(&self, token: &OneTimeToken) -> Option<PublicKey> {
         #[cfg(feature = "children")]

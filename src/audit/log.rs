@@ -17,8 +17,8 @@ const TARGET: &str = "keyway::audit";
 
 /// A sink that writes each audit event as one event of `tracing`, with the target `keyway::audit`.
 ///
-/// The field `kind` is one word, such as `key_issued`. The fields `at`, `actor`, `tenant` and `key` are those of
-/// [`AuditEvent`]. Each further field of the kind is one by its own name, such as `scopes` or `refusal`. A change of
+/// The field `kind` is one word, such as `key_issued`. The fields `at`, `actor`, `tenant`, `key` and `child` are those
+/// of [`AuditEvent`]. Each further field of the kind is one by its own name, such as `scopes` or `refusal`. A change of
 /// exceptions has the fields `exceptions_before` and `exceptions`. A field
 /// without a value is left out. Control characters are escaped.
 ///
@@ -273,7 +273,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{audit::ChangeKind, decision::KeyState, time::Timestamp};
+    use crate::{audit::ChangeKind, decision::KeyState, time::Timestamp, token::ChildId};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<Entry>>>);
@@ -302,8 +302,19 @@ mod tests {
         }
     }
 
+    const KEY: &str = "A000000000000000";
+
     /// Returns the level, the kind and the further fields of the event that `kind` becomes.
     fn logged(kind: AuditKind<'_>, key: Option<&str>) -> (Level, String, String) {
+        logged_of_child(kind, key, None)
+    }
+
+    /// Returns what [`logged`] does for a request with this child.
+    fn logged_of_child(
+        kind: AuditKind<'_>,
+        key: Option<&str>,
+        child: Option<ChildId>,
+    ) -> (Level, String, String) {
         let log = Log::default();
         let key = key.map(|key| key.parse().unwrap());
         let event = AuditEvent {
@@ -311,7 +322,7 @@ mod tests {
             actor: "anna",
             tenant: Some("acme"),
             key,
-            child: None,
+            child,
             kind,
         };
         let subscriber = tracing_subscriber::registry().with(log.clone());
@@ -329,7 +340,6 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_level_and_its_fields_by_name() {
-        const KEY: &str = "A000000000000000";
         let scopes = ["read", "write"].map(|name| name.parse::<Scope>().unwrap());
         let refused = |refusal| AuditKind::ChangeRefused {
             change: ChangeKind::IssueKey,
@@ -400,6 +410,17 @@ mod tests {
         for (kind, level, word, fields) in table {
             assert_eq!(logged(kind, Some(KEY)), (level, word.into(), fields.into()), "{kind:?}");
         }
+    }
+
+    #[cfg(feature = "children")]
+    #[test]
+    fn child_is_a_field_of_its_own() {
+        let child = ChildId::of(&[7; 32]);
+        let (level, kind, fields) =
+            logged_of_child(AuditKind::OtherAudience, Some(KEY), Some(child));
+        assert_eq!((level, &*kind), (Level::INFO, "other_audience"));
+        assert_eq!(fields, alloc::format!("child={child}"));
+        assert_eq!(logged(AuditKind::OtherAudience, Some(KEY)).2, "");
     }
 
     #[test]

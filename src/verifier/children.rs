@@ -14,6 +14,7 @@ use super::{
     Engine, Freshness, Progress, VerifyError,
     engine::{Accepts, Denied, Unfinished},
     load::LoadCause,
+    report::Claim,
 };
 use crate::{
     audit::Noise,
@@ -127,13 +128,15 @@ impl Engine {
         parent: Option<Arc<ResolvedKey>>,
         accepts: Accepts<'_>,
     ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
-        let Some(signed) = presented.read().map(Box::new) else {
-            return Progress::Done(Err(self.reject_unproven(Rejection::Malformed)));
-        };
         // INVARIANT: asked before each read as well. Otherwise made-up children of a deleted key would each read the store.
         if !self.failures.permit(seen.parent, seen.moment) {
             return Progress::Done(Err(self.refuse_unchecked()));
         }
+        let Some(signed) = presented.read().map(Box::new) else {
+            self.failures.note(seen.parent, seen.moment);
+            let (parent, id, now) = (seen.parent, seen.id, seen.moment.now);
+            return Progress::Done(Err(self.reject_child(Rejection::Malformed, parent, id, now)));
+        };
         let Some(parent) = parent else {
             return seen.pending(Step::Unproven { signed, tried: None });
         };
@@ -179,6 +182,7 @@ impl Engine {
     ) -> Result<Principal, VerifyError> {
         let UnfinishedChild { seen, step } = unfinished;
         let (moment, stand_in) = (seen.moment, seen.stand_in());
+        let claim = Claim { checked: &stand_in, child: Some(seen.id) };
         let decision = match step {
             Step::Decided(decision) => decision,
             Step::Unproven { signed, tried } => {
@@ -186,7 +190,7 @@ impl Engine {
                 if freshness == Freshness::Cached
                     && let Some(reason) = self.cache.rejection(&stand_in, moment)
                 {
-                    return Err(self.reject(reason, &stand_in, moment.now));
+                    return Err(self.reject(reason, claim, moment.now));
                 }
                 let before = self.cache.before_rejection(&stand_in);
                 let cause = LoadCause::of(tried.is_some(), freshness);
@@ -195,9 +199,9 @@ impl Engine {
                     Ok(None) => {
                         self.failures.note(seen.parent, self.clock.moment());
                         self.cache.note_rejection(&stand_in, Rejection::Unknown, moment, before);
-                        return Err(self.reject(Rejection::Unknown, &stand_in, moment.now));
+                        return Err(self.reject(Rejection::Unknown, claim, moment.now));
                     }
-                    Err(error) => return Err(self.fail(&error, &stand_in, moment.now)),
+                    Err(error) => return Err(self.fail(&error, claim, moment.now)),
                 };
                 let known = self.children.find(&seen.digest, &parent);
                 let has_same_keys =
@@ -219,12 +223,12 @@ impl Engine {
                 };
                 let Some(child) = child else {
                     self.cache.note_rejection(&stand_in, Rejection::WrongSecret, moment, before);
-                    return Err(self.reject(Rejection::WrongSecret, &stand_in, moment.now));
+                    return Err(self.reject(Rejection::WrongSecret, claim, moment.now));
                 };
                 self.decide_child(child, &parent, moment, || seen.address, accepts)
             }
         };
-        self.conclude(decision, &stand_in, moment.now, inactive).await
+        self.conclude(decision, claim, moment.now, inactive).await
     }
 
     /// Decides about a child whose signature is proven.

@@ -20,6 +20,7 @@ use std::{
 use super::{
     Engine, VerifyError,
     load::{LoadError, Loaded},
+    report::Claim,
     streams::{Found, Place},
 };
 use crate::{
@@ -303,7 +304,8 @@ impl Ended {
             }
             Ok(None) => Err(VerifyError::Rejected),
             Err(error @ LoadError::Tampered(_)) => {
-                Err(engine.fail(&error, &checked, engine.clock.moment().now))
+                let claim = Claim { checked: &checked, child: self.caller.key().child_id() };
+                Err(engine.fail(&error, claim, engine.clock.moment().now))
             }
             Err(error) => {
                 self.failure = Some(Box::new(error));

@@ -12,6 +12,7 @@ use super::{
     grace::EndingKeys,
     imported::Candidates,
     load::{LoadCause, LoadSubject, Loaded},
+    report::Claim,
     requirements::Requirements,
     sources::Sources,
     streams::Streams,
@@ -75,6 +76,9 @@ enum AcceptedChildren<'p> {
     /// The tickets for this place, whose end is near.
     #[cfg(feature = "http")]
     TicketsFor(&'p Place),
+    /// All of them. Another program checks their audience.
+    #[cfg(feature = "http")]
+    Any,
 }
 
 impl<'p> Accepts<'p> {
@@ -116,6 +120,8 @@ impl<'p> Accepts<'p> {
             AcceptedChildren::At(place) => place.is_in(child.names()),
             #[cfg(feature = "http")]
             AcceptedChildren::TicketsFor(place) => child.is_ticket_for(place, now),
+            #[cfg(feature = "http")]
+            AcceptedChildren::Any => true,
         }
     }
 }
@@ -273,10 +279,10 @@ impl Engine {
     }
 
     /// Applies the consequences of a decision, and returns the outcome.
-    pub(super) async fn conclude(
+    pub(super) async fn conclude<'c>(
         &self,
         decision: Result<Principal, Denied>,
-        checked: &CheckedToken,
+        claim: impl Into<Claim<'c>>,
         now: Timestamp,
         inactive: &mut Option<Arc<ResolvedKey>>,
     ) -> Result<Principal, VerifyError> {

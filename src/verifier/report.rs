@@ -13,8 +13,21 @@ use crate::{
     grant::OutsideGrant,
     store::StoreError,
     time::{Moment, Timestamp},
-    token::{CheckedToken, KeyId, Rejection},
+    token::{CheckedToken, ChildId, KeyId, Rejection},
 };
+
+/// The credential of a refused request: a token, or a child of the token's key.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'c> {
+    pub(super) checked: &'c CheckedToken,
+    pub(super) child: Option<ChildId>,
+}
+
+impl<'c> From<&'c CheckedToken> for Claim<'c> {
+    fn from(checked: &'c CheckedToken) -> Self {
+        Self { checked, child: None }
+    }
+}
 
 impl Engine {
     #[cold]
@@ -27,31 +40,53 @@ impl Engine {
         VerifyError::Rejected
     }
 
-    /// Reports to the audit sink that the token `presented` was rejected for the reason `rejection`.
+    /// Reports to the audit sink that the token `presented` was rejected for the reason `rejection`. A child is rejected where
+    /// only the token of a key counts.
     pub(crate) fn record_rejected(&self, presented: &[u8], rejection: Rejection) {
-        let _ = match self.authority.check(presented) {
-            Ok(checked) => self.reject(rejection, &checked, self.clock.moment().now),
-            Err(_) => self.reject_unproven(rejection),
-        };
+        let now = self.clock.moment().now;
+        if let Ok(checked) = self.authority.check(presented) {
+            self.reject(rejection, &checked, now);
+        } else if let Some((key, child)) = self.authority.child_in(presented) {
+            self.reject_child(rejection, key, child, now);
+        } else {
+            self.reject_unproven(rejection);
+        }
     }
 
-    pub(super) fn reject(
+    pub(super) fn reject<'c>(
         &self,
         rejection: Rejection,
-        checked: &CheckedToken,
+        claim: impl Into<Claim<'c>>,
         now: Timestamp,
     ) -> VerifyError {
-        self.record(now, "", None, Some(checked.id()), AuditKind::Rejected(rejection));
+        let Claim { checked, child } = claim.into();
+        self.record_claim(now, None, checked.id(), child, AuditKind::Rejected(rejection));
         VerifyError::Rejected
     }
 
-    pub(super) fn fail(
+    /// Rejects a child with a right tag whose parent was not looked up.
+    #[cold]
+    pub(super) fn reject_child(
         &self,
-        error: &LoadError,
-        checked: &CheckedToken,
+        rejection: Rejection,
+        parent: KeyId,
+        child: ChildId,
         now: Timestamp,
     ) -> VerifyError {
-        let key = Some(checked.id());
+        self.record_claim(now, None, parent, Some(child), AuditKind::Rejected(rejection));
+        VerifyError::Rejected
+    }
+
+    pub(super) fn fail<'c>(
+        &self,
+        error: &LoadError,
+        claim: impl Into<Claim<'c>>,
+        now: Timestamp,
+    ) -> VerifyError {
+        let Claim { checked, child } = claim.into();
+        let record = |tenant: Option<&str>, kind: AuditKind<'_>| {
+            self.record_claim(now, tenant, checked.id(), child, kind);
+        };
         match error {
             LoadError::Store(cause) => {
                 let kind = match **cause {
@@ -60,31 +95,25 @@ impl Engine {
                     StoreError::Corrupt(_) => AuditKind::Tampered,
                     _ => AuditKind::Unavailable,
                 };
-                self.record(now, "", None, key, kind);
+                record(None, kind);
                 VerifyError::unavailable(Arc::clone(cause))
             }
             LoadError::Paused(paused) => {
                 self.record_noise(Noise::Unavailable);
                 VerifyError::unavailable(Arc::new(*paused))
             }
-            LoadError::UnknownTier { record, tier } => {
-                let tenant = Some(record.tenant.as_str());
-                self.record(now, "", tenant, key, AuditKind::UnknownTier(tier));
-                if record.holds(checked, now) {
+            LoadError::UnknownTier { record: key, tier } => {
+                record(Some(key.tenant.as_str()), AuditKind::UnknownTier(tier));
+                if key.holds(checked, now) {
                     VerifyError::unavailable(Arc::new(error.clone()))
                 } else {
                     VerifyError::Rejected
                 }
             }
-            LoadError::Tampered(record) => {
-                let tenant = Some(record.tenant.as_str());
-                self.record(now, "", tenant, key, AuditKind::Tampered);
+            LoadError::Tampered(key) => {
+                record(Some(key.tenant.as_str()), AuditKind::Tampered);
                 // Only a caller that holds the secret may learn that the record is broken.
-                if record.holds(checked, now) {
-                    VerifyError::Tampered
-                } else {
-                    VerifyError::Rejected
-                }
+                if key.holds(checked, now) { VerifyError::Tampered } else { VerifyError::Rejected }
             }
         }
     }
@@ -99,6 +128,19 @@ impl Engine {
         kind: AuditKind<'_>,
     ) {
         self.record_event(&AuditEvent { at, actor, tenant, key, child: None, kind });
+    }
+
+    /// Reports an event about a request that was not verified to the audit sink. It names the child, if that is what was
+    /// presented.
+    fn record_claim(
+        &self,
+        at: Timestamp,
+        tenant: Option<&str>,
+        key: KeyId,
+        child: Option<ChildId>,
+        kind: AuditKind<'_>,
+    ) {
+        self.record_event(&AuditEvent { at, actor: "", tenant, key: Some(key), child, kind });
     }
 
     /// Reports an event about a caller to the audit sink. It names the child, if that is what was presented.
@@ -118,7 +160,7 @@ impl Engine {
         });
     }
 
-    fn record_event(&self, event: &AuditEvent<'_>) {
+    pub(crate) fn record_event(&self, event: &AuditEvent<'_>) {
         if let Some(sink) = &self.audit {
             // A panic in the sink must not change the outcome.
             let _ = catch_unwind(AssertUnwindSafe(|| sink.record(event)));

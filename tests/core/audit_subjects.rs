@@ -8,11 +8,12 @@ use std::{
     task::{Context, Waker},
 };
 
-use crate::support::{HOUR, World, block_on, catalog, overheard::RevealKnown as _, policy};
+use crate::support::{DAY, HOUR, World, block_on, catalog, overheard::RevealKnown as _, policy};
 use keyway::{
     GracePeriod, ImportedKey, KeyEdit, KeyRecord, Keyring, LeakResponse, NewKey, Policy,
     ScopeCatalog, TenantKeys, Tier, Timestamp,
     audit::{AuditEvent, AuditSink},
+    children::NewChild,
     grant::Networks,
     import::{ForeignDigest, ForeignFormat, ForeignHash},
     record::{Exceptions, Suspension},
@@ -29,6 +30,7 @@ struct Subject {
     actor: String,
     tenant: Option<String>,
     key: Option<String>,
+    child: Option<String>,
     at: Timestamp,
 }
 
@@ -43,6 +45,7 @@ impl AuditSink for Events {
             actor: event.actor.into(),
             tenant: event.tenant.map(Into::into),
             key: event.key.map(|id| id.to_string()),
+            child: event.child.map(|id| id.to_string()),
             at: event.at,
         };
         self.0.lock().unwrap().push((name, subject));
@@ -57,6 +60,8 @@ struct Stage {
     keys: TenantKeys,
     key: KeyRecord,
     token: String,
+    /// A child of the key.
+    child: String,
 }
 
 fn format() -> ForeignFormat {
@@ -67,13 +72,17 @@ impl Stage {
     fn new() -> Self {
         let events = Events::default();
         let sink = events.clone();
-        let world = World::with(policy(), |builder| builder.audit(sink).accept_imported(format()));
+        let policy = policy().with_children(DAY).unwrap();
+        let world = World::with(policy, |builder| builder.audit(sink).accept_imported(format()));
         let operator = world.keyring.acting_as(OPERATOR);
-        let request = NewKey::named("first").scopes(["reporting"]);
+        let request = NewKey::named("first").scopes(["reporting"]).children(true);
         let created = block_on(operator.create_tenant_with(TENANT, "advanced", request));
         let (keys, issued) = created.unwrap();
+        let minter = operator.child_minter(&issued.token).unwrap();
+        let child = minter.mint_at(&NewChild::until(world.after(DAY)), world.now());
+        let child = child.unwrap().reveal_known().to_string();
         let token = issued.token.reveal_known().to_string();
-        Self { world, events, operator, keys, key: issued.key, token }
+        Self { world, events, operator, keys, key: issued.key, token, child }
     }
 
     /// Verifies in another process, whose policy has other tiers or scopes.
@@ -110,6 +119,8 @@ enum Named {
     NewKey,
     /// The tenant and the key, without an actor: a verification.
     Verified,
+    /// As [`Verified`](Self::Verified), and the child.
+    Child,
     /// The key alone. Its tenant is not known before the record is read.
     Claimed,
     Nobody,
@@ -178,6 +189,8 @@ const ROWS: &[Row] = &[
         block_on(stage.keys.edit(key.id(), key.version(), edit)).unwrap();
         stage.verify(&stage.token);
     }),
+    // No place is given, so no child is accepted.
+    ("OtherAudience", Named::Child, |stage| stage.verify(&stage.child)),
     ("Tampered", Named::Verified, |stage| {
         stage.world.store.rewrite_keys(|key| Ok(crate::support::with_text(&key, "first", "other")));
         stage.verify(&stage.token);
@@ -272,6 +285,9 @@ fn every_event_names_its_subjects() {
         assert_eq!(found.actor, if acts { OPERATOR } else { "" }, "{kind}");
         let has_tenant = !matches!(named, Named::Claimed | Named::Nobody);
         assert_eq!(found.tenant.as_deref(), has_tenant.then_some(TENANT), "{kind}");
+        let child = super::children_audit::child_id(&stage.child);
+        let is_of_child = matches!(named, Named::Child);
+        assert_eq!(found.child, is_of_child.then_some(child), "{kind}");
         let held = stage.key.id().to_string();
         match named {
             Named::Tenant | Named::Nobody => assert_eq!(found.key, None, "{kind}"),

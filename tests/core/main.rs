@@ -23,6 +23,7 @@ mod batches;
 mod bearer;
 mod breaker;
 mod canary;
+mod children_audit;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod corpus;

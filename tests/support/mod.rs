@@ -194,6 +194,7 @@ pub struct Event {
     pub actor: String,
     pub tenant: Option<String>,
     pub key: Option<String>,
+    pub child: Option<String>,
     /// The `Debug` text.
     pub kind: String,
 }
@@ -220,6 +221,7 @@ impl AuditSink for Recorder {
             actor: event.actor.into(),
             tenant: event.tenant.map(Into::into),
             key: event.key.map(|id| id.to_string()),
+            child: event.child.map(|id| id.to_string()),
             kind: format!("{:?}", event.kind),
         });
     }
