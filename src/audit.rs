@@ -247,6 +247,8 @@ pub enum ChangeKind {
     RevokeKey,
     /// Reporting a leaked token.
     ReportLeak,
+    /// Making a child of a key, for its holder. Nothing is stored, so only refusals are events.
+    MintChild,
 }
 
 impl ChangeKind {
@@ -270,6 +272,7 @@ impl ChangeKind {
             Self::DeleteKey => "delete_key",
             Self::RevokeKey => "revoke_key",
             Self::ReportLeak => "report_leak",
+            Self::MintChild => "mint_child",
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Children of keys: their prefix, and minters for keys whose token is at hand.
 
-use alloc::{string::String, sync::Arc};
+use alloc::{format, string::String, sync::Arc};
 use core::net::IpAddr;
 
 use super::{Keyring, KeyringError, own_rotation::refused};
 use crate::{
+    audit::{AuditKind, ChangeKind, Refusal},
     children::{ChildMinter, MintChildError, NewChild},
     decision::decide_from,
-    record::{ChildSwitch, KeyRecord},
+    record::{ChildSwitch, KeyRecord, TenantId},
     time::Timestamp,
-    token::OneTimeToken,
+    token::{KeyId, OneTimeToken},
     verifier::VerifyError,
 };
 
@@ -20,7 +21,8 @@ use crate::{
 pub struct OwnChild {
     /// The text of the child, which can be revealed once.
     pub token: OneTimeToken,
-    /// The end of the child, or of its parent if that is earlier.
+    /// The end of the child, or that of its parent or of the presented secret if one of them is earlier. The first use of a
+    /// newer secret may end the presented one before that.
     pub expires_at: Timestamp,
 }
 
@@ -37,12 +39,41 @@ pub enum OwnChildError {
         _ => "",
     })]
     Switch(ChildSwitch),
+    /// The key may have children, but not this secret of it. It is from before the last rotation, and was made when the policy
+    /// allowed none or by another system.
+    #[error(
+        "the token is from before the last rotation and may not have children; use the newest one"
+    )]
+    PreviousSecret,
     /// The child would be valid for longer than the policy allows, or is over already.
     #[error("the child must end in the future, and within the longest lifetime of children")]
     Lifetime,
     /// The child cannot be made as it was asked for.
     #[error(transparent)]
     Mint(MintChildError),
+}
+
+impl OwnChildError {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Verify(error) if error.is_unavailable() => Refusal::Unavailable,
+            _ => Refusal::NotAllowed,
+        }
+    }
+}
+
+/// Makes the children of one key, whose token was presented and is accepted.
+///
+/// The private key is not in it, since it is kept while the caller waits. It follows from the token each time.
+pub(crate) struct OwnMinter<'k> {
+    keyring: &'k Keyring,
+    token: &'k str,
+    child_prefix: String,
+    of: (TenantId, KeyId),
+    /// The time at which the token was accepted.
+    now: Timestamp,
+    /// The end of the key, or of the presented secret.
+    ends_at: Timestamp,
 }
 
 impl Keyring {
@@ -65,7 +96,11 @@ impl Keyring {
     }
 
     /// Makes a child of the key whose token is `presented`, for a holder that asks for it. The key must be active. It is read
-    /// from the store. `address` is that of the client, `None` if it is not known.
+    /// from the store, and no rate applies. `address` is that of the client, `None` if it is not known.
+    ///
+    /// The request is a use of the presented secret, so it ends older ones that wait for it. A secret in its grace period has
+    /// children too, which end with it. Nothing is stored. Each refusal is reported to the audit sink, with the actor `key`
+    /// and the id of the key.
     ///
     /// # Errors
     ///
@@ -77,34 +112,111 @@ impl Keyring {
         address: Option<IpAddr>,
     ) -> Result<OwnChild, OwnChildError> {
         let presented = presented.as_ref();
-        let of_mint = OwnChildError::Mint;
-        let format = self.authority().children();
-        let format = format.ok_or(of_mint(MintChildError::NotAllowed))?;
-        let read = self.possessed(presented, true, &mut None).await;
-        let (stored, checked) = read.map_err(of_read)?;
+        self.own_minter(presented, address).await?.mint(request)
+    }
+
+    /// Returns the minter of the key whose token is `presented`, for its holder.
+    ///
+    /// # Errors
+    ///
+    /// As [`mint_own_child`](Self::mint_own_child), for all that does not depend on the request.
+    pub(crate) async fn own_minter<'k>(
+        &'k self,
+        presented: &'k [u8],
+        address: Option<IpAddr>,
+    ) -> Result<OwnMinter<'k>, OwnChildError> {
+        let mut of = None;
+        let minter = self.try_own_minter(presented, address, &mut of).await;
+        minter.inspect_err(|error| self.report_no_child(presented, of.as_ref(), error))
+    }
+
+    async fn try_own_minter<'k>(
+        &'k self,
+        presented: &'k [u8],
+        address: Option<IpAddr>,
+        of: &mut Option<(TenantId, KeyId)>,
+    ) -> Result<OwnMinter<'k>, OwnChildError> {
+        // INVARIANT: the token is checked first. Nobody else learns what the key or the policy allows.
+        let (stored, checked) = self.possessed(presented, true, of).await.map_err(of_read)?;
         let now = self.now();
         let key = Arc::new(self.resolve_own(&stored).map_err(of_read)?);
-        decide_from(&checked, &key, now, || address)
+        let caller = decide_from(&checked, &key, now, || address)
             .map_err(|denial| OwnChildError::Verify(refused(denial)))?;
-        match stored.key.children() {
-            ChildSwitch::On => {}
-            switch => return Err(OwnChildError::Switch(switch)),
+        let format = self.authority().children();
+        let format = format.ok_or(OwnChildError::Mint(MintChildError::NotAllowed))?;
+        let switch = stored.key.children();
+        if switch == ChildSwitch::Off {
+            return Err(OwnChildError::Switch(switch));
         }
-        let latest = now.checked_add(format.max_lifetime()).unwrap_or(Timestamp::MAX);
-        let caveats = request.caveats_at(now).map_err(|error| of_mint(error.into()))?;
+        // An imported token has no minter, and a secret from before the policy allowed children no public key.
+        let child_prefix = format.prefix_of(key.id()).unwrap_or_default();
+        let token = str::from_utf8(presented).ok().filter(|token| {
+            let public_key =
+                ChildMinter::new(token, &child_prefix).map(|minter| minter.public_key());
+            public_key.is_ok_and(|own| key.child_keys().any(|known| *known == own))
+        });
+        let Some(token) = token else {
+            return Err(match caller.used_previous_secret() {
+                true if switch == ChildSwitch::On => OwnChildError::PreviousSecret,
+                _ => OwnChildError::Switch(ChildSwitch::AfterRotation),
+            });
+        };
+        if caller.ends_grace_period() {
+            self.engine().end_grace_period(&checked).await;
+        }
+        let of = (stored.key.tenant, key.id());
+        let ends_at = key.ends_at(&checked);
+        Ok(OwnMinter { keyring: self, token, child_prefix, of, now, ends_at })
+    }
+
+    /// Reports to the audit sink that the holder of a key has got no child.
+    fn report_no_child(
+        &self,
+        presented: &[u8],
+        of: Option<&(TenantId, KeyId)>,
+        error: &OwnChildError,
+    ) {
+        let reason = match error {
+            OwnChildError::Verify(error) => Some(error),
+            _ => None,
+        };
+        let detail = format!("{error}");
+        let (change, refusal) = (ChangeKind::MintChild, error.refusal());
+        let kind = AuditKind::ChangeRefused { change, refusal, detail: &detail };
+        self.report_own(presented, of, reason, kind);
+    }
+}
+
+impl OwnMinter<'_> {
+    /// Makes a child.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnChildError::Lifetime`] or [`OwnChildError::Mint`].
+    pub(crate) fn mint(&self, request: &NewChild) -> Result<OwnChild, OwnChildError> {
+        let minted = self.try_mint(request);
+        minted.inspect_err(|error| {
+            self.keyring.report_no_child(self.token.as_bytes(), Some(&self.of), error);
+        })
+    }
+
+    fn try_mint(&self, request: &NewChild) -> Result<OwnChild, OwnChildError> {
+        let caveats =
+            request.caveats_at(self.now).map_err(|error| OwnChildError::Mint(error.into()))?;
         let end = caveats.expires_at;
-        if end <= now || end > latest {
+        if end <= self.now || end > self.latest() {
             return Err(OwnChildError::Lifetime);
         }
-        let text = str::from_utf8(presented).map_err(|_| of_mint(MintChildError::Token))?;
-        let prefix = format.prefix_of(key.id()).ok_or(of_mint(MintChildError::Token))?;
-        let minter = ChildMinter::new(text, &prefix).map_err(of_mint)?;
-        let public_key = minter.public_key();
-        if !key.child_keys().any(|known| *known == public_key) {
-            return Err(OwnChildError::Switch(ChildSwitch::AfterRotation));
-        }
-        let token = minter.mint_at(request, now).map_err(of_mint)?;
-        Ok(OwnChild { token, expires_at: end.min(key.ends_at(&checked)) })
+        let minter = ChildMinter::new(self.token, &self.child_prefix);
+        let minted = minter.and_then(|minter| minter.mint_at(request, self.now));
+        let token = minted.map_err(OwnChildError::Mint)?;
+        Ok(OwnChild { token, expires_at: end.min(self.ends_at) })
+    }
+
+    /// Returns the latest end that a child may have.
+    pub(crate) fn latest(&self) -> Timestamp {
+        let longest = self.keyring.policy().max_child_lifetime().unwrap_or_default();
+        self.now.checked_add(longest).unwrap_or(Timestamp::MAX)
     }
 }
 

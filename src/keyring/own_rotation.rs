@@ -217,20 +217,35 @@ impl Keyring {
         self.acting_as(&format!("key {id}"))
     }
 
-    /// Reports a rotation that was not made to the audit sink. A rejected token and a broken record have been
-    /// reported already, where they were found.
+    /// Reports a rotation that was not made to the audit sink.
     fn report_own_rotation(
         &self,
         presented: &[u8],
         of: Option<&(TenantId, KeyId)>,
         error: &OwnRotationError,
     ) {
-        if let OwnRotationError::Verify(VerifyError::Rejected | VerifyError::Tampered) = error {
-            return;
-        }
+        let reason = match error {
+            OwnRotationError::Verify(error) => Some(error),
+            _ => None,
+        };
         let detail = format!("{error}");
         let (change, refusal) = (ChangeKind::RotateKey, error.refusal());
         let kind = AuditKind::ChangeRefused { change, refusal, detail: &detail };
+        self.report_own(presented, of, reason, kind);
+    }
+
+    /// Reports a request of a holder that was refused to the audit sink, as an event of this kind. A rejected token and a
+    /// broken record have been reported already, where they were found.
+    pub(super) fn report_own(
+        &self,
+        presented: &[u8],
+        of: Option<&(TenantId, KeyId)>,
+        reason: Option<&VerifyError>,
+        kind: AuditKind<'_>,
+    ) {
+        if let Some(VerifyError::Rejected | VerifyError::Tampered) = reason {
+            return;
+        }
         match (of, self.authority().check(presented)) {
             (Some((tenant, id)), _) => self.acting_as_key(*id).record(tenant, Some(*id), kind),
             // The store did not respond. This keyring minted the token, so it names its key.
