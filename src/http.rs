@@ -82,6 +82,8 @@ mod grpc;
 pub(crate) mod guard;
 mod incoming;
 mod introspection;
+#[cfg(any(feature = "children", feature = "console"))]
+pub(crate) mod json_request;
 #[cfg(feature = "leak-reports")]
 pub mod leak;
 mod observe;
@@ -98,7 +100,7 @@ mod response;
 #[cfg(feature = "axum")]
 mod routed;
 mod routes;
-#[cfg(any(feature = "console", feature = "leak-reports"))]
+#[cfg(any(feature = "children", feature = "console", feature = "leak-reports"))]
 pub(crate) mod secret_json;
 #[cfg(feature = "children")]
 mod ticket;

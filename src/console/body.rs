@@ -1,6 +1,6 @@
 //! Request and response bodies, as JSON. Both may hold tokens, so both are wiped.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String};
 
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize as _, Deserializer, Serialize,
     de::{DeserializeOwned, Error as _},
 };
 
@@ -18,6 +18,7 @@ use super::{
     extract::etag,
     problem::{self, invalid_field},
 };
+pub(super) use crate::http::json_request::{Time, some};
 use crate::{
     http::{
         problem::Problem,
@@ -25,7 +26,6 @@ use crate::{
         wiped::{self, TooLarge, Wiped},
     },
     record::Labels,
-    time::Timestamp,
 };
 
 /// The largest number in a body that is not another one too: numbers are read as `f64`.
@@ -50,7 +50,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if body.as_ref().trim_ascii_start().first() != Some(&b'{') {
             return Err(problem::unreadable().detail("the body is not a JSON object"));
         }
-        secret_json::read(body.as_ref()).map(Self).map_err(unreadable)
+        secret_json::read(body.as_ref()).map(Self).map_err(Fault::problem)
     }
 }
 
@@ -61,39 +61,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-/// Returns a problem that describes the error in a body. It repeats no value of the body, which may be
-/// secret.
-fn unreadable(fault: Fault) -> Problem {
-    let at = |name: &str, detail: &str| {
-        problem::unreadable().detail(format!("`{name}` {detail}")).with("field", name)
-    };
-    match fault {
-        Fault::Syntax { line } => {
-            problem::unreadable().detail(format!("the body is not JSON from line {line} on"))
-        }
-        Fault::Unknown(known) => {
-            let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
-            let known = known.join(", ");
-            let detail = format!("the body has a member that is not known; these are: {known}");
-            problem::unreadable().detail(detail)
-        }
-        Fault::Missing(name) => at(name, "is missing"),
-        Fault::Twice(name) => at(name, "is there twice"),
-        // INVARIANT: only the values of known fields are read, so `name` is a known name and not a secret.
-        Fault::Type(name) => at(&name.unwrap_or_default(), "is of another type"),
-        Fault::Value(name, detail) => invalid_field(name.unwrap_or_default(), detail),
-    }
-}
-
-/// Deserializes a field that may be left out but must not be `null`.
-pub(super) fn some<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
 /// Deserializes labels, which may be left out but must not be `null`.
 pub(super) fn labels<'de, D>(deserializer: D) -> Result<Option<Labels>, D::Error>
 where
@@ -101,17 +68,6 @@ where
 {
     let labels = BTreeMap::<String, String>::deserialize(deserializer)?;
     Labels::new(labels).map(Some).map_err(D::Error::custom)
-}
-
-/// A time in a request body.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) struct Time(pub(super) Timestamp);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(D::Error::custom)
-    }
 }
 
 /// Checks that a pasted text has at most 2,000 characters: enough for a token with text around it.

@@ -1,7 +1,6 @@
 //! Limits of a key on resources and networks, in requests and in the session.
 
 use alloc::{
-    collections::BTreeMap,
     string::{String, ToString as _},
     vec::Vec,
 };
@@ -9,40 +8,13 @@ use alloc::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::problem::invalid_field;
+pub(super) use crate::http::json_request::{ByKind, resources};
 use crate::{
     grant::{Networks, Resources},
     http::problem::Problem,
     record::{InvalidField, KeyRecord},
     scope::ScopeCatalog,
 };
-
-/// The resources of each kind that a request names.
-pub(super) type ByKind = BTreeMap<String, Resources>;
-
-/// Deserializes resources by kind, which may be left out but must not be `null`. Each is `"all"` or a list of ids.
-pub(super) fn resources<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<ByKind>, D::Error> {
-    #[derive(Deserialize)]
-    enum All {
-        #[serde(rename = "all")]
-        All,
-    }
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Wanted {
-        All(All),
-        Only(Vec<String>),
-    }
-
-    let wanted = BTreeMap::<String, Wanted>::deserialize(deserializer)?;
-    let resources = wanted.into_iter().map(|(kind, wanted)| match wanted {
-        Wanted::All(All::All) => Ok((kind, Resources::All)),
-        Wanted::Only(ids) => Ok((kind, Resources::only(ids).map_err(D::Error::custom)?)),
-    });
-    resources.collect::<Result<_, _>>().map(Some)
-}
 
 /// Deserializes networks, which may be left out. `null` is any network. An empty list is refused.
 pub(super) fn networks<'de, D: Deserializer<'de>>(
