@@ -172,6 +172,10 @@ pub enum ConfigError {
         "the longest lifetime of children is {0:?}; it must be at least a second and at most 31 days"
     )]
     ChildLifetime(Duration),
+    /// An endpoint mints [children](crate::children), and the policy lets keys have none.
+    #[cfg(feature = "children")]
+    #[error("the policy does not let keys have children; set `max_child_lifetime_seconds`")]
+    NoChildren,
     /// A higher tier allows less than a lower one.
     #[error("tier `{higher}` comes after `{lower}` but allows less: {what}")]
     Descending {

@@ -116,6 +116,8 @@ pub mod tower;
 pub(crate) use self::guard::Guard;
 #[cfg(feature = "metrics")]
 pub use self::observe::describe_metrics;
+#[cfg(feature = "children")]
+pub use self::own_key::MintedChild;
 pub use self::{
     access::{Access, RouteEntry, RouteTable},
     admission::Admission,

@@ -33,6 +33,7 @@
 mod endpoints;
 mod probe;
 
+use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use axum::{
@@ -44,6 +45,7 @@ use axum::{
     routing::{self, MethodFilter, MethodRouter},
 };
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use zeroize::Zeroizing;
 
 #[cfg(feature = "leak-reports")]
 pub use self::endpoints::leak_reports;
@@ -185,14 +187,28 @@ impl<S: Sync> OptionalFromRequestParts<S> for Principal {
 /// The body is wiped when its last part is dropped.
 impl IntoResponse for RotatedKey {
     fn into_response(self) -> Response {
-        let mut response = Response::new(axum::body::Body::empty());
-        for (name, value) in self.headers() {
-            let value = HeaderValue::from_static(value);
-            response.headers_mut().insert(HeaderName::from_static(name), value);
-        }
-        *response.body_mut() = axum::body::Body::from(Bytes::from_owner(self.into_body()));
-        response
+        secret(self.headers(), self.into_body())
     }
+}
+
+/// The body is wiped when its last part is dropped.
+#[cfg(feature = "children")]
+impl IntoResponse for super::MintedChild {
+    fn into_response(self) -> Response {
+        secret(self.headers(), self.into_body())
+    }
+}
+
+fn secret(
+    headers: impl Iterator<Item = (&'static str, &'static str)>,
+    body: Zeroizing<Vec<u8>>,
+) -> Response {
+    let mut response = Response::new(axum::body::Body::from(Bytes::from_owner(body)));
+    for (name, value) in headers {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    response
 }
 
 impl IntoResponse for KeywayResponse {

@@ -1,9 +1,13 @@
 //! The endpoint for the holder of a key.
 
+#[cfg(feature = "children")]
+mod children;
 mod rotation;
 
 use alloc::sync::Arc;
 
+#[cfg(feature = "children")]
+pub use self::children::MintedChild;
 pub use self::rotation::RotatedKey;
 use super::{Guard, Headers, Response, credential::Presented, observe::Observation};
 use crate::{
@@ -15,6 +19,9 @@ use crate::{
 ///
 /// A holder may see and end a key in any state and from any network, so a leaked key can be ended where it is found.
 /// It may rotate the key only where the application [permits it](Self::rotatable).
+///
+/// Only the key itself counts. A short-lived child of it is refused for all of this, as by a guard that accepts no
+/// children.
 ///
 /// Every request reads the store and no [rate](crate::rate) applies. Limit how often the endpoint may be
 /// called, as for any route that does work for anyone who once held a key. A credential that is not the token
@@ -50,13 +57,22 @@ pub struct OwnKey {
     guard: Guard,
     /// `None` if holders may not rotate their keys.
     rotation: Option<Arc<rotation::Terms>>,
+    /// Whether holders get children of their keys.
+    #[cfg(feature = "children")]
+    mints_children: bool,
 }
 
 impl OwnKey {
     /// Creates the endpoint for the keys of `keyring`. `guard` sets the headers of the key and the realm. Its
     /// requirement is not checked.
     pub fn new(keyring: &Keyring, guard: &Guard) -> Self {
-        Self { keyring: keyring.clone(), guard: guard.clone(), rotation: None }
+        Self {
+            keyring: keyring.clone(),
+            guard: guard.clone(),
+            rotation: None,
+            #[cfg(feature = "children")]
+            mints_children: false,
+        }
     }
 
     /// Handles a `GET`: returns 200 with the [description](Keyring::describe) of the presented key, whatever
@@ -64,7 +80,7 @@ impl OwnKey {
     ///
     /// The description holds the masked key, but not the token, the digest or the seal.
     pub async fn describe(&self, headers: &(impl Headers + ?Sized)) -> Response {
-        let (token, observation) = match self.token(headers) {
+        let (token, observation) = match self.token(headers).await {
             Ok(presented) => presented,
             Err(refusal) => return refusal,
         };
@@ -82,7 +98,7 @@ impl OwnKey {
 
     /// Handles a `DELETE`: deletes the presented key permanently, whatever its state, and returns 204.
     pub async fn revoke(&self, headers: &(impl Headers + ?Sized)) -> Response {
-        let (token, observation) = match self.token(headers) {
+        let (token, observation) = match self.token(headers).await {
             Ok(presented) => presented,
             Err(refusal) => return refusal,
         };
@@ -95,7 +111,17 @@ impl OwnKey {
         }
     }
 
-    fn token<'f>(
+    /// Returns the credential of a request, which may be the token of a key.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses the request. A [child](https://docs.rs/keyway/latest/keyway/children/index.html) in place of
+    /// the key gets the response of a guard that accepts none: it ends nothing, and learns nothing of the key.
+    #[cfg_attr(
+        not(feature = "children"),
+        allow(clippy::unused_async, reason = "its twin verifies a child")
+    )]
+    async fn token<'f>(
         &self,
         headers: &'f (impl Headers + ?Sized),
     ) -> Result<(&'f [u8], Observation), Response> {
@@ -104,6 +130,10 @@ impl OwnKey {
             Ok(Some(Presented { token, .. })) => {
                 let checked = self.keyring.verifier().format().check(token);
                 observation.claims(checked.ok().map(|checked| checked.id()));
+                #[cfg(feature = "children")]
+                if self.keyring.verifier().engine().authority.child_in(token).is_some() {
+                    return Err(self.refuse_presented_child(token, observation).await);
+                }
                 Ok((token, observation))
             }
             Ok(None) => {
@@ -117,6 +147,15 @@ impl OwnKey {
                 Err(self.guard.errors().unreadable(error))
             }
         }
+    }
+
+    /// Refuses a child that was presented in place of the key. The verifier reports it to the audit sink.
+    #[cfg(feature = "children")]
+    async fn refuse_presented_child(&self, child: &[u8], observation: Observation) -> Response {
+        let verified = self.keyring.verify(child).await;
+        // INVARIANT: no child is accepted without a place.
+        let refused = verified.err().unwrap_or(VerifyError::Rejected);
+        self.refuse(&refused, observation)
     }
 
     fn failed(&self, error: KeyringError, observation: Observation) -> Response {

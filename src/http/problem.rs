@@ -57,6 +57,16 @@
 //! Status 403. The key may not be used from the network of the client, or the service does not know the address of the
 //! client.
 //!
+//! # Other audience
+//!
+//! Status 403. The short-lived key is for another place, or no short-lived key is accepted here.
+//!
+//! # Children not allowed
+//!
+//! Status 403. The key may not have short-lived keys. `reason` is `off` if the tenant has not allowed them,
+//! `after_rotation` if the key must be rotated first, `previous_secret` if only a newer secret of the key may have
+//! them, and `policy` if the service allows none.
+//!
 //! # Previous secret
 //!
 //! Status 403. The API key is from before the last rotation and is still accepted for a while. Only the newest one
@@ -115,13 +125,14 @@
 //!
 //! # Problems of the console
 //!
-//! The console has the types below, and [unavailable](#unavailable). `field` is the body field or the parameter
-//! that is in error, if there is one.
+//! The console has the types below, and [unavailable](#unavailable). The endpoint for short-lived keys has some of
+//! them: invalid field, unreadable body, unsupported media type, and body too large. `field` is the body field or the
+//! parameter that is in error, if there is one.
 //!
 //! ## Invalid field
 //!
 //! Status 422. The value of `field` is not accepted. If a key would live longer than its tier allows,
-//! `latest` is the latest expiry that it may have.
+//! or a short-lived key longer than the service allows, `latest` is the latest expiry that it may have.
 //!
 //! ## Unreadable body
 //!
@@ -133,7 +144,7 @@
 //!
 //! ## Body too large
 //!
-//! Status 413. The body is larger than 64 KiB.
+//! Status 413. The body is larger than 64 KiB, or that for a short-lived key larger than 16 KiB.
 //!
 //! ## Quota exceeded
 //!

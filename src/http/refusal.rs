@@ -4,11 +4,14 @@ use alloc::{borrow::Cow, sync::Arc};
 use core::fmt;
 
 use super::problem::Problem;
+#[cfg(feature = "children")]
+use crate::keyring::OwnChildError;
 use crate::{keyring::KeyringError, scope::Requirement, verifier::VerifyError};
 
 /// The reason why a request was refused. Cheap to clone.
 ///
-/// Each refusal of a [`Guard`](super::Guard), of an extractor and of [`OwnKey`](super::OwnKey), but not a status 405, has one:
+/// Each refusal of a [`Guard`](super::Guard), of an extractor and of [`OwnKey`](super::OwnKey), but not a status 404 or
+/// 405 without a body, has one:
 /// [`Response::refusal`](super::Response::refusal). The adapters put it into the extensions of the framework's
 /// response. An application can thus replace the body by its own error format. Status and headers stay as they
 /// are, with challenges and `Retry-After`. Responses to admitted requests have no refusal.
@@ -152,6 +155,12 @@ pub enum Reason {
     Ambiguous,
     /// The holder's key cannot get a new secret now.
     Change(KeyringError),
+    /// The holder has got no child of its key.
+    #[cfg(feature = "children")]
+    Child(OwnChildError),
+    /// The body of a request for a child cannot be read, or a member of it is not accepted.
+    #[cfg(feature = "children")]
+    InvalidBody,
 }
 
 impl Refusal {
@@ -170,7 +179,7 @@ impl Refusal {
         }))
     }
 
-    /// Returns the HTTP status of the refusal: 400, 401, 403, 404, 409, 429, 500 or 503.
+    /// Returns the HTTP status of the refusal: 400, 401, 403, 404, 409, 413, 415, 422, 429, 500 or 503.
     ///
     /// The status of the response differs from it if a gRPC client or a [gateway](super::ForwardAuth) reads
     /// the response.

@@ -68,6 +68,8 @@ pub struct Endpoint<H> {
     operations: Vec<Operation<H>>,
     /// The first error of its declarations. It is reported when the routes are built.
     fault: Option<Fault>,
+    /// The endpoints below the path of this one, each with the rest of its path.
+    below: Vec<(&'static str, Endpoint<H>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,10 +140,13 @@ impl<H> Routes<H> {
     }
 
     /// Adds the endpoint of a path. The path has the framework's syntax.
-    pub fn route(mut self, path: &str, endpoint: Endpoint<H>) -> Self {
+    pub fn route(mut self, path: &str, mut endpoint: Endpoint<H>) -> Self {
         let guard = self.guard.clone();
+        let below = core::mem::take(&mut endpoint.below);
         self.endpoints.push(Placed { path: path.to_owned(), endpoint, guard });
-        self
+        below.into_iter().fold(self, |routes, (rest, endpoint)| {
+            routes.route(&[path.trim_end_matches('/'), rest].concat(), endpoint)
+        })
     }
 
     /// Adds other routes, each with `prefix` before its path. They keep the guard that they were created
@@ -288,7 +293,7 @@ pub(super) const ANY: &str = "*";
 impl<H> Endpoint<H> {
     /// Creates an endpoint with the handler of one method, in upper case. `*` is any method.
     pub fn new(method: &'static str, handler: H) -> Self {
-        Self { operations: Vec::new(), fault: None }.and(method, handler)
+        Self { operations: Vec::new(), fault: None, below: Vec::new() }.and(method, handler)
     }
 
     /// Adds the handler of another method.
@@ -302,6 +307,13 @@ impl<H> Endpoint<H> {
             children: RouteChildren::default(),
             is_latest: false,
         });
+        self
+    }
+
+    /// Adds the endpoint whose path is that of this one followed by `rest`.
+    #[cfg(all(feature = "children", any(feature = "axum", feature = "actix")))]
+    pub(super) fn with_below(mut self, rest: &'static str, endpoint: Self) -> Self {
+        self.below.push((rest, endpoint));
         self
     }
 

@@ -5,6 +5,8 @@ use futures_util::StreamExt as _;
 use zeroize::Zeroize as _;
 
 use super::{Endpoint, any, get, post};
+#[cfg(feature = "children")]
+use crate::http::MintedChild;
 #[cfg(feature = "leak-reports")]
 use crate::http::leak::LeakReports;
 use crate::{
@@ -16,7 +18,8 @@ use crate::{
 };
 
 /// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key, and rotates it (`POST`)
-/// if the endpoint is [rotatable](OwnKey::rotatable).
+/// if the endpoint is [rotatable](OwnKey::rotatable). With the feature `children` it may also give out children of the
+/// key, by a `POST` to its path followed by `/children`.
 ///
 /// See [`OwnKey`].
 ///
@@ -37,6 +40,15 @@ pub fn own_key(own_key: &OwnKey) -> Endpoint {
     let endpoint = get(move |request| describe(reads.clone(), request))
         .delete(move |request| revoke(deletes.clone(), request))
         .custom_auth("the key itself");
+    #[cfg(feature = "children")]
+    let endpoint = match own_key.child_auth() {
+        Some(auth) => {
+            let mints = own_key.clone();
+            let children = post(move |request, body| mint_child(mints.clone(), request, body));
+            endpoint.with_below("/children", children.custom_auth(auth))
+        }
+        None => endpoint,
+    };
     let Some(auth) = own_key.rotation_auth() else { return endpoint };
     let rotates = own_key.clone();
     endpoint.post(move |request| rotate(rotates.clone(), request)).custom_auth(auth)
@@ -49,6 +61,19 @@ async fn describe(own_key: OwnKey, request: HttpRequest) -> Response {
 async fn rotate(own_key: OwnKey, request: HttpRequest) -> Result<RotatedKey, Response> {
     let peer = request.peer_addr().map(|peer| peer.ip());
     own_key.rotate(request.headers(), peer).await
+}
+
+#[cfg(feature = "children")]
+async fn mint_child(
+    own_key: OwnKey,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<MintedChild, Response> {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    match collect(body, OwnKey::MAX_CHILD_BODY_LEN).await {
+        Ok(body) => own_key.mint_child(request.headers(), peer, body.as_ref()).await,
+        Err(TooLarge) => Err(own_key.child_body_too_large()),
+    }
 }
 
 async fn revoke(own_key: OwnKey, request: HttpRequest) -> Response {

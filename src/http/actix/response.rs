@@ -1,5 +1,6 @@
 //! Conversions of [`Response`], and the caller as an argument of handlers.
 
+use alloc::vec::Vec;
 use core::{
     fmt,
     future::{Ready, ready},
@@ -15,7 +16,10 @@ use actix_web::{
     },
     web::Bytes,
 };
+use zeroize::Zeroizing;
 
+#[cfg(feature = "children")]
+use crate::http::MintedChild;
 use crate::{
     decision::Principal,
     http::{Response, RotatedKey, admission::required_caller},
@@ -62,13 +66,30 @@ impl Responder for RotatedKey {
     type Body = BoxBody;
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        let mut response = HttpResponse::new(StatusCode::OK);
-        for (name, value) in self.headers() {
-            let value = HeaderValue::from_static(value);
-            response.headers_mut().insert(HeaderName::from_static(name), value);
-        }
-        response.set_body(BoxBody::new(Bytes::from_owner(self.into_body())))
+        secret(self.headers(), self.into_body())
     }
+}
+
+/// The body is wiped when its last part is dropped.
+#[cfg(feature = "children")]
+impl Responder for MintedChild {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        secret(self.headers(), self.into_body())
+    }
+}
+
+fn secret(
+    headers: impl Iterator<Item = (&'static str, &'static str)>,
+    body: Zeroizing<Vec<u8>>,
+) -> HttpResponse {
+    let mut response = HttpResponse::new(StatusCode::OK);
+    for (name, value) in headers {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    response.set_body(BoxBody::new(Bytes::from_owner(body)))
 }
 
 impl Responder for Response {

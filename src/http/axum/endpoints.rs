@@ -6,6 +6,8 @@ use axum::{
 };
 
 use super::{Endpoint, any, get, post};
+#[cfg(feature = "children")]
+use crate::http::MintedChild;
 #[cfg(feature = "leak-reports")]
 use crate::http::leak::LeakReports;
 use crate::http::{
@@ -15,7 +17,8 @@ use crate::http::{
 };
 
 /// Returns the endpoint where the holder of a key reads (`GET`) and deletes (`DELETE`) that key, and rotates it (`POST`)
-/// if the endpoint is [rotatable](OwnKey::rotatable).
+/// if the endpoint is [rotatable](OwnKey::rotatable). With the feature `children` it may also give out children of the
+/// key, by a `POST` to its path followed by `/children`.
 ///
 /// See [`OwnKey`].
 ///
@@ -36,6 +39,8 @@ pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S
         get(async move |headers: HeaderMap| -> Response { reads.describe(&headers).await })
             .delete(async move |headers: HeaderMap| -> Response { deletes.revoke(&headers).await })
             .custom_auth("the key itself");
+    #[cfg(feature = "children")]
+    let endpoint = with_children(endpoint, own_key);
     let Some(auth) = own_key.rotation_auth() else { return endpoint };
     let rotates = own_key.clone();
     let rotate = async move |request: Request| -> Result<RotatedKey, Response> {
@@ -43,6 +48,24 @@ pub fn own_key<S: Clone + Send + Sync + 'static>(own_key: &OwnKey) -> Endpoint<S
         rotates.rotate(&headers, peer).await
     };
     endpoint.post(rotate).custom_auth(auth)
+}
+
+/// Adds the endpoint where the holder gets children of the key, if there is one.
+#[cfg(feature = "children")]
+fn with_children<S: Clone + Send + Sync + 'static>(
+    endpoint: Endpoint<S>,
+    own_key: &OwnKey,
+) -> Endpoint<S> {
+    let Some(auth) = own_key.child_auth() else { return endpoint };
+    let mints = own_key.clone();
+    let mint = async move |request: Request| -> Result<MintedChild, Response> {
+        let (peer, (head, body)) = (request.peer(), request.into_parts());
+        match wiped::collect(body, OwnKey::MAX_CHILD_BODY_LEN).await {
+            Ok(body) => mints.mint_child(&head.headers, peer, body.as_ref()).await,
+            Err(TooLarge) => Err(mints.child_body_too_large()),
+        }
+    };
+    endpoint.with_below("/children", post(mint).custom_auth(auth))
 }
 
 /// Returns the endpoint that a gateway asks, for any method. The body of the question is not read.

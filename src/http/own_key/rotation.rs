@@ -121,7 +121,7 @@ impl OwnKey {
     ) -> Result<RotatedKey, Response> {
         let Some(terms) = &self.rotation else { return Err(not_allowed()) };
         let address = self.guard.client(peer, headers);
-        let (token, observation) = self.token(headers)?;
+        let (token, observation) = self.token(headers).await?;
         let Terms { requirement, grace_period, .. } = &**terms;
         match self.keyring.rotate_own(token, requirement, *grace_period, address).await {
             Ok(rotated) => {
