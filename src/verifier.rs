@@ -157,7 +157,7 @@ impl Verifier {
         self.verify_for(presented.as_ref(), freshness, address, accepts).await
     }
 
-    async fn verify_for(
+    pub(crate) async fn verify_for(
         &self,
         presented: &[u8],
         freshness: Freshness,

@@ -21,7 +21,7 @@ use crate::{
     decision::Principal,
     grant::{OutsideGrant, Resources},
     scope::ScopeCatalog,
-    verifier::{Freshness, Verifier, VerifyError},
+    verifier::{Accepts, Freshness, Verifier, VerifyError},
 };
 
 /// The introspection endpoint (RFC 7662): a resource server posts the token that it was sent, and gets what the token
@@ -91,6 +91,9 @@ struct Inner {
     verifier: Verifier,
     endpoint: FormEndpoint,
     freshness: Freshness,
+    /// Whether children can be active.
+    #[cfg(feature = "children")]
+    accepts_children: bool,
 }
 
 const INACTIVE: &str = r#"{"active":false}"#;
@@ -113,7 +116,13 @@ impl Introspection {
         let endpoint = FormEndpoint::new(guard)
             .map_err(|error| error.within("the guard of the introspection endpoint"))?;
         let verifier = verifier.as_ref().clone();
-        Ok(Self(Arc::new(Inner { verifier, endpoint, freshness: Freshness::Cached })))
+        Ok(Self(Arc::new(Inner {
+            verifier,
+            endpoint,
+            freshness: Freshness::Cached,
+            #[cfg(feature = "children")]
+            accepts_children: false,
+        })))
     }
 
     /// Returns this endpoint with another time after which `{"active":false}` is sent. The default is 20 ms, and the
@@ -140,6 +149,18 @@ impl Introspection {
     #[must_use]
     pub fn own_tenant_only(&self) -> Self {
         self.with(|inner| inner.endpoint.own_tenant_only = true)
+    }
+
+    /// Returns this endpoint, with which a [child](crate::children) of a key can be active. By default children are inactive.
+    ///
+    /// The response describes what the child may do, and has its id as `keyway_child`. `client_id`, `sub` and `jti` are those
+    /// of its key. A child with an audience has the names of its audience as `aud`, such as `route:GET /events`. It is
+    /// inactive unless the request has the parameter `keyway_checks_audience=true`. With it the resource server says that it
+    /// checks `aud` by the rules of a [`Place`](crate::children::Place): of each kind of name in it, one must fit the request.
+    #[cfg(feature = "children")]
+    #[must_use]
+    pub fn accepts_children(&self) -> Self {
+        self.with(|inner| inner.accepts_children = true)
     }
 
     /// Returns this endpoint, which takes the key of the resource server also as the password of HTTP Basic. Many
@@ -203,8 +224,9 @@ impl Introspection {
     ///
     /// [`VerifyError`] if it is not known whether the key is active.
     async fn active(&self, caller: &Principal, form: &Form) -> Result<Option<String>, VerifyError> {
-        let Inner { verifier, endpoint, freshness } = &*self.0;
-        let verified = verifier.verify_from(&*form.token, *freshness, form.client_address).await;
+        let Inner { verifier, endpoint, freshness, .. } = &*self.0;
+        let (address, accepts) = (form.client_address, self.accepts());
+        let verified = verifier.verify_for(&form.token, *freshness, address, accepts).await;
         let key = match verified {
             Ok(key) => key,
             Err(error) if error.is_unavailable() => return Err(error),
@@ -214,13 +236,30 @@ impl Introspection {
             return Ok(None);
         }
         let catalog = verifier.policy().catalog();
-        if let Some(kind) = unchecked_kind(&key, catalog, form) {
-            let error = VerifyError::Forbidden(OutsideGrant::Resource(kind.into()));
+        let unchecked = unchecked_kind(&key, catalog, form);
+        let unchecked = unchecked.map(|kind| OutsideGrant::Resource(kind.into()));
+        #[cfg(feature = "children")]
+        let unchecked = unchecked.or_else(|| unchecked_audience(&key, form));
+        if let Some(outside) = unchecked {
+            let error = VerifyError::Forbidden(outside);
             verifier.engine().record_refused(&error, Some(&key));
             return Ok(None);
         }
         let now = verifier.engine().clock.moment().now;
         Ok(Some(describe(&key, verifier.policy(), now)))
+    }
+
+    /// Returns which children can be active. The audience of a child is checked after its verification.
+    #[cfg_attr(
+        not(feature = "children"),
+        allow(clippy::unused_self, reason = "its twin reads a field")
+    )]
+    fn accepts(&self) -> Accepts<'static> {
+        #[cfg(feature = "children")]
+        if self.0.accepts_children {
+            return Accepts::ANY_CHILD;
+        }
+        Accepts::NO_CHILDREN
     }
 
     fn with(&self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -238,6 +277,14 @@ fn unchecked_kind<'c>(key: &Principal, catalog: &'c ScopeCatalog, form: &Form) -
     kinds
         .filter(|kind| *limits.resources.of_kind(kind) != Resources::All)
         .find(|kind| !form.checks_kind(kind))
+}
+
+/// Returns the reason to refuse a child with an audience that the resource server does not check. To a program that
+/// ignores the audience the child would look valid everywhere.
+#[cfg(feature = "children")]
+fn unchecked_audience(key: &Principal, form: &Form) -> Option<OutsideGrant> {
+    let has_audience = key.child().is_some_and(|child| child.audience().len() > 0);
+    (has_audience && !form.checks_audience).then_some(OutsideGrant::Audience)
 }
 
 impl fmt::Debug for Introspection {

@@ -169,6 +169,26 @@ impl Keyring {
         Ok(OwnMinter { keyring: self, token, child_prefix, of, now, ends_at })
     }
 
+    /// Returns whether `presented` is a child with a right tag, which nobody can revoke. Reports it to the audit sink.
+    #[cfg(feature = "http")]
+    pub(crate) fn refuses_to_revoke(&self, presented: &[u8]) -> bool {
+        let Some((parent, child)) = self.authority().child_in(presented) else { return false };
+        let kind = AuditKind::ChangeRefused {
+            change: ChangeKind::RevokeKey,
+            refusal: Refusal::NotAllowed,
+            detail: "a child of the API key cannot be revoked, and does not end the key",
+        };
+        self.engine().record_event(&crate::audit::AuditEvent {
+            at: self.now(),
+            actor: &self.actor,
+            tenant: None,
+            key: Some(parent),
+            child: Some(child),
+            kind,
+        });
+        true
+    }
+
     /// Reports to the audit sink that the holder of a key has got no child.
     fn report_no_child(
         &self,

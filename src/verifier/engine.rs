@@ -100,6 +100,10 @@ impl<'p> Accepts<'p> {
         Self { children }
     }
 
+    /// Accepts all children. Their audience is checked by another program.
+    #[cfg(all(feature = "children", feature = "http"))]
+    pub(crate) const ANY_CHILD: Self = Self { children: AcceptedChildren::Any };
+
     /// Accepts the tickets for this place, and none if it is `None`. A ticket comes in the query of a request, so that no
     /// other child is accepted.
     #[cfg(all(feature = "children", feature = "http"))]

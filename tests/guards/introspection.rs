@@ -2,6 +2,7 @@
 //! actix-web. Every request goes through all three, which must agree on every byte.
 
 mod bug_reports;
+mod children;
 mod descriptions;
 mod one_response;
 mod revocation;
@@ -21,7 +22,7 @@ use keyway::{
 };
 use tower::ServiceExt as _;
 
-use crate::support::{World, block_on, overheard::RevealKnown as _};
+use crate::support::{DAY, World, block_on, overheard::RevealKnown as _};
 
 /// A response as a client sees it: status, headers by name, body.
 type Seen = (u16, Vec<(String, String)>, String);
@@ -45,7 +46,8 @@ pub(super) fn policy() -> Policy {
     let metered = Tier::new("metered", 100).scopes(["introspect", "reporting"]);
     let metered = metered.rate(Rate { requests: 3, per_seconds: 60 });
     let lite = Tier::new("lite", 100).scopes(["introspect", "operator.read", "erp"]);
-    Policy::new("mm", catalog, [metered, lite, Tier::new("advanced", 10_000)]).unwrap()
+    let tiers = [metered, lite, Tier::new("advanced", 10_000)];
+    Policy::new("mm", catalog, tiers).unwrap().with_children(DAY).unwrap()
 }
 
 /// A request, independent of a framework.

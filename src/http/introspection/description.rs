@@ -1,5 +1,7 @@
 //! The description of an active key (RFC 7662, section 2.2).
 
+#[cfg(feature = "children")]
+use alloc::string::ToString as _;
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::Serialize;
@@ -34,6 +36,12 @@ struct Members<'k> {
     keyway_resources: Option<BTreeMap<&'k str, &'k Resources>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keyway_networks: Option<&'k Networks>,
+    #[cfg(feature = "children")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aud: Vec<String>,
+    #[cfg(feature = "children")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keyway_child: Option<String>,
 }
 
 /// Returns the body for `key`, which may be used at `now`.
@@ -63,6 +71,10 @@ pub(super) fn describe(key: &Principal, policy: &Policy, now: Timestamp) -> Stri
         keyway_networks: limits
             .map(|limits| &limits.networks)
             .filter(|networks| **networks != Networks::Any),
+        #[cfg(feature = "children")]
+        aud: key.child().iter().flat_map(|child| child.audience()).collect(),
+        #[cfg(feature = "children")]
+        keyway_child: key.child().map(|child| child.id().to_string()),
     };
     // Serializing this type never fails. Without a body the response is not active.
     serde_json::to_string(&members).unwrap_or_default()

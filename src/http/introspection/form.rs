@@ -14,6 +14,9 @@ pub(super) struct Form {
     pub(super) client_address: Option<IpAddr>,
     /// The kinds of resources that the resource server checks, separated by spaces.
     resource_kinds: String,
+    /// Whether the resource server checks the audience of children.
+    #[cfg(feature = "children")]
+    pub(super) checks_audience: bool,
 }
 
 const TOKEN: &str = "token";
@@ -21,7 +24,8 @@ const TOKEN: &str = "token";
 const HINT: &str = "token_type_hint";
 const CLIENT_ADDRESS: &str = "keyway_client_address";
 const RESOURCE_KINDS: &str = "keyway_resource_kinds";
-const PARAMETERS: [&str; 4] = [TOKEN, HINT, CLIENT_ADDRESS, RESOURCE_KINDS];
+const CHECKS_AUDIENCE: &str = "keyway_checks_audience";
+const PARAMETERS: [&str; 5] = [TOKEN, HINT, CLIENT_ADDRESS, RESOURCE_KINDS, CHECKS_AUDIENCE];
 
 impl Form {
     pub(super) const MAX_LEN: usize = 8 * 1024;
@@ -38,7 +42,7 @@ impl Form {
         if !is_form(headers) {
             return Err(BadForm::ContentType);
         }
-        let mut values: [Option<Zeroizing<Vec<u8>>>; 4] = Default::default();
+        let mut values: [Option<Zeroizing<Vec<u8>>>; 5] = Default::default();
         for pair in body.split(|byte| *byte == b'&') {
             let mut parts = pair.splitn(2, |byte| *byte == b'=');
             let name = decode(parts.next().unwrap_or_default());
@@ -56,7 +60,7 @@ impl Form {
             }
         }
         // A parameter without a value counts as missing (RFC 6749, section 3.2).
-        let [token, _, address, kinds] =
+        let [token, _, address, kinds, audience] =
             values.map(|value| value.filter(|value| !value.is_empty()));
         let address = match address {
             None => None,
@@ -65,12 +69,24 @@ impl Form {
                 Some(text.ok_or(BadForm::Unreadable(CLIENT_ADDRESS))?)
             }
         };
+        let checks_audience = match audience.as_ref().map(|word| word.as_slice()) {
+            Some(b"true") => true,
+            None | Some(b"false") => false,
+            Some(_) if cfg!(feature = "children") => {
+                return Err(BadForm::Unreadable(CHECKS_AUDIENCE));
+            }
+            Some(_) => false,
+        };
+        #[cfg(not(feature = "children"))]
+        let _ = checks_audience;
         let kinds = kinds.as_deref().map_or(&[][..], |kinds| kinds);
         let kinds = str::from_utf8(kinds).map_err(|_| BadForm::Unreadable(RESOURCE_KINDS))?;
         Ok(Self {
             token: token.ok_or(BadForm::NoToken)?,
             client_address: address,
             resource_kinds: kinds.into(),
+            #[cfg(feature = "children")]
+            checks_audience,
         })
     }
 
@@ -114,6 +130,9 @@ pub(super) enum BadForm {
     ContentType,
     TooLarge,
     NoToken,
+    /// The token is a child, which cannot be revoked.
+    #[cfg(feature = "children")]
+    Child,
     /// This parameter occurs more than once.
     Repeated(&'static str),
     /// This parameter cannot be decoded, or is not what its name says.
@@ -121,9 +140,22 @@ pub(super) enum BadForm {
 }
 
 impl BadForm {
-    /// Returns the error response (RFC 6749, section 5.2).
+    fn error(self) -> &'static str {
+        #[cfg(feature = "children")]
+        if self == Self::Child {
+            return "unsupported_token_type";
+        }
+        "invalid_request"
+    }
+
+    /// Returns the error response (RFC 6749, section 5.2, and RFC 7009, section 2.2.1).
     pub(super) fn response(self) -> Response {
+        let error = self.error();
         let (status, description): (_, Cow<'_, str>) = match self {
+            #[cfg(feature = "children")]
+            Self::Child => {
+                (400, "a short-lived key cannot be revoked; it ends with its key".into())
+            }
             Self::ContentType => (415, "the body must be application/x-www-form-urlencoded".into()),
             Self::TooLarge => (413, "the body has more than 8 KiB".into()),
             Self::NoToken => (400, "the parameter token is missing from the body".into()),
@@ -134,7 +166,7 @@ impl BadForm {
         };
         // No description has a character that JSON escapes.
         let body =
-            [r#"{"error":"invalid_request","error_description":""#, &description, r#""}"#].concat();
+            [r#"{"error":""#, error, r#"","error_description":""#, &description, r#""}"#].concat();
         Response::new(status).json("application/json", body)
     }
 }

@@ -27,10 +27,16 @@ use crate::{
 /// |---|--:|
 /// | the key is deleted, or the token belongs to no key | 200, without a body |
 /// | no `token`, a repeated parameter, or one that cannot be read | 400 |
+/// | a [child](https://docs.rs/keyway/latest/keyway/children/index.html) of a key | 400, `unsupported_token_type` |
 /// | the program's own key is missing, invalid, or lacks the scope | 401 or 403, as from its [`Guard`] |
 /// | more than 8 KiB | 413 |
 /// | not a form | 415 |
 /// | the key may still exist: the store did not respond, or the record of the key was tampered with | 503 |
+///
+/// A child has no row that could be deleted, and is no proof that the caller may end its key. So nothing is done.
+/// Status 200 would say that the child is invalid now (RFC 7009, section 2.2), and it is not. The error of section 2.2.1
+/// says that tokens of this type cannot be revoked. It depends on the type only, so children that have ended get it too,
+/// and no key is read. End or narrow the key to end its children.
 ///
 /// ```
 /// # use keyway::{Keyring, MemoryStore, NewKey, Pepper, Policy};
@@ -145,6 +151,10 @@ impl Revocation {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
         };
+        #[cfg(feature = "children")]
+        if self.0.keyring.refuses_to_revoke(&form.token) {
+            return caller.finish(BadForm::Child.response());
+        }
         let began = Instant::now();
         let response = match self.end(&caller.principal, &form).await {
             Ok(()) | Err(KeyringError::Rejected) => {
