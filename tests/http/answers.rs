@@ -23,6 +23,8 @@ pub enum Expected {
     OtherMachine,
     /// The key may not be used from the network of the client.
     OtherNetwork,
+    /// The child is for another place, or none is accepted.
+    OtherAudience,
     /// The key cannot be verified at present.
     Unavailable,
     /// The same from a guard that also takes keys from `x-api-key`, and whose response says so.
@@ -167,6 +169,11 @@ impl Expected {
                 let detail = "the API key may not be used from this network";
                 let title = "The API key may not be used from here";
                 refused(403, problem("other-network", title, 403, detail), &[])
+            }
+            Self::OtherAudience => {
+                let detail = "this short-lived API key is for another place";
+                let title = "The API key is for another place";
+                refused(403, problem("other-audience", title, 403, detail), &[])
             }
             Self::Unavailable => {
                 let detail = "API keys cannot be verified at present";

@@ -36,6 +36,7 @@ pub fn rows() -> Vec<Row> {
     [
         outcomes(),
         limits(),
+        children(),
         schemes(),
         tokens(),
         values(),
@@ -202,6 +203,37 @@ fn limits() -> Vec<Row> {
         get("a key of a disabled owner", "/any")
             .auth(b"Bearer {of-disabled-owner}")
             .is(Inactive("owner_disabled", "disabled with its owner")),
+    ]
+}
+
+/// Returns children where none is accepted.
+fn children() -> Vec<Row> {
+    vec![
+        get("the key of the children", "/any")
+            .auth(b"Bearer {parent}")
+            .is(Ran("/any for gamma/parent (reporting)")),
+        get("a child", "/any").auth(b"Bearer {child}").is(OtherAudience),
+        get("a child with the scope", "/report").auth(b"Bearer {child}").is(OtherAudience),
+        // The audience comes first, so the child does not learn what else it lacks.
+        request("a child without the scope", "POST", "/report")
+            .auth(b"Bearer {child}")
+            .is(OtherAudience),
+        get("a child and a machine", "/machines/press-1").auth(b"Bearer {child}").is(OtherAudience),
+        get("a child in its own header", "/keyed")
+            .with("x-api-key", b"{child}")
+            .is(Keyed(&OtherAudience)),
+        get("optional, and a child", "/optional").auth(b"Bearer {child}").is(OtherAudience),
+        get("a child where the credential is kept", "/kept")
+            .auth(b"Bearer {child}")
+            .is(OtherAudience),
+        get("an expired child", "/any")
+            .auth(b"Bearer {expired-child}")
+            .is(Inactive("expired", "expired")),
+        get("a made-up child", "/any").auth(b"Bearer {made-up-child}").is(Rejected),
+        get("a child that is cut off", "/any").auth(b"Bearer {short-child}").is(Malformed),
+        get("a child with another tag", "/any").auth(b"Bearer {foreign-child}").is(Malformed),
+        get("a child with a comma", "/any").auth(b"Bearer {child},").is(Unreadable),
+        get("a child that is too long", "/any").auth(b"Bearer {child}{1kB}").is(TooLong),
     ]
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use keyway::{
     GracePeriod, KeyRecord, NewKey, Peppers, Policy, TenantKeys,
+    children::{ChildMinter, NewChild},
     grant::{Networks, ResourceDeclaration, Resources},
     lowlevel::Authority,
     record::{Exceptions, Suspension},
@@ -18,6 +19,7 @@ use crate::support::{
 pub struct Tokens {
     texts: BTreeMap<&'static str, Vec<u8>>,
     minted: Vec<String>,
+    children: Vec<String>,
 }
 
 impl Tokens {
@@ -40,7 +42,9 @@ impl Tokens {
 
     /// Returns the secrets of all tokens that were minted here.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.minted.iter().map(|token| &token["mm_live_".len() + 16..][..32])
+        let of_keys = self.minted.iter().map(|token| &token["mm_live_".len() + 16..][..32]);
+        // The end of a signature.
+        of_keys.chain(self.children.iter().map(|child| &child[child.len() - 64..]))
     }
 
     fn mint(&mut self, name: &'static str, token: String) {
@@ -60,13 +64,14 @@ impl Tokens {
 fn policy_of_machines() -> Policy {
     let machine = ResourceDeclaration::new("machine", "for tests");
     let catalog = catalog().with_resources([machine]).unwrap();
-    Policy::new("mm", catalog, policy().tiers().iter().cloned()).unwrap()
+    let policy = Policy::new("mm", catalog, policy().tiers().iter().cloned()).unwrap();
+    policy.with_children(DAY).unwrap()
 }
 
 /// Creates a world with these tokens. None of them has been verified before.
 pub fn world() -> (World, Tokens) {
     let world = World::with(policy_of_machines(), |builder| builder);
-    let mut tokens = Tokens { texts: BTreeMap::new(), minted: Vec::new() };
+    let mut tokens = Tokens { texts: BTreeMap::new(), minted: Vec::new(), children: Vec::new() };
     let mut issue = |tenant: &TenantKeys, name: &'static str, request: NewKey| -> KeyRecord {
         let issued = block_on(tenant.issue(request)).unwrap();
         tokens.mint(name, issued.token.reveal_known().to_string());
@@ -94,6 +99,7 @@ pub fn world() -> (World, Tokens) {
     let overlapping = issue(&beta, "previous", reader("overlapping"));
     let gamma = tenant("gamma");
     let heir = issue(&gamma, "heir-old", reader("heir"));
+    let parent = issue(&gamma, "parent", reader("parent").children(true));
     let delta = tenant("delta");
     issue(&delta, "suspended-tenant", reader("innocent"));
 
@@ -110,6 +116,7 @@ pub fn world() -> (World, Tokens) {
         let issued = block_on(tenant.rotate(key.id(), key.version(), grace_period)).unwrap();
         tokens.mint(name, issued.token.reveal_known().to_string());
     }
+    derive(&world, &parent, &mut tokens);
     world.clock.advance(2 * HOUR);
 
     let foreign = |issuer: &str, environment: &str| {
@@ -150,6 +157,32 @@ fn limited(
     let ann = "ann".parse().unwrap();
     issue(tenant, "of-disabled-owner", reader("ann's").owner(ann));
     block_on(tenant.disable_owner(&"ann".parse().unwrap())).unwrap();
+}
+
+/// Adds children of the key `parent`, and texts like them.
+fn derive(world: &World, parent: &KeyRecord, tokens: &mut Tokens) {
+    let token = String::from_utf8(tokens.texts["parent"].clone()).unwrap();
+    let prefix = world.keyring.child_prefix(parent).unwrap();
+    let minter = ChildMinter::new(&token, &prefix).unwrap();
+    for (name, lifetime) in [("child", 12 * HOUR), ("expired-child", HOUR)] {
+        let child = minter.mint_at(&NewChild::until(world.after(lifetime)), world.now()).unwrap();
+        let child = child.reveal_known().to_string();
+        tokens.texts.insert(name, child.clone().into_bytes());
+        tokens.children.push(child);
+    }
+    let child = tokens.texts["child"].clone();
+    let mut add = |name, change: fn(&mut Vec<u8>, usize)| {
+        let mut text = child.clone();
+        change(&mut text, prefix.len());
+        tokens.texts.insert(name, text);
+    };
+    add("made-up-child", |text, _| other(text.last_mut().unwrap()));
+    add("short-child", |text, _| text.truncate(text.len() - 1));
+    add("foreign-child", |text, prefix| other(&mut text[prefix - 2]));
+}
+
+fn other(byte: &mut u8) {
+    *byte = if *byte == b'A' { b'B' } else { b'A' };
 }
 
 fn deformed(tokens: &mut Tokens) {
