@@ -24,6 +24,8 @@ mod bearer;
 mod breaker;
 mod canary;
 mod children_audit;
+#[cfg(feature = "children")]
+mod child_vectors;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod corpus;
