@@ -80,6 +80,12 @@
 //!
 //! A child whose end is further away than the [policy](crate::Policy::with_children) allows is not valid yet. It begins when
 //! its end is near enough.
+//!
+//! # Other languages
+//!
+//! `examples/children/mint.js` and `mint.py` in the repository make children with WebCrypto and with the package
+//! `cryptography` of Python, in at most 60 lines each. Copy them. The children in `tests/vectors/children.json` show whether
+//! another implementation makes the same.
 
 mod audience;
 mod caveats;

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes children in JavaScript and Python as tests/vectors/children.json has them. Mistakes in either must be noticed.
-# Needs Node 20 or later, Python with venv, and PyPI.
+# Makes children in JavaScript and Python as tests/vectors/children.json has them. Mistakes in either must be noticed. Then
+# runs the example with children that both make now. Needs Node 20 or later, Python with venv, PyPI and curl.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/tools.sh
 
 has node || debian node nodejs || not_here "node is missing"
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || not_here "node is older than 20"
+has curl || debian curl || not_here "curl is missing"
 has python3 || debian python3 || not_here "python3 is missing"
 venv="${CARGO_TARGET_DIR:-target}/children-venv"
 if ! "$venv/bin/python" -c 'import cryptography' 2>/dev/null; then
@@ -20,8 +21,8 @@ fi
 
 example=examples/children
 work=$(mktemp -d)
-service=
-trap 'if [ -n "$service" ]; then kill "$service" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
+service= stream=
+trap 'for process in $service $stream; do kill "$process" 2>/dev/null || true; done; rm -rf "$work"' EXIT
 fail() { printf 'children: %s\n' "$1" >&2 && exit 1; }
 python() { PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$@"; }
 
@@ -77,3 +78,88 @@ mistake "the order of UTF-16" mint.py \
 mistake "an item that occurs twice" mint.py 's/sorted(set(lines(name, items)))/sorted(lines(name, items))/' \
     'scopes in another order, and one twice: another child'
 mistake "an item with a line break" mint.py 's/check(re.fullmatch("\[^.*/pass/' 'id with a line break: a child is made'
+
+# The service, with children that are made now.
+cargo build --quiet -p children
+: >"$work/out"
+"${CARGO_TARGET_DIR:-target}/debug/children" >"$work/out" 2>"$work/log" &
+service=$!
+until grep -qx ready "$work/out"; do
+    kill -0 "$service" 2>/dev/null || { cat "$work/log" >&2; fail "the service does not start"; }
+    sleep 0.1
+done
+SERVICE_URL=$(head -n 1 "$work/out")
+export SERVICE_URL
+# of NAME FIELD: prints the token (2) or the child prefix (3) of a key.
+of() { awk -v name="$1" -v field="$2" '$1 == name { print $field }' "$work/out"; }
+# made NAME LIMITS: prints a child of a key, which JavaScript makes with these limits.
+made() {
+    KEY=$(of "$1" 2) CHILD_PREFIX=$(of "$1" 3) node --input-type=module -e "
+        import { mintChild } from './$example/mint.js';
+        console.log(await mintChild(process.env.KEY, process.env.CHILD_PREFIX, $2));"
+}
+KEY=$(of nightly 2) CHILD_PREFIX=$(of nightly 3) python "$example/nightly.py" || fail "the nightly job"
+KEY=$(of agent 2) CHILD_PREFIX=$(of agent 3) node "$example/agent.js" || fail "the agent"
+if KEY=$(of agent 2) CHILD_PREFIX=$(of agent 3) python "$example/nightly.py" >"$work/control" 2>&1; then
+    fail "a job with another key is not noticed"
+fi
+grep -q 'order, with the key: expected 201' "$work/control" || { cat "$work/control"; fail "the control fails otherwise"; }
+
+# The stream of the page.
+status() { curl --silent --output /dev/null --max-time 20 --write-out '%{http_code}' "$@"; }
+expect() { [ "$2" = "$3" ] || fail "$1: $2, should be $3"; echo "  $1: $2"; }
+echo "Page"
+expect "page" "$(status "$SERVICE_URL/")" 200
+ticket=$(curl --silent --request POST "$SERVICE_URL/ticket")
+opened=$SECONDS
+curl --silent --no-buffer --max-time 60 "$SERVICE_URL/events?ticket=$ticket" >"$work/events" &
+stream=$!
+expect "stream without a ticket" "$(status "$SERVICE_URL/events")" 401
+expect "key in the query" "$(status "$SERVICE_URL/events?ticket=$(of dashboard 2)")" 401
+other=$(made dashboard '{ expiresIn: 3600, audience: ["route:GET /events"] }')
+expect "child that lasts longer than a ticket" "$(status "$SERVICE_URL/events?ticket=$other")" 403
+other=$(made dashboard '{ expiresIn: 30 }')
+expect "child for all routes in the query" "$(status "$SERVICE_URL/events?ticket=$other")" 403
+other=$(made dashboard '{ expiresIn: 30, audience: ["route:GET /events"] }')
+expect "ticket of JavaScript" "$(status --max-time 1 "$SERVICE_URL/events?ticket=$other" || true)" 200
+expect "ticket for a route that takes none" "$(status "$SERVICE_URL/settings?ticket=$ticket")" 401
+until [ "$(status --max-time 1 "$SERVICE_URL/events?ticket=$ticket" || true)" = 401 ]; do
+    [ $((SECONDS - opened)) -lt 20 ] || fail "the ticket does not end"
+done
+readings=$(grep -c '^data: ' "$work/events") || fail "the stream is not opened"
+echo "  the ticket has ended after $((SECONDS - opened)) s and $readings readings"
+sleep 2
+[ "$(grep -c '^data: ' "$work/events")" -ge $((readings + 10)) ] || fail "the stream ends with its ticket"
+kill -0 "$stream" 2>/dev/null || fail "the stream is closed"
+echo "  the stream is open 2 s later"
+expect "the holder deletes the key" \
+    "$(status --request DELETE --header "authorization: Bearer $(of dashboard 2)" "$SERVICE_URL/key")" 204
+deleted=$SECONDS
+wait "$stream" || fail "the stream does not end with its key"
+stream=
+[ $((SECONDS - deleted)) -le 3 ] || fail "the stream ends $((SECONDS - deleted)) s after its key"
+echo "  the stream ends with its key"
+
+# The log of the service has neither key nor child nor ticket. A child is made for the search.
+child=$(made agent '{ expiresIn: 60 }')
+expect "child in the query" "$(status "$SERVICE_URL/reports/production?ticket=$child")" 401
+expect "child in a header" "$(status --header "authorization: Bearer $child" "$SERVICE_URL/reports/production")" 200
+kill -INT "$service"
+wait "$service" || fail "the service ends with status $?"
+service=
+# gives_away FILE: returns whether a file has the form of a key, a query, or a part of one of the secrets.
+gives_away() { grep -qE 'mm_live_|[?]' "$1" || grep -qF -f "$work/parts" "$1"; }
+secrets=("$(of dashboard 2)" "$(of nightly 2)" "$(of agent 2)" "$ticket" "$child")
+for secret in "${secrets[@]}"; do
+    echo "${secret:24:24}"
+done >"$work/parts"
+lines=$(wc -l <"$work/log")
+[ "$lines" -ge 30 ] && grep -qx 'GET /events 200' "$work/log" || { cat "$work/log"; fail "the log has $lines lines"; }
+if gives_away "$work/log"; then fail "the log has a key, a child or a ticket"; fi
+for secret in "${secrets[@]}"; do
+    for planted in "GET /${secret:0:20}" "GET /${secret:24}" "GET /events?"; do
+        { cat "$work/log"; echo "$planted 200"; } >"$work/control"
+        gives_away "$work/control" || fail "a secret in the log is not noticed"
+    done
+done
+echo "no secret in $lines lines of the log"
