@@ -13,7 +13,7 @@ pub(super) use self::{
 use super::{
     Engine, Freshness, Progress, VerifyError,
     engine::{Accepts, Denied, Unfinished},
-    load::LoadCause,
+    load::{LoadCause, LoadError},
     report::Claim,
 };
 use crate::{
@@ -129,7 +129,9 @@ impl Engine {
         accepts: Accepts<'_>,
     ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
         // INVARIANT: asked before each read as well. Otherwise made-up children of a deleted key would each read the store.
-        if !self.failures.permit(seen.parent, seen.moment) {
+        // A child that is remembered for another state of its parent is read for. Its signature is right.
+        if !self.failures.permit(seen.parent, seen.moment) && !self.children.contains(&seen.digest)
+        {
             return Progress::Done(Err(self.refuse_unchecked()));
         }
         let Some(signed) = presented.read().map(Box::new) else {
@@ -140,7 +142,12 @@ impl Engine {
         let Some(parent) = parent else {
             return seen.pending(Step::Unproven { signed, tried: None });
         };
-        match self.prove(&seen, &signed, &parent) {
+        let proven = if self.failures.permit(seen.parent, seen.moment) {
+            self.prove(&seen, &signed, &parent)
+        } else {
+            return Progress::Done(Err(self.refuse_unchecked()));
+        };
+        match proven {
             Some(child) => {
                 let address = || seen.address;
                 match self.decide_child(child, &parent, seen.moment, address, accepts) {
@@ -201,7 +208,13 @@ impl Engine {
                         self.cache.note_rejection(&stand_in, Rejection::Unknown, moment, before);
                         return Err(self.reject(Rejection::Unknown, claim, moment.now));
                     }
-                    Err(error) => return Err(self.fail(&error, claim, moment.now)),
+                    Err(error) => {
+                        // A read that was not made costs nothing.
+                        if !matches!(error, LoadError::Paused(_)) {
+                            self.failures.note(seen.parent, self.clock.moment());
+                        }
+                        return Err(self.fail(&error, claim, moment.now));
+                    }
                 };
                 let known = self.children.find(&seen.digest, &parent);
                 let has_same_keys =
@@ -242,7 +255,9 @@ impl Engine {
         accepts: Accepts<'_>,
     ) -> Result<Principal, Denied> {
         let proof = match decide_child(&child, moment.now, address) {
-            Ok(_) if !accepts.child(child.child(), moment.now) => Err(Denial::Outside(OutsideGrant::Audience)),
+            Ok(_) if !accepts.child(child.child(), moment.now) => {
+                Err(Denial::Outside(OutsideGrant::Audience))
+            }
             decision => decision,
         };
         match proof {

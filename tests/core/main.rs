@@ -23,9 +23,9 @@ mod batches;
 mod bearer;
 mod breaker;
 mod canary;
-mod children_audit;
 #[cfg(feature = "children")]
 mod child_vectors;
+mod children_audit;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod corpus;

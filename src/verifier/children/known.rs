@@ -60,6 +60,11 @@ impl KnownChildren {
         Some(Arc::clone(&known.child))
     }
 
+    /// Returns whether the signature of the child with this digest was right once, for some state of its parent.
+    pub(super) fn contains(&self, digest: &[u8; 32]) -> bool {
+        self.shard(digest).is_some_and(|shard| shard.contains_key(digest))
+    }
+
     /// Remembers a child. If there is no room, another one is forgotten, and its signature is checked again.
     pub(super) fn insert(&self, digest: &[u8; 32], parent: &ResolvedKey, child: &Arc<ResolvedKey>) {
         let Some(mut shard) = self.shard(digest) else { return };
