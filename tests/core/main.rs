@@ -26,6 +26,17 @@ mod canary;
 #[cfg(feature = "children")]
 mod child_vectors;
 mod children_audit;
+mod child_floods;
+#[cfg(feature = "children")]
+mod child_forgery;
+#[cfg(feature = "children")]
+mod child_parent;
+#[cfg(feature = "children")]
+mod child_requests;
+#[cfg(feature = "children")]
+mod child_signatures;
+#[cfg(feature = "children")]
+mod child_spelling;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod corpus;
