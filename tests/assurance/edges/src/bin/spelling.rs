@@ -1,15 +1,18 @@
-//! Tries every other spelling of tokens: `spelling TOKENS`, with that many tokens of each format.
+//! Tries every other spelling of tokens and children: `spelling TOKENS CHILDREN`, with that many of each format.
 //!
 //! Each edit is presented to the check of tokens, to a guard with `Authorization: Bearer`, and to a guard
 //! with another header. A guard ignores white space around the value of a header, as its documentation says.
 //! Such edits are counted separately. No other edit may be accepted.
 
-use std::{collections::BTreeMap, env, process::ExitCode};
+use std::{collections::BTreeMap, env, process::ExitCode, time::Duration};
 
 use keyway::{
-    Guard, Keyring, MemoryStore, NewKey, Pepper, Peppers, Policy, ScopeCatalog, Tier,
+    Guard, Keyring, MemoryStore, NewKey, Pepper, Peppers, Policy, ScopeCatalog, Tier, Timestamp,
+    children::{NewChild, Place},
     lowlevel::{InsecureSeededRng, TokenFormat, bearer_token},
     scope::ScopeDeclaration,
+    time::{Clock as _, ManualClock},
+    verifier::Freshness,
 };
 
 /// Issuers, environments and slots of the pepper. Among them are the shortest and the longest, and some that
@@ -23,10 +26,12 @@ const FORMATS: [(&str, &str, u8); 6] = [
     ("bearer", "live", 52),
 ];
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 fn main() -> ExitCode {
-    let tokens = env::args().nth(1).and_then(|tokens| tokens.parse().ok());
-    let Some(tokens) = tokens else {
-        eprintln!("spelling TOKENS");
+    let number = |place: usize| env::args().nth(place).and_then(|number| number.parse().ok());
+    let (Some(tokens), Some(children)) = (number(1), number(2)) else {
+        eprintln!("spelling TOKENS CHILDREN");
         return ExitCode::from(2);
     };
     let mut tried = Tried::default();
@@ -57,8 +62,82 @@ fn main() -> ExitCode {
     }
     let kinds: Vec<String> = kinds.iter().map(|(kind, many)| format!("{many} {kind}")).collect();
     println!("{}", kinds.join(", "));
+    try_children(children);
     ExitCode::SUCCESS
 }
+
+/// Tries every edit of this many children of each format. Each is presented in a second of its own, since few wrong
+/// signatures of one parent are checked in a second.
+fn try_children(number: usize) {
+    let mut edits = 0_u64;
+    let (mut by_verify, mut by_guard, mut by_field, mut spaces) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut lenient = [0_u64; LENIENT_CHILD.len()];
+    for (issuer, environment, slot) in FORMATS {
+        let service = Service::new(issuer, environment, slot, number);
+        let begin = service.clock.moment().now;
+        for child in &service.children {
+            service.clock.set(begin);
+            service.check_child(child);
+            for (_, edit) in self::edits(child.as_bytes()) {
+                if edit == child.as_bytes() {
+                    continue;
+                }
+                edits += 1;
+                by_verify += u64::from(service.verifies_child(&edit));
+                let is_space = edit.trim_ascii() == child.as_bytes();
+                spaces += u64::from(is_space);
+                let bearer = [b"Bearer ", &*edit].concat();
+                let is_admitted =
+                    |name: &str, value: &[u8]| service.admits_child(name, value) && !is_space;
+                by_guard += u64::from(is_admitted("authorization", &bearer));
+                by_field += u64::from(is_admitted("x-api-key", &edit));
+                for (accepted, (_, change)) in lenient.iter_mut().zip(LENIENT_CHILD) {
+                    // Only a text that is changed back to the child is accepted.
+                    *accepted += u64::from(change(&edit) == child.as_bytes());
+                }
+            }
+            service.check_child(child);
+        }
+    }
+    let children = number * FORMATS.len();
+    println!("figure {by_verify} = 0 of {edits} other spellings of {children} children accepted");
+    println!("figure {by_guard} = 0 of these accepted by a guard behind `Authorization: Bearer`");
+    println!("figure {by_field} = 0 of these accepted by a guard in a field of its own");
+    println!(
+        "measured {spaces} of these are the child with white space around it, which is not of a field's value"
+    );
+    for (name, accepted) in LENIENT_CHILD.iter().zip(lenient) {
+        println!("control {accepted} > 0 accepted by a check of children that {}", name.0);
+    }
+}
+
+/// Changes a text as a less strict reader of children would, and a name for the difference.
+type LenientChild = (&'static str, fn(&[u8]) -> Vec<u8>);
+
+const LENIENT_CHILD: [LenientChild; 4] = [
+    ("trims white space", |edit| edit.trim_ascii().to_vec()),
+    ("ignores the high bit of a byte", |edit| edit.iter().map(|byte| byte & 0x7f).collect()),
+    ("ignores padding and the standard alphabet", |edit| {
+        let unpadded = edit.iter().filter(|byte| **byte != b'=');
+        let url = unpadded.map(|byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            byte => *byte,
+        });
+        url.collect()
+    }),
+    ("ignores the bits that encode nothing", |edit| {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut text = edit.to_vec();
+        if let Some(last) = text.last_mut() {
+            // The payloads leave four bits of their last character unused.
+            let value = ALPHABET.iter().position(|letter| letter == last);
+            *last = value.map_or(*last, |value| ALPHABET[value & !15]);
+        }
+        text
+    }),
+];
 
 #[derive(Default)]
 struct Tried {
@@ -117,8 +196,12 @@ const LENIENT: [Lenient; 5] = [
 
 struct Service {
     format: TokenFormat,
+    keyring: Keyring,
+    clock: ManualClock,
     guard: Guard,
     tokens: Vec<String>,
+    /// One child of each key.
+    children: Vec<String>,
 }
 
 impl Service {
@@ -132,28 +215,62 @@ impl Service {
         let catalog = ScopeCatalog::new([ScopeDeclaration::new("read", "")]).expect("one scope");
         let tier = Tier::new("free", u32::MAX);
         let policy = Policy::new(issuer, catalog, [tier]).expect("an issuer and a tier");
+        let policy = policy.with_children(31 * DAY).expect("not too long");
+        let now = Timestamp::from_millis(1_800_000_000_000).expect("a time");
+        let clock = ManualClock::at(now);
+        let end = now.checked_add(30 * DAY).expect("a time");
+        let request = NewChild::until(end).nonce(b"n").expect("one byte");
         let keyring = Keyring::builder(policy, peppers())
             .environment(environment)
             .store(MemoryStore::new())
+            .clock(clock.clone())
             .rng(InsecureSeededRng::new(slot.into()))
             .build()
             .expect("an environment and a store");
         let minted = pollster::block_on(async {
             let tenant = "acme".parse().expect("an id");
             keyring.create_empty_tenant("acme", "free").await?;
-            let mut minted = Vec::new();
+            let (mut minted, mut children) = (Vec::new(), Vec::new());
             for _ in 0..tokens {
-                let key = keyring.tenant(Clone::clone(&tenant)).issue(NewKey::named("k")).await?;
+                let request_key = NewKey::named("k").children(true);
+                let key = keyring.tenant(Clone::clone(&tenant)).issue(request_key).await?;
+                let minter = keyring.child_minter(&key.token).expect("the policy allows children");
+                let child = minter.mint_at(&request, now).expect("it is short");
+                children.push(child.reveal().to_string());
                 minted.push(key.token.reveal().to_string());
             }
-            Ok::<_, keyway::KeyringError>(minted)
+            Ok::<_, keyway::KeyringError>((minted, children))
         });
+        let (tokens, children) = minted.expect("a memory store takes keys");
         let guard = Guard::new(&keyring).key_header("x-api-key").expect("the name of a field");
         Self {
             format: TokenFormat::new(issuer, environment, &peppers()).expect("labels"),
-            guard,
-            tokens: minted.expect("a memory store takes keys"),
+            guard: guard.accepts_children(Place::new()),
+            keyring,
+            clock,
+            tokens,
+            children,
         }
+    }
+
+    /// Presents a child, in the next second.
+    fn verifies_child(&self, text: &[u8]) -> bool {
+        self.clock.advance(Duration::from_secs(1));
+        let verifier = self.keyring.verifier();
+        pollster::block_on(verifier.verify_at(text, Freshness::Cached, None, &Place::new())).is_ok()
+    }
+
+    /// Presents the value of a field to the guard, in the next second.
+    fn admits_child(&self, name: &str, value: &[u8]) -> bool {
+        self.clock.advance(Duration::from_secs(1));
+        pollster::block_on(self.guard.admit(&[(name, value)][..])).is_ok()
+    }
+
+    /// Checks that the child itself is accepted on every path that its edits take.
+    fn check_child(&self, child: &str) {
+        assert!(self.verifies_child(child.as_bytes()));
+        assert!(self.admits_child("authorization", format!("Bearer {child}").as_bytes()));
+        assert!(self.admits_child("x-api-key", child.as_bytes()));
     }
 
     /// Checks that the token itself is accepted on every path that its edits take.
