@@ -212,3 +212,116 @@ fn read_networks(value: &[u8]) -> Option<Networks> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::{BTreeMap, BTreeSet};
+
+    use proptest::{
+        collection::{btree_map, btree_set, vec},
+        option,
+        prelude::*,
+        sample::subsequence,
+    };
+
+    use super::*;
+
+    /// Networks of which no two overlap or are next to each other.
+    const NETWORKS: [&str; 5] =
+        ["10.0.0.0/8", "192.0.2.0/24", "198.51.100.7/32", "9.0.0.0/9", "2001:db8::/32"];
+
+    fn timestamps() -> impl Strategy<Value = Timestamp> {
+        let range = Timestamp::MIN.as_millis()..=Timestamp::MAX.as_millis();
+        range.prop_map(Timestamp::saturating_from_millis)
+    }
+
+    /// Short visible texts, some of which contain what separates the parts of an item.
+    fn names() -> impl Strategy<Value = String> {
+        let letters = vec(subsequence(Vec::from(['a', 'b', ':', '-', '0', 'ü']), 1), 1..4);
+        letters.prop_map(|letters| letters.concat().into_iter().collect())
+    }
+
+    fn kinds() -> impl Strategy<Value = String> {
+        let letters = vec(subsequence(Vec::from(['a', 'b', '-', '_', '0']), 1), 0..3);
+        letters.prop_map(|letters| ['k'].into_iter().chain(letters.concat()).collect())
+    }
+
+    fn resources() -> impl Strategy<Value = Resources> {
+        let some = btree_set(names(), 1..4).prop_map(|ids| Resources::only(ids).unwrap());
+        prop_oneof![Just(Resources::All), some]
+    }
+
+    fn audiences() -> impl Strategy<Value = Audience> {
+        let kinds = [Audience::Host, Audience::Operation, Audience::Route];
+        (0..kinds.len(), names())
+            .prop_map(move |(kind, name)| Audience::new(kinds[kind], &name).unwrap())
+    }
+
+    fn scopes() -> impl Strategy<Value = Scope> {
+        names().prop_map(|name| Scope::try_from(&*name.replace('ü', "u")).unwrap())
+    }
+
+    fn caveats() -> impl Strategy<Value = Caveats> {
+        let times = (timestamps(), option::of(timestamps()));
+        let sets = (
+            option::of(btree_set(scopes(), 1..4)),
+            option::of(btree_map(kinds(), resources(), 1..4)),
+            option::of(subsequence(NETWORKS.to_vec(), 1..=5)),
+            option::of(btree_set(audiences(), 1..4)),
+            option::of(vec(any::<u8>(), 1..=MAX_NONCE)),
+        );
+        (times, sets).prop_map(|((end, begin), (scopes, resources, networks, audience, nonce))| {
+            Caveats {
+                expires_at: end,
+                not_before: begin.filter(|begin| *begin < end),
+                scopes: scopes.map(BTreeSet::into_iter).map(Vec::from_iter),
+                resources: resources.map(BTreeMap::into_iter).map(Vec::from_iter),
+                networks: networks.map(|networks| Networks::only(networks).unwrap()),
+                audience: audience.map(BTreeSet::into_iter).map(Vec::from_iter),
+                nonce: nonce.map(Into::into),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn caveats_are_decoded_to_themselves(caveats in caveats()) {
+            prop_assert_eq!(Caveats::decode(&caveats.encode()), Some(caveats));
+        }
+
+        #[test]
+        fn no_two_encodings_are_decoded_alike(
+            caveats in caveats(),
+            edits in vec((any::<usize>(), any::<u8>()), 0..3),
+            cuts in vec((any::<usize>(), any::<usize>()), 0..2),
+        ) {
+            let mut bytes = caveats.encode();
+            for (place, byte) in edits {
+                let place = place % bytes.len();
+                bytes[place] = byte;
+            }
+            // Leaves a part out, or repeats it.
+            for (one, other) in cuts {
+                let (one, other) = (one % bytes.len(), other % bytes.len());
+                bytes = [&bytes[..one], &bytes[other..]].concat();
+            }
+            if let Some(decoded) = Caveats::decode(&bytes) {
+                prop_assert_eq!(decoded.encode(), bytes);
+            }
+        }
+    }
+
+    /// The control: a change that keeps the form is decoded, and differs.
+    #[test]
+    fn edited_caveats_that_keep_the_form_differ() {
+        let mut caveats = Caveats::until(Timestamp::MIN);
+        caveats.nonce = Some([7].into());
+        let mut bytes = caveats.encode();
+        *bytes.last_mut().unwrap() = 8;
+        let decoded = Caveats::decode(&bytes).unwrap();
+        assert_eq!(decoded.nonce.as_deref(), Some(&[8][..]));
+        assert_ne!(decoded, caveats);
+        bytes.push(0);
+        assert_eq!(Caveats::decode(&bytes), None);
+    }
+}

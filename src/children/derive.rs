@@ -144,11 +144,48 @@ mod tests {
         let key = seed.public_key();
         assert!(is_signed(&key, &[0xaf, 0x82], &signature));
         assert!(!is_signed(&key, &[0xaf, 0x83], &signature));
-        // The point of order one signs everything under the lenient rules.
-        let mut identity = [0; 32];
-        identity[0] = 1;
-        let mut trivial = [0; 64];
-        trivial[0] = 1;
-        assert!(!is_signed(&identity, b"anything", &trivial));
+    }
+
+    fn unhex(text: &str) -> [u8; 32] {
+        let byte = |place: usize| u8::from_str_radix(&text[2 * place..2 * place + 2], 16).unwrap();
+        core::array::from_fn(byte)
+    }
+
+    /// Every encoding of a point whose order is at most 8. The last six are not canonical.
+    const SMALL: [&str; 14] = [
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0000000000000000000000000000000000000000000000000000000000000080",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "0100000000000000000000000000000000000000000000000000000000000080",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    ];
+
+    #[test]
+    fn public_key_of_small_order_signs_nothing() {
+        use ed25519_dalek::Verifier as _;
+
+        let mut lenient = 0;
+        for key in SMALL.map(unhex) {
+            for point in SMALL.map(unhex) {
+                let mut signature = [0; SIGNATURE_LEN];
+                signature[..32].copy_from_slice(&point);
+                assert!(!is_signed(&key, b"anything", &signature), "{key:?} {point:?}");
+                let signature = Signature::from_bytes(&signature);
+                let key = VerifyingKey::from_bytes(&key);
+                lenient +=
+                    usize::from(key.is_ok_and(|key| key.verify(b"anything", &signature).is_ok()));
+            }
+        }
+        // The control: under the lenient rules, several of these sign everything.
+        assert!(lenient > 0);
     }
 }
