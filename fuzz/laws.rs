@@ -3,6 +3,8 @@
 //! Each law takes the function under test, so that it can also be tested with a faulty one. It returns
 //! whether the input was accepted. The fuzz targets and the replay of the corpus share the laws.
 
+#[cfg(feature = "children")]
+use std::collections::BTreeMap;
 use std::{convert::Infallible, sync::LazyLock};
 
 use keyway::{
@@ -13,6 +15,13 @@ use keyway::{
     lowlevel::{Authority, CredentialError, Seals, TokenFormat, bearer_token},
     record::{Labels, TenantRecord},
     scope::{Scope, ScopeSet},
+};
+#[cfg(feature = "children")]
+use keyway::{
+    children::{ChildMinter, NewChild},
+    grant::{Networks, Resources},
+    time::ManualClock,
+    verifier::Freshness,
 };
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -318,6 +327,122 @@ pub(crate) fn import_digest(
     is_accepted(data) || is_read
 }
 
+/// Caveats are read exactly if a minter that is asked for what they say encodes them to the same bytes. So no two
+/// encodings are read as the same caveats.
+///
+/// The input is the caveats of a child. `reads` returns whether a child with them is read, which is signed with the
+/// right private key.
+#[cfg(feature = "children")]
+pub(crate) fn caveats(data: &[u8], reads: impl Fn(&[u8]) -> bool) -> bool {
+    let is_read = reads(data);
+    let encoded = encoded_again(data);
+    let is_same = encoded.as_deref() == Some(data);
+    assert_eq!(is_read, is_same, "{} as {encoded:?}", data.escape_ascii());
+    is_read
+}
+
+/// Returns whether a child with these caveats and a right signature is read.
+#[cfg(feature = "children")]
+pub(crate) fn reads(caveats: &[u8]) -> bool {
+    use ed25519_dalek::Signer as _;
+
+    let message = [b"keyway/v1/child\0", FAMILY.prefix().as_bytes(), caveats].concat();
+    let signature = FAMILY.key.sign(&message).to_bytes();
+    presents([FAMILY.prefix(), &to_base64(&[caveats, &signature].concat())].concat().as_bytes())
+}
+
+/// Returns whether a text is a child whose signature is right. It may be used at another time, or elsewhere.
+#[cfg(feature = "children")]
+pub(crate) fn presents(text: &[u8]) -> bool {
+    // In each second a few wrong signatures are checked.
+    FAMILY.clock.advance(std::time::Duration::from_secs(1));
+    let verifier = FAMILY.keyring.verifier();
+    let place = keyway::children::Place::new();
+    match pollster::block_on(verifier.verify_at(text, Freshness::Cached, None, &place)) {
+        Ok(_) | Err(VerifyError::Inactive(_) | VerifyError::Forbidden(_)) => true,
+        Err(VerifyError::Rejected) => false,
+        Err(error) => panic!("{error:?} to {}", text.escape_ascii()),
+    }
+}
+
+/// Asks a minter for what the caveats say, whatever their order, and returns the caveats of its child.
+#[cfg(feature = "children")]
+fn encoded_again(mut data: &[u8]) -> Option<Vec<u8>> {
+    let mut values: BTreeMap<u8, &[u8]> = BTreeMap::new();
+    while let Some(([kind, long, short], rest)) = data.split_first_chunk() {
+        let (value, rest) = rest.split_at_checked(u16::from_be_bytes([*long, *short]).into())?;
+        values.insert(*kind, value);
+        data = rest;
+    }
+    let time = |value: &[u8]| Timestamp::from_millis(i64::from_be_bytes(value.try_into().ok()?));
+    let mut request = NewChild::until(time(values.remove(&1)?)?);
+    for (kind, value) in values {
+        let lines = || str::from_utf8(value).ok().map(|text| text.split('\n'));
+        request = match kind {
+            2 => request.not_before(time(value)?),
+            3 => request.scopes(lines()?).ok()?,
+            4 => {
+                let mut kinds: BTreeMap<&str, Option<Vec<&str>>> = BTreeMap::new();
+                for line in lines()? {
+                    match line.split_once('\t') {
+                        None => drop(kinds.insert(line, None)),
+                        Some((kind, id)) => {
+                            kinds
+                                .entry(kind)
+                                .or_insert_with(|| Some(Vec::new()))
+                                .as_mut()?
+                                .push(id);
+                        }
+                    }
+                }
+                for (kind, ids) in kinds {
+                    let resources = ids.map_or(Ok(Resources::All), Resources::only).ok()?;
+                    request = request.resources(kind, resources).ok()?;
+                }
+                request
+            }
+            5 => request.networks(Networks::only(lines()?).ok()?),
+            6 => {
+                for line in lines()? {
+                    request = match line.split_once(':')? {
+                        ("host", name) => request.host(name),
+                        ("operation", name) => request.operation(name),
+                        ("route", name) => request.route(name),
+                        _ => return None,
+                    }
+                    .ok()?;
+                }
+                request
+            }
+            7 => request.nonce(value).ok()?,
+            _ => return None,
+        };
+    }
+    let child = FAMILY.minter.mint_at(&request, Timestamp::MIN).ok()?.reveal();
+    let mut payload = from_base64(child.strip_prefix(FAMILY.prefix())?)?;
+    payload.truncate(payload.len().checked_sub(64)?);
+    Some(payload)
+}
+
+/// A text is accepted only if it is equal, byte for byte, to the child that was minted.
+///
+/// The input is presented unchanged, and again as edits of the child: pairs of an index and the bits to flip there.
+#[cfg(feature = "children")]
+pub(crate) fn child(data: &[u8], presents: impl Fn(&[u8]) -> bool) -> bool {
+    let is_accepted = |presented: &[u8]| {
+        let is_minted = presented == FAMILY.child.as_bytes();
+        assert_eq!(presents(presented), is_minted, "{}", presented.escape_ascii());
+        is_minted
+    };
+    let mut edited = FAMILY.child.as_bytes().to_vec();
+    for edit in data.chunks_exact(2) {
+        let place = usize::from(edit[0]) % edited.len();
+        edited[place] ^= edit[1];
+    }
+    is_accepted(&edited);
+    is_accepted(data)
+}
+
 pub(crate) fn digest(text: &str) -> Result<ForeignDigest, ImportError> {
     ForeignDigest::from_hex(text)
 }
@@ -345,6 +470,24 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
     let byte = |[high, low]: &[u32; 2]| u8::try_from(high << 4 | low).ok();
     if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
+/// Encodes RFC 4648, section 5, without padding.
+#[cfg(feature = "children")]
+fn to_base64(bytes: &[u8]) -> String {
+    let bits: Vec<u8> =
+        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    let digit = |bits: &[u8]| {
+        let value = (0..6).fold(0, |value, bit| value << 1 | bits.get(bit).copied().unwrap_or(0));
+        char::from(match value {
+            0..26 => b'A' + value,
+            26..52 => b'a' + value - 26,
+            52..62 => b'0' + value - 52,
+            62 => b'-',
+            _ => b'_',
+        })
+    };
+    bits.chunks(6).map(digit).collect()
 }
 
 /// Decodes RFC 4648, sections 4 and 5, bit by bit.
@@ -428,6 +571,59 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let issued = pollster::block_on(keyring.create_tenant("acme", "lite")).unwrap().1;
     Service { keyring, issued: issued.token.reveal().to_string() }
 });
+
+/// A key with children, and one of them.
+#[cfg(feature = "children")]
+pub(crate) struct Family {
+    keyring: Keyring,
+    clock: ManualClock,
+    minter: ChildMinter,
+    /// The private key, derived as the documentation says.
+    key: ed25519_dalek::SigningKey,
+    pub(crate) child: String,
+}
+
+#[cfg(feature = "children")]
+impl Family {
+    fn prefix(&self) -> &str {
+        self.minter.prefix()
+    }
+}
+
+#[cfg(feature = "children")]
+pub(crate) static FAMILY: LazyLock<Family> = LazyLock::new(|| {
+    let day = std::time::Duration::from_secs(86_400);
+    let now = Timestamp::from_millis(1_800_000_000_000).unwrap();
+    let clock = ManualClock::at(now);
+    let keyring = Keyring::builder(POLICY.clone().with_children(31 * day).unwrap(), pepper())
+        .environment("live")
+        .store(MemoryStore::new())
+        .clock(clock.clone())
+        .rng(Counting(4))
+        .build()
+        .unwrap();
+    let request = NewKey::named("k").children(true);
+    let created = keyring.create_tenant_with("acme", "lite", request);
+    let token = pollster::block_on(created).unwrap().1.token;
+    let minter = keyring.child_minter(&token).unwrap();
+    let token = token.reveal();
+    let (public, rest) = token.split_at(24);
+    let info = [b"keyway/v1/child\0", public.as_bytes(), &[1]].concat();
+    let key = hmac(&hmac(&[0; 32], &rest.as_bytes()[..32]), &info);
+    let key = ed25519_dalek::SigningKey::from_bytes(&key);
+    let end = Timestamp::from_millis(1_800_000_000_000 + 86_400_000).unwrap();
+    let child = minter.mint_at(&NewChild::until(end), now).unwrap().reveal().to_string();
+    Family { keyring, clock, minter, key, child }
+});
+
+#[cfg(feature = "children")]
+fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    use hmac::{KeyInit as _, Mac as _};
+
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
 
 struct Importing {
     /// An authority that accepts foreign tokens of two formats.

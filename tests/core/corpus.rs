@@ -88,6 +88,28 @@ fn the_law_of_requests_holds_and_can_fail() {
     assert_ne!(failures("request", |data| laws::request(data, admit)), [""; 0]);
 }
 
+#[cfg(feature = "children")]
+#[test]
+fn the_laws_of_children_hold_and_can_fail() {
+    assert_eq!(failures("caveats", |data| laws::caveats(data, laws::reads)), [""; 0]);
+    assert_eq!(failures("child", |data| laws::child(data, laws::presents)), [""; 0]);
+
+    // Reads caveats up to the first that is not read.
+    let reads = |caveats: &[u8]| {
+        let is_short = caveats.len() < 30;
+        let begin = if is_short { 0 } else { caveats.len() };
+        (begin..=caveats.len()).any(|end| laws::reads(&caveats[..end]))
+    };
+    assert_ne!(failures("caveats", |data| laws::caveats(data, reads)), [""; 0]);
+
+    // Ignores the bits of the last character that encode nothing, and padding.
+    let presents = |text: &[u8]| {
+        let unpadded = text.strip_suffix(b"=").unwrap_or(text);
+        laws::presents(unpadded)
+    };
+    assert_ne!(failures("child", |data| laws::child(data, presents)), [""; 0]);
+}
+
 #[test]
 fn every_law_fails_for_a_planted_fault() {
     // Compares only the beginning of the tag.
