@@ -24,8 +24,6 @@ mod bearer;
 mod breaker;
 mod canary;
 #[cfg(feature = "children")]
-mod child_vectors;
-mod children_audit;
 mod child_floods;
 #[cfg(feature = "children")]
 mod child_forgery;
@@ -37,6 +35,10 @@ mod child_requests;
 mod child_signatures;
 #[cfg(feature = "children")]
 mod child_spelling;
+#[cfg(feature = "children")]
+mod child_vectors;
+#[cfg(feature = "children")]
+mod children_audit;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod corpus;
