@@ -299,7 +299,7 @@ impl Engine {
                 Ok(principal.verified_by(self.number()))
             }
             Err(Denied { denial: Denial::Rejected(rejection), .. }) => {
-                Err(self.reject(rejection, checked, now))
+                Err(self.reject(rejection, claim, now))
             }
             Err(Denied { denial: Denial::Inactive(state), key }) => {
                 self.record_caller(now, key.as_deref(), AuditKind::Inactive(state));

@@ -2,9 +2,12 @@
 
 use alloc::boxed::Box;
 use core::{
+    hash::BuildHasher as _,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+use foldhash::fast::RandomState;
 
 use crate::{time::Moment, token::KeyId};
 
@@ -17,11 +20,16 @@ const COUNTERS: usize = 4_096;
 
 /// The wrong signatures of the present second, by parent. The upper half of a counter is the second, and the lower half is
 /// the number of signatures.
-pub(crate) struct Failures(Box<[AtomicU64]>);
+pub(crate) struct Failures {
+    counters: Box<[AtomicU64]>,
+    /// Seeded, so that nobody can choose a key that shares the counter of another.
+    hasher: RandomState,
+}
 
 impl Default for Failures {
     fn default() -> Self {
-        Self((0..COUNTERS).map(|_| AtomicU64::new(0)).collect())
+        let counters = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
+        Self { counters, hasher: RandomState::default() }
     }
 }
 
@@ -52,7 +60,8 @@ impl Failures {
     }
 
     fn counter(&self, parent: KeyId) -> Option<&AtomicU64> {
-        self.0.get(parent.spread() % COUNTERS)
+        let hash = self.hasher.hash_one(u128::from_ne_bytes(*parent.as_bytes()));
+        self.counters.get((hash >> 32) as usize % COUNTERS)
     }
 }
 
