@@ -80,6 +80,19 @@ enum Operations {
     Only(Box<str>),
 }
 
+impl Operations {
+    fn contain(&self, name: &str) -> bool {
+        #[cfg(not(feature = "tower"))]
+        let _ = name;
+        match self {
+            Self::Unknown => false,
+            Self::CheckedLater => true,
+            #[cfg(feature = "tower")]
+            Self::Only(own) => **own == *name,
+        }
+    }
+}
+
 impl Place {
     /// Creates a place without names. It accepts only children without an audience.
     #[must_use]
@@ -138,12 +151,7 @@ impl Place {
             match name {
                 Audience::Host(name) => host.note(self.hosts.contains(name)),
                 Audience::Route(name) => route.note(self.route.as_ref() == Some(name)),
-                Audience::Operation(name) => operation.note(match &self.operations {
-                    Operations::Unknown => false,
-                    Operations::CheckedLater => true,
-                    #[cfg(feature = "tower")]
-                    Operations::Only(own) => own == name,
-                }),
+                Audience::Operation(name) => operation.note(self.operations.contain(name)),
             }
         }
         host.are_met() && route.are_met() && operation.are_met()

@@ -28,7 +28,9 @@ pub(super) fn find(query: &[u8]) -> Result<Option<&[u8]>, CredentialError> {
     let value = parameter.strip_prefix(PARAMETER.as_bytes());
     match value.and_then(|value| value.strip_prefix(b"=")) {
         Some(value) if value.len() > MAX_LEN => Err(CredentialError::TooLong),
-        Some(value) if !value.is_empty() && value.iter().all(is_unreserved) => Ok(Some(value)),
+        Some(value) if !value.is_empty() && value.iter().copied().all(is_unreserved) => {
+            Ok(Some(value))
+        }
         Some(_) | None => Err(CredentialError::Unreadable),
     }
 }
@@ -52,8 +54,8 @@ fn is_ticket(parameter: &[u8]) -> bool {
 }
 
 /// Returns whether a URI holds this byte without an escape and with no meaning of its own (RFC 3986, section 2.3).
-fn is_unreserved(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(byte)
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ impl<'p> Accepts<'p> {
     /// Returns whether a caller is accepted that has presented this child at the time `now`, or `None` for its key.
     #[cfg(feature = "children")]
     pub(super) fn child(self, child: Option<&Child>, now: Timestamp) -> bool {
+        #[cfg(not(feature = "http"))]
+        let _ = now;
         let Some(child) = child else { return true };
         match self.children {
             AcceptedChildren::None => false,
