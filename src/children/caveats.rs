@@ -324,4 +324,25 @@ mod tests {
         bytes.push(0);
         assert_eq!(Caveats::decode(&bytes), None);
     }
+
+    #[test]
+    fn caveat_that_is_unknown_empty_or_repeated_is_refused() {
+        let end = Caveats::until(Timestamp::MAX).encode();
+        let with = |more: &[u8]| Caveats::decode(&[&end, more].concat());
+        // The controls: no further caveat, and one of the last kind.
+        assert!(with(&[]).is_some() && with(&[kind::NONCE, 0, 1, 9]).is_some());
+        for more in [
+            &[kind::NONCE + 1, 0, 1, 9][..],
+            &[u8::MAX, 0, 1, 9],
+            &[0, 0, 1, 9],
+            &[kind::NONCE, 0, 0],
+            &[kind::NONCE, 0, 2, 9],
+            &[kind::NONCE, 0, 1, 9, kind::NONCE, 0, 1, 9],
+            &[kind::NONCE, 0, 1, 9, kind::SCOPES, 0, 1, b'a'],
+        ] {
+            assert_eq!(with(more), None, "{more:?}");
+        }
+        assert_eq!(Caveats::decode(&[kind::NONCE, 0, 1, 9]), None);
+        assert_eq!(Caveats::decode(&[]), None);
+    }
 }
