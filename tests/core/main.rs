@@ -24,6 +24,8 @@ mod bearer;
 mod breaker;
 mod canary;
 #[cfg(feature = "children")]
+mod child_ends;
+#[cfg(feature = "children")]
 mod child_floods;
 #[cfg(feature = "children")]
 mod child_forgery;

@@ -29,9 +29,9 @@ use keyway::{
 /// The time within which a stream ends whose end is due. Two looks of the thread and a read fit in it many times.
 const SOON: Duration = Duration::from_secs(10);
 /// The time after which a stream is taken to stay open: several looks.
-const SOME_LOOKS: Duration = Duration::from_millis(450);
+pub(crate) const SOME_LOOKS: Duration = Duration::from_millis(450);
 
-struct Unpark(Thread, AtomicUsize);
+pub(crate) struct Unpark(Thread, AtomicUsize);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
@@ -41,7 +41,7 @@ impl Wake for Unpark {
 }
 
 /// A stream that is open, as its task sees it.
-struct Stream {
+pub(crate) struct Stream {
     ended: Pin<Box<Ended>>,
     wakes: Arc<Unpark>,
     /// The number of wakes before the last poll.
@@ -49,7 +49,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn of(ended: Ended) -> Self {
+    pub(crate) fn of(ended: Ended) -> Self {
         let wakes = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
         let mut stream = Self { ended: Box::pin(ended), wakes, seen: 0 };
         assert!(stream.poll().is_pending(), "the stream ends before anything has happened");
@@ -64,7 +64,7 @@ impl Stream {
 
     /// Waits for the end, for at most `wait`. The stream is polled only after it was woken, so that one that nothing wakes
     /// stays open.
-    fn end_within(&mut self, wait: Duration) -> Option<VerifyError> {
+    pub(crate) fn end_within(&mut self, wait: Duration) -> Option<VerifyError> {
         let until = Instant::now() + wait;
         loop {
             while self.wakes.1.load(SeqCst) == self.seen {
@@ -78,13 +78,13 @@ impl Stream {
     }
 
     #[track_caller]
-    fn ends(&mut self) -> VerifyError {
+    pub(crate) fn ends(&mut self) -> VerifyError {
         self.end_within(SOON).expect("the stream stays open")
     }
 
     /// Polls the stream, as tasks do for reasons of their own, and whenever it is woken.
     #[track_caller]
-    fn stays_open(&mut self) {
+    pub(crate) fn stays_open(&mut self) {
         let ended = match self.poll() {
             Poll::Ready(error) => Some(error),
             Poll::Pending => self.end_within(SOME_LOOKS),
