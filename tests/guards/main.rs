@@ -5,6 +5,7 @@ mod actix_endpoints;
 mod alternatives;
 mod children;
 mod children_audit;
+mod child_ends;
 mod gateway;
 mod grants;
 mod headers;
