@@ -113,8 +113,8 @@ impl Engine {
         let seen = Seen::new(&presented, moment, address());
         Some(match cached {
             Some(Ok(decision)) => seen.pending(Step::Decided(decision)),
-            Some(Err(parent)) => self.see(&presented, seen, Some(parent), accepts),
-            None => self.see(&presented, seen, None, accepts),
+            Some(Err(parent)) => self.see(&presented, seen, Some(parent), freshness, accepts),
+            None => self.see(&presented, seen, None, freshness, accepts),
         })
     }
 
@@ -126,8 +126,17 @@ impl Engine {
         presented: &PresentedChild<'_>,
         seen: Seen,
         parent: Option<Arc<ResolvedKey>>,
+        freshness: Freshness,
         accepts: Accepts<'_>,
     ) -> Progress<Result<Principal, VerifyError>, Unfinished> {
+        // A wrong child that is presented again, such as one of a secret that has ended, takes nothing from others.
+        let stand_in = seen.stand_in();
+        if freshness == Freshness::Cached
+            && let Some(reason) = self.cache.rejection(&stand_in, seen.moment)
+        {
+            let claim = Claim { checked: &stand_in, child: Some(seen.id) };
+            return Progress::Done(Err(self.reject(reason, claim, seen.moment.now)));
+        }
         // INVARIANT: asked before each read as well. Otherwise made-up children of a deleted key would each read the store.
         // A child that is remembered for another state of its parent is read for. Its signature is right.
         if !self.failures.permit(seen.parent, seen.moment) && !self.children.contains(&seen.digest)
@@ -194,11 +203,6 @@ impl Engine {
             Step::Decided(decision) => decision,
             Step::Unproven { signed, tried } => {
                 // Another node may have given the parent another secret since it was cached.
-                if freshness == Freshness::Cached
-                    && let Some(reason) = self.cache.rejection(&stand_in, moment)
-                {
-                    return Err(self.reject(reason, claim, moment.now));
-                }
                 let before = self.cache.before_rejection(&stand_in);
                 let cause = LoadCause::of(tried.is_some(), freshness);
                 let parent = match self.load(&stand_in, cause, moment).await {

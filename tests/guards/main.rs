@@ -3,9 +3,9 @@
 mod actix;
 mod actix_endpoints;
 mod alternatives;
+mod child_ends;
 mod children;
 mod children_audit;
-mod child_ends;
 mod gateway;
 mod grants;
 mod headers;

@@ -1,5 +1,5 @@
-//! Children of the secrets of a rotated key: each ends with the grace period of its own secret, and a child of the new one
-//! is a first use of it.
+//! Children of the secrets of a rotated key: each ends with the grace period of its own secret, and a child of the new
+//! one is a first use of it.
 
 use super::*;
 

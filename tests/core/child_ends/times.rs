@@ -1,10 +1,11 @@
-//! The times of a child, to the millisecond: its begin, its end, those of its parent, and the longest lifetime of the policy.
+//! The times of a child, to the millisecond: its begin, its end, those of its parent, and the longest lifetime of the
+//! policy.
 
 use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Returns how the child with this text is answered at `time`, by a node that remembers it and by one that sees it first.
+/// Returns the answer to the child with this text at `time`, of a node that remembers it and of one that sees it first.
 #[track_caller]
 fn at(world: &World, child: &str, time: keyway::Timestamp) -> Result<(), KeyState> {
     world.clock.set(time);
