@@ -93,3 +93,21 @@ fn every_fault_in_the_models_decisions_is_noticed() {
         assert!((0..400).any(&mut is_noticed), "{fault:?}");
     }
 }
+
+/// The numbers of the histories whose keys may have children.
+#[cfg(feature = "children")]
+fn with_children() -> impl Iterator<Item = u64> {
+    (0..).filter(|number| world::has_children(*number))
+}
+
+#[cfg(feature = "children")]
+#[test]
+fn children_agree_with_the_model_in_random_services() {
+    let (seed, mut tally) = (seed(), Tally::default());
+    for number in with_children().take(usize::try_from(histories() / 10).unwrap()) {
+        world::run(Rules(None), seed, number, &mut tally);
+        assert_eq!(tally.disagreements, 0, "history {number} of SEED={seed}");
+    }
+    assert!(tally.children.decisions > 0 || histories() < 200, "{tally:?}");
+    assert_eq!(tally.children.above, 0, "{tally:?}");
+}

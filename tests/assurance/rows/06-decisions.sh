@@ -6,6 +6,11 @@
 # quick figure: >= 1000000 random cases: who presents what, when, to whom
 # full figure: >= 100000 of the rarest of these limits
 # quick figure: >= 1000 of the rarest of these limits
+# full figure: >= 1000000 random cases with a child
+# quick figure: >= 10000 random cases with a child
+# full figure: >= 4000 of the rarest outcome for children
+# quick figure: >= 40 of the rarest outcome for children
+# figure: = 0 children that did more than their parents
 # figure: = 0 disagreements in small services
 # figure: = 4474 orders of up to 5 scopes, all there are
 # full figure: = 29854 ways to declare them
@@ -13,6 +18,7 @@
 # full figure: = 24 orders of scopes with all small limits
 # quick figure: = 5 orders of scopes with all small limits
 # control: = 41 faults in the model noticed
+# control: = 6 faults in the model's children noticed
 # control: > 0 disagreements for the least of them in * cases
 # control: > 0 disagreements in services of 4 scopes where implication ends after a step
 # control: > 0 disagreements in small grants where an empty list is all

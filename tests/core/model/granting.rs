@@ -21,6 +21,7 @@ pub(super) fn issue(history: &mut History, random: &mut Random) -> Outcome {
         from: random.one_in(5).then(|| Some(soon(history, random))),
         end: random.one_in(2).then(|| Some(soon(history, random))),
         enabled: random.one_in(4).then_some(false),
+        children: None,
         shares: draw::shares(&history.service.policy.kinds, random),
         networks: Some(draw::networks(random)),
         granters: Vec::new(),
@@ -56,6 +57,7 @@ pub(super) fn edit(history: &mut History, random: &mut Random) -> Outcome {
         from: random.one_in(5).then(|| soon(random)),
         end: random.one_in(3).then(|| soon(random)),
         enabled: random.one_in(3).then(|| random.one_in(2)),
+        children: None,
         shares: if random.one_in(3) {
             draw::shares(&history.service.policy.kinds, random)
         } else {

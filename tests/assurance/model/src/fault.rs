@@ -50,6 +50,12 @@ pub enum Fault {
     EditsReplaceAllKinds,
     RotationsIgnoreLimits,
     AnybodyImports,
+    ChildrenHaveAllScopes,
+    ChildrenComeFromAnywhere,
+    ChildrenOutliveTheirParents,
+    ChildrenBeginAtOnce,
+    ChildrenOutliveTheirSecrets,
+    ChildrenMeetOneKindOfPlace,
 }
 
 impl Fault {
@@ -96,6 +102,16 @@ impl Fault {
         Self::EditsReplaceAllKinds,
         Self::RotationsIgnoreLimits,
         Self::AnybodyImports,
+    ];
+
+    /// The faults in decisions about children.
+    pub const OF_CHILDREN: [Self; 6] = [
+        Self::ChildrenHaveAllScopes,
+        Self::ChildrenComeFromAnywhere,
+        Self::ChildrenOutliveTheirParents,
+        Self::ChildrenBeginAtOnce,
+        Self::ChildrenOutliveTheirSecrets,
+        Self::ChildrenMeetOneKindOfPlace,
     ];
 
     /// The faults that the histories of a keyring can notice.

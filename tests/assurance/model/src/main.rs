@@ -10,7 +10,7 @@ use std::{env, process::ExitCode, thread};
 
 use model::{
     fault::Fault,
-    met::Limit,
+    met::{ChildLimit, Limit},
     naive::Rules,
     products,
     small::{self, Count, Extent},
@@ -54,6 +54,21 @@ fn main() -> ExitCode {
         decisions / 1_000
     );
 
+    println!(
+        "figure {} >= {} random cases with a child",
+        random.children.decisions,
+        decisions / 100
+    );
+    for (limit, what) in ChildLimit::ALL {
+        println!("measured {} {what}", random.children.of(limit));
+    }
+    println!(
+        "figure {} >= {} of the rarest outcome for children",
+        random.children.least(),
+        decisions / 25_000
+    );
+    println!("figure {} = 0 children that did more than their parents", random.children.above);
+
     let counts = services(rules, extent);
     let sum = |number: fn(&Count) -> u64| counts.iter().map(number).sum::<u64>();
     println!("figure {} = 0 disagreements in small services", sum(|count| count.disagreements));
@@ -78,6 +93,10 @@ fn main() -> ExitCode {
         let faults = Fault::OF_DECISIONS.into_iter().skip(at).step_by(step);
         faults.map(|fault| (fault, noticed(fault, seed))).collect::<Vec<_>>()
     });
+    let of_children = on_all_threads(|(at, step)| {
+        let faults = Fault::OF_CHILDREN.into_iter().skip(at).step_by(step);
+        faults.map(|fault| (fault, self::noticed(fault, seed))).collect::<Vec<_>>()
+    });
     let noticed: Vec<(Fault, u64)> = noticed.into_iter().flatten().collect();
     for (fault, disagreements) in &noticed {
         println!("planted {fault:?}: {disagreements} disagreements");
@@ -86,6 +105,15 @@ fn main() -> ExitCode {
     let least = noticed.iter().map(|(_, disagreements)| *disagreements).min().unwrap_or(0);
     println!("control {found} = {} faults in the model noticed", Fault::OF_DECISIONS.len());
     println!("control {least} > 0 disagreements for the least of them in {PLANTED} cases");
+    let of_children: Vec<(Fault, u64)> = of_children.into_iter().flatten().collect();
+    for (fault, disagreements) in &of_children {
+        println!("planted {fault:?}: {disagreements} disagreements");
+    }
+    let found = of_children.iter().filter(|(_, disagreements)| *disagreements > 0).count();
+    println!(
+        "control {found} = {} faults in the model's children noticed",
+        Fault::OF_CHILDREN.len()
+    );
     let planted = Rules(Some(Fault::ImplicationIsOneStepDeep));
     let small = small::compare(planted, 4, Extent::Everything, (0, 1)).disagreements;
     println!(

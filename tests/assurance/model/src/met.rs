@@ -48,3 +48,63 @@ impl Met {
         self.0.into_iter().min().unwrap_or(0)
     }
 }
+
+/// What happened to a child in a decision.
+#[derive(Clone, Copy, Debug)]
+pub enum ChildLimit {
+    Admitted,
+    AdmittedByAnOlderSecret,
+    ScopeRefuses,
+    ResourceRefuses,
+    NetworkRefuses,
+    PlaceRefuses,
+    NotYetValid,
+    Expired,
+    Unproven,
+}
+
+impl ChildLimit {
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Admitted, "children admitted"),
+        (Self::AdmittedByAnOlderSecret, "children of an older secret admitted"),
+        (Self::ScopeRefuses, "children refused for a scope that their parents have"),
+        (Self::ResourceRefuses, "children refused for a resource that their parents may touch"),
+        (Self::NetworkRefuses, "children refused for a network that their parents may come from"),
+        (Self::PlaceRefuses, "children refused for the place"),
+        (Self::NotYetValid, "children refused before their begin, and not their parents"),
+        (Self::Expired, "children refused after their end, and not their parents"),
+        (Self::Unproven, "children refused whose secrets no longer count"),
+    ];
+}
+
+/// The decisions about children.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Children {
+    pub decisions: u64,
+    /// Children that were admitted to what their parents were not.
+    pub above: u64,
+    met: [u64; ChildLimit::ALL.len()],
+}
+
+impl Children {
+    pub fn count(&mut self, limit: ChildLimit) {
+        self.met[limit as usize] += 1;
+    }
+
+    pub fn of(&self, limit: ChildLimit) -> u64 {
+        self.met[limit as usize]
+    }
+
+    /// Returns the number for what happened least.
+    pub fn least(&self) -> u64 {
+        self.met.into_iter().min().unwrap_or(0)
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.decisions += other.decisions;
+        self.above += other.above;
+        for (mine, more) in self.met.iter_mut().zip(other.met) {
+            *mine += more;
+        }
+    }
+}

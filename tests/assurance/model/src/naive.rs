@@ -1,6 +1,7 @@
 //! The data of the naive rules: names, numbers and sets of them. Nothing here comes from keyway.
 
 mod changes;
+mod children;
 mod limits;
 mod networks;
 mod rules;
@@ -9,6 +10,7 @@ mod service;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
+    children::{Child, Place},
     limits::{Granter, Share, Shares},
     networks::{Address, Block, joined},
     rules::{Question, Rules},
@@ -94,6 +96,8 @@ pub struct Key {
     pub secret: usize,
     /// The secret was made by another system.
     pub imported: bool,
+    /// Whether its holder may derive children.
+    pub children: bool,
     /// The newest first.
     pub older: Vec<Older>,
     /// The time from which the longest lifetime of a tier counts.
@@ -156,6 +160,7 @@ pub enum Answer {
     Expired(Time),
     OtherResource(String),
     OtherNetwork,
+    OtherPlace,
     Missing { names: Names, any: bool },
     Admitted { previous: bool },
 }
@@ -210,6 +215,7 @@ pub struct Wish {
     pub from: Option<Option<Time>>,
     pub end: Option<Option<Time>>,
     pub enabled: Option<bool>,
+    pub children: Option<bool>,
     /// The kinds whose resources are set.
     pub shares: Shares,
     pub networks: Option<Option<Vec<Block>>>,

@@ -16,6 +16,9 @@ use keyway::{
 use sha2::{Digest as _, Sha256};
 
 pub use self::limits::{address, grant, networks, resources, share};
+#[cfg(feature = "children")]
+use keyway::record::ChildSwitch;
+
 use super::{
     naive::{self, Answer, Key, Names, Refusal, Tenant, Time, Unready, Wish},
     random::Random,
@@ -45,6 +48,7 @@ pub fn same_record(key: &Key, record: &KeyRecord) -> Result<(), String> {
     let is_same = strings(record.scopes()) == key.granted
         && limits::are_same(key, record)
         && record.imported() == key.imported
+        && has_same_switch(key, record)
         && record.tenant().as_str() == key.tenant
         && record.id().slot() == key.slot
         && record.version() == key.version
@@ -58,6 +62,16 @@ pub fn same_record(key: &Key, record: &KeyRecord) -> Result<(), String> {
             == key.suspension.map(|suspension| suspension.0.map(time))
         && record.grace_until() == key.older.iter().map(|older| time(older.until)).max();
     if is_same { Ok(()) } else { Err(format!("{record:?} and not {key:?}")) }
+}
+
+#[cfg(feature = "children")]
+fn has_same_switch(key: &Key, record: &KeyRecord) -> bool {
+    (record.children() != ChildSwitch::Off) == key.children
+}
+
+#[cfg(not(feature = "children"))]
+fn has_same_switch(_: &Key, _: &KeyRecord) -> bool {
+    true
 }
 
 /// Compares a record with the naive tenant.
@@ -124,6 +138,8 @@ pub fn outside(reason: &OutsideGrant) -> Answer {
         }
         OutsideGrant::Resource(kind) => Answer::OtherResource(kind.to_string()),
         OutsideGrant::Network => Answer::OtherNetwork,
+        #[cfg(feature = "children")]
+        OutsideGrant::Audience => Answer::OtherPlace,
         other => panic!("an answer that the rules do not have: {other:?}"),
     }
 }
@@ -157,6 +173,10 @@ pub fn new_key(wish: &Wish) -> NewKey {
     }
     if let Some(wished) = &wish.networks {
         request = request.networks(networks(wished.as_deref()));
+    }
+    #[cfg(feature = "children")]
+    if let Some(allowed) = wish.children {
+        request = request.children(allowed);
     }
     request
 }
@@ -194,6 +214,10 @@ pub fn key_edit(wish: &Wish) -> KeyEdit {
     }
     if let Some(wished) = &wish.networks {
         edit = edit.networks(networks(wished.as_deref()));
+    }
+    #[cfg(feature = "children")]
+    if let Some(allowed) = wish.children {
+        edit = edit.children(allowed);
     }
     edit
 }

@@ -1,6 +1,8 @@
 //! One random service: keyway and the naive rules side by side, through the same history.
 
 mod changes;
+#[cfg(feature = "children")]
+mod children;
 mod questions;
 mod wishes;
 
@@ -10,8 +12,8 @@ use keyway::{KeyRecord, lowlevel::Authority, record::TenantRecord, scope};
 
 use super::{
     declare::{build, declare, declare_anew, peppers, requirement, ring},
-    met::Met,
-    naive::{DAY, Key, Policy, Requirement, Ring, Rules, Tenant, Time, Token},
+    met::{Children, Met},
+    naive::{self, DAY, Key, Policy, Requirement, Ring, Rules, Tenant, Time, Token},
     random::Random,
     translate::{foreign_format, time},
 };
@@ -30,6 +32,8 @@ pub struct Tally {
     pub changes: u64,
     /// The limits that decided in these.
     pub met: Met,
+    /// The decisions about children, and how often each of their limits decided.
+    pub children: Children,
     pub disagreements: u64,
 }
 
@@ -39,6 +43,7 @@ impl Tally {
         self.admitted += other.admitted;
         self.changes += other.changes;
         self.met.add(other.met);
+        self.children.add(other.children);
         self.disagreements += other.disagreements;
     }
 }
@@ -54,6 +59,8 @@ pub fn run(rules: Rules, seed: u64, number: u64, tally: &mut Tally) {
             return;
         }
         world.ask(&mut random, number, tally);
+        #[cfg(feature = "children")]
+        world.ask_children(&mut random, number, tally);
     }
 }
 
@@ -70,6 +77,9 @@ struct Host {
     policy: usize,
     ring: Ring,
     authority: Authority,
+    /// The door for children, if keys have some.
+    #[cfg(feature = "children")]
+    door: Option<children::Door>,
 }
 
 struct World {
@@ -82,6 +92,10 @@ struct World {
     tokens: Vec<(Token, Vec<u8>)>,
     secrets: usize,
     now: Time,
+    /// Whether keys may have children. A signature takes as long as a hundred decisions, so that few services have them.
+    has_children: bool,
+    #[cfg(feature = "children")]
+    children: Vec<(naive::Child, String)>,
 }
 
 impl World {
@@ -97,7 +111,7 @@ impl World {
                 disagree(tally, rules, number, &format!("{naive:?} is built: {}", built.is_some()));
                 return None;
             }
-            policies.push((naive, built?));
+            policies.push((naive, with_children(built?, number)));
         }
         let later = random.below(4);
         let rings = [0, later].map(ring);
@@ -108,6 +122,9 @@ impl World {
                     .and_then(|authority| authority.accept_imported(foreign_format()))
             };
             policies.iter().enumerate().map(move |(policy, (_, built))| Host {
+                #[cfg(feature = "children")]
+                door: has_children(number)
+                    .then(|| children::Door::new(built, if at == 0 { 0 } else { later })),
                 policy,
                 ring: ring.clone(),
                 authority: authority(built).expect("the labels and the format fit"),
@@ -138,8 +155,29 @@ impl World {
             tokens: Vec::new(),
             secrets: 0,
             now: START,
+            has_children: has_children(number),
+            #[cfg(feature = "children")]
+            children: Vec::new(),
         })
     }
+}
+
+/// Returns whether the keys of this history may have children.
+pub fn has_children(number: u64) -> bool {
+    cfg!(feature = "children") && number % 16 == 3
+}
+
+#[cfg(feature = "children")]
+fn with_children(policy: keyway::Policy, number: u64) -> keyway::Policy {
+    if !has_children(number) {
+        return policy;
+    }
+    policy.with_children(children::longest()).expect("a lifetime within the bounds")
+}
+
+#[cfg(not(feature = "children"))]
+fn with_children(policy: keyway::Policy, _: u64) -> keyway::Policy {
+    policy
 }
 
 /// Returns the times at which a decision may change.

@@ -58,6 +58,7 @@ impl Rules {
             created: now,
             secret,
             imported: false,
+            children: wish.children == Some(true),
             older: Vec::new(),
             counts_from: now,
             rotated: None,
@@ -107,6 +108,7 @@ impl Rules {
             && wish.scopes.is_none()
             && wish.from.is_none()
             && wish.end.is_none()
+            && wish.children.is_none()
             && !sets_limits;
         if let Some(asked) = &wish.scopes {
             self.check_grant(policy, tenant, asked, &key.granted, granters, &mut reasons);
@@ -129,6 +131,7 @@ impl Rules {
         changed.from = wish.from.unwrap_or(key.from);
         changed.end = wish.end.unwrap_or(key.end);
         changed.enabled = wish.enabled.unwrap_or(key.enabled);
+        changed.children = wish.children.unwrap_or(key.children);
         if wish.end.is_some() {
             let longest = longest(policy, tenant);
             let before = self.end(policy, key, tenant).unwrap_or(Time::MAX);

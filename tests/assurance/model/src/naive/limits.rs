@@ -92,19 +92,23 @@ impl Rules {
         key: &Key,
         address: Option<&Address>,
     ) -> Option<Answer> {
-        // No route can say which resources of an undeclared kind it touches.
+        match self.undeclared(policy, &key.shares) {
+            Some(kind) => Some(Answer::OtherResource(kind)),
+            None if !self.may_come_from(key.networks.as_deref(), address) => {
+                Some(Answer::OtherNetwork)
+            }
+            None => None,
+        }
+    }
+
+    /// Returns a kind that is not declared, and of which these are not all resources. No route can say which of them it
+    /// touches.
+    pub(super) fn undeclared(self, policy: &Policy, shares: &Shares) -> Option<String> {
         let is_undeclared = |(kind, share): &(&String, &Share)| {
             **share != Share::All && !policy.kinds.contains(kind)
         };
-        match key.shares.iter().find(is_undeclared) {
-            Some((kind, _)) if !self.has(Fault::UndeclaredKindsMeanNothing) => {
-                Some(Answer::OtherResource(kind.clone()))
-            }
-            _ if !self.may_come_from(key.networks.as_deref(), address) => {
-                Some(Answer::OtherNetwork)
-            }
-            _ => None,
-        }
+        let found = shares.iter().find(is_undeclared).map(|(kind, _)| kind.clone());
+        found.filter(|_| !self.has(Fault::UndeclaredKindsMeanNothing))
     }
 
     /// Checks the limits that a key would have. It may keep what it has in `kept` of a kind that is not declared.

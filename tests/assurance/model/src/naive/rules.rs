@@ -217,7 +217,7 @@ impl Rules {
         (!is_met).then_some(missing)
     }
 
-    fn suspended(self, tenant: &Tenant, key: &Key, now: Time) -> Option<Answer> {
+    pub(super) fn suspended(self, tenant: &Tenant, key: &Key, now: Time) -> Option<Answer> {
         let holds = |suspension: &Suspension| match suspension.0 {
             None => true,
             Some(end) => now < end || self.has(Fault::SuspensionsNeverEnd),
@@ -244,7 +244,7 @@ impl Rules {
         key.end.into_iter().chain(limit).min()
     }
 
-    fn dormant(self, key: &Key, end: Option<Time>, now: Time) -> Option<Answer> {
+    pub(super) fn dormant(self, key: &Key, end: Option<Time>, now: Time) -> Option<Answer> {
         if !key.enabled && !self.has(Fault::DisabledMeansNothing) {
             return Some(Answer::Disabled);
         }

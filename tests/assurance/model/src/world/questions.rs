@@ -132,7 +132,7 @@ impl World {
 }
 
 /// Returns the kinds that the policy declares, on both sides.
-fn kinds<'p>(host: &Host, policy: &'p Policy) -> Vec<(&'p str, ResourceKind)> {
+pub(super) fn kinds<'p>(host: &Host, policy: &'p Policy) -> Vec<(&'p str, ResourceKind)> {
     let catalog = host.authority.policy().catalog();
     let of = |kind: &'p String| (kind.as_str(), catalog.resource(kind).expect("declared"));
     policy.kinds.iter().map(of).collect()

@@ -33,6 +33,11 @@ impl World {
             from: with(random, 3).then_some(from),
             end: with(random, 3).then(|| *random.pick(&ends)),
             enabled: random.one_in(3).then(|| !random.one_in(3)),
+            children: if self.has_children && with(random, 6) {
+                Some(!random.one_in(4))
+            } else {
+                None
+            },
             shares: if with(random, 3) {
                 draw::shares(&self.policies[policy].0.kinds, random)
             } else {
