@@ -170,7 +170,7 @@ struct Schemes {
     keys: Vec<(String, Option<String>)>,
     /// Those of credentials besides keys that guards check.
     alternatives: Vec<(String, Place)>,
-    /// That of tickets, if a route accepts them.
+    /// The scheme of tickets, if a route accepts them.
     #[cfg(feature = "children")]
     ticket: Option<String>,
 }

@@ -20,7 +20,7 @@ const CHECKED: usize = 20;
 /// Row 16 of the assurance table floods with a million.
 const MANY: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 
-/// What became of a flood.
+/// The outcome of a flood.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     rejected: usize,
@@ -178,7 +178,7 @@ fn flood_reads_a_parent_that_is_not_cached_20_times() {
         let known = parent.mint(world.after(DAY));
         assert!(present_to(&verifier, &known, freshness).is_ok(), "{name}");
         change(&world, &parent);
-        // What was cached before the change is no longer.
+        // Data that was cached before the change is too old.
         world.clock.advance(DAY / 2);
         let outcome = flood(&world, &verifier, freshness, &parent.prefix, number, |_| {});
         assert!(outcome.look_ups <= CHECKED, "{name}: {outcome:?}");

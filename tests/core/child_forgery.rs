@@ -141,7 +141,7 @@ fn database_and_pepper_forge_no_child() {
     assert_eq!(seeds.get(&parent.signing_key().to_bytes()), None);
     assert!(seeds.len() >= 3_500, "{} guesses", seeds.len());
 
-    // What the verifier says to the guesses, and to a sample of those from parts of records.
+    // The verifier refuses the guesses, and a sample of those from parts of records.
     let mut signatures: Vec<(String, Vec<u8>)> = Vec::new();
     for (seed, name) in &seeds {
         let is_part = ["record from", "tenant from"].iter().any(|part| name.contains(part));

@@ -76,8 +76,8 @@ impl<H> Endpoint<H> {
     /// status 403. Call it after a requirement.
     ///
     /// The audience of a child may name the route by its method and path, as [`Routes::table`](super::Routes::table) prints
-    /// them: `GET /machines/{id}`. `HEAD` counts as `GET` if a `GET` handler serves it. It may name a host that the guard
-    /// of the routes says:
+    /// them: `GET /machines/{id}`. A request with `HEAD` is one with `GET` if the handler of `GET` serves it. The audience may
+    /// also have a name that the guard of the routes gives:
     ///
     /// ```
     /// # #[cfg(feature = "axum")] {
@@ -107,8 +107,8 @@ impl<H> Endpoint<H> {
     }
 
     /// Accepts a ticket in the query as well: `?ticket=<child>`. This is for `EventSource` and `WebSocket` in browsers, which
-    /// cannot send headers. Call it after a requirement, for a handler of `GET`. That handler serves `HEAD` too. A
-    /// `WebSocket` over HTTP/1.1 is a `GET`.
+    /// cannot send headers. Call it after a requirement, for a handler of `GET`, which serves `HEAD` too. A `WebSocket` over
+    /// HTTP/1.1 is a `GET`.
     ///
     /// A ticket is a [child](crate::children) whose audience is this route and nothing else, and whose end is at most 60
     /// seconds away by the clock of the server. Anything else in this parameter is refused: a key, another child, an empty or

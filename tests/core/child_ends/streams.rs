@@ -87,7 +87,7 @@ fn stream_ends_with_the_child_unless_it_lasts() {
     assert!(is_expired(&use_child(node, &text, Freshness::Cached).unwrap_err()));
     world.clock.advance(DAY);
     outlives.stays_open();
-    // What the child could not do, its stream still cannot.
+    // A stream of the child cannot do more than the child could.
     edit(&held, KeyEdit::new().resources("site", Resources::Nothing));
     outlives.stays_open();
     edit(&held, KeyEdit::new().resources("machine", Resources::only(["press-1"]).unwrap()));

@@ -5,7 +5,7 @@ use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Returns the answer to the child with this text at `time`, of a node that remembers it and of one that sees it first.
+/// Returns the outcome for the child with this text at `time`, of a node that remembers it and of one that sees it first.
 #[track_caller]
 fn at(world: &World, child: &str, time: keyway::Timestamp) -> Result<(), KeyState> {
     world.clock.set(time);
@@ -37,7 +37,7 @@ fn begin_and_end_of_a_child_are_exact() {
     assert_eq!(at(&world, &text, from), Ok(()));
     assert_eq!(at(&world, &text, before(end)), Ok(()));
     assert_eq!(at(&world, &text, end), expired);
-    // A clock that jumps: each answer is that of the time which it shows.
+    // A clock that jumps: each outcome is that of the time which it shows.
     assert_eq!(at(&world, &text, from), Ok(()));
     assert_eq!(at(&world, &text, before(from)), not_yet);
     assert_eq!(at(&world, &text, end.checked_add(400 * DAY).unwrap()), expired);

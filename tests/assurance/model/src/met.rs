@@ -49,7 +49,7 @@ impl Met {
     }
 }
 
-/// What happened to a child in a decision.
+/// The fate of a child in a decision.
 #[derive(Clone, Copy, Debug)]
 pub enum ChildLimit {
     Admitted,

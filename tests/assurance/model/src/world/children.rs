@@ -1,6 +1,6 @@
 //! Children of the keys of one history, presented again and again while their parents change.
 //!
-//! A verifier remembers the signatures that it has checked. The one of each host is kept through the history, so that
+//! A verifier remembers the signatures that it has checked. The verifier of each node is kept through the history, so that
 //! what it remembers meets other contents of the parent.
 
 use std::{
@@ -98,7 +98,7 @@ impl Door {
         Self { keyring, verifier: verifier.expect("the labels fit"), clock, store }
     }
 
-    /// Replaces what the verifier reads. What it has cached before is too old from now on.
+    /// Replaces the records that the verifier reads. All that it has cached before is too old from now on.
     fn read(&self, key: &KeyRecord, tenant: &TenantRecord) {
         self.clock.advance(Duration::from_secs(7_200));
         let stored = StoredKey { key: key.clone(), tenant: tenant.clone() };
@@ -244,7 +244,7 @@ impl World {
         if child.from.is_some_and(|from| from >= end) {
             return None;
         }
-        // Each host with the pepper of the slot gives out the same prefix.
+        // Each node with the pepper of the slot gives out the same prefix.
         let text = std::str::from_utf8(text).expect("a token is text");
         let doors = || self.hosts.iter().filter_map(|host| host.door.as_ref());
         let prefix = doors().find_map(|door| door.keyring.child_prefix(record))?;
@@ -293,7 +293,7 @@ impl Door {
     }
 }
 
-/// Returns the answer as a caller hears it, who does not hear why a secret is rejected.
+/// Returns the outcome as a caller sees it, who does not learn why a secret is rejected.
 fn rejected(answer: Answer) -> Answer {
     match answer {
         Answer::Malformed | Answer::Forged | Answer::WrongSecret => Answer::Unknown,
