@@ -83,7 +83,7 @@
 //!
 //! # Other languages
 //!
-//! `examples/children/mint.js` and `mint.py` in the repository make children with WebCrypto and with the package
+//! `examples/children/mint.js` and `mint.py` in the repository make children with `WebCrypto` and with the package
 //! `cryptography` of Python, in at most 60 lines each. Copy them. The children in `tests/vectors/children.json` show whether
 //! another implementation makes the same.
 
@@ -99,6 +99,7 @@ mod new_child;
 pub(crate) use self::{
     audience::Audience,
     caveats::Caveats,
+    derive::public_key,
     format::{ChildFormat, PresentedChild, SignedChild},
 };
 pub use self::{

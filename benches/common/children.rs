@@ -68,8 +68,8 @@ pub(crate) fn cases(report: &mut Report) {
 
 fn verify(verifier: &Verifier, child: &str) {
     let place = Place::new();
-    let verified = verifier.verify_at(black_box(child), Freshness::Cached, None, &place);
-    drop(black_box(ready(verified).unwrap()));
+    let caller = verifier.verify_at(black_box(child), Freshness::Cached, None, &place);
+    drop(black_box(ready(caller).unwrap()));
 }
 
 fn seconds(times: usize, mut work: impl FnMut(usize)) -> f64 {

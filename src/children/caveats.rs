@@ -116,7 +116,7 @@ impl Caveats {
             kind::NETWORKS => self.networks = Some(read_networks(value)?),
             kind::AUDIENCE => self.audience = Some(lists::read(value, Audience::read)?),
             kind::NONCE => {
-                self.nonce = Some(Some(value).filter(|nonce| nonce.len() <= MAX_NONCE)?.into())
+                self.nonce = Some(Some(value).filter(|nonce| nonce.len() <= MAX_NONCE)?.into());
             }
             _ => return None,
         }

@@ -1,6 +1,6 @@
 //! The child that a verified caller has presented.
 
-use alloc::string::{String, ToString as _};
+use alloc::string::{String, ToString};
 use core::fmt;
 #[cfg(feature = "http")]
 use core::time::Duration;
@@ -36,7 +36,7 @@ impl Child {
 
     /// Returns the names of its audience, such as `route:GET /events`. There are none if it is not limited to an audience.
     pub fn audience(&self) -> impl ExactSizeIterator<Item = String> {
-        self.names().iter().map(|name| name.to_string())
+        self.names().iter().map(ToString::to_string)
     }
 
     /// Returns the nonce.

@@ -71,7 +71,7 @@ fn clear_stack() {
 }
 
 /// Returns the public key that follows from a text with the form of a token.
-pub(super) fn public_key(token: &str) -> Option<PublicKey> {
+pub(crate) fn public_key(token: &str) -> Option<PublicKey> {
     let (public, secret) = token::split(token)?;
     let mut seed = Seed::blank();
     seed.derive(secret.as_bytes(), public.as_bytes());
@@ -89,7 +89,7 @@ pub(super) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; SIGNAT
 
 #[cfg(test)]
 mod tests {
-    use alloc::{format, string::String, vec};
+    use alloc::{format, string::String};
 
     use super::*;
 
@@ -115,7 +115,7 @@ mod tests {
     fn seed_stays_where_it_was_derived_when_its_owner_moves() {
         let first = seed(b"5Rk8Vn1pLh6Js0YgUe3Wa9Bx7Dt2Qq5E", b"mm_live_A7Kf3Qw9ZbT2mXc4");
         let place = first.0.as_ptr();
-        let moved = vec![first];
+        let moved = [first];
         assert_eq!(moved[0].0.as_ptr(), place);
         assert_eq!(hex(&moved[0].0[..]), SEED);
     }
@@ -127,10 +127,7 @@ mod tests {
     #[test]
     fn signature_matches_rfc_8032() {
         let mut seed = Seed::blank();
-        let bytes = "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7";
-        for (place, byte) in seed.0.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&bytes[2 * place..2 * place + 2], 16).unwrap();
-        }
+        **seed.0 = unhex("c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7");
         assert_eq!(
             hex(&seed.public_key()),
             "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
@@ -147,8 +144,8 @@ mod tests {
     }
 
     fn unhex(text: &str) -> [u8; 32] {
-        let byte = |place: usize| u8::from_str_radix(&text[2 * place..2 * place + 2], 16).unwrap();
-        core::array::from_fn(byte)
+        let digits = |place: usize| text.get(2 * place..2 * place + 2).unwrap();
+        core::array::from_fn(|place| u8::from_str_radix(digits(place), 16).unwrap())
     }
 
     /// Every encoding of a point whose order is at most 8. The last six are not canonical.

@@ -84,11 +84,6 @@ impl ChildFormat {
         Some([&self.prefix, id.as_str(), tag, "~"].concat())
     }
 
-    /// Returns the public key for the children of the key with this new token.
-    pub(crate) fn public_key_of(&self, token: &OneTimeToken) -> Option<PublicKey> {
-        derive::public_key(token.text())
-    }
-
     /// Returns the minter of the key with this new token.
     pub(crate) fn minter(&self, token: &OneTimeToken) -> Result<ChildMinter, MintChildError> {
         let text = token.text();

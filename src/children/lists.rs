@@ -17,13 +17,13 @@ pub(super) fn write<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String
 /// `read` refuses one of them.
 pub(super) fn read<'b, T>(
     value: &'b [u8],
-    mut read: impl FnMut(&'b str) -> Option<T>,
+    read: impl FnMut(&'b str) -> Option<T>,
 ) -> Option<Vec<T>> {
     let items: Vec<&str> = str::from_utf8(value).ok()?.split(SEPARATOR).collect();
     if items.iter().any(|item| item.is_empty()) || !items.is_sorted_by(|left, right| left < right) {
         return None;
     }
-    items.into_iter().map(|item| read(item)).collect()
+    items.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl NewChild {
     ///
     /// [`InvalidField`] unless the name is 1 to 200 characters that can be shown on one line.
     pub fn host(self, name: &str) -> Result<Self, InvalidField> {
-        self.audience(Audience::new(Audience::Host, name)?)
+        Ok(self.audience(Audience::new(Audience::Host, name)?))
     }
 
     /// Limits the child to the operation with this name, such as a tool of MCP. With several names, one of them suffices.
@@ -124,7 +124,7 @@ impl NewChild {
     ///
     /// As [`host`](Self::host).
     pub fn operation(self, name: &str) -> Result<Self, InvalidField> {
-        self.audience(Audience::new(Audience::Operation, name)?)
+        Ok(self.audience(Audience::new(Audience::Operation, name)?))
     }
 
     /// Limits the child to a route, by its method and its path as the route table shows them: `GET /machines/{id}`. With
@@ -134,15 +134,15 @@ impl NewChild {
     ///
     /// As [`host`](Self::host).
     pub fn route(self, name: &str) -> Result<Self, InvalidField> {
-        self.audience(Audience::new(Audience::Route, name)?)
+        Ok(self.audience(Audience::new(Audience::Route, name)?))
     }
 
-    fn audience(mut self, name: Audience) -> Result<Self, InvalidField> {
+    fn audience(mut self, name: Audience) -> Self {
         let audience = self.limits.audience.get_or_insert_default();
         if let Err(place) = audience.binary_search(&name) {
             audience.insert(place, name);
         }
-        Ok(self)
+        self
     }
 
     /// Distinguishes this child from others with the same limits, such as by a random number.

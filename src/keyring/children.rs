@@ -156,9 +156,10 @@ impl Keyring {
             public_key.is_ok_and(|own| key.child_keys().any(|known| *known == own))
         });
         let Some(token) = token else {
-            return Err(match caller.used_previous_secret() {
-                true if switch == ChildSwitch::On => OwnChildError::PreviousSecret,
-                _ => OwnChildError::Switch(ChildSwitch::AfterRotation),
+            return Err(if caller.used_previous_secret() && switch == ChildSwitch::On {
+                OwnChildError::PreviousSecret
+            } else {
+                OwnChildError::Switch(ChildSwitch::AfterRotation)
             });
         };
         if caller.ends_grace_period() {
@@ -228,8 +229,8 @@ impl OwnMinter<'_> {
             return Err(OwnChildError::Lifetime);
         }
         let minter = ChildMinter::new(self.token, &self.child_prefix);
-        let minted = minter.and_then(|minter| minter.mint_at(request, self.now));
-        let token = minted.map_err(OwnChildError::Mint)?;
+        let child = minter.and_then(|minter| minter.mint_at(request, self.now));
+        let token = child.map_err(OwnChildError::Mint)?;
         Ok(OwnChild { token, expires_at: end.min(self.ends_at) })
     }
 

@@ -3,6 +3,8 @@
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
+#[cfg(feature = "children")]
+use super::children::{Failures, KnownChildren};
 use super::{Engine, Verifier, grace::EndingKeys, requirements::Requirements, sources::Sources};
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
@@ -146,9 +148,9 @@ impl VerifierBuilder {
             noise: Sampler::default(),
             streams: Arc::default(),
             #[cfg(feature = "children")]
-            children: Default::default(),
+            children: KnownChildren::default(),
             #[cfg(feature = "children")]
-            failures: Default::default(),
+            failures: Failures::default(),
             requirements: Requirements::default(),
         });
         engine.register();

@@ -151,25 +151,19 @@ impl Engine {
         let Some(parent) = parent else {
             return seen.pending(Step::Unproven { signed, tried: None });
         };
-        let proven = if self.failures.permit(seen.parent, seen.moment) {
-            self.prove(&seen, &signed, &parent)
-        } else {
+        if !self.failures.permit(seen.parent, seen.moment) {
             return Progress::Done(Err(self.refuse_unchecked()));
+        }
+        let Some(child) = self.prove(&seen, &signed, &parent) else {
+            self.failures.note(seen.parent, seen.moment);
+            return seen.pending(Step::Unproven { signed, tried: Some(parent) });
         };
-        match proven {
-            Some(child) => {
-                let address = || seen.address;
-                match self.decide_child(child, &parent, seen.moment, address, accepts) {
-                    Ok(principal) if !self.must_end_grace_period(&principal) => {
-                        Progress::Done(Ok(principal))
-                    }
-                    decision => seen.pending(Step::Decided(decision)),
-                }
+        let address = || seen.address;
+        match self.decide_child(child, &parent, seen.moment, address, accepts) {
+            Ok(principal) if !self.must_end_grace_period(&principal) => {
+                Progress::Done(Ok(principal))
             }
-            None => {
-                self.failures.note(seen.parent, seen.moment);
-                seen.pending(Step::Unproven { signed, tried: Some(parent) })
-            }
+            decision => seen.pending(Step::Decided(decision)),
         }
     }
 
@@ -282,8 +276,8 @@ impl Engine {
         parent: &Arc<ResolvedKey>,
     ) -> Option<Arc<ResolvedKey>> {
         let format = self.authority.children()?;
-        let signer = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
-        let child = Child::new(seen.id, signed.caveats.clone(), signer);
+        let own = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
+        let child = Child::new(seen.id, signed.caveats.clone(), own);
         let child = parent.narrowed(child, self.authority.policy(), format.max_lifetime())?;
         let child = Arc::new(child);
         self.children.insert(&seen.digest, parent, &child);

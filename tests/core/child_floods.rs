@@ -145,8 +145,9 @@ fn wrong_signatures_over_many_seconds_are_all_checked() {
 
 #[test]
 fn flood_reads_a_parent_that_is_not_cached_20_times() {
-    let number = 50 * CHECKED;
     type Case = (&'static str, Freshness, usize, fn(&World, &Parent));
+
+    let number = 50 * CHECKED;
     let cases: [Case; 6] = [
         ("fresh", Freshness::Now, 1_000, |_, _| {}),
         ("no cache", Freshness::Cached, 0, |_, _| {}),

@@ -54,7 +54,7 @@ impl Loot {
     }
 
     /// Returns the keys that follow from the pepper.
-    fn derived(&self) -> Vec<(String, [u8; 32])> {
+    fn derived() -> Vec<(String, [u8; 32])> {
         let of = |purpose: &[u8]| {
             let key = hmac(PEPPER, &[purpose, b"mm\0live"].concat());
             (format!("the key for {}", purpose.escape_ascii()), key)
@@ -113,11 +113,11 @@ impl Loot {
             let mut padded = [0; 32];
             padded.iter_mut().zip(&text).for_each(|(place, byte)| *place = *byte);
             guess(format!("{name}, with zeros"), padded);
-            for (of, key) in self.derived() {
+            for (of, key) in Self::derived() {
                 guess(format!("{of}, of {name}"), hmac(&key, &text));
             }
         }
-        for (name, key) in self.derived() {
+        for (name, key) in Self::derived() {
             guess(format!("derived from {name}"), hkdf(&key, &public));
             guess(format!("expanded from {name}"), hmac(&key, &[&*public, &[1]].concat()));
             guess(name, key);
@@ -152,7 +152,7 @@ fn database_and_pepper_forge_no_child() {
         signatures.push((format!("signed with {name}"), signature.to_bytes().to_vec()));
     }
     // A symmetric signature under each key that is at hand.
-    for (name, key) in loot.derived() {
+    for (name, key) in Loot::derived() {
         let once = hmac(&key, &message);
         let again = hmac(&key, &once);
         signatures.push((format!("{name}, twice"), [once, once].concat()));
@@ -198,7 +198,7 @@ fn pepper_forges_children_of_a_symmetric_variant() {
     let server = Symmetric::new(PEPPER);
     let accepts = |signature: &[u8]| server.sign(&parent.prefix, &wanted)[..] == *signature;
     let message = [PURPOSE, loot.prefix.as_bytes(), &wanted].concat();
-    let forged = loot.derived().into_iter().filter(|(_, key)| accepts(&hmac(key, &message)));
+    let forged = Loot::derived().into_iter().filter(|(_, key)| accepts(&hmac(key, &message)));
     assert_eq!(forged.count(), 1);
     // The same signature is worth nothing here.
     let signature = server.sign(&loot.prefix, &wanted).repeat(2);

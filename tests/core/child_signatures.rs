@@ -137,16 +137,17 @@ fn altered_signature_of_a_child_is_refused() {
         other(&format!("one bit of byte {place}"), edit);
     }
     let (_, of_another) = parts_of(&parent.mint(world.after(29 * DAY)));
-    let (other_r, other_s) = halves(of_another);
+    let [first, second] = <[_; 2]>::from(halves(of_another));
     other("that of another child", of_another.to_vec());
-    other("R of another child", join(other_r, s));
-    other("S of another child", join(r, other_s));
+    other("R of another child", join(first, s));
+    other("S of another child", join(r, second));
     let tried = refuse_all(&world, &parent.prefix, &caveats, others);
     assert!(tried >= 160, "{tried} signatures");
     assert!(present(&world, &child).is_ok());
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a list of cases")]
 fn signature_by_another_key_or_of_another_text_is_refused() {
     let world = world();
     let (parent, sibling) = (Parent::of(&world, "acme"), Parent::of(&world, "globex"));

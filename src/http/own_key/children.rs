@@ -133,11 +133,11 @@ impl OwnKey {
         observation.held();
         let asked = Body::read(headers, body).and_then(|body| Ok((body.request()?, body)));
         let (request, body) = asked.map_err(|problem| self.refuse_body(&problem))?;
-        let minted = minter.mint(&request).map_err(|error| {
+        let child = minter.mint(&request).map_err(|error| {
             let problem = body.problem(&error, minter.latest());
             self.refuse_for(&problem, Reason::Child(error))
         });
-        minted.and_then(MintedChild::of)
+        child.and_then(MintedChild::of)
     }
 
     /// Returns the response to a body longer than [`MAX_CHILD_BODY_LEN`](Self::MAX_CHILD_BODY_LEN), for an adapter that stops

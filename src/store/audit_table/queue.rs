@@ -330,18 +330,17 @@ mod tests {
     #[test]
     fn child_is_kept_in_the_detail() {
         let queue = Queue::default();
-        let child = Some(crate::token::ChildId::of(&[7; 32]));
+        let id = crate::token::ChildId::of(&[7; 32]);
         let at = Timestamp::from_millis(0).unwrap();
         let (kinds, tenant) =
             ([AuditKind::OtherAudience, AuditKind::OtherResource { kind: "m" }], None);
         for kind in kinds {
-            for child in [child, None] {
+            for child in [Some(id), None] {
                 queue.push(&AuditEvent { at, actor: "", tenant, key: Some(key(1)), child, kind });
             }
         }
         let rows = drain(&queue);
         let details: Vec<_> = rows.iter().map(|row| str::from_utf8(&row.detail).unwrap()).collect();
-        let id = child.unwrap();
         assert_eq!(details, [&*format!("child {id}"), "", &*format!("m, child {id}"), "m"]);
     }
 

@@ -71,7 +71,7 @@ fn split(counter: u64) -> (u64, u64) {
 }
 
 fn second_of(moment: Moment) -> u64 {
-    moment.uptime / 1_000 & u64::from(u32::MAX)
+    (moment.uptime / 1_000) & u64::from(u32::MAX)
 }
 
 /// The signature of a child was not checked, since too many others of its parent were wrong.

@@ -77,7 +77,7 @@ fn check(path: Path, (cause, change, is_expected): &Cause) {
     let began = writes.now();
     change(&writes, &held);
 
-    let waited = Duration::from_millis((writes.now().as_millis() - began.as_millis()) as u64);
+    let waited = writes.now().saturating_since(began);
     let mut freshness = Freshness::Cached;
     match path {
         Path::Own | Path::OwnFirstSight | Path::NothingCached => {}

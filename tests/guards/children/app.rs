@@ -212,9 +212,9 @@ impl App {
                 None => handler,
             }
         };
-        let routes: axum::Router = routes(self.guard.clone(), handler).build().unwrap();
+        let own: axum::Router = routes(self.guard.clone(), handler).build().unwrap();
         // A nested router sees a shorter address, and the original one is elsewhere.
-        let mut router = axum::Router::new().nest("/nested", routes.clone()).merge(routes);
+        let mut router = axum::Router::new().nest("/nested", own.clone()).merge(own);
         if let Some(guard) = &self.outer {
             router = router.layer(guard.clone());
         }
@@ -240,16 +240,13 @@ impl App {
             .to_request();
         System::new().block_on(async {
             let scope = web::scope("").configure(routes);
-            let app = match &self.outer {
-                Some(guard) => {
-                    let scope = scope.wrap(guard.clone());
-                    let app = init_service(actix_web::App::new().service(scope)).await;
-                    call_service(&app, request).await.map_into_boxed_body()
-                }
-                None => {
-                    let app = init_service(actix_web::App::new().service(scope)).await;
-                    call_service(&app, request).await.map_into_boxed_body()
-                }
+            let app = if let Some(guard) = &self.outer {
+                let scope = scope.wrap(guard.clone());
+                let app = init_service(actix_web::App::new().service(scope)).await;
+                call_service(&app, request).await.map_into_boxed_body()
+            } else {
+                let app = init_service(actix_web::App::new().service(scope)).await;
+                call_service(&app, request).await.map_into_boxed_body()
             };
             let status = app.status().as_u16();
             let headers = app.headers().iter();

@@ -250,8 +250,8 @@ impl World {
         let prefix = doors().find_map(|door| door.keyring.child_prefix(record))?;
         let minter = ChildMinter::new(text, &prefix).expect("a token and its prefix");
         // Only one with many long names is too long.
-        let minted = minter.mint_at(&request(&child), time(self.now)).ok()?;
-        Some((child, minted.reveal().to_string()))
+        let text = minter.mint_at(&request(&child), time(self.now)).ok()?;
+        Some((child, text.reveal().to_string()))
     }
 }
 
