@@ -42,8 +42,9 @@ fn child(known: bool) -> Peer {
     };
     let once = each(|number| mint(number, 0));
     // More than are remembered, so that each is checked again when its turn comes.
-    let many: Vec<Vec<String>> =
-        each(|number| (0..if known { 0 } else { 1_000 }).map(|nonce| mint(number, nonce)).collect());
+    let many: Vec<Vec<String>> = each(|number| {
+        (0..if known { 0 } else { 1_000 }).map(|nonce| mint(number, nonce)).collect()
+    });
     let mut turn = 0;
     let verify = move |number: usize| {
         let child = if known {

@@ -13,7 +13,8 @@ use std::{
 };
 
 use keyway::{
-    KeyId, Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp, VerifyError,
+    KeyId, Keyring, MemoryStore, NewKey, Pepper, Policy, ScopeCatalog, Tier, Timestamp,
+    VerifyError,
     children::{ChildMinter, NewChild, Place},
     lowlevel::InsecureSeededRng,
     scope::ScopeDeclaration,
@@ -104,10 +105,14 @@ fn wrong_signatures(number: usize) {
         "figure {refused} = 0 of {tries} refused meanwhile, of known children of the parent and of new ones of another"
     );
     let new = world.child(&world.minter, 1);
-    let waits = world.present(new.as_bytes()).is_err_and(|error| error.retry_after() == Some(SECOND));
+    let waits =
+        world.present(new.as_bytes()).is_err_and(|error| error.retry_after() == Some(SECOND));
     world.clock.advance(SECOND);
     let is_late = world.present(new.as_bytes()).is_err();
-    println!("figure {} = 0 seconds too late is a new child of the parent admitted", u8::from(is_late));
+    println!(
+        "figure {} = 0 seconds too late is a new child of the parent admitted",
+        u8::from(is_late)
+    );
     println!("control {} = 1 new child of the parent told to wait for a second", u8::from(waits));
 
     // Over as many seconds as there are children, each is checked and read for.
