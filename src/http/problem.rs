@@ -57,10 +57,6 @@
 //! Status 403. The key may not be used from the network of the client, or the service does not know the address of the
 //! client.
 //!
-//! # Other audience
-//!
-//! Status 403. The short-lived key is for another place, or no short-lived key is accepted here.
-//!
 //! # Children not allowed
 //!
 //! Status 403. The key may not have short-lived keys. `reason` is `off` if the tenant has not allowed them,

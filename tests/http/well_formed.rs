@@ -120,9 +120,15 @@ fn every_refusal_is_a_problem_of_a_documented_type() {
         missing.retain(|kind| !kinds.contains(kind));
         // No gateway asks these services.
         missing.retain(|kind| !kind.starts_with("gateway-"));
-        // No tier in these worlds has a rate, no holder may rotate its key, and no route takes reports.
-        let elsewhere =
-            ["rate-exceeded", "previous-secret", "rotated-meanwhile", "too-many-secrets"];
+        // No tier in these worlds has a rate, no holder may rotate its key or ask for children, and no route takes
+        // reports.
+        let elsewhere = [
+            "rate-exceeded",
+            "previous-secret",
+            "rotated-meanwhile",
+            "too-many-secrets",
+            "children-not-allowed",
+        ];
         missing.retain(|kind| !elsewhere.contains(&&**kind) && !kind.starts_with("leak-report-"));
         // All paths of the operations are in the table.
         missing.remove("unknown-operation");
