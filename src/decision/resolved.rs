@@ -260,6 +260,14 @@ impl ResolvedKey {
 
     /// Returns the id of the child that this is, or `None` if it is a key.
     #[cfg(feature = "std")]
+    #[cfg_attr(
+        not(feature = "children"),
+        allow(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "without the feature there are none"
+        )
+    )]
     pub(crate) fn child_id(&self) -> Option<ChildId> {
         #[cfg(feature = "children")]
         return self.child().map(Child::id);

@@ -355,6 +355,14 @@ impl Ended {
 
     /// Returns what the caller may do with `key` as it is now: that key, or the same child of it. Returns `None` if the key may
     /// have no such child any more.
+    #[cfg_attr(
+        not(feature = "children"),
+        allow(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "without the feature there are none"
+        )
+    )]
     fn derive_again(&self, engine: &Engine, key: &Arc<ResolvedKey>) -> Option<Arc<ResolvedKey>> {
         #[cfg(feature = "children")]
         if let Some(child) = self.caller.child() {
@@ -380,6 +388,14 @@ impl Ended {
     }
 
     /// Returns the time at which the stream ends if nothing changes.
+    #[cfg_attr(
+        not(feature = "children"),
+        allow(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "without the feature there are none"
+        )
+    )]
     fn ends_at(&self, key: &ResolvedKey, checked: &CheckedToken) -> Timestamp {
         let end = key.ends_at(checked);
         #[cfg(feature = "children")]

@@ -81,6 +81,10 @@ enum AcceptedChildren<'p> {
     Any,
 }
 
+#[cfg_attr(
+    not(feature = "children"),
+    allow(clippy::elidable_lifetime_names, reason = "children are accepted at a place")
+)]
 impl<'p> Accepts<'p> {
     /// Accepts no children.
     pub(crate) const NO_CHILDREN: Self = Self {
