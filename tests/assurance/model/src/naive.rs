@@ -9,8 +9,9 @@ mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(feature = "children")]
+pub use self::children::{Child, Place};
 pub use self::{
-    children::{Child, Place},
     limits::{Granter, Share, Shares},
     networks::{Address, Block, joined},
     rules::{Question, Rules},

@@ -10,10 +10,12 @@ pub use self::questions::asked;
 
 use keyway::{KeyRecord, lowlevel::Authority, record::TenantRecord, scope};
 
+#[cfg(feature = "children")]
+use super::naive;
 use super::{
     declare::{build, declare, declare_anew, peppers, requirement, ring},
     met::{Children, Met},
-    naive::{self, DAY, Key, Policy, Requirement, Ring, Rules, Tenant, Time, Token},
+    naive::{DAY, Key, Policy, Requirement, Ring, Rules, Tenant, Time, Token},
     random::Random,
     translate::{foreign_format, time},
 };
