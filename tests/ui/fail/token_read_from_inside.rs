@@ -1,7 +1,7 @@
 use keyway::OneTimeToken;
 
 fn print(token: &OneTimeToken) {
-    println!("{}", *token.0);
+    println!("{}", *token.text);
 }
 
 fn main() {}
