@@ -68,7 +68,7 @@ step "lints"
 # second target, all of these runs share their dependencies.
 cargo clippy -p keyway --no-default-features -- -D warnings
 cargo clippy -p keyway --all-targets -- -D warnings
-for features in sqlite postgres http,rate-limit tower,tracing actix,leak-reports console testing; do
+for features in children children,http sqlite postgres http,rate-limit tower,tracing actix,leak-reports console testing; do
     cargo clippy -p keyway --lib --test allocations --features "$features" -- -D warnings
 done
 cargo clippy --workspace --all-features --all-targets -- -D warnings
@@ -80,7 +80,7 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --all-features
 # A link must not lead to an item of a disabled feature.
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps
-for features in "" std sqlite postgres http tower axum actix openapi console rate-limit leak-reports testing; do
+for features in "" std children children,http sqlite postgres http tower axum actix openapi console rate-limit leak-reports testing; do
     RUSTDOCFLAGS="-D warnings" cargo doc --quiet -p keyway --no-deps --no-default-features --features "$features"
 done
 

@@ -75,8 +75,8 @@ use crate::{config::ConfigError, resource::ResourceKind};
 /// A public route, and one with other means of authentication, is admitted without a look at the key. On an
 /// optional route a key that is presented must be valid.
 ///
-/// With the feature `children`, a route that [accepts children](super::Endpoint::accepts_children) or
-/// [tickets](super::Endpoint::accept_ticket) does so for the original request, by its name in the declared routes. A ticket is
+/// With the feature `children`, a route that [accepts children](https://docs.rs/keyway/latest/keyway/http/struct.Endpoint.html#method.accepts_children) or
+/// [tickets](https://docs.rs/keyway/latest/keyway/http/struct.Endpoint.html#method.accept_ticket) does so for the original request, by its name in the declared routes. A ticket is
 /// read from the original query. The gateway passes it on with the address, unless its configuration removes the parameter.
 /// Children that are limited to operations are refused, since the application does not know the child.
 ///

@@ -94,9 +94,9 @@ impl RouteTable {
     /// of a header `api_key_field`, unless another scheme of the document has that name. If the document
     /// already has a scheme for the same header, that scheme is used.
     ///
-    /// With the feature `children`, the description of an operation that accepts [children](super::Endpoint::accepts_children)
+    /// With the feature `children`, the description of an operation that accepts [children](https://docs.rs/keyway/latest/keyway/http/struct.Endpoint.html#method.accepts_children)
     /// says so, with the name of the route for their audience. An operation that accepts
-    /// [tickets](super::Endpoint::accept_ticket) has them as an alternative to the key. Their scheme is named `ticket`.
+    /// [tickets](https://docs.rs/keyway/latest/keyway/http/struct.Endpoint.html#method.accept_ticket) has them as an alternative to the key. Their scheme is named `ticket`.
     ///
     /// Calling it a second time changes nothing.
     ///

@@ -36,7 +36,7 @@ impl Guard {
     ///   [leaves the check to its handler](crate::operations::Needs::handler_checks). The handler calls
     ///   [`OperationTable::check`] with the ids of each message, or
     ///   [`Principal::permit`](crate::Principal::permit).
-    /// - If this guard accepts [children](crate::children), the audience of a child may name operations. Such a child is
+    /// - If this guard accepts [children](https://docs.rs/keyway/latest/keyway/children/index.html), the audience of a child may name operations. Such a child is
     ///   admitted for these operations and no others.
     ///
     /// ```
