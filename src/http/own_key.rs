@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 #[cfg(feature = "children")]
 pub use self::children::MintedChild;
 pub use self::rotation::RotatedKey;
-use super::{Guard, Headers, Response, credential::Presented, observe::Observation};
+use super::{Guard, Headers, Response, credential::Presented, observe::Observation, wiped::Wiped};
 use crate::{
     keyring::{Keyring, KeyringError},
     verifier::VerifyError,
@@ -170,5 +170,15 @@ impl OwnKey {
     fn refuse(&self, error: &VerifyError, observation: Observation) -> Response {
         observation.refused(error, None);
         self.guard.errors().refused(error, &self.keyring.policy().catalog().require_none())
+    }
+}
+
+/// Returns the body of a response that holds a secret, in memory that is wiped.
+fn secret_body(members: &impl serde::Serialize) -> Result<Wiped, Response> {
+    let mut bytes = Wiped::with_capacity(2048);
+    match serde_json::to_writer(&mut bytes, members) {
+        Ok(()) => Ok(bytes),
+        // Neither the writer nor the texts and times of these responses can fail.
+        Err(_) => Err(Response::new(500).with("cache-control", "no-store")),
     }
 }

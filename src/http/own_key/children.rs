@@ -194,12 +194,7 @@ impl MintedChild {
     fn of(child: OwnChild) -> Result<Self, Response> {
         let OwnChild { token, expires_at, .. } = child;
         let token = token.reveal();
-        let mut bytes = Wiped::with_capacity(2048);
-        match serde_json::to_writer(&mut bytes, &Members { token: &token, expires_at }) {
-            Ok(()) => Ok(Self(bytes)),
-            // Neither the writer nor a text and a time can fail.
-            Err(_) => Err(Response::new(500).with("cache-control", "no-store")),
-        }
+        super::secret_body(&Members { token: &token, expires_at }).map(Self)
     }
 
     /// Returns the status code: 200.

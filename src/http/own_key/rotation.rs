@@ -227,12 +227,7 @@ impl RotatedKey {
             previous_ends_with_first_use,
             description: &description,
         };
-        let mut bytes = Wiped::with_capacity(2048);
-        match serde_json::to_writer(&mut bytes, &body) {
-            Ok(()) => Ok(Self(bytes)),
-            // Neither the writer nor the texts and times of a description can fail.
-            Err(_) => Err(Response::new(500).with("cache-control", "no-store")),
-        }
+        super::secret_body(&body).map(Self)
     }
 
     /// Returns the status code: 200.
