@@ -141,11 +141,11 @@ pub(super) enum BadForm {
 
 impl BadForm {
     fn error(self) -> &'static str {
-        #[cfg(feature = "children")]
-        if self == Self::Child {
-            return "unsupported_token_type";
+        match self {
+            #[cfg(feature = "children")]
+            Self::Child => "unsupported_token_type",
+            _ => "invalid_request",
         }
-        "invalid_request"
     }
 
     /// Returns the error response (RFC 6749, section 5.2, and RFC 7009, section 2.2.1).
