@@ -38,12 +38,18 @@ pub(crate) struct ChildFormat {
     max_lifetime: Duration,
 }
 
-/// A child whose tag shows that its prefix was given out here. Nothing else is proven.
-pub(crate) struct PresentedChild<'t> {
+/// A text in the shape of a child. Nothing is proven.
+pub(crate) struct ChildText<'t> {
     id: KeyId,
+    tag: [u8; TAG_LEN],
     text: &'t [u8],
     /// The length of the child prefix.
     head_len: usize,
+}
+
+/// A child whose tag shows that its prefix was given out here. Nothing else is proven.
+pub(crate) struct PresentedChild<'t> {
+    text: ChildText<'t>,
     digest: [u8; 32],
 }
 
@@ -92,26 +98,32 @@ impl ChildFormat {
     }
 
     /// Returns the child in `presented` if its tag is right.
-    #[inline]
     pub(crate) fn check<'t>(&self, presented: &'t [u8]) -> Option<PresentedChild<'t>> {
+        self.check_tag(self.shape(presented)?)
+    }
+
+    /// Returns `presented` if it has the shape of a child.
+    #[inline]
+    pub(crate) fn shape<'t>(&self, presented: &'t [u8]) -> Option<ChildText<'t>> {
         let body = presented.strip_prefix(self.prefix.as_bytes())?;
         let (head, payload) = body.split_first_chunk::<HEAD_LEN>()?;
         if payload.len() < MIN_TEXT || presented.len() > MAX_LEN {
             return None;
         }
         let (id, rest) = head.split_first_chunk::<ID_LEN>()?;
-        let ([tag @ .., mark], []) = rest.split_first_chunk::<{ TAG_LEN + 1 }>()? else {
-            return None;
-        };
-        let id = KeyId::from_bytes(*id)?;
-        let is_ours = self.tag_of(id)?.ct_eq(tag);
-        if *mark != MARK || !bool::from(is_ours) {
+        let (tag, mark) = rest.split_first_chunk::<TAG_LEN>()?;
+        if mark != [MARK] {
             return None;
         }
-        let mut digest = [0; 32];
-        Sha256::digest(presented, &mut digest);
         let head_len = self.prefix.len() + HEAD_LEN;
-        Some(PresentedChild { id, text: presented, head_len, digest })
+        Some(ChildText { id: KeyId::from_bytes(*id)?, tag: *tag, text: presented, head_len })
+    }
+
+    /// Returns the child if its tag is right.
+    #[inline]
+    pub(crate) fn check_tag<'t>(&self, text: ChildText<'t>) -> Option<PresentedChild<'t>> {
+        let is_right = self.tag_of(text.id)?.ct_eq(&text.tag);
+        bool::from(is_right).then(|| PresentedChild { digest: text.digest(), text })
     }
 
     #[inline]
@@ -124,11 +136,27 @@ impl ChildFormat {
     }
 }
 
+impl<'t> ChildText<'t> {
+    /// Returns the digest of the whole text.
+    #[inline]
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        Sha256::digest(self.text, &mut digest);
+        digest
+    }
+
+    /// Returns the child whose tag was checked before: `digest` is that of this text, and of a child with a right tag.
+    #[inline]
+    pub(crate) fn recognized(self, digest: [u8; 32]) -> PresentedChild<'t> {
+        PresentedChild { text: self, digest }
+    }
+}
+
 impl PresentedChild<'_> {
     /// Returns the id of the parent.
     #[inline]
     pub(crate) fn parent(&self) -> KeyId {
-        self.id
+        self.text.id
     }
 
     /// Returns the digest of the whole text.
@@ -144,7 +172,7 @@ impl PresentedChild<'_> {
 
     /// Reads the payload. Returns `None` unless it is spelled as [`ChildMinter`] spells it.
     pub(crate) fn read(&self) -> Option<SignedChild> {
-        let (head, text) = self.text.split_at_checked(self.head_len)?;
+        let (head, text) = self.text.text.split_at_checked(self.text.head_len)?;
         let mut buffer = Zeroizing::new([0; MAX_LEN]);
         let payload = Base64UrlUnpadded::decode(text, &mut *buffer).ok()?;
         let (caveats, signature) = payload.split_last_chunk::<SIGNATURE_LEN>()?;

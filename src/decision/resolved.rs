@@ -178,16 +178,6 @@ impl ResolvedKey {
         policy.catalog().set_of_known(&key.scopes).1
     }
 
-    /// Returns whether both have their parts in the same places, as two copies of one read have.
-    #[cfg(feature = "children")]
-    pub(crate) fn is_same_read(&self, other: &Self) -> bool {
-        let rare = match (&self.rare, &other.rare) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        rare && Arc::ptr_eq(&self.text, &other.text)
-    }
-
     /// Returns the id of the key.
     #[inline]
     pub fn id(&self) -> KeyId {

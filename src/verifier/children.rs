@@ -6,6 +6,7 @@ mod known;
 use alloc::{boxed::Box, sync::Arc};
 use core::net::IpAddr;
 
+use self::known::{ChildHash, KnownChild};
 pub(super) use self::{
     failures::{Failures, TooManyFailures},
     known::KnownChildren,
@@ -36,6 +37,7 @@ struct Seen {
     parent: KeyId,
     id: ChildId,
     digest: [u8; 32],
+    hash: ChildHash,
     moment: Moment,
     /// The address of the client, if it is known.
     address: Option<IpAddr>,
@@ -59,11 +61,17 @@ impl UnfinishedChild {
 }
 
 impl Seen {
-    fn new(presented: &PresentedChild<'_>, moment: Moment, address: Option<IpAddr>) -> Self {
+    fn new(
+        presented: &PresentedChild<'_>,
+        hash: ChildHash,
+        moment: Moment,
+        address: Option<IpAddr>,
+    ) -> Self {
         Self {
             parent: presented.parent(),
             id: presented.id(),
             digest: *presented.digest(),
+            hash,
             moment,
             address,
         }
@@ -91,15 +99,16 @@ impl Engine {
         address: impl Fn() -> Option<IpAddr>,
         accepts: Accepts<'_>,
     ) -> Option<Progress<Result<Principal, VerifyError>, Unfinished>> {
-        let presented = self.authority.children()?.check(presented)?;
+        let (presented, hash, known) = self.recognize(presented)?;
+        let is_known = known.is_some();
         let moment = self.clock.moment();
         // The signature of a child that is new here is checked outside, since the cache is locked inside.
         let cached = match freshness {
-            Freshness::Cached => self.cache.with(presented.parent(), moment, |parent| {
-                match self.children.find(presented.digest(), parent) {
-                    Some(child) => Ok(self.decide_child(child, parent, moment, &address, accepts)),
-                    None => Err(Arc::clone(parent)),
-                }
+            Freshness::Cached => self.cache.with(presented.parent(), moment, |parent| match known
+                .and_then(|known| self.derived(hash, known, parent))
+            {
+                Some(child) => Ok(self.decide_child(child, parent, moment, &address, accepts)),
+                None => Err(Arc::clone(parent)),
             }),
             Freshness::Now => None,
         };
@@ -107,24 +116,47 @@ impl Engine {
             if !self.must_end_grace_period(&principal) {
                 return Some(Progress::Done(Ok(principal)));
             }
-            let seen = Seen::new(&presented, moment, address());
+            let seen = Seen::new(&presented, hash, moment, address());
             return Some(seen.pending(Step::Decided(Ok(principal))));
         }
-        let seen = Seen::new(&presented, moment, address());
-        Some(match cached {
-            Some(Ok(decision)) => seen.pending(Step::Decided(decision)),
-            Some(Err(parent)) => self.see(&presented, seen, Some(parent), freshness, accepts),
-            None => self.see(&presented, seen, None, freshness, accepts),
-        })
+        let seen = Seen::new(&presented, hash, moment, address());
+        let parent = match cached {
+            Some(Ok(decision)) => return Some(seen.pending(Step::Decided(decision))),
+            Some(Err(parent)) => Some(parent),
+            None => None,
+        };
+        Some(self.see(&presented, seen, is_known, parent, freshness, accepts))
     }
 
-    /// Checks the signature of a child that is not remembered, if its parent is cached.
+    /// Returns the child in `presented` if its tag is right, with what is remembered of it.
+    ///
+    /// INVARIANT: nothing that depends on a key is read before this. So a made-up child does not show which keys are cached.
+    #[inline]
+    fn recognize<'t>(
+        &self,
+        presented: &'t [u8],
+    ) -> Option<(PresentedChild<'t>, ChildHash, Option<KnownChild>)> {
+        let format = self.authority.children()?;
+        let text = format.shape(presented)?;
+        let hash = self.children.hash(presented);
+        if let Some(known) = self.children.get(hash) {
+            // The tag of a child that is remembered was right.
+            let digest = text.digest();
+            if known.has_digest(&digest) {
+                return Some((text.recognized(digest), hash, Some(known)));
+            }
+        }
+        Some((format.check_tag(text)?, hash, None))
+    }
+
+    /// Checks the signature of a child that is not remembered for its parent as it is, if its parent is cached.
     #[cold]
     #[inline(never)]
     fn see(
         &self,
         presented: &PresentedChild<'_>,
         seen: Seen,
+        is_known: bool,
         parent: Option<Arc<ResolvedKey>>,
         freshness: Freshness,
         accepts: Accepts<'_>,
@@ -139,8 +171,7 @@ impl Engine {
         }
         // INVARIANT: asked before each read as well. Otherwise made-up children of a deleted key would each read the store.
         // A child that is remembered for another state of its parent is read for. Its signature is right.
-        if !self.failures.permit(seen.parent, seen.moment) && !self.children.contains(&seen.digest)
-        {
+        if !is_known && !self.failures.permit(seen.parent, seen.moment) {
             return Progress::Done(Err(self.refuse_unchecked()));
         }
         let Some(signed) = presented.read().map(Box::new) else {
@@ -214,7 +245,9 @@ impl Engine {
                         return Err(self.fail(&error, claim, moment.now));
                     }
                 };
-                let known = self.children.find(&seen.digest, &parent);
+                let known =
+                    self.children.get(seen.hash).filter(|known| known.has_digest(&seen.digest));
+                let known = known.and_then(|known| self.derived(seen.hash, known, &parent));
                 let has_same_keys =
                     tried.is_some_and(|tried| tried.child_keys().eq(parent.child_keys()));
                 let child = match known {
@@ -267,6 +300,40 @@ impl Engine {
         }
     }
 
+    /// Returns what a remembered child may do under its parent as `parent` is now, or `None` if no secret of the parent proves
+    /// the child any more.
+    #[inline]
+    fn derived(
+        &self,
+        hash: ChildHash,
+        known: KnownChild,
+        parent: &Arc<ResolvedKey>,
+    ) -> Option<Arc<ResolvedKey>> {
+        match known.derived_from(parent) {
+            Ok(derived) => Some(derived),
+            Err(known) => self.derive_again(hash, &known, parent),
+        }
+    }
+
+    /// Derives a remembered child from another read of its parent. The signature is not checked again: it is right for the same
+    /// public key.
+    #[cold]
+    #[inline(never)]
+    fn derive_again(
+        &self,
+        hash: ChildHash,
+        known: &KnownChild,
+        parent: &Arc<ResolvedKey>,
+    ) -> Option<Arc<ResolvedKey>> {
+        let child = known.child()?;
+        if !parent.child_keys().any(|key| key == child.signer()) {
+            return None;
+        }
+        let derived = self.derive(child.clone(), parent)?;
+        self.children.insert(hash, known.with(Arc::clone(&derived)));
+        Some(derived)
+    }
+
     /// Checks the signature of a child with the public keys of `parent`, and remembers it if it is right. Returns `None` if
     /// it is wrong, or if the parent may have no children.
     fn prove(
@@ -275,13 +342,15 @@ impl Engine {
         signed: &SignedChild,
         parent: &Arc<ResolvedKey>,
     ) -> Option<Arc<ResolvedKey>> {
-        let format = self.authority.children()?;
-        let own = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
-        let child = Child::new(seen.id, signed.caveats.clone(), own);
-        let child = parent.narrowed(child, self.authority.policy(), format.max_lifetime())?;
-        let child = Arc::new(child);
-        self.children.insert(&seen.digest, parent, &child);
-        Some(child)
+        let signer = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
+        let derived = self.derive(Child::new(seen.id, signed.caveats.clone(), signer), parent)?;
+        self.children.insert(seen.hash, KnownChild::new(&seen.digest, Arc::clone(&derived)));
+        Some(derived)
+    }
+
+    fn derive(&self, child: Child, parent: &Arc<ResolvedKey>) -> Option<Arc<ResolvedKey>> {
+        let longest = self.authority.children()?.max_lifetime();
+        parent.narrowed(child, self.authority.policy(), longest).map(Arc::new)
     }
 
     /// Refuses a child whose signature is not checked, since too many of its parent's were wrong in this second.

@@ -1,5 +1,5 @@
-//! The children that a verifier remembers: each holds for the parent that it was derived from, and for no other content
-//! of it.
+//! The children that a verifier remembers: each holds for the read of its parent that it was derived from, and is derived
+//! again from the next one.
 
 use super::*;
 
@@ -102,31 +102,59 @@ fn right_signatures_count_for_no_limit() {
 }
 
 #[test]
-fn parent_with_other_content_finds_no_child() {
-    let changes: [(&str, fn(&World, &Held)); 5] = [
-        ("renamed", |_, held| edit(held, KeyEdit::new().name("second"))),
-        ("widened", |_, held| edit(held, KeyEdit::new().networks(Networks::Any))),
-        ("rotated", |_, held| drop(rotate(held, GracePeriod::For(HOUR)))),
-        ("another tier", |world, held| {
-            drop(block_on(world.keyring.set_tier(held.keys.id(), "trial")).unwrap());
-        }),
-        ("children allowed again", |_, held| {
-            // The record has another version, and the same content. So this is the control.
-            edit(held, KeyEdit::new().children(false));
-            edit(held, KeyEdit::new().children(true));
-        }),
+fn child_is_derived_again_from_what_its_parent_became() {
+    type IsNew = fn(&Principal, &World) -> bool;
+    let changes: [(&str, fn(&World, &Held), IsNew); 5] = [
+        (
+            "renamed",
+            |_, held| edit(held, KeyEdit::new().name("second")),
+            |caller, _| caller.name() == "second",
+        ),
+        (
+            "narrowed",
+            |_, held| edit(held, KeyEdit::new().scopes(["reporting"])),
+            |caller, _| caller.scopes().len() == 1,
+        ),
+        (
+            "rotated",
+            |_, held| drop(rotate(held, GracePeriod::For(HOUR))),
+            |caller, _| caller.used_previous_secret(),
+        ),
+        (
+            "another tier",
+            |world, held| drop(block_on(world.keyring.set_tier(held.keys.id(), "trial")).unwrap()),
+            |caller, world| {
+                caller.tier(world.keyring.policy()).is_some_and(|tier| tier.name == "trial")
+            },
+        ),
+        ("unchanged", |_, _| (), |_, _| true),
     ];
-    for (name, change) in changes {
+    for (name, change, is_new) in changes {
         let writes = world();
-        let (node, held, known, _) = remembering(&writes);
+        let (node, held, known, new) = remembering(&writes);
+        let before = verify(node.keyring.verifier(), &known, Freshness::Cached).unwrap();
+        assert_eq!(is_new(&before, &node), name == "unchanged", "{name}");
         // Behind the back of the node, in the store beneath it.
         change(&writes, &held);
         writes.clock.advance(MAX_STALENESS);
         exhaust(&node, &held);
-        let is_control = name == "children allowed again";
-        assert_eq!(is_unchecked(&node, &known, Freshness::Cached), !is_control, "{name}");
-        writes.clock.advance(Duration::from_secs(1));
-        assert!(!is_unchecked(&node, &known, Freshness::Cached), "{name}");
+        // Its signature is right for the same public key, so it needs no second check.
+        let after = verify(node.keyring.verifier(), &known, Freshness::Cached).unwrap();
+        assert!(is_new(&after, &node), "{name}");
+        // The control.
+        assert!(is_unchecked(&node, &new, Freshness::Cached), "{name}");
+    }
+}
+
+#[test]
+fn child_of_a_secret_that_is_gone_is_not_derived_again() {
+    let writes = world();
+    let (node, held, known, _) = remembering(&writes);
+    drop(rotate(&held, GracePeriod::None));
+    writes.clock.advance(MAX_STALENESS);
+    for _ in 0..2 {
+        let error = use_child(node.keyring.verifier(), &known, Freshness::Cached).unwrap_err();
+        assert!(is_rejected(&error), "{error:?}");
     }
 }
 
