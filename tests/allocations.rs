@@ -120,6 +120,51 @@ fn thread_allocates_its_slots_once() {
     });
 }
 
+#[cfg(feature = "children")]
+#[test]
+fn known_child_allocates_nothing_on_any_thread() {
+    use keyway::{
+        children::{NewChild, Place},
+        verifier::Freshness,
+    };
+
+    let _alone = ALONE.lock();
+    let policy = policy().with_children(HOUR).unwrap();
+    let world = World::with(policy, |builder| builder.max_staleness(HOUR));
+    let request = NewKey::named("a key").scopes(["reporting"]).children(true);
+    let created = block_on(world.keyring.create_tenant_with("acme", "advanced", request));
+    let minter = world.keyring.child_minter(&created.unwrap().1.token).unwrap();
+    let child = minter.mint_at(&NewChild::lasting(HOUR), world.now()).unwrap();
+    let child = child.reveal_known().to_string();
+    let verify = || {
+        let (verifier, place) = (world.keyring.verifier(), Place::new());
+        let caller = verifier.verify_at(&child, Freshness::Cached, None, &place);
+        drop(block_on(caller).unwrap());
+    };
+    verify();
+    // Two threads have copies of the parent of their own.
+    let (to_other, turns) = std::sync::mpsc::channel::<()>();
+    let (to_first, answers) = std::sync::mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for () in turns {
+                verify();
+                to_first.send(()).unwrap();
+            }
+        });
+        let turn = || {
+            verify();
+            to_other.send(()).unwrap();
+            answers.recv().unwrap();
+        };
+        // A channel allocates for each 31 messages, and a thread once for its slots and for the copy.
+        (0..100).for_each(|_| turn());
+        let made = allocations(|| (0..1_000).for_each(|_| turn()));
+        assert!(made < 200, "{made}");
+        drop(to_other);
+    });
+}
+
 #[test]
 fn stream_takes_less_than_200_bytes_and_no_thread_of_its_own() {
     const STREAMS: usize = 10_000;

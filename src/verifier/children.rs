@@ -307,7 +307,7 @@ impl Engine {
         &self,
         hash: ChildHash,
         known: KnownChild,
-        parent: &Arc<ResolvedKey>,
+        parent: &ResolvedKey,
     ) -> Option<Arc<ResolvedKey>> {
         match known.derived_from(parent) {
             Ok(derived) => Some(derived),
@@ -323,7 +323,7 @@ impl Engine {
         &self,
         hash: ChildHash,
         known: &KnownChild,
-        parent: &Arc<ResolvedKey>,
+        parent: &ResolvedKey,
     ) -> Option<Arc<ResolvedKey>> {
         let child = known.child()?;
         if !parent.child_keys().any(|key| key == child.signer()) {
@@ -340,7 +340,7 @@ impl Engine {
         &self,
         seen: &Seen,
         signed: &SignedChild,
-        parent: &Arc<ResolvedKey>,
+        parent: &ResolvedKey,
     ) -> Option<Arc<ResolvedKey>> {
         let signer = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
         let derived = self.derive(Child::new(seen.id, signed.caveats.clone(), signer), parent)?;
@@ -348,7 +348,7 @@ impl Engine {
         Some(derived)
     }
 
-    fn derive(&self, child: Child, parent: &Arc<ResolvedKey>) -> Option<Arc<ResolvedKey>> {
+    fn derive(&self, child: Child, parent: &ResolvedKey) -> Option<Arc<ResolvedKey>> {
         let longest = self.authority.children()?.max_lifetime();
         parent.narrowed(child, self.authority.policy(), longest).map(Arc::new)
     }

@@ -47,6 +47,18 @@ impl ResolvedKey {
         self.rare.as_ref()?.child.as_ref().map(|origin| &origin.parent)
     }
 
+    /// Returns whether both are copies of one read of the store. Then they are equal.
+    ///
+    /// INVARIANT: each read allocates these parts anew, and a key is changed by nothing but another read.
+    #[inline]
+    pub(crate) fn is_same_read(&self, other: &Self) -> bool {
+        let rare = match (&self.rare, &other.rare) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        rare && Arc::ptr_eq(&self.text, &other.text)
+    }
+
     /// Returns the public keys that may prove a child of this key. There are none if it may not have children.
     pub(crate) fn child_keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.rare.iter().flat_map(|rare| &rare.child_keys).flat_map(|keys| &keys.0).flatten()
@@ -77,7 +89,7 @@ impl ResolvedKey {
     /// INVARIANT: it depends on nothing but the key and the child. So whatever ends or narrows the key does the same to a
     /// child that is derived again, and a result that is kept holds as long as the key is the same.
     pub(crate) fn narrowed(
-        self: &Arc<Self>,
+        &self,
         child: Child,
         policy: &Policy,
         longest: Duration,
@@ -100,7 +112,8 @@ impl ResolvedKey {
             rare.unknown_resource = unknown.map(Into::into);
         }
         let expires_at = self.expires_at.min(caveats.expires_at.as_millis());
-        rare.child = Some(Origin { child, parent: Arc::clone(self) });
+        // A copy, since a thread overwrites its own copy of the key only while nobody else holds it.
+        rare.child = Some(Origin { child, parent: Arc::new(self.clone()) });
         Some(Self {
             scopes: grant.scopes(),
             expires_at,

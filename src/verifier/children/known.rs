@@ -71,11 +71,11 @@ impl KnownChild {
         Self { digest: self.digest, derived }
     }
 
-    /// Returns what the child permits if it was derived from this very read of its parent, and itself otherwise.
+    /// Returns what the child permits if it was derived from this read of its parent, and itself otherwise.
     #[inline]
-    pub(super) fn derived_from(self, parent: &Arc<ResolvedKey>) -> Result<Arc<ResolvedKey>, Self> {
+    pub(super) fn derived_from(self, parent: &ResolvedKey) -> Result<Arc<ResolvedKey>, Self> {
         match self.derived.parent() {
-            Some(own) if Arc::ptr_eq(own, parent) => Ok(self.derived),
+            Some(own) if own.is_same_read(parent) => Ok(self.derived),
             _ => Err(self),
         }
     }
