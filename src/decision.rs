@@ -8,6 +8,8 @@ mod state;
 use alloc::sync::Arc;
 use core::net::IpAddr;
 
+#[cfg(feature = "std")]
+pub(crate) use self::resolved::KeyText;
 #[cfg(feature = "children")]
 pub(crate) use self::resolved::Proof;
 #[cfg(feature = "rate-limit")]

@@ -38,6 +38,9 @@ pub enum Field {
     /// The id of a tenant.
     #[error("the id of the tenant")]
     TenantId,
+    /// A day.
+    #[error("the day")]
+    Day,
     /// The id of a key.
     #[error("the id of the key")]
     KeyId,

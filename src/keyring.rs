@@ -24,6 +24,7 @@ mod randomness;
 pub(crate) mod tenant;
 mod tier_version;
 mod upkeep;
+mod usage;
 mod uses;
 mod walk;
 
@@ -39,6 +40,7 @@ pub use self::{
     page::Page,
     preview::{AffectedKey, TermsPreview},
     upkeep::Upkeep,
+    usage::Usage,
     walk::WalkCursor,
 };
 pub(crate) use self::{

@@ -36,6 +36,8 @@ pub mod store;
 pub mod testing;
 pub mod time;
 #[cfg(feature = "std")]
+pub mod usage;
+#[cfg(feature = "std")]
 pub mod verifier;
 
 mod authority;
@@ -48,6 +50,8 @@ mod config;
 mod decision;
 mod field;
 mod mac;
+#[cfg(feature = "std")]
+mod meter;
 mod network;
 mod pepper;
 mod policy;

@@ -72,6 +72,8 @@ mod query;
 mod sql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(feature = "std")]
+mod usage;
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
@@ -84,6 +86,10 @@ pub(crate) use self::filter::TenantFacts;
 pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteBuilder, SqliteError, SqliteFeed};
+#[cfg(feature = "std")]
+pub(crate) use self::usage::AnyUsageStore;
+#[cfg(feature = "std")]
+pub use self::usage::UsageStore;
 pub use self::{
     broken::BrokenRow,
     copy::{Copied, CopyError, copy},

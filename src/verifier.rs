@@ -17,12 +17,14 @@ mod report;
 mod requirements;
 mod sources;
 mod streams;
+mod usage;
 
 use alloc::{boxed::Box, sync::Arc};
 #[cfg(any(feature = "rate-limit", feature = "http"))]
 use core::num::NonZeroU32;
 use core::{fmt, net::IpAddr};
 
+use self::usage::UsageCounter;
 pub use self::{builder::VerifierBuilder, check::OpenError, ended::Ended};
 pub(crate) use self::{
     engine::{Accepts, Engine},
@@ -38,7 +40,9 @@ use crate::{
     pepper::Peppers,
     policy::Policy,
     scope::Requirement,
+    store::StoreError,
     token::TokenFormat,
+    usage::Outcome,
 };
 
 /// Verifies tokens. A verifier is cheap to clone, and its clones share one cache.
@@ -164,13 +168,31 @@ impl Verifier {
         address: Option<IpAddr>,
         accepts: Accepts<'_>,
     ) -> Result<Principal, VerifyError> {
-        match self.0.verify_at_once(presented, freshness, || address, accepts) {
+        let verified = match self.0.verify_at_once(presented, freshness, || address, accepts) {
             Progress::Done(result) => result,
             // Boxed, so that the rare case adds nothing to the size of the common case's future.
             Progress::Pending(unfinished) => {
                 Box::pin(self.0.finish(unfinished, freshness, accepts, &mut None)).await
             }
+        };
+        if let Ok(principal) = &verified {
+            self.0.count(principal.key(), Outcome::Admitted);
         }
+        verified
+    }
+
+    /// Writes the [usage](crate::usage) that was counted before the call to its store. Returns the number of rows, each for
+    /// one key and day. Call it about every minute, and before the service stops. [`Keyring::flush_uses`] does it as well.
+    ///
+    /// A concurrent second call waits for the first.
+    ///
+    /// [`Keyring::flush_uses`]: crate::keyring::Keyring::flush_uses
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]. The counts are kept for the next call, and none is added twice.
+    pub async fn flush_usage(&self) -> Result<usize, StoreError> {
+        self.0.flush_usage().await
     }
 
     /// Verifies the token in the value of an `Authorization` header, if there is one.

@@ -46,6 +46,21 @@ pub struct ResolvedKey {
     rare: Option<Arc<Rare>>,
 }
 
+/// The id of the tenant of a key, as a part of the key's own text.
+#[cfg(feature = "std")]
+#[derive(Clone)]
+pub(crate) struct KeyText {
+    text: Arc<str>,
+    tenant_len: u8,
+}
+
+#[cfg(feature = "std")]
+impl KeyText {
+    pub(crate) fn tenant(&self) -> &str {
+        self.text.get(..self.tenant_len.into()).unwrap_or_default()
+    }
+}
+
 /// The fields that few keys have.
 #[derive(Clone, PartialEq, Eq)]
 struct Rare {
@@ -182,6 +197,12 @@ impl ResolvedKey {
     #[inline]
     pub fn id(&self) -> KeyId {
         self.id
+    }
+
+    /// Returns the text with the id of the tenant. It is shared with the key.
+    #[cfg(feature = "std")]
+    pub(crate) fn key_text(&self) -> KeyText {
+        KeyText { text: Arc::clone(&self.text), tenant_len: self.tenant_len }
     }
 
     /// Returns the id of the tenant.

@@ -14,7 +14,7 @@ use crate::{
     import::ForeignFormat,
     pepper::Peppers,
     policy::Policy,
-    store::{AnyStore, KeyLookup, KeyStore},
+    store::{AnyStore, KeyLookup, KeyStore, UsageStore},
     time::Clock,
     verifier::{Verifier, VerifierBuilder},
 };
@@ -84,6 +84,13 @@ impl KeyringBuilder {
     /// Sets the audit sink.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.verifier = self.verifier.audit(sink);
+        self
+    }
+
+    /// Counts requests for the [usage](crate::usage) in this store, which may be the one of the keys.
+    /// [`Keyring::flush_uses`] writes the counts.
+    pub fn usage(mut self, store: impl UsageStore) -> Self {
+        self.verifier = self.verifier.usage(store);
         self
     }
 

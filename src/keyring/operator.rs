@@ -7,7 +7,7 @@ use crate::{
     audit::{AuditKind, ChangeKind},
     authority::{ChangeError, NewKey},
     record::{KeyRecord, RecordError, Suspension, TenantId, TenantRecord},
-    store::{KeyLookup, KeyStore, StoredKey},
+    store::{KeyLookup, KeyStore, StoredKey, UsageStore as _},
     token::KeyId,
 };
 
@@ -257,7 +257,15 @@ impl Keyring {
     /// [`KeyringError::NoTenant`] if there is no such tenant and nothing is left of a deleted one.
     pub async fn delete_tenant(&self, id: &TenantId) -> Result<(), KeyringError> {
         let _invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
-        let deleted = self.store().delete_tenant(id).await;
+        // The usage comes first. Otherwise a repeated call would find no tenant whose usage is left.
+        let deleted = match self.engine().usage_store() {
+            Some(usage) => usage.delete_usage(id).await,
+            None => Ok(()),
+        };
+        let deleted = match deleted {
+            Ok(()) => self.store().delete_tenant(id).await,
+            Err(error) => Err(error),
+        };
         let deleted = deleted.map_err(|error| KeyringError::of_tenant(error, id));
         self.audited(ChangeKind::DeleteTenant, Some(id.as_str()), None, deleted)?;
         self.record(id, None, AuditKind::TenantDeleted);

@@ -19,8 +19,8 @@ const TOLERANCE: Duration = Duration::from_secs(300);
 const BATCH: usize = 10_000;
 
 impl Keyring {
-    /// Writes the last uses that have not been written yet to the store, in batches. Returns the number of
-    /// keys. Call it about every minute ([`flush_uses_every`](Self::flush_uses_every) does), and before the
+    /// Writes the last uses that have not been written yet to the store, in batches, and the [usage](crate::usage) to its
+    /// store. Returns the number of keys whose last use was written. Call it about every minute ([`flush_uses_every`](Self::flush_uses_every) does), and before the
     /// service stops.
     ///
     /// Verification never waits for a flush. A concurrent second call waits for the first, so all uses
@@ -34,7 +34,8 @@ impl Keyring {
         engine.flush_noise();
         let uses = engine.cache.uses();
         let _flushing = uses.flushing().await;
-        let lost = uses.take_lost();
+        let usage = engine.flush_usage().await;
+        let lost = uses.take_lost() + engine.take_uncounted();
         if lost > 0 {
             engine.record(self.now(), "", None, None, AuditKind::UsesLost(lost));
         }
@@ -42,6 +43,7 @@ impl Keyring {
         loop {
             let mut unwritten = Unwritten { batch: uses.take(BATCH), uses };
             if unwritten.batch.is_empty() {
+                usage.map_err(KeyringError::of)?;
                 return Ok(written);
             }
             let now = self.now();

@@ -1,5 +1,7 @@
 //! The reference store: the smallest one that keeps the whole contract.
 
+mod usage;
+
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -13,6 +15,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
+use self::usage::UsageTable;
 use super::{
     KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
 };
@@ -36,6 +39,7 @@ struct Tables {
     /// The ids of deleted keys. They must never be accepted again.
     deleted: HashSet<KeyId, RandomState>,
     marker: Option<Vec<u8>>,
+    usage: UsageTable,
 }
 
 #[derive(Debug)]

@@ -12,6 +12,13 @@ use crate::field::{Field, InvalidField};
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
+    /// The first id in ascending order.
+    #[cfg(feature = "std")]
+    pub(crate) const LEAST: Self = Self([b'0'; 16]);
+    /// The last id in ascending order.
+    #[cfg(feature = "std")]
+    pub(crate) const GREATEST: Self = Self([b'z'; 16]);
+
     /// Returns the id with these characters, if each is alphanumeric.
     #[inline]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {

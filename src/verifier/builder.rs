@@ -5,7 +5,9 @@ use core::{fmt, time::Duration};
 
 #[cfg(feature = "children")]
 use super::children::{Failures, KnownChildren};
-use super::{Engine, Verifier, grace::EndingKeys, requirements::Requirements, sources::Sources};
+use super::{
+    Engine, UsageCounter, Verifier, grace::EndingKeys, requirements::Requirements, sources::Sources,
+};
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
     pepper::Peppers,
     policy::Policy,
     seal::Marker,
-    store::{AnyLookup, AnyStore, KeyLookup},
+    store::{AnyLookup, AnyStore, AnyUsageStore, KeyLookup, UsageStore},
     time::{Clock, SystemClock},
 };
 
@@ -34,6 +36,7 @@ pub struct VerifierBuilder {
     store: Option<AnyStore>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
+    usage: Option<AnyUsageStore>,
     foreign: Vec<ForeignFormat>,
     capacity: usize,
     max_staleness: Duration,
@@ -57,6 +60,7 @@ impl VerifierBuilder {
             clock: Arc::new(SystemClock),
             audit: None,
             foreign: Vec::new(),
+            usage: None,
             capacity: Self::DEFAULT_CAPACITY,
             max_staleness: Self::DEFAULT_MAX_STALENESS,
         }
@@ -90,6 +94,12 @@ impl VerifierBuilder {
     /// Sets the sink that receives audit events.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.audit = Some(Arc::new(sink));
+        self
+    }
+
+    /// Counts requests for the [usage](crate::usage) in this store. [`Verifier::flush_usage`] writes the counts.
+    pub fn usage(mut self, store: impl UsageStore) -> Self {
+        self.usage = Some(AnyUsageStore::new(store));
         self
     }
 
@@ -134,6 +144,7 @@ impl VerifierBuilder {
         for format in self.foreign {
             authority = authority.accept_imported(format)?;
         }
+        let usage = self.usage.map(|store| UsageCounter::new(store, self.clock.moment()));
         let engine = Arc::new(Engine {
             marker: Marker::new(authority.policy().issuer(), &environment, &self.peppers),
             #[cfg(feature = "rate-limit")]
@@ -146,6 +157,7 @@ impl VerifierBuilder {
             ending: EndingKeys::default(),
             audit: self.audit,
             noise: Sampler::default(),
+            usage,
             streams: Arc::default(),
             #[cfg(feature = "children")]
             children: KnownChildren::default(),

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 #[cfg(feature = "children")]
 use super::children::{Failures, KnownChildren, UnfinishedChild};
 use super::{
-    Freshness, OnDrop, Progress, VerifyError,
+    Freshness, OnDrop, Progress, UsageCounter, VerifyError,
     grace::EndingKeys,
     imported::Candidates,
     load::{LoadCause, LoadSubject, Loaded},
@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     pub(super) ending: EndingKeys,
     pub(super) audit: Option<Arc<dyn AuditSink>>,
     pub(super) noise: Sampler,
+    /// Counts requests for the usage, if there is a store of it.
+    pub(super) usage: Option<UsageCounter>,
     /// The streams that are open.
     pub(super) streams: Arc<Streams>,
     /// The requirements of guards.
@@ -308,11 +310,13 @@ impl Engine {
                 Err(self.reject(rejection, claim, now))
             }
             Err(Denied { denial: Denial::Inactive(state), key }) => {
+                self.count_forbidden(key.as_deref(), now);
                 self.record_caller(now, key.as_deref(), AuditKind::Inactive(state));
                 *inactive = key;
                 Err(VerifyError::Inactive(state))
             }
             Err(Denied { denial: Denial::Outside(outside), key }) => {
+                self.count_forbidden(key.as_deref(), now);
                 self.record_outside(now, key.as_deref(), &outside);
                 *inactive = key;
                 Err(VerifyError::Forbidden(outside))
@@ -356,9 +360,12 @@ impl Engine {
     #[inline]
     pub(super) fn note_use(&self, key: &ResolvedKey, moment: Moment) {
         let minute = moment.now.as_millis().div_euclid(60_000);
-        if key.stamp.note_use(minute) && self.sources.store().is_some() {
-            let at = Timestamp::saturating_from_millis(minute * 60_000);
-            self.cache.record_use(KeyUse { id: key.id(), at });
+        if key.stamp.note_use(minute) {
+            self.note_time(moment.now);
+            if self.sources.store().is_some() {
+                let at = Timestamp::saturating_from_millis(minute * 60_000);
+                self.cache.record_use(KeyUse { id: key.id(), at });
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
     decision::Principal,
     grant::OutsideGrant,
     rate::RateStatus,
+    usage::Outcome,
     verifier::{Freshness, Progress, VerifyError},
 };
 
@@ -328,6 +329,9 @@ impl Guard {
             Ok((principal, rate)) => {
                 let span = observation.admitted(&principal);
                 let Entrance { verifier, required } = self.0.entrance_of(&principal);
+                if known.is_none() {
+                    verifier.engine().count(principal.key(), Outcome::Admitted);
+                }
                 // An outer guard has left the credential in the request, and required something as well.
                 let requirements = &verifier.engine().requirements;
                 let outer = known.map(Principal::required);
@@ -337,6 +341,13 @@ impl Guard {
                 Ok(Admission { principal: Some(principal), source, rate, vary, span })
             }
             Err(Refused { error, caller, rate }) => {
+                if let (Some(caller), None) = (&caller, known) {
+                    let outcome = match error {
+                        VerifyError::Limited { .. } => Outcome::Limited,
+                        _ => Outcome::Forbidden,
+                    };
+                    self.0.entrance_of(caller).verifier.engine().count(caller.key(), outcome);
+                }
                 self.record_refused(&error, caller.as_ref(), observation);
                 let answer = self.0.errors.refused(&error, &self.0.requirement);
                 let headers = rate.as_deref().map(rate_headers).into_iter().flatten();
