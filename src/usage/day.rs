@@ -43,7 +43,10 @@ impl Span {
 
     /// Creates a span with one row for each month, from the month of `from` to that of `to`.
     pub fn months(from: Day, to: Day) -> Self {
-        let to = to.first_of_month().plus(31).first_of_month().plus(-1);
+        let month = to.first_of_month();
+        let next = month.plus(31).first_of_month();
+        // The last month of all has none after it.
+        let to = if next > month { next.plus(-1) } else { Day::MAX };
         Self { from: from.first_of_month(), to, period: Period::Month }
     }
 }
@@ -153,6 +156,7 @@ mod tests {
             ("2026-11-30", "2026-11-30", "2026-11-01", "2026-11-30"),
             ("2024-02-29", "2024-02-01", "2024-02-01", "2024-02-29"),
             ("2025-12-31", "2026-01-01", "2025-12-01", "2026-01-31"),
+            ("0001-01-01", "9999-12-01", "0001-01-01", "9999-12-31"),
         ] {
             let span = Span::months(from.parse().unwrap(), to.parse().unwrap());
             assert_eq!((span.from.to_string(), span.to.to_string()), (first.into(), last.into()));

@@ -75,4 +75,5 @@ mod testing;
 mod time;
 mod token;
 mod upkeep;
+mod usage;
 mod verification;
