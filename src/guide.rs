@@ -96,6 +96,10 @@ pub mod proxies {}
 )]
 pub mod streams {}
 
+#[cfg(feature = "std")]
+#[doc = include_str!("guide/usage.md")]
+pub mod usage {}
+
 #[cfg_attr(all(feature = "http", feature = "children"), doc = include_str!("guide/children.md"))]
 #[cfg_attr(
     not(all(feature = "http", feature = "children")),

@@ -23,7 +23,7 @@ use std::{
 };
 
 use crate::support::{HOUR, World, block_on, overheard::RevealKnown as _, policy};
-use keyway::{NewKey, Principal};
+use keyway::{MemoryStore, NewKey, Principal};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -37,6 +37,12 @@ const KEYS: usize = 1_000;
 /// Returns a node on which this many keys are cached, with their tokens.
 fn cached(number: usize) -> (World, Vec<String>) {
     let world = World::with(policy(), |builder| builder.max_staleness(HOUR));
+    let tokens = issue(&world, number);
+    (world, tokens)
+}
+
+/// Returns the tokens of this many keys, which are cached.
+fn issue(world: &World, number: usize) -> Vec<String> {
     let tokens: Vec<String> = (0..number)
         .map(|tenant| {
             let request = NewKey::named("a key").scopes(["reporting"]);
@@ -46,9 +52,9 @@ fn cached(number: usize) -> (World, Vec<String>) {
         })
         .collect();
     for token in &tokens {
-        verify(&world, token);
+        verify(world, token);
     }
-    (world, tokens)
+    tokens
 }
 
 fn verify(world: &World, token: &str) {
@@ -100,6 +106,20 @@ fn a_new_minute_allocates_nothing() {
         assert_eq!(allocations(turn), 0);
         assert_eq!(block_on(world.keyring.flush_uses()).unwrap(), KEYS);
     }
+}
+
+#[test]
+fn counting_for_the_usage_allocates_nothing() {
+    let _alone = ALONE.lock();
+    let world =
+        World::with(policy(), |builder| builder.max_staleness(HOUR).usage(MemoryStore::new()));
+    let tokens = issue(&world, KEYS);
+    let all = || tokens.iter().for_each(|token| (0..3).for_each(|_| verify(&world, token)));
+    // The first round takes the places of this thread, and makes room for the keys that have none.
+    all();
+    assert_eq!(allocations(all), 0);
+    assert!(block_on(world.keyring.flush_uses()).unwrap() > 0);
+    assert_eq!(allocations(all), 0);
 }
 
 #[test]
