@@ -201,6 +201,12 @@ fn hot_cases(world: &World, report: &mut Report) {
     };
     let floor = || verify_from(&unlimited);
     report.case("verify_limited", 1.15, 500, floor, || verify_from(&limited));
+    // The floor is the same verification by a keyring that counts nothing.
+    let (counting, counted) = counting();
+    let floor = || drop(black_box(verify(keyring, black_box(token)).unwrap()));
+    report.case("verify_counted", 1.02, 500, floor, || {
+        drop(black_box(verify(&counting, black_box(&counted)).unwrap()));
+    });
     report.case("require", 0.05, 5_000, two_compressions, || {
         assert!(black_box(&principal).require(black_box(&requirement)).is_ok());
     });
@@ -242,6 +248,27 @@ fn hot_cases(world: &World, report: &mut Report) {
         verify_from(&limited);
     }
     report.limit("alloc", "verify_limited", region.change().allocations, 0);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..1_000 {
+        drop(black_box(verify(&counting, black_box(&counted)).unwrap()));
+    }
+    report.limit("alloc", "verify_counted", region.change().allocations, 0);
+}
+
+/// Returns a keyring that counts requests for the usage, and the token of a key that it has cached.
+fn counting() -> (Keyring, String) {
+    let keyring = Keyring::builder(policy(), pepper())
+        .environment("live")
+        .store(MemoryStore::new())
+        .usage(MemoryStore::new())
+        .max_staleness(Duration::from_secs(86_400))
+        .build()
+        .unwrap();
+    let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
+    let created = pollster::block_on(keyring.create_tenant_with("acme", "advanced", request));
+    let token = String::clone(&created.unwrap().1.token.reveal());
+    pollster::block_on(keyring.verify(&token)).unwrap();
+    (keyring, token)
 }
 
 /// Returns a verifier, and the tokens of two keys: one without limits, and one that is limited to 100 resources

@@ -42,7 +42,6 @@ use crate::{
     scope::Requirement,
     store::StoreError,
     token::TokenFormat,
-    usage::Outcome,
 };
 
 /// Verifies tokens. A verifier is cheap to clone, and its clones share one cache.
@@ -168,17 +167,21 @@ impl Verifier {
         address: Option<IpAddr>,
         accepts: Accepts<'_>,
     ) -> Result<Principal, VerifyError> {
-        let verified = match self.0.verify_at_once(presented, freshness, || address, accepts) {
-            Progress::Done(result) => result,
+        match self.0.verify_at_once(presented, freshness, || address, accepts) {
+            // Counted here, since a result that is kept across the branches is copied once more.
+            Progress::Done(verified) => {
+                self.0.count_admitted(&verified);
+                verified
+            }
             // Boxed, so that the rare case adds nothing to the size of the common case's future.
             Progress::Pending(unfinished) => {
-                Box::pin(self.0.finish(unfinished, freshness, accepts, &mut None)).await
+                let mut inactive = None;
+                let finished = self.0.finish(unfinished, freshness, accepts, &mut inactive);
+                let verified = Box::pin(finished).await;
+                self.0.count_admitted(&verified);
+                verified
             }
-        };
-        if let Ok(principal) = &verified {
-            self.0.count(principal.key(), Outcome::Admitted);
         }
-        verified
     }
 
     /// Writes the [usage](crate::usage) that was counted before the call to its store. Returns the number of rows, each for

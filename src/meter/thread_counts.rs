@@ -38,7 +38,7 @@ static ALL: Mutex<Vec<Arc<Places>>> = Mutex::new(Vec::new());
 pub(super) struct ThreadCounts(Arc<Places>);
 
 struct Places {
-    places: Box<[Place]>,
+    places: [Place; PLACES],
     /// Says whose counts the places have. It is locked by a flush, and by the thread when a place gets another key.
     owners: Mutex<Box<[Option<Owner>]>>,
 }
@@ -69,7 +69,7 @@ struct Owner {
 impl ThreadCounts {
     fn new() -> Self {
         let places = Arc::new(Places {
-            places: (0..PLACES).map(|_| Place::default()).collect(),
+            places: array::from_fn(|_| Place::default()),
             owners: Mutex::new((0..PLACES).map(|_| None).collect()),
         });
         lock(&ALL).push(Arc::clone(&places));
@@ -84,10 +84,12 @@ impl ThreadCounts {
         let count = |counts: &Self| {
             let index = key.id().spread() % PLACES;
             let Some(place) = counts.0.places.get(index) else { return false };
-            let is_own = place.tag.load(Relaxed) == tag
-                && place.id[0].load(Relaxed) == id[0]
-                && place.id[1].load(Relaxed) == id[1];
-            if !is_own && !counts.0.take_place(place, index, tag, meter, day, key) {
+            let [first, second] = &place.id;
+            // One branch for all three.
+            let differs = (place.tag.load(Relaxed) ^ tag)
+                | (first.load(Relaxed) ^ id[0])
+                | (second.load(Relaxed) ^ id[1]);
+            if differs != 0 && !counts.0.take_place(place, index, tag, meter, day, key) {
                 return false;
             }
             if let Some(count) = place.counts.get(outcome.place()) {

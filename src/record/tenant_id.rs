@@ -20,7 +20,7 @@ use super::id::text_id;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(Box<str>);
 
-#[cfg(feature = "console")]
+#[cfg(feature = "std")]
 impl TenantId {
     /// Creates the id from a record. It was checked when the record was created.
     pub(crate) fn of_record(id: &str) -> Self {

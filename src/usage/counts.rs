@@ -36,6 +36,7 @@ impl Counts {
 pub(crate) enum Outcome {
     Admitted,
     Forbidden,
+    #[cfg(feature = "http")]
     Limited,
 }
 
@@ -49,6 +50,7 @@ impl Outcome {
         match self {
             Self::Admitted => 0,
             Self::Forbidden => 1,
+            #[cfg(feature = "http")]
             Self::Limited => 2,
         }
     }

@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use core::hash::{BuildHasher as _, Hasher as _};
 use std::hash::RandomState;
 
-use super::Engine;
+use super::{Engine, VerifyError};
 use crate::{
-    decision::ResolvedKey,
+    decision::{Principal, ResolvedKey},
     meter::Meter,
     store::{AnyUsageStore, StoreError},
     time::{Moment, Timestamp},
@@ -33,6 +33,14 @@ impl Engine {
     pub(crate) fn count(&self, key: &ResolvedKey, outcome: Outcome) {
         if let Some(usage) = &self.usage {
             usage.meter.count(key, outcome);
+        }
+    }
+
+    /// Counts one request that no guard checks further, if it was accepted.
+    #[inline]
+    pub(super) fn count_admitted(&self, verified: &Result<Principal, VerifyError>) {
+        if let (Some(usage), Ok(principal)) = (&self.usage, verified) {
+            usage.meter.count(principal.key(), Outcome::Admitted);
         }
     }
 
