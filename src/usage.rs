@@ -27,7 +27,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! # What is counted
+//! # The counts
 //!
 //! Each request of a proven key counts once, in the day of UTC on which its outcome is known by the clock of the node.
 //!
@@ -40,7 +40,7 @@
 //! A request whose token proves nothing belongs to no key and is not counted. A request that several nested guards check
 //! counts once, as the outermost guard decides. A request of a child counts for its parent.
 //!
-//! # What a crash costs
+//! # Crashes
 //!
 //! A node counts in memory. [`Keyring::flush_uses`](crate::Keyring::flush_uses) writes the counts, each
 //! [flush](UsageFlush) exactly once, also if it has to be repeated because the response was lost. A crash loses the counts

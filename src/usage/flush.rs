@@ -27,10 +27,10 @@ pub struct DayUsage {
     pub counts: Counts,
 }
 
-/// What a node adds to the usage in one step.
+/// The counts that a node adds to the usage in one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageFlush {
-    /// The node: a random number that each start of a process draws anew.
+    /// The node: a random number, another one after each start of the process.
     pub node: u128,
     /// The number of the flush. The first one of a node is 1, and each further one is larger by 1. A node begins no flush
     /// before the one before it was added.

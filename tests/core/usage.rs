@@ -19,7 +19,7 @@ use keyway::{
     usage::{Counts, Day, DayUsage, KeyUsage, Span, UsageFlush},
 };
 
-/// A store of usage that does with the next flushes what it was told.
+/// A store of usage with a list of faults for the next flushes.
 #[derive(Clone, Default)]
 struct Rehearsed {
     store: MemoryStore,

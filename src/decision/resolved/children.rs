@@ -49,7 +49,7 @@ impl ResolvedKey {
 
     /// Returns whether both are copies of one read of the store. Then they are equal.
     ///
-    /// INVARIANT: each read allocates these parts anew, and a key is changed by nothing but another read.
+    /// INVARIANT: each read allocates new parts, and a key is changed by nothing but another read.
     #[inline]
     pub(crate) fn is_same_read(&self, other: &Self) -> bool {
         let rare = match (&self.rare, &other.rare) {
