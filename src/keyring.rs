@@ -15,6 +15,7 @@ pub(crate) mod error;
 mod exceptions;
 pub(crate) mod handle;
 mod holder;
+mod notices;
 mod operator;
 mod own_rotation;
 mod owners;
@@ -35,6 +36,7 @@ pub use self::{
     builder::KeyringBuilder,
     bulk::{BulkOutcome, SelectedKey, Selection},
     holder::Description,
+    notices::{Due, Notice},
     operator::QuotaUse,
     own_rotation::{OwnRotation, OwnRotationError},
     page::Page,

@@ -7,6 +7,7 @@ mod error;
 mod id;
 pub(crate) mod key;
 mod labels;
+mod notice_mark;
 mod owner;
 mod tenant;
 pub(crate) mod tenant_id;
@@ -15,9 +16,11 @@ use alloc::string::String;
 
 #[cfg(feature = "children")]
 pub use self::key::ChildSwitch;
+pub use self::notice_mark::NoticeKind;
 pub use self::{error::RecordError, labels::Labels, owner::Owner, tenant::TenantRecord};
 pub(crate) use self::{
     key::{KeyRecord, OlderSecret, PublicKey},
+    notice_mark::NoticeMark,
     tenant_id::TenantId,
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Labels, Owner, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
+use super::{Labels, NoticeMark, Owner, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
 use crate::{
     codec::{Reader, Writer},
     grant::{Networks, Resources, StoredLimits},
@@ -46,6 +46,8 @@ pub struct KeyRecord {
     pub(crate) children: bool,
     /// The public key that belongs to the present secret, if there is one.
     pub(crate) child_key: Option<PublicKey>,
+    /// The notices that were sent. At most [`NoticeMark::MAX`], each of another kind.
+    pub(crate) notices: Vec<NoticeMark>,
     last_used: Option<Timestamp>,
     seal: Sealed,
 }
@@ -122,6 +124,7 @@ impl KeyRecord {
             imported: false,
             children: false,
             child_key: None,
+            notices: Vec::new(),
             last_used: None,
             seal: Sealed(Seal::NONE),
         }
@@ -378,6 +381,10 @@ impl KeyRecord {
         writer.bool(self.imported);
         writer.bool(self.children);
         writer.option(self.child_key.as_ref(), |writer, key| writer.raw(key));
+        writer.len(self.notices.len());
+        for mark in &self.notices {
+            mark.write(writer);
+        }
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -420,6 +427,9 @@ impl KeyRecord {
             imported: reader.bool()?,
             children: reader.bool()?,
             child_key: reader.option(|reader| reader.raw().copied())?,
+            notices: reader
+                .list(NoticeMark::read)
+                .filter(|marks| marks.len() <= NoticeMark::MAX)?,
             last_used: None,
             seal: Sealed(Seal::read(&mut reader)?),
         };

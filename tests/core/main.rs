@@ -58,6 +58,7 @@ mod keyring;
 mod layers;
 mod left_out;
 mod model;
+mod notices;
 mod operations;
 mod owners;
 mod pepper;

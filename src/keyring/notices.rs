@@ -1,0 +1,215 @@
+//! Notices about keys that end soon or are not used: each is claimed by one node, sent by the application, and marked as
+//! sent.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Keyring, KeyringError, Page, WalkCursor, handle::Races};
+use crate::{
+    decision::KeyState,
+    record::{KeyRecord, NoticeKind, NoticeMark, TenantRecord},
+    store::{KeyFilter, StoreError},
+    time::Timestamp,
+};
+
+/// The keys about which a notice is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Keys that end within this time, by their expiry or by the longest lifetime of their tenant's tier. A key that has
+    /// ended less than this time ago without a notice is due as well. One notice is due for each end that a key has had.
+    ExpiringWithin(Duration),
+    /// Active keys that have not been used for this time, nor created within it. One notice is due after each last use.
+    UnusedFor(Duration),
+}
+
+/// A notice that this node has claimed and has to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Notice {
+    /// The key.
+    pub key: KeyRecord,
+    /// Its tenant.
+    pub tenant: TenantRecord,
+    /// The subject of the notice.
+    pub kind: NoticeKind,
+    /// The time at which the key ends, or its last use. It is the creation of a key that was never used.
+    pub about: Timestamp,
+}
+
+impl Due {
+    fn kind(self) -> NoticeKind {
+        match self {
+            Self::ExpiringWithin(_) => NoticeKind::Expiring,
+            Self::UnusedFor(_) => NoticeKind::Unused,
+        }
+    }
+}
+
+impl Keyring {
+    /// The time for which a claimed notice is not given to another node, in which it has to be sent.
+    pub const NOTICE_LEASE: Duration = Duration::from_secs(600);
+
+    /// Claims the notices that are due on one page of the walk over all keys. Send each of them, and then call
+    /// [`confirm_notice`](Self::confirm_notice). Several nodes may do this at the same time.
+    ///
+    /// The claim is a mark in the sealed record of the key, which is written by compare-and-set. So no other node claims the
+    /// same notice within [`NOTICE_LEASE`](Self::NOTICE_LEASE). A notice that was not confirmed by then is due again. A crash
+    /// between the claim and the confirmation may therefore cause a second notice, and never none.
+    ///
+    /// A page may have no notices and still have a [`next`](Page::next), as in [`all_keys`](Self::all_keys). A change of a key
+    /// by another caller at the same moment leaves its notice to the next call.
+    ///
+    /// ```
+    /// # use keyway::{Keyring, MemoryStore, Pepper, Policy};
+    /// # pollster::block_on(async {
+    /// # let policy: Policy = serde_json::from_str(r#"{ "issuer": "mm", "scopes": [] }"#)?;
+    /// # let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32])?)
+    /// #     .environment("live").store(MemoryStore::new()).build()?;
+    /// use std::time::Duration;
+    ///
+    /// use keyway::keyring::Due;
+    ///
+    /// let week = Duration::from_secs(7 * 24 * 60 * 60);
+    /// let mut after = None;
+    /// loop {
+    ///     let page = keyring.claim_notices(Due::ExpiringWithin(week), after.as_ref()).await?;
+    ///     for notice in &page.items {
+    ///         println!("{} of {} ends at {}", notice.key.name(), notice.tenant.id(), notice.about);
+    ///         keyring.confirm_notice(notice).await?;
+    ///     }
+    ///     match page.next {
+    ///         Some(next) => after = Some(next),
+    ///         None => break,
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Unavailable`]. Notices that were claimed by the failed call are due again after the lease.
+    pub async fn claim_notices(
+        &self,
+        due: Due,
+        after: Option<&WalkCursor>,
+    ) -> Result<Page<Notice, WalkCursor>, KeyringError> {
+        let now = self.now();
+        let filter = match due {
+            Due::ExpiringWithin(time) => {
+                KeyFilter::all().expiring_before(now.checked_add(time).unwrap_or(Timestamp::MAX))
+            }
+            Due::UnusedFor(time) => KeyFilter::all().unused_since(before(now, time)),
+        };
+        let page = self.all_keys(&filter, after).await?;
+        let mut notices = Vec::new();
+        let mut tenant: Option<TenantRecord> = None;
+        for key in page.items {
+            if tenant.as_ref().is_none_or(|tenant| tenant.id != key.tenant) {
+                tenant = self.tenant_of_notice(&key).await?;
+            }
+            if let Some(tenant) = &tenant
+                && let Some(notice) = self.claim_notice(due, key, tenant, now).await?
+            {
+                notices.push(notice);
+            }
+        }
+        Ok(Page { items: notices, next: page.next, broken: page.broken })
+    }
+
+    /// Marks a claimed notice as sent, so that no node sends it again. A key that was deleted meanwhile needs no mark.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Unavailable`]. Without the mark the notice is due again after the lease.
+    pub async fn confirm_notice(&self, notice: &Notice) -> Result<(), KeyringError> {
+        let keys = self.tenant(notice.tenant.id.clone());
+        let mut races = Races::default();
+        loop {
+            let mut key = match keys.find(notice.key.id).await {
+                Ok(key) => key,
+                Err(KeyringError::NoKey | KeyringError::NoTenant(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let mark = NoticeMark { kind: notice.kind, about: notice.about, claimed_until: None };
+            if key.notices.contains(&mark) {
+                return Ok(());
+            }
+            set(&mut key.notices, mark);
+            match self.write_notices(key).await {
+                Ok(_) => return Ok(()),
+                Err(KeyringError::Conflict) => races.lost()?,
+                Err(KeyringError::NoKey) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Claims the notice about `key`, if it is due and no other node has it.
+    async fn claim_notice(
+        &self,
+        due: Due,
+        mut key: KeyRecord,
+        tenant: &TenantRecord,
+        now: Timestamp,
+    ) -> Result<Option<Notice>, KeyringError> {
+        let terms = self.policy().terms(tenant);
+        let state = KeyState::on_terms(&key, tenant, terms.as_ref(), now);
+        let about = match (due, state) {
+            (Due::ExpiringWithin(time), KeyState::Active | KeyState::Expired { .. }) => {
+                let end = key.effective_expiry_on(terms.as_ref());
+                end.filter(|end| *end > before(now, time))
+            }
+            (Due::UnusedFor(_), KeyState::Active) => {
+                Some(key.last_used().unwrap_or(key.created_at))
+            }
+            _ => None,
+        };
+        let Some(about) = about else { return Ok(None) };
+        let is_same = |mark: &&NoticeMark| mark.kind == due.kind() && mark.about == about;
+        if key.notices.iter().find(is_same).is_some_and(|mark| mark.is_taken(now)) {
+            return Ok(None);
+        }
+        let claimed_until = Some(now.checked_add(Self::NOTICE_LEASE).unwrap_or(Timestamp::MAX));
+        set(&mut key.notices, NoticeMark { kind: due.kind(), about, claimed_until });
+        match self.write_notices(key).await {
+            Ok(key) => Ok(Some(Notice { key, tenant: tenant.clone(), kind: due.kind(), about })),
+            // It was changed or deleted, or another node has claimed the notice.
+            Err(KeyringError::Conflict | KeyringError::NoKey) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write_notices(&self, mut key: KeyRecord) -> Result<KeyRecord, KeyringError> {
+        let replaces = self.authority().seals().next_key(&mut key);
+        self.update_key(&key, replaces).await?;
+        Ok(key)
+    }
+
+    /// Returns the tenant of a key, or `None` if it is gone or cannot be read. The walk has reported it then.
+    async fn tenant_of_notice(
+        &self,
+        key: &KeyRecord,
+    ) -> Result<Option<TenantRecord>, KeyringError> {
+        match self.find_tenant(&key.tenant).await {
+            Ok(tenant) => Ok(Some(tenant)),
+            Err(
+                KeyringError::NoTenant(_)
+                | KeyringError::Refused(_)
+                | KeyringError::Unavailable(StoreError::Corrupt(_)),
+            ) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Replaces the mark of the same kind.
+fn set(marks: &mut Vec<NoticeMark>, mark: NoticeMark) {
+    marks.retain(|other| other.kind != mark.kind);
+    marks.push(mark);
+}
+
+fn before(now: Timestamp, time: Duration) -> Timestamp {
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::saturating_from_millis(now.as_millis().saturating_sub(millis))
+}
