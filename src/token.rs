@@ -187,14 +187,17 @@ pub(crate) fn prefix(issuer: &str, environment: &str) -> String {
 }
 
 /// Splits a text that has the form of a token into prefix with id, and secret. Its tag is not checked.
+///
+/// INVARIANT: the secret is bytes. Any check of the boundaries of its characters would be a branch on each of them, and so
+/// would a check that ends at the first character that is not alphanumeric.
 #[cfg(feature = "children")]
-pub(crate) fn split(token: &str) -> Option<(&str, &str)> {
-    let (head, tail) = token.split_at_checked(token.len().checked_sub(BODY_LEN)?)?;
-    let mut labels = head.strip_suffix('_')?.split('_');
+pub(crate) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, tail) = token.split_last_chunk::<BODY_LEN>()?;
+    let mut labels = str::from_utf8(head).ok()?.strip_suffix('_')?.split('_');
     let has_prefix = labels.next().is_some_and(|issuer| is_label(issuer, 16))
         && labels.next().is_some_and(|environment| is_label(environment, 8))
         && labels.next().is_none();
-    if !has_prefix || !tail.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if !has_prefix || !alphabet::is_alphanumeric(tail) {
         return None;
     }
     let (public, rest) = token.split_at_checked(head.len() + PUBLIC_LEN)?;
@@ -204,8 +207,8 @@ pub(crate) fn split(token: &str) -> Option<(&str, &str)> {
 /// Returns the id in a text that has the form of a token.
 #[cfg(feature = "children")]
 pub(crate) fn id_in(token: &str) -> Option<KeyId> {
-    let (public, _) = split(token)?;
-    KeyId::from_bytes(*public.as_bytes().last_chunk()?)
+    let (public, _) = split(token.as_bytes())?;
+    KeyId::from_bytes(*public.last_chunk()?)
 }
 
 /// Returns the characters of the first 48 bits of a MAC, in base64url.

@@ -72,9 +72,9 @@ fn clear_stack() {
 
 /// Returns the public key that follows from a text with the form of a token.
 pub(crate) fn public_key(token: &str) -> Option<PublicKey> {
-    let (public, secret) = token::split(token)?;
+    let (public, secret) = token::split(token.as_bytes())?;
     let mut seed = Seed::blank();
-    seed.derive(secret.as_bytes(), public.as_bytes());
+    seed.derive(secret, public);
     Some(seed.public_key())
 }
 

@@ -43,15 +43,21 @@ impl ChildMinter {
     /// `child_prefix` is that of the same key. Neither error contains a part of the token.
     pub fn new(token: &str, child_prefix: &str) -> Result<Self, MintChildError> {
         let (public, secret) = token::split(token).ok_or(MintChildError::Token)?;
-        let tag = child_prefix.strip_prefix(public).and_then(|rest| rest.strip_suffix('~'));
-        let is_tag = |tag: &str| {
-            tag.len() == 8 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        let tag = child_prefix.as_bytes().strip_prefix(public);
+        let tag = tag.and_then(|rest| rest.strip_suffix(b"~"));
+        let is_tag = |tag: &[u8]| {
+            tag.len() == 8 && tag.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
+        Self::of(token.as_bytes(), child_prefix)
+    }
+
+    /// Creates the minter as [`new`](Self::new) does. Whether all bytes of the token are characters of one is one branch.
+    pub(crate) fn of(token: &[u8], child_prefix: &str) -> Result<Self, MintChildError> {
         };
         if !tag.is_some_and(is_tag) {
             return Err(MintChildError::Prefix);
         }
         let mut minter = Self { prefix: child_prefix.into(), seed: Seed::blank() };
-        minter.seed.derive(secret.as_bytes(), public.as_bytes());
+        minter.seed.derive(secret, public);
         Ok(minter)
     }
 

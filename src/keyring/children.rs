@@ -3,6 +3,8 @@
 use alloc::{format, string::String, sync::Arc};
 use core::net::IpAddr;
 
+use subtle::ConstantTimeEq as _;
+
 use super::{Keyring, KeyringError, own_rotation::refused};
 use crate::{
     audit::{AuditKind, ChangeKind, Refusal},
@@ -67,7 +69,7 @@ impl OwnChildError {
 /// The private key is not in it, since it is kept while the caller waits. It follows from the token each time.
 pub(crate) struct OwnMinter<'k> {
     keyring: &'k Keyring,
-    token: &'k str,
+    token: &'k [u8],
     child_prefix: String,
     of: (TenantId, KeyId),
     /// The time at which the token was accepted.
@@ -150,24 +152,20 @@ impl Keyring {
         }
         // An imported token has no minter, and a secret from before the policy allowed children no public key.
         let child_prefix = format.prefix_of(key.id()).unwrap_or_default();
-        let token = str::from_utf8(presented).ok().filter(|token| {
-            let public_key =
-                ChildMinter::new(token, &child_prefix).map(|minter| minter.public_key());
-            public_key.is_ok_and(|own| key.child_keys().any(|known| *known == own))
-        });
-        let Some(token) = token else {
+        let own = ChildMinter::of(presented, &child_prefix).map(|minter| minter.public_key());
+        if !own.is_ok_and(|own| key.child_keys().any(|known| known.ct_eq(&own).into())) {
             return Err(if caller.used_previous_secret() && switch == ChildSwitch::On {
                 OwnChildError::PreviousSecret
             } else {
                 OwnChildError::Switch(ChildSwitch::AfterRotation)
             });
-        };
+        }
         if caller.ends_grace_period() {
             self.engine().end_grace_period(&checked).await;
         }
         let of = (stored.key.tenant, key.id());
         let ends_at = key.ends_at(&checked);
-        Ok(OwnMinter { keyring: self, token, child_prefix, of, now, ends_at })
+        Ok(OwnMinter { keyring: self, token: presented, child_prefix, of, now, ends_at })
     }
 
     /// Returns whether `presented` is a child with a right tag, which nobody can revoke. Reports it to the audit sink.
@@ -217,7 +215,7 @@ impl OwnMinter<'_> {
     pub(crate) fn mint(&self, request: &NewChild) -> Result<OwnChild, OwnChildError> {
         let minted = self.try_mint(request);
         minted.inspect_err(|error| {
-            self.keyring.report_no_child(self.token.as_bytes(), Some(&self.of), error);
+            self.keyring.report_no_child(self.token, Some(&self.of), error);
         })
     }
 
@@ -228,7 +226,7 @@ impl OwnMinter<'_> {
         if end <= self.now || end > self.latest() {
             return Err(OwnChildError::Lifetime);
         }
-        let minter = ChildMinter::new(self.token, &self.child_prefix);
+        let minter = ChildMinter::of(self.token, &self.child_prefix);
         let child = minter.and_then(|minter| minter.mint_at(request, self.now));
         let token = child.map_err(OwnChildError::Mint)?;
         Ok(OwnChild { token, expires_at: end.min(self.ends_at) })
