@@ -43,29 +43,34 @@ impl Seed {
         key
     }
 
-    /// Signs the caveats of a child with this prefix.
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
-        let signature = signature_of(&self.0, message);
+    /// Signs `message`. The signature of a child is as good as the child, so its place is one that the caller wipes.
+    pub(super) fn sign(&self, message: &[u8], into: &mut [u8; SIGNATURE_LEN]) {
+        write_signature(&self.0, message, into);
         clear_stack();
-        signature
     }
 }
 
-/// INVARIANT: not inlined, nor the next one. Their variables hold the private key, and are below those of the caller, where
-/// `clear_stack` overwrites them.
+/// INVARIANT: not inlined, nor the next two. Their variables hold the private key or a signature, and are below those of the
+/// caller, where `clear_stack` overwrites them.
 #[inline(never)]
 fn public_key_of(seed: &[u8; 32]) -> PublicKey {
     SigningKey::from_bytes(seed).verifying_key().to_bytes()
 }
 
 #[inline(never)]
-fn signature_of(seed: &[u8; 32], message: &[u8]) -> [u8; SIGNATURE_LEN] {
-    SigningKey::from_bytes(seed).sign(message).to_bytes()
+fn write_signature(seed: &[u8; 32], message: &[u8], into: &mut [u8; SIGNATURE_LEN]) {
+    *into = SigningKey::from_bytes(seed).sign(message).to_bytes();
+}
+
+#[inline(never)]
+fn is_right(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
+    VerifyingKey::from_bytes(key)
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }
 
 /// Writes zeros over the variables of the calls before.
 #[inline(never)]
-fn clear_stack() {
+pub(super) fn clear_stack() {
     core::hint::black_box(&mut [0_u8; 16_384]);
     Sha256::clear_registers();
 }
@@ -83,8 +88,9 @@ pub(crate) fn public_key(token: &str) -> Option<PublicKey> {
 /// The strict rules refuse keys and points of small order, and every second encoding of a signature. So a child has one
 /// spelling.
 pub(super) fn is_signed(key: &PublicKey, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
-    VerifyingKey::from_bytes(key)
-        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    let is_right = is_right(key, message, signature);
+    clear_stack();
+    is_right
 }
 
 #[cfg(test)]
@@ -132,7 +138,8 @@ mod tests {
             hex(&seed.public_key()),
             "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
         );
-        let signature = seed.sign(&[0xaf, 0x82]);
+        let mut signature = [0; SIGNATURE_LEN];
+        seed.sign(&[0xaf, 0x82], &mut signature);
         assert_eq!(
             hex(&signature),
             "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac\

@@ -56,7 +56,8 @@ pub(crate) struct PresentedChild<'t> {
 /// A child that can be read. Its signature may be wrong.
 pub(crate) struct SignedChild {
     pub(crate) caveats: Caveats,
-    signature: [u8; SIGNATURE_LEN],
+    /// INVARIANT: boxed before it is filled, since a move leaves a copy behind. With the message it is the whole child.
+    signature: Box<Zeroizing<[u8; SIGNATURE_LEN]>>,
     /// The signed bytes.
     message: Vec<u8>,
 }
@@ -174,16 +175,16 @@ impl PresentedChild<'_> {
     pub(crate) fn read(&self) -> Option<SignedChild> {
         let (head, text) = self.text.text.split_at_checked(self.text.head_len)?;
         let mut buffer = Zeroizing::new([0; MAX_LEN]);
-        let payload = Base64UrlUnpadded::decode(text, &mut *buffer).ok()?;
-        let (caveats, signature) = payload.split_last_chunk::<SIGNATURE_LEN>()?;
-        let mut spelled = Zeroizing::new([0; MAX_LEN]);
-        let spelled = Base64UrlUnpadded::encode(payload, &mut *spelled).ok()?;
-        if spelled.as_bytes() != text {
-            return None;
-        }
+        let payload = decode(text, &mut buffer);
+        // Before the caveats are read: an `Option` that is `None` keeps what was in its place, for as long as the child is
+        // remembered.
+        derive::clear_stack();
+        let (caveats, signature) = payload?.split_last_chunk::<SIGNATURE_LEN>()?;
+        let mut own = Box::new(Zeroizing::new([0; SIGNATURE_LEN]));
+        own.copy_from_slice(signature);
         Some(SignedChild {
             caveats: Caveats::decode(caveats)?,
-            signature: *signature,
+            signature: own,
             message: message(head, caveats),
         })
     }
@@ -194,6 +195,17 @@ impl SignedChild {
     pub(crate) fn is_signed_by(&self, key: &PublicKey) -> bool {
         derive::is_signed(key, &self.message, &self.signature)
     }
+}
+
+/// Returns the bytes that `text` spells, or `None` if it is not the one spelling of them.
+///
+/// INVARIANT: not inlined. Base64 leaves parts of the signature in its variables.
+#[inline(never)]
+fn decode<'b>(text: &[u8], buffer: &'b mut [u8; MAX_LEN]) -> Option<&'b [u8]> {
+    let payload = Base64UrlUnpadded::decode(text, buffer).ok()?;
+    let mut spelled = Zeroizing::new([0; MAX_LEN]);
+    let spelled = Base64UrlUnpadded::encode(payload, &mut *spelled).ok()?;
+    (spelled.as_bytes() == text).then_some(payload)
 }
 
 /// Returns the bytes that a signature covers.

@@ -6,7 +6,11 @@ use core::fmt;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
 
-use super::{NewChild, derive::Seed, format};
+use super::{
+    NewChild,
+    derive::{SIGNATURE_LEN, Seed, clear_stack},
+    format,
+};
 use crate::{
     field::InvalidField,
     record::PublicKey,
@@ -42,16 +46,16 @@ impl ChildMinter {
     /// [`MintChildError::Token`] unless `token` has the form of a key's token, or [`MintChildError::Prefix`] unless
     /// `child_prefix` is that of the same key. Neither error contains a part of the token.
     pub fn new(token: &str, child_prefix: &str) -> Result<Self, MintChildError> {
-        let (public, secret) = token::split(token).ok_or(MintChildError::Token)?;
-        let tag = child_prefix.as_bytes().strip_prefix(public);
-        let tag = tag.and_then(|rest| rest.strip_suffix(b"~"));
-        let is_tag = |tag: &[u8]| {
-            tag.len() == 8 && tag.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
         Self::of(token.as_bytes(), child_prefix)
     }
 
     /// Creates the minter as [`new`](Self::new) does. Whether all bytes of the token are characters of one is one branch.
     pub(crate) fn of(token: &[u8], child_prefix: &str) -> Result<Self, MintChildError> {
+        let (public, secret) = token::split(token).ok_or(MintChildError::Token)?;
+        let tag = child_prefix.as_bytes().strip_prefix(public);
+        let tag = tag.and_then(|rest| rest.strip_suffix(b"~"));
+        let is_tag = |tag: &[u8]| {
+            tag.len() == 8 && tag.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
         };
         if !tag.is_some_and(is_tag) {
             return Err(MintChildError::Prefix);
@@ -94,22 +98,29 @@ impl ChildMinter {
         now: Timestamp,
     ) -> Result<OneTimeToken, MintChildError> {
         let caveats = request.caveats_at(now)?.encode();
-        let payload_len = caveats.len() + super::derive::SIGNATURE_LEN;
+        let payload_len = caveats.len() + SIGNATURE_LEN;
         let text_len = Base64UrlUnpadded::encoded_len(&vec![0; payload_len]);
         let len = self.prefix.len() + text_len;
         if len > format::MAX_LEN {
             return Err(MintChildError::TooLong { len });
         }
-        let signature = self.seed.sign(&format::message(self.prefix.as_bytes(), &caveats));
-        let payload = Zeroizing::new([&caveats[..], &signature].concat());
-        let mut buffer = Zeroizing::new(vec![0; text_len]);
+        let mut signature = Zeroizing::new([0; SIGNATURE_LEN]);
+        self.seed.sign(&format::message(self.prefix.as_bytes(), &caveats), &mut signature);
+        let payload = Zeroizing::new([&caveats[..], &signature[..]].concat());
         // Reserved at once: a `String` that grows leaves a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(len));
         text.push_str(&self.prefix);
-        // INVARIANT: the buffer has room for the text.
-        text.push_str(Base64UrlUnpadded::encode(&payload, &mut buffer).unwrap_or_default());
+        push_encoded(&mut text, &payload, &mut Zeroizing::new(vec![0; text_len]));
+        clear_stack();
         Ok(OneTimeToken::new(text))
     }
+}
+
+/// INVARIANT: the buffer has room for the text, so that encoding does not fail. Not inlined: base64 leaves parts of the
+/// signature in its variables, where `clear_stack` overwrites them.
+#[inline(never)]
+fn push_encoded(text: &mut String, payload: &[u8], buffer: &mut [u8]) {
+    text.push_str(Base64UrlUnpadded::encode(payload, buffer).unwrap_or_default());
 }
 
 impl fmt::Debug for ChildMinter {
