@@ -122,6 +122,10 @@ other=$(made dashboard '{ expiresIn: 30 }')
 expect "child for all routes in the query" "$(status "$SERVICE_URL/events?ticket=$other")" 403
 other=$(made dashboard '{ expiresIn: 30, audience: ["route:GET /events"] }')
 expect "ticket of JavaScript" "$(status --max-time 1 "$SERVICE_URL/events?ticket=$other" || true)" 200
+# Writes a ticket as the page does.
+query=$(node -p 'String(new URLSearchParams({ ticket: process.argv[1] }))' "$other")
+[[ $query == *%7E* ]] || fail "URLSearchParams escapes no mark"
+expect "ticket of URLSearchParams" "$(status --max-time 1 "$SERVICE_URL/events?$query" || true)" 200
 expect "ticket for a route that takes none" "$(status "$SERVICE_URL/settings?ticket=$ticket")" 401
 until [ "$(status --max-time 1 "$SERVICE_URL/events?ticket=$ticket" || true)" = 401 ]; do
     [ $((SECONDS - opened)) -lt 20 ] || fail "the ticket does not end"

@@ -94,7 +94,7 @@ pub(super) struct Presented<'f> {
 pub(super) enum Source {
     Authorization,
     KeyHeader,
-    /// The parameter of the query for tickets.
+    /// The parameter of the query for tickets. The token is as the query spells it.
     #[cfg(feature = "children")]
     Ticket,
 }

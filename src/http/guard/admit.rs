@@ -15,6 +15,8 @@ use super::{
     },
     Entrance, Guard,
 };
+#[cfg(feature = "children")]
+use crate::http::ticket;
 use crate::{
     bearer::CredentialError,
     decision::Principal,
@@ -173,7 +175,9 @@ impl Guard {
         let (freshness, accepts) = (inner.freshness, inner.children.accepts(source));
         #[cfg(feature = "children")]
         let progress = if source == Source::Ticket {
-            engine.verify_ticket_at_once(token, freshness, address, accepts)
+            let unescaped = ticket::unescaped(token);
+            let child = unescaped.as_ref().map_or(token, |child| child);
+            engine.verify_ticket_at_once(child, freshness, address, accepts)
         } else {
             engine.verify_at_once(token, freshness, address, accepts)
         };

@@ -110,10 +110,13 @@ impl<H> Endpoint<H> {
     /// cannot send headers. Call it after a requirement, for a handler of `GET`, which serves `HEAD` too. A `WebSocket` over
     /// HTTP/1.1 is a `GET`.
     ///
-    /// A ticket is a [child](crate::children) whose audience is this route and nothing else, and whose end is at most 60
-    /// seconds away by the clock of the server. Anything else in this parameter is refused: a key, another child, an empty or
-    /// percent-encoded value. So are two tickets, and a ticket beside a credential in a header. The query of other routes
-    /// is not read. A ticket in a header is a child like any other.
+    /// A ticket is a [child](crate::children) whose audience is this route and nothing else, and whose end is at most
+    /// 60 seconds away by the clock of the server. Anything else in this parameter is refused: a key, another child, or
+    /// an empty value. So are two tickets, and a ticket beside a credential in a header. The query of other routes is
+    /// not read. A ticket in a header is a child like any other.
+    ///
+    /// A ticket needs no percent-encoding. The `~` in it may be `%7E`, as `URLSearchParams` writes it in browsers. A
+    /// ticket with another escape is refused.
     ///
     /// ```
     /// use std::time::Duration;

@@ -67,6 +67,8 @@ fn gateway_reads_tickets_of_the_original_query() {
     let unreadable = "400 invalid-request";
     for (target, fields, expected) in [
         (format!("/events?a=1&ticket={own}"), &[][..], "200"),
+        (format!("/events?ticket={}", own.replace('~', "%7E")), &[], "200"),
+        (format!("/events?ticket={}", own.replace('~', "%257E")), &[], unreadable),
         (format!("/events?ticket={long}"), &[], "403 other-audience"),
         (format!("/both?ticket={own}"), &[], "403 other-audience"),
         (format!("/events?ticket={}", family.parent), &[], "401 invalid-token"),

@@ -162,7 +162,6 @@ fn nothing_but_a_ticket_is_read_from_a_query() {
     let family = Family::new();
     let app = App::new(family.guard().key_header("x-api-key").unwrap());
     let (own, parent) = (family.child(ticket(60)), &family.parent);
-    let escaped = own.replace('~', "%7E");
     let (forged, other) = (format!("{}AAAA", &own[..own.len() - 4]), family.child(ticket(59)));
     let rejected = "401 invalid-token";
     let missing = "401 missing-credential";
@@ -172,7 +171,6 @@ fn nothing_but_a_ticket_is_read_from_a_query() {
         (format!("ticket={forged}"), rejected),
         ("ticket=made-up".into(), rejected),
         (format!("ticket=Bearer+{own}"), UNREADABLE),
-        (format!("ticket={escaped}"), UNREADABLE),
         (format!("ticket=%6d{}", &own[1..]), UNREADABLE),
         ("ticket=".into(), UNREADABLE),
         ("ticket".into(), UNREADABLE),
@@ -198,6 +196,88 @@ fn nothing_but_a_ticket_is_read_from_a_query() {
     }
     // The parent is valid where it belongs.
     assert_eq!(short(&app, "GET /events", &[bearer(parent)]), "200");
+}
+
+#[test]
+fn ticket_with_an_escaped_mark_is_the_same_child() {
+    let family = Family::new();
+    let own = family.child(ticket(60));
+    assert_eq!(own.matches('~').count(), 1);
+    let long = family.child(ticket(61));
+    for freshness in [Freshness::Cached, Freshness::Now] {
+        let app = App::new(family.guard().freshness(freshness));
+        for mark in ["~", "%7E", "%7e"] {
+            let spelled = |child: &str| child.replace('~', mark);
+            let status = |line: &str, child: &str| short(&app, &with(line, &spelled(child)), &[]);
+            assert_eq!(status("GET /events", &own), "200", "{mark}");
+            assert_eq!(status("HEAD /events?a=%41", &own), "200", "{mark}");
+            // All other rules hold for it.
+            assert_eq!(status("GET /events", &long), REFUSED, "{mark}");
+            assert_eq!(status("GET /both", &own), REFUSED, "{mark}");
+            assert_eq!(status("GET /maybe-events", &own), REFUSED, "{mark}");
+            assert_eq!(status("GET /machines/7", &own), "401 missing-credential", "{mark}");
+            let forged = format!("{}AAAA", &own[..own.len() - 4]);
+            assert_eq!(status("GET /events", &forged), "401 invalid-token", "{mark}");
+            assert_eq!(status(&with("GET /events", &own), &own), UNREADABLE, "{mark}");
+            let line = with("GET /events", &spelled(&own));
+            assert_eq!(short(&app, &line, &[bearer(&family.parent)]), UNREADABLE, "{mark}");
+            for framework in ALL {
+                let seen = app.ask(framework, &line, &[]);
+                assert_eq!(seen.field("cache-control"), Some("no-store"), "{framework:?} {mark}");
+                assert_eq!(seen.handler()["tenant"], "acme", "{framework:?} {mark}");
+            }
+        }
+    }
+    // In a header there is no escape.
+    let app = App::new(family.guard());
+    let both = family.child(lasting(60).route("GET /both").unwrap());
+    assert_eq!(short(&app, "GET /both", &[bearer(&both)]), "200");
+    let escaped = both.replace('~', "%7E");
+    assert_eq!(short(&app, "GET /both", &[bearer(&escaped)]), "401 invalid-token");
+}
+
+#[test]
+fn ticket_with_any_other_escape_is_refused() {
+    let family = Family::new();
+    let app = App::new(family.guard());
+    let (own, parent) = (family.child(ticket(60)), &family.parent);
+    let mark = own.find('~').unwrap();
+    let (head, tail) = (&own[..mark], &own[mark + 1..]);
+    // Returns the text with the character at this place escaped.
+    let escaped = |text: &str, at: usize| {
+        format!("{}%{:02X}{}", &text[..at], text.as_bytes()[at], &text[at + 1..])
+    };
+    let rejected = "401 invalid-token";
+    assert_eq!(short(&app, &with("GET /events", &escaped(&own, mark)), &[]), "200");
+    for (text, expected) in [
+        (format!("{head}%257E{tail}"), UNREADABLE),
+        (format!("{head}%25%37%45{tail}"), UNREADABLE),
+        (format!("{head}%7E%7E{tail}"), UNREADABLE),
+        (format!("{head}~%7E{tail}"), UNREADABLE),
+        (format!("{head}%7E~{tail}"), UNREADABLE),
+        (format!("{head}%7{tail}"), UNREADABLE),
+        (format!("{head}%{tail}"), UNREADABLE),
+        (format!("{head}%7F{tail}"), UNREADABLE),
+        (format!("{head}%7E{tail}%0A"), UNREADABLE),
+        (format!("{head}%7E{tail}+"), UNREADABLE),
+        (format!("{head}%7E{}", escaped(tail, 0)), UNREADABLE),
+        (format!("{}%7E{tail}", escaped(head, 3)), UNREADABLE),
+        // A `~` at another place makes no child.
+        (format!("{head}{tail}%7E"), rejected),
+        (format!("%7E{head}{tail}"), rejected),
+        ("%7E".into(), rejected),
+        // A key in a query is refused, however it is spelled.
+        (parent.clone(), rejected),
+        (format!("{parent}%7E"), rejected),
+        (format!("%7E{parent}"), rejected),
+        (escaped(parent, 0), UNREADABLE),
+        (escaped(parent, parent.len() - 1), UNREADABLE),
+        (parent.replace('_', "%5F"), UNREADABLE),
+        (parent.bytes().map(|byte| format!("%{byte:02x}")).collect(), UNREADABLE),
+    ] {
+        assert_eq!(short(&app, &with("GET /events", &text), &[]), expected, "{text}");
+        assert_eq!(short(&app, &with("GET /maybe-events", &text), &[]), expected, "{text}");
+    }
 }
 
 #[test]
