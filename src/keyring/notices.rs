@@ -137,9 +137,8 @@ impl Keyring {
             }
             set(&mut key.notices, mark);
             match self.write_notices(key).await {
-                Ok(_) => return Ok(()),
+                Ok(_) | Err(KeyringError::NoKey) => return Ok(()),
                 Err(KeyringError::Conflict) => races.lost()?,
-                Err(KeyringError::NoKey) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }

@@ -342,8 +342,8 @@ impl Engine {
         signed: &SignedChild,
         parent: &ResolvedKey,
     ) -> Option<Arc<ResolvedKey>> {
-        let signer = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
-        let derived = self.derive(Child::new(seen.id, signed.caveats.clone(), signer), parent)?;
+        let own = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
+        let derived = self.derive(Child::new(seen.id, signed.caveats.clone(), own), parent)?;
         self.children.insert(seen.hash, KnownChild::new(&seen.digest, Arc::clone(&derived)));
         Some(derived)
     }
