@@ -145,7 +145,7 @@ const WAYS: [Way; 2] = [
 ];
 
 /// Returns the output of a future that is ready at once.
-fn at_once<F: Future>(future: F) -> F::Output {
+pub fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("a store in memory makes nobody wait"),

@@ -5,7 +5,11 @@
 //! The 32 characters of the secret and the 8 of the tag are undefined. Prefix and id are public. Two facts
 //! may become known: whether the tag is right, and whether the digest is. Each is one branch. So the number
 //! of reports is known in advance, and any other report is a leak.
+//!
+//! For children these bytes are undefined while the private key is derived from them and signs. The tag of a
+//! presented child is compared with one that follows from an undefined pepper.
 
+mod children;
 mod guard;
 mod imported;
 mod keys;
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
     imported::subjects(&mut report);
     guard::subjects(&mut report);
     keys::subjects(&mut report);
+    children::subjects(&mut report);
     report.end()
 }
 

@@ -10,6 +10,7 @@ use std::{
     hint::black_box,
     io::Read,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use keyway::{
@@ -29,6 +30,8 @@ pub struct Secrets {
     pub draws: Vec<Vec<u8>>,
     /// Every token that was revealed, in order.
     pub tokens: Vec<String>,
+    /// Every child that was revealed, in order.
+    pub children: Vec<String>,
     /// Every text or digest of another system's token.
     pub foreign: Vec<Vec<u8>>,
     /// The peppers that keyway was given.
@@ -128,6 +131,22 @@ impl Host {
     pub fn reveal_text(&self, text: &str) {
         self.learn(|secrets| secrets.tokens.push(text.to_string()));
         black_box(text.as_bytes());
+    }
+
+    /// Gives a child to its holder, who reads it and drops it.
+    pub fn reveal_child(&self, child: OneTimeToken) {
+        self.reveal_child_text(&child.reveal());
+    }
+
+    /// Reads the text of a child.
+    pub fn reveal_child_text(&self, text: &str) {
+        self.learn(|secrets| secrets.children.push(text.to_string()));
+        black_box(text.as_bytes());
+    }
+
+    /// Returns the child that was revealed as number `n`, for a request that presents it.
+    pub fn present_child(&mut self, n: usize) -> Zeroizing<Vec<u8>> {
+        self.receive(|secrets| secrets.children[n].clone().into_bytes())
     }
 
     /// Returns the token that was revealed as number `n`, for its holder to present.
@@ -230,5 +249,7 @@ pub fn policy() -> Policy {
     let scopes = [ScopeDeclaration::new("reporting", "Read reports")];
     let catalog = ScopeCatalog::new(scopes).expect("one scope");
     let tiers = [Tier::new("lite", 1), Tier::new("advanced", 50)];
-    Policy::new(ISSUER, catalog, tiers).expect("two tiers")
+    let policy = Policy::new(ISSUER, catalog, tiers).expect("two tiers");
+    // A private key is derived from each new token.
+    policy.with_children(Duration::from_secs(86_400)).expect("a day")
 }

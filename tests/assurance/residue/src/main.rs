@@ -5,6 +5,7 @@
 //! every eight bytes in a row of every form of every secret. A copy may be overwritten before the search. So
 //! each scenario is performed in several ways: on a deeper stack, on another thread, and over another heap.
 
+mod children;
 mod console;
 mod host;
 mod memory;
@@ -49,12 +50,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    scenarios::ALL.iter().chain(console::ALL)
+    scenarios::ALL.iter().chain(children::ALL).chain(console::ALL)
 }
 
 /// The faults of a careless service, which the search must find.
 fn planted() -> impl Iterator<Item = &'static Scenario> {
-    planted::ALL.iter().chain(console::PLANTED)
+    planted::ALL.iter().chain(children::PLANTED).chain(console::PLANTED)
 }
 
 fn find(name: &str) -> Result<&'static Scenario, Box<dyn Error>> {

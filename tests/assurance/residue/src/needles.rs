@@ -1,5 +1,9 @@
 //! The needles of the search: every eight bytes in a row of each form that a secret takes in memory.
 
+mod private_key;
+
+pub use self::private_key::seed_of;
+
 use std::{collections::HashMap, fmt};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,11 +24,12 @@ const INITIAL: [u32; 8] = [
 ];
 
 /// The keys that are derived from a pepper.
-const KEYS: [(&str, &str); 4] = [
+const KEYS: [(&str, &str); 5] = [
     ("token", "the key of tokens"),
     ("seal", "the key of seals"),
     ("import", "the key of imported tokens"),
     ("idempotency", "the key of idempotent ids"),
+    ("child tag", "the key of child tags"),
 ];
 
 /// The length of a window.
@@ -78,6 +83,7 @@ impl Needles {
         for token in &secrets.tokens {
             needles.add_words("a token", "", &token.as_bytes()[token.len() - 40..]);
         }
+        private_key::add_all(&mut needles, secrets);
         for foreign in &secrets.foreign {
             needles.add_words("another system's token or its digest", "", foreign);
         }

@@ -271,7 +271,7 @@ fn malformed(host: &mut Host) {
 }
 
 /// Changes a character, counted from the end.
-fn damage(token: &mut [u8], from_end: usize) {
+pub fn damage(token: &mut [u8], from_end: usize) {
     let at = token.len() - 1 - from_end;
     token[at] = if token[at] == b'A' { b'B' } else { b'A' };
 }

@@ -1,6 +1,10 @@
-//! The shared part of both programs: a service with some keys, and the tokens that are presented to it.
+//! The shared part of the programs: a service with some keys, and the tokens that are presented to it.
 
 #![allow(clippy::missing_panics_doc, reason = "for the programs of this crate alone")]
+
+#[cfg(feature = "children")]
+pub mod children;
+mod compare;
 
 use std::{
     pin::pin,
@@ -21,6 +25,8 @@ use keyway::{
     verifier::Verifier,
 };
 use rand_core::TryRng;
+
+pub use self::compare::compare;
 
 /// The text before a token in its header.
 pub const SCHEME: &[u8] = b"Bearer ";
@@ -141,9 +147,9 @@ impl Held {
 
 /// A store that counts its lookups.
 #[derive(Clone)]
-struct Counting {
-    store: MemoryStore,
-    look_ups: Arc<AtomicU64>,
+pub(crate) struct Counting {
+    pub(crate) store: MemoryStore,
+    pub(crate) look_ups: Arc<AtomicU64>,
 }
 
 impl KeyLookup for Counting {
@@ -165,7 +171,7 @@ impl KeyLookup for Counting {
     }
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let catalog = ScopeCatalog::new([ScopeDeclaration::new("reporting", "Read reports")]);
     Policy::new("mm", catalog.unwrap(), Tier::built_in()).unwrap()
 }

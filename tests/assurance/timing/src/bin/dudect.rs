@@ -6,12 +6,9 @@
 
 use std::{hint::black_box, ops::Range, sync::LazyLock};
 
-use dudect_bencher::{BenchRng, Class, CtRunner, ctbench_main, rand::RngExt};
+use dudect_bencher::{BenchRng, CtRunner, ctbench_main, rand::RngExt};
 use keyway::store::KeyLookup;
-use timing::{Held, PUBLIC, SCHEME, TOKEN, Value, World, at_once, change, value};
-
-/// How many inputs a run has.
-const SAMPLES: usize = 100_000;
+use timing::{Held, PUBLIC, SCHEME, TOKEN, Value, World, at_once, change, compare, value};
 
 /// How many former secrets the key has.
 const SUPERSEDED: usize = 64;
@@ -22,26 +19,6 @@ const SECRET: Range<usize> = PUBLIC..TOKEN - 8;
 const TAG: Range<usize> = TOKEN - 8..TOKEN;
 
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
-
-/// Times `path` with inputs of two classes.
-fn compare<I>(
-    runner: &mut CtRunner,
-    rng: &mut BenchRng,
-    mut left: impl FnMut(&mut BenchRng) -> I,
-    mut right: impl FnMut(&mut BenchRng) -> I,
-    path: impl Fn(&I) -> bool,
-) {
-    LazyLock::force(&WORLD);
-    let inputs: Vec<(Class, I)> = (0..SAMPLES)
-        .map(|_| match rng.random() {
-            true => (Class::Left, left(rng)),
-            false => (Class::Right, right(rng)),
-        })
-        .collect();
-    for (class, input) in &inputs {
-        runner.run_one(*class, || path(black_box(input)));
-    }
-}
 
 /// Returns the header with the token of `held`, in which these parts are random.
 fn made_up(held: &Held, parts: &[Range<usize>], rng: &mut BenchRng) -> Value {
