@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# claim: of the mistakes that a tool plants in decision, verifier, pepper, tier, seal, record, cache, scope, token and http, the tests notice 95 in 100, and the others are explained one by one; each of the mistakes of meaning that are kept, in all modules, fails the test that is named for it
+# claim: of the mistakes that a tool plants in decision, verifier, pepper, tier, seal, record, cache, scope, token, children and http, the tests notice 95 in 100, and the others are explained one by one; each of the mistakes of meaning that are kept, in all modules, fails the test that is named for it
 # with: cargo-mutants 27
 # depends: src tests/core tests/guards tests/http tests/observe tests/support tests/vectors tests/assurance/mutants tests/assurance/mistakes tests/assurance/mistakes.sh
 # full figure: >= 95 percent of * planted mistakes noticed
@@ -45,7 +45,7 @@ export CARGO_INCREMENTAL=1
 unset CARGO_PROFILE_DEV_DEBUG
 
 declare -A features=(
-    [core]="--profile mutants --no-default-features --features std,serde"
+    [core]="--profile mutants --no-default-features --features std,serde,children"
     # The tests are in another package, which is built without databases and console.
     [http]="--profile mutants --test-package keyway --test-package keyway-tests --no-default-features --features keyway-tests/observe"
 )
