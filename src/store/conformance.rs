@@ -16,6 +16,8 @@
 //! | `contract` | every clause of the contract |
 //! | `cached` | the promises of a keyring that has the store, as an [`AnyStore`], behind its cache |
 //!
+//! [`usage_conformance!`](crate::usage_conformance) does the same in the module `usage` for a store of usage.
+//!
 //! A clause panics with a message that contains the expected behavior and the store's behavior. The test, the
 //! clause and its function in the sources have the same name, and the comment on the function states the
 //! clause in words. [`clauses`] gives the same list to an application's own test harness. No executor is
@@ -51,14 +53,18 @@ mod schedule;
 mod search;
 mod stage;
 mod uniqueness;
+mod usage;
 mod versions;
 mod visibility;
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
-pub use self::feeds::{FollowedStore, feed_clauses};
-use super::{AnyStore, KeyStore};
+pub use self::{
+    feeds::{FollowedStore, feed_clauses},
+    usage::usage_clauses,
+};
+use super::{AnyStore, KeyStore, UsageStore};
 
 type Run<S> = for<'s> fn(&'s S) -> Pin<Box<dyn Future<Output = ()> + 's>>;
 
@@ -128,6 +134,12 @@ pub async fn __run_clause<S: KeyStore>(store: S, name: &str) {
 #[doc(hidden)]
 pub async fn __run_cached_clause(store: impl KeyStore, name: &str) {
     run(&cached_clauses(), &AnyStore::new(store), name).await;
+}
+
+/// Runs one of [`usage_clauses`] on a fresh store.
+#[doc(hidden)]
+pub async fn __run_usage_clause<S: UsageStore>(store: S, name: &str) {
+    run(&usage_clauses(), &store, name).await;
 }
 
 async fn run<S>(clauses: &[Clause<S>], store: &S, name: &str) {

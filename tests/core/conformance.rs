@@ -5,6 +5,7 @@ mod controls;
 mod feeds;
 mod methods;
 mod planted;
+mod usage;
 
 #[allow(dead_code, reason = "an example has a `main`")]
 #[path = "../../examples/custom-store/src/main.rs"]
@@ -14,6 +15,7 @@ mod memory {
     use keyway::MemoryStore;
 
     keyway::store_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
+    keyway::usage_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
 }
 
 mod custom {

@@ -144,6 +144,51 @@ macro_rules! __cached_clauses {
     };
 }
 
+/// Like `__store_clauses`, for the clauses of the usage.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __usage_clauses {
+    ([$($then:tt)*] $($arguments:tt)*) => {
+        $($then)*! {
+            { $($arguments)* }
+            reads::usage_is_read_as_it_was_added
+            reads::an_empty_store_has_no_usage
+            reads::rows_are_in_order_of_the_day_then_of_the_key
+            reads::keys_outside_the_list_are_left_out
+            reads::usage_stays_with_its_tenant
+            reads::both_ends_of_a_span_are_included
+            reads::a_span_that_ends_before_it_begins_is_empty
+            reads::rows_without_requests_are_left_out
+            reads::a_tenant_sums_its_keys
+            reads::a_month_sums_its_days
+            reads::the_first_and_the_last_day_are_kept
+            flushes::flushes_add_up
+            flushes::a_repeated_flush_adds_nothing
+            flushes::an_older_flush_adds_nothing
+            flushes::each_node_has_its_own_numbers
+            flushes::numbers_may_have_gaps
+            flushes::an_empty_flush_has_a_number
+            flushes::the_largest_flush_is_added_whole
+            flushes::huge_counts_stay_at_the_largest
+            flushes::concurrent_flushes_add_up
+            flushes::of_concurrent_repeats_one_is_added
+            flushes::a_dropped_flush_is_whole_or_nothing
+            roll_ups::a_roll_up_keeps_the_counts
+            roll_ups::a_roll_up_counts_its_rows
+            roll_ups::late_days_are_added_to_their_month
+            roll_ups::old_months_are_deleted
+            roll_ups::nodes_are_kept_as_long_as_their_days
+            roll_ups::a_large_roll_up_is_whole
+            roll_ups::concurrent_roll_ups_keep_the_counts
+            roll_ups::reads_beside_a_roll_up_see_every_count
+            roll_ups::flushes_beside_a_roll_up_are_kept
+            roll_ups::a_dropped_roll_up_loses_no_count
+            roll_ups::deleting_usage_leaves_other_tenants
+            roll_ups::usage_of_a_large_tenant_is_deleted_whole
+        }
+    };
+}
+
 /// Generates a module with one test per clause of a list. `run` runs the clause with a name on a store.
 #[doc(hidden)]
 #[macro_export]
@@ -235,5 +280,41 @@ macro_rules! store_conformance {
     };
     (block_on = $block_on:expr, store = $store:expr $(,)?) => {
         $crate::__conformance_modules! { $block_on, $store, false, "" }
+    };
+}
+
+/// Tests a store of usage against every clause of the contract of [`UsageStore`](crate::store::UsageStore), with one
+/// `#[test]` for each, in the module `usage`. The arguments are those of [`store_conformance!`](crate::store_conformance).
+///
+/// ```
+/// use keyway::MemoryStore;
+///
+/// keyway::usage_conformance!(block_on = pollster::block_on, store = MemoryStore::new());
+/// # fn main() {}
+/// ```
+#[macro_export]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+macro_rules! usage_conformance {
+    (block_on = $block_on:expr, store = async move $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::usage_conformance! {
+            block_on = $block_on, store = (async move $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = async $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::usage_conformance! {
+            block_on = $block_on, store = (async $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr, ignore = $reason:literal $(,)?) => {
+        $crate::__usage_clauses! {
+            [$crate::__conformance_module]
+            usage, __run_usage_clause, $block_on, $store, true, $reason
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr $(,)?) => {
+        $crate::__usage_clauses! {
+            [$crate::__conformance_module]
+            usage, __run_usage_clause, $block_on, $store, false, ""
+        }
     };
 }
