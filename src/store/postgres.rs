@@ -10,6 +10,7 @@ mod replica;
 mod run;
 mod schema;
 mod statements;
+mod usage;
 
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
@@ -34,6 +35,7 @@ use self::{
     run::{Failure, attempt},
     schema::Schema,
     statements::Statements,
+    usage::UsageStatements,
 };
 use super::{
     KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey, Work,
@@ -80,6 +82,7 @@ struct Inner {
     feed: Option<PgConnectOptions>,
     schema: Schema,
     statements: Statements,
+    usage: UsageStatements,
     time_limit: Duration,
     notices: RwLock<Option<Notices>>,
 }

@@ -2,7 +2,7 @@
 //!
 //! There are two main tables, and one row for the marker. A row holds the record as keyway encodes it. Its
 //! other columns hold only values that statements select and sort by. Every read compares these columns with
-//! the record, so a change by anyone else is detected.
+//! the record, so a change by anyone else is detected. The tables of the usage are in `sql/usage.rs`.
 //!
 //! | `tenants` | |
 //! |---|---|
@@ -19,6 +19,8 @@
 //! | `record` | null once the key is deleted |
 //! | `last_used` | milliseconds; beside the record, and not sealed |
 //! | `owner` | the text as bytes, for lists of the keys of one owner; null without an owner |
+
+pub(super) mod usage;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 

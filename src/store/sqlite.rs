@@ -8,6 +8,7 @@ mod files;
 mod origin;
 mod schema;
 mod statements;
+mod usage;
 mod watch;
 
 use alloc::{sync::Arc, vec::Vec};

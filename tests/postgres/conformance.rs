@@ -19,3 +19,12 @@ keyway::store_conformance!(
     },
     ignore = "needs PostgreSQL",
 );
+
+keyway::usage_conformance!(
+    block_on = crate::conformance::block_on,
+    store = async {
+        let builder = PostgresStore::builder().schema(fresh_schema()).max_connections(4);
+        builder.connect(&shared().url()).await.unwrap()
+    },
+    ignore = "needs PostgreSQL",
+);

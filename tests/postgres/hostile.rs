@@ -24,6 +24,7 @@ use super::{
     keyring,
     support::server::{Server, fresh_schema, shared},
     support::{Events, overheard::RevealKnown as _, pepper, policy},
+    usage::use_everything,
     writes::write_everything,
 };
 
@@ -131,6 +132,7 @@ async fn no_statement_resolves_a_name_through_the_search_path() {
         let replica = store.replica(pool, Duration::from_secs(5));
         assert!(replica.lookup(issued.key.id()).await.unwrap().is_some());
         writes.delete_tenant(acme.id()).await.unwrap();
+        use_everything(&store, issued.key.id()).await;
     }
     // Creating the tables does not resolve any name through the search path either.
     let pool = PgPoolOptions::new().connect_lazy_with(options);

@@ -13,6 +13,7 @@ mod streams;
 mod support;
 mod switchover;
 mod tamper;
+mod usage;
 mod waiting;
 mod writes;
 

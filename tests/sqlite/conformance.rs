@@ -7,6 +7,10 @@ mod in_memory {
         block_on = pollster::block_on,
         store = async { SqliteStore::in_memory().await.unwrap() },
     );
+    keyway::usage_conformance!(
+        block_on = pollster::block_on,
+        store = async { SqliteStore::in_memory().await.unwrap() },
+    );
 }
 
 mod file {
@@ -27,6 +31,13 @@ mod file {
     }
 
     keyway::store_conformance!(
+        block_on = crate::conformance::file::block_on,
+        store = async {
+            let file = FOLDER.with_borrow(|folder| folder.as_ref().unwrap().path().join("keys.db"));
+            SqliteStore::open(file).await.unwrap()
+        },
+    );
+    keyway::usage_conformance!(
         block_on = crate::conformance::file::block_on,
         store = async {
             let file = FOLDER.with_borrow(|folder| folder.as_ref().unwrap().path().join("keys.db"));

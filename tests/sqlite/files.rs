@@ -20,7 +20,10 @@ use crate::support::{block_on, overheard::RevealKnown as _, pepper, policy, tena
 use keyway::{
     KeyRecord, Keyring, SqliteStore, Timestamp,
     record::TenantRecord,
-    store::{KeyLookup as _, KeyQuery, KeyStore as _, KeyUse, SqliteError, StoreError},
+    store::{
+        KeyLookup as _, KeyQuery, KeyStore as _, KeyUse, SqliteError, StoreError, UsageStore as _,
+    },
+    usage::{Day, Span, UsageFlush},
     verifier::Freshness,
 };
 use tempfile::TempDir;
@@ -685,6 +688,8 @@ async fn every_operation(
     let (id, acme) = (key.id(), tenant.id());
     let uses = [KeyUse { id, at: Timestamp::MIN }];
     let limit = NonZeroUsize::MIN;
+    let flush = UsageFlush { node: 1, number: 1, day: Day::MIN, rows: Vec::new() };
+    let span = Span::days(Day::MIN, Day::MAX);
     vec![
         ("lookup", store.lookup(id).await.map(drop)),
         ("lookup_many", store.lookup_many(&[id]).await.map(drop)),
@@ -702,6 +707,11 @@ async fn every_operation(
         ("set_marker", store.set_marker(b"marker", None).await),
         ("delete_key", store.delete_key(acme, id, Some(key.version())).await),
         ("delete_tenant", store.delete_tenant(acme).await),
+        ("add_usage", store.add_usage(&flush).await),
+        ("key_usage", store.key_usage(acme, &[id], span).await.map(drop)),
+        ("tenant_usage", store.tenant_usage(acme, span).await.map(drop)),
+        ("roll_up_usage", store.roll_up_usage(Day::MIN, Day::MIN).await.map(drop)),
+        ("delete_usage", store.delete_usage(acme).await),
     ]
 }
 
@@ -711,9 +721,11 @@ fn every_operation_checks_that_the_file_is_there() {
     let (store, keyring) = open(&file);
     let (_, issued) = block_on(keyring.create_tenant("acme", "lite")).unwrap();
     let tenant = block_on(store.tenant(&tenant_id("acme"))).unwrap().unwrap();
-    let source = include_str!("../../src/store.rs");
-    let names: Vec<_> = source
+    let usage = include_str!("../../src/store/usage.rs");
+    let (usage, _) = usage.split_once("\n}\n").unwrap();
+    let names: Vec<_> = include_str!("../../src/store.rs")
         .lines()
+        .chain(usage.lines())
         .filter_map(|line| line.strip_prefix("    fn ")?.split('(').next())
         .filter(|name| !["announce_with", "detach", "max_lag"].contains(name))
         .collect();

@@ -16,3 +16,4 @@ mod guide;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod usage;

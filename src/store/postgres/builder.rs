@@ -17,6 +17,7 @@ use super::{
     run::{is_in_recovery, prepare},
     schema::{self, Access, Schema},
     statements::Statements,
+    usage::UsageStatements,
 };
 
 /// Opens a [`PostgresStore`] with options.
@@ -175,6 +176,7 @@ impl PostgresBuilder {
         let pooled_limit = self.is_pooled.then_some(self.time_limit);
         Ok(PostgresStore(Arc::new(Inner {
             statements: Statements::new(&schema, self.announces),
+            usage: UsageStatements::new(&schema),
             pool: Pool::new(pool, pooled_limit, access),
             feed,
             schema,

@@ -98,6 +98,9 @@ impl Access {
 
 /// `{}` is the prefix. There is no foreign key, because a deleted key keeps its row without a tenant.
 /// Instead, every write that depends on a tenant locks the tenant's row.
+///
+/// Roll-ups find old rows of the usage by the indexes over `day`, and lock them in the order of these indexes.
+/// Without them each roll-up would read whole tables.
 const CREATE_TABLES: &str = "
     CREATE TABLE {}schema_version (
         id SMALLINT NOT NULL PRIMARY KEY,
@@ -136,10 +139,41 @@ const CREATE_TABLES: &str = "
     );
 
     INSERT INTO {}beats (id, at, silent) VALUES (1, 0, 0);
+
+    CREATE TABLE {}usage_days (
+        tenant pg_catalog.bytea NOT NULL,
+        day INTEGER NOT NULL,
+        key_id pg_catalog.bytea NOT NULL,
+        admitted BIGINT NOT NULL,
+        forbidden BIGINT NOT NULL,
+        limited BIGINT NOT NULL,
+        PRIMARY KEY (tenant, day, key_id)
+    );
+
+    CREATE INDEX usage_days_by_day ON {}usage_days (day, tenant, key_id);
+
+    CREATE TABLE {}usage_months (
+        tenant pg_catalog.bytea NOT NULL,
+        day INTEGER NOT NULL,
+        key_id pg_catalog.bytea NOT NULL,
+        admitted BIGINT NOT NULL,
+        forbidden BIGINT NOT NULL,
+        limited BIGINT NOT NULL,
+        PRIMARY KEY (tenant, day, key_id)
+    );
+
+    CREATE INDEX usage_months_by_day ON {}usage_months (day, tenant, key_id);
+
+    CREATE TABLE {}usage_nodes (
+        node pg_catalog.bytea NOT NULL PRIMARY KEY,
+        number BIGINT NOT NULL,
+        day INTEGER NOT NULL
+    );
 ";
 
 /// The tables that a store reads, besides the version.
-const TABLES: [&str; 4] = ["tenants", "keys", "marker", "beats"];
+const TABLES: [&str; 7] =
+    ["tenants", "keys", "marker", "beats", "usage_days", "usage_months", "usage_nodes"];
 
 /// The version that this release reads and writes.
 const VERSION: i64 = 1;

@@ -15,6 +15,8 @@ pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
 /// `keyway_changes` is the log that feeds read. Triggers write it, so it also has the changes that other programs
 /// make, `REPLACE` among them. It holds the last 4,096 changes under consecutive numbers. It lists neither the keys of
 /// a deleted tenant one by one nor last uses.
+///
+/// Roll-ups find old rows of the usage by the indexes over `day`. Without them each roll-up would read whole tables.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (
         id BLOB NOT NULL PRIMARY KEY,
@@ -87,6 +89,36 @@ const MIGRATIONS: [&str; 1] = ["
         INSERT INTO keyway_changes (kind, id) VALUES ('tenant', old.id);
         DELETE FROM keyway_changes WHERE seq <= (SELECT max(seq) FROM keyway_changes) - 4096;
     END;
+
+    CREATE TABLE keyway_usage_days (
+        tenant BLOB NOT NULL,
+        day INTEGER NOT NULL,
+        key_id BLOB NOT NULL,
+        admitted INTEGER NOT NULL,
+        forbidden INTEGER NOT NULL,
+        limited INTEGER NOT NULL,
+        PRIMARY KEY (tenant, day, key_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX keyway_usage_days_by_day ON keyway_usage_days (day, tenant, key_id);
+
+    CREATE TABLE keyway_usage_months (
+        tenant BLOB NOT NULL,
+        day INTEGER NOT NULL,
+        key_id BLOB NOT NULL,
+        admitted INTEGER NOT NULL,
+        forbidden INTEGER NOT NULL,
+        limited INTEGER NOT NULL,
+        PRIMARY KEY (tenant, day, key_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX keyway_usage_months_by_day ON keyway_usage_months (day, tenant, key_id);
+
+    CREATE TABLE keyway_usage_nodes (
+        node BLOB NOT NULL PRIMARY KEY,
+        number INTEGER NOT NULL,
+        day INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// The version that this release reads and writes.
