@@ -83,6 +83,13 @@ pub(super) fn fits(connection: &Connection, path: &Path) -> rusqlite::Result<boo
         {
             Ok(false)
         }
+        // The file is no database, and the `-wal` file alone lacks pages of it.
+        (Err(error), Err(alone))
+            if is_code(&error, ErrorCode::DatabaseCorrupt)
+                && is_code(&alone, ErrorCode::NotADatabase) =>
+        {
+            Ok(false)
+        }
         (Err(error), _) | (_, Err(error)) => Err(error),
     }
 }
