@@ -40,6 +40,7 @@
 //! | `GET`, `POST /api/keys`, `POST /api/keys/search` | tenant | list, create, search |
 //! | `GET`, `PATCH`, `DELETE /api/keys/{id}` | tenant | read, change, delete |
 //! | `POST /api/keys/{id}/rotate`, `GET /api/keys/{id}/events` | tenant | a new secret; the key's history |
+//! | `GET /api/usage`, `/api/usage.csv`, `/api/keys/{id}/usage` | tenant | the [requests](crate::usage) of each day |
 //! | `GET /api/tenants…`, `PUT /api/tenants/{tenant}/tier` | operator | tenants, their keys and tiers |
 //! | `PUT`, `DELETE /api/tenants/{tenant}/suspension`, `…/keys/{id}/suspension` | operator | suspend, resume |
 //! | `POST /api/leaks` | operator | report a leaked token |
@@ -83,6 +84,7 @@ mod session;
 mod settings;
 mod tenants;
 mod trail;
+mod usage;
 mod views;
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};

@@ -110,7 +110,7 @@ check_description() {
         fi
         printf 'API       %s (after %d s)\n' "$(tail -n 1 "$log")" "$SECONDS"
     }
-    as tenant/acme/anna@acme.example '^/api/(session|keys|owners)'
+    as tenant/acme/anna@acme.example '^/api/(session|keys|owners|usage)'
     as operator/olga@mm.example '^/api/(session|tenants|leaks)'
     exec {service[1]}>&-
     wait "$pid"

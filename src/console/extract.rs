@@ -95,7 +95,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 
 impl Parameters {
     /// The maximum number of items on a page.
-    const MAX_LIMIT: usize = 200;
+    pub(super) const MAX_LIMIT: usize = 200;
     /// The default number of items on a page.
     const LIMIT: usize = 50;
 
@@ -113,6 +113,13 @@ impl Parameters {
         let Some(text) = self.get("limit")? else { return Ok(Self::LIMIT) };
         let limit = text.parse().ok().filter(|limit| (1..=Self::MAX_LIMIT).contains(limit));
         limit.ok_or_else(|| invalid_field("limit", format!("a limit is 1 to {}", Self::MAX_LIMIT)))
+    }
+
+    /// Returns the number of days whose usage is requested.
+    pub(super) fn days(&self) -> Result<i32, Problem> {
+        let Some(text) = self.get("days")? else { return Ok(30) };
+        let days = text.parse().ok().filter(|days| (1..=90).contains(days));
+        days.ok_or_else(|| invalid_field("days", "usage is shown for 1 to 90 days"))
     }
 
     /// Returns the key after which the requested page begins.

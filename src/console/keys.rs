@@ -35,21 +35,38 @@ const MAX_READ: usize = 5_000;
 
 /// Returns one page of the tenant's keys, in the order of their creation.
 pub(super) async fn list_keys(admin: TenantAdmin, parameters: Parameters) -> ApiResult {
+    let Selected { tenant, page, is_from_start } = select(&admin, &parameters).await?;
+    page_of(&admin.app, tenant, page, is_from_start).await
+}
+
+/// The page of keys that a request selects.
+pub(super) struct Selected {
+    tenant: TenantRecord,
+    pub(super) page: Page<KeyRecord>,
+    /// Whether no key of the tenant comes before the page.
+    is_from_start: bool,
+}
+
+/// Returns the page of keys that `parameters` select.
+pub(super) async fn select(
+    admin: &TenantAdmin,
+    parameters: &Parameters,
+) -> Result<Selected, Problem> {
     let (limit, after) = (parameters.limit()?, parameters.after_key()?);
     let filter = parameters.filter()?;
-    let TenantAdmin { app, keys, .. } = &admin;
+    let TenantAdmin { app, keys, .. } = admin;
     if filter == KeyFilter::all() {
         let query = query(limit, after);
         // Both reads run concurrently, because neither depends on the other.
         let (tenant, page) = join(admin.tenant(), keys.list(&query)).await;
-        let is_whole = after.is_none() && admin.owner.is_none();
-        return page_of(app, tenant?, page?, is_whole).await;
+        let is_from_start = after.is_none() && admin.owner.is_none();
+        return Ok(Selected { tenant: tenant?, page: page?, is_from_start });
     }
     let tenant = admin.tenant().await?;
     let facts = app.keyring.facts(tenant.clone());
     let is_wanted = |key: &KeyRecord| filter.matches_in(key, Some(&facts));
     let page = filtered(keys, &filter, limit, after, is_wanted).await?;
-    page_of(app, tenant, page, false).await
+    Ok(Selected { tenant, page, is_from_start: false })
 }
 
 /// Responds with a page of `tenant`'s keys.

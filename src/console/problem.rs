@@ -64,6 +64,8 @@ problems! {
     already_issued: 410 "already-issued" "The key has been deleted"
         "the key that was made for this `Idempotency-Key` has been deleted since";
     not_found: 404 "not-found" "Not found" "no key, tenant or route has this name";
+    usage_not_counted: 404 "usage-not-counted" "Usage is not counted"
+        "the service does not count the requests of keys";
     method_not_allowed: 405 "method-not-allowed" "The method is not allowed"
         "`Allow` names the methods that there are";
     cross_site: 403 "cross-site" "The request comes from another site"

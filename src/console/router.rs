@@ -14,7 +14,7 @@ use super::{
     auth::{Operator, admit},
     headers, keys,
     openapi::{Document, Operation},
-    owners, page, problem, session, tenants,
+    owners, page, problem, session, tenants, usage,
 };
 use crate::http::problem::Problem;
 
@@ -30,6 +30,10 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(app: App) -> Router<S> {
             document.remove(&id);
             on(method, not_offered)
         } else if let Some(handler) = handler(&id, method) {
+            // Without usage, these handlers respond with 404.
+            if usage::OPERATIONS.contains(&&*id) && app.keyring.usage().is_none() {
+                document.remove(&id);
+            }
             handler
         } else {
             continue;
@@ -68,6 +72,10 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
         "delete_keys" => on(method, keys::bulk::delete_keys),
         "disable_owner" => on(method, owners::disable_owner),
         "enable_owner" => on(method, owners::enable_owner),
+        "usage" => on(method, usage::usage),
+        "usage_csv" => on(method, usage::csv::usage_csv),
+        "key_usage" => on(method, usage::key_usage),
+        "tenant_usage" => on(method, usage::tenant_usage),
         "list_tenants" => on(method, tenants::list_tenants),
         "get_tenant" => on(method, tenants::get_tenant),
         "list_tenant_keys" => on(method, tenants::list_tenant_keys),
@@ -117,7 +125,7 @@ mod tests {
         let catalog = ScopeCatalog::new([]).unwrap();
         let policy = Policy::new("mm", catalog, [Tier::new("lite", 1)]).unwrap();
         let operations = Document::of(&policy).operations();
-        assert_eq!(operations.len(), 25);
+        assert_eq!(operations.len(), 29);
         for Operation { id, method, .. } in operations {
             assert!(handler(&id, method).is_some(), "{id}");
         }

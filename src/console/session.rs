@@ -35,6 +35,8 @@ struct Session<'s> {
     tiers: Vec<TierView<'s>>,
     without: &'s [OperatorAction],
     max_child_lifetime_seconds: Option<u64>,
+    /// Whether the service counts requests. Otherwise the page shows no usage.
+    usage: bool,
     now: Timestamp,
 }
 
@@ -102,6 +104,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         tiers: policy.tiers().iter().map(|tier| TierView::of(tier, quota.is_none())).collect(),
         without: &settings.without,
         max_child_lifetime_seconds: max_lifetime_seconds(policy),
+        usage: app.keyring.usage().is_some(),
         now,
     };
     Ok(json(StatusCode::OK, &session))

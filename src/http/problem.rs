@@ -196,6 +196,10 @@
 //!
 //! Status 404. The resource does not exist, or the caller has no access to it.
 //!
+//! ## Usage not counted
+//!
+//! Status 404. The service does not count the requests of keys: its keyring has no store of usage.
+//!
 //! ## Method not allowed
 //!
 //! Status 405. The `Allow` header lists the methods of the resource.

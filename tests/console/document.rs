@@ -132,6 +132,13 @@ fn operations_document_their_parameters() {
         parameters("/api/keys", "get"),
         "limit? after? state? owner? created_by? label? expiring_before? unused_since?"
     );
+    assert_eq!(
+        parameters("/api/usage", "get"),
+        "days? limit? after? state? owner? created_by? label? expiring_before? unused_since?"
+    );
+    assert_eq!(parameters("/api/usage.csv", "get"), "days?");
+    assert_eq!(parameters("/api/keys/{id}/usage", "get"), "id days?");
+    assert_eq!(parameters("/api/tenants/{tenant}/usage", "get"), "tenant days?");
     assert_eq!(parameters("/api/keys", "post"), "Idempotency-Key");
     assert_eq!(parameters("/api/keys/{id}", "patch"), "id If-Match");
     assert_eq!(parameters("/api/keys/{id}", "delete"), "id If-Match");

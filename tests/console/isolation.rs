@@ -28,7 +28,7 @@ fn key_of_another_tenant_is_not_found() {
     let Place { client, .. } = Place::with_tenants();
     let (id, token) = client.key("globex", "theirs");
     let of_keys = || routes().into_iter().filter(|route| route.path.starts_with("/api/keys/{id}"));
-    assert_eq!(of_keys().count(), 5);
+    assert_eq!(of_keys().count(), 6);
     for route in of_keys() {
         ask(&client, "acme", &route, "", &id).is(404, "not-found", "");
         // Text that is not an id gets 404 as well.

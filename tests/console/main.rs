@@ -29,3 +29,4 @@ mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod trail;
+mod usage;

@@ -5,6 +5,7 @@ import { showOnce } from './one-time.js';
 import { limitTexts, networkChoice, resourceChoices } from './limits.js';
 import { scopeTree } from './scopes.js';
 import { has, moment, now, rich, span, t } from './text.js';
+import { usageDialog } from './usage.js';
 
 const PRESETS = ['7', '30', '90', '365'];
 const GRACE_PERIODS = ['until_first_use', 'none', '3600', '86400', '604800', '2592000'];
@@ -228,4 +229,6 @@ async function historyDialog({ key, onProblem }) {
 }
 
 /** The dialogs that a key's buttons open. */
-export const dialogs = { edit: editDialog, rotate: rotateDialog, history: historyDialog, delete: deleteDialog };
+export const dialogs = {
+	edit: editDialog, rotate: rotateDialog, usage: usageDialog, history: historyDialog, delete: deleteDialog,
+};

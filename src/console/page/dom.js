@@ -26,6 +26,7 @@ const ICONS = {
 	suspend: 'M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18zM6 6l12 12',
 	resume: 'M8 5l11 7l-11 7z',
 	tier: 'M7 20V6M4 9l3-3 3 3M17 4v14M14 15l3 3 3-3',
+	usage: 'M5 20v-7M12 20V4M19 20V9',
 	open: 'M5 12h14M13 6l6 6-6 6',
 };
 ICONS.clear = ICONS.close;

@@ -6,6 +6,7 @@ import { openDialog } from './forms.js';
 import { limitTexts } from './limits.js';
 import { pagedList } from './list.js';
 import { date, daysFromNow, now, rich, t, tn } from './text.js';
+import { fileLink, usageSection } from './usage.js';
 
 const TYPING = 120;
 const SOON_DAYS = 14;
@@ -25,7 +26,7 @@ export const suspensionOf = ({ suspension }) => suspension && h('p',
 		{ reason: suspension.reason, date: suspension.until && date(suspension.until) }));
 
 /** Returns the parts of a key's card. `toggle` is only for users who can enable and disable the key. */
-export function keyCard(key, buttons, toggle) {
+export function keyCard(key, buttons, toggle, usage) {
 	const { name, scopes, owner, effective_expires_at: end } = key;
 	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
 	return {
@@ -40,7 +41,7 @@ export function keyCard(key, buttons, toggle) {
 				chips(limitTexts(key).concat(key.children === 'off' ? [] : t('key.children'))),
 			],
 			created: [day(key.created_at), key.created_by && hint(rich('key.by', { actor: key.created_by }))],
-			last_used: key.last_used ? when(key.last_used) : hint(t('never')),
+			last_used: [key.last_used ? when(key.last_used) : hint(t('never')), usage],
 			expires: end ? [day(end), soon ? chip('warn', t('key.expires_soon'), ' ', when(end)) : hint(when(end))]
 				: hint(t('never')),
 			status: h('span.row', toggle, stateChip(key.state)),
@@ -84,10 +85,13 @@ export function tenantView({ place, session, onProblem }) {
 	const ofOwner = h('div', { hidden: true }, h('label', { for: 'owner' }, t('field.owner')), owner, owners);
 	const many = h('div.row', { id: 'many' });
 	const ownerName = () => owner.value.trim();
+	const usage = session.usage && usageSection(fileLink());
 	const list = pagedList({
 		kind: 'key', card, describe, onProblem, path: filtered,
-		onPage: ({ items, held, allowed }) => {
+		onPage: ({ items, held, allowed }, path) => {
 			learn(items.map((key) => key.owner));
+			// A search has no pages of its own. A found key shows its number if its page was read before.
+			if (usage && !searching) usage.load(path.replace(/^keys/, 'usage'));
 			if (allowed !== undefined) showQuota({ held, allowed });
 		},
 	});
@@ -96,6 +100,7 @@ export function tenantView({ place, session, onProblem }) {
 		h('div.lead', h('p', t('lead'), ' ', tenant.owner && rich('lead.member', { owner: tenant.owner })),
 			button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
 		alerts,
+		usage ? usage.node : '',
 		h('section',
 			h('h2.hidden', t('field.keys')),
 			h('div.tools', quota, h('div.find', { role: 'search' },
@@ -110,14 +115,14 @@ export function tenantView({ place, session, onProblem }) {
 	function card(key) {
 		const of = key.name;
 		const parts = { key, session, onChanged: list.update, onGone, onProblem };
-		const buttons = Object.entries(dialogs)
+		const buttons = Object.entries(dialogs).filter(([action]) => action !== 'usage' || usage)
 			.map(([action, open]) => button(action, { of }, () => open(parts)));
 		return keyCard(key, buttons, h('button.switch', {
 			type: 'button', role: 'switch', 'data-action': 'toggle', 'aria-checked': String(key.enabled),
 			'aria-label': t('action.of', { action: t('field.enabled'), name: of }), 'aria-describedby': `notes-${key.id}`,
 			'aria-disabled': key.suspension && 'true',
 			click: ({ target }) => switchKey(key, target),
-		}));
+		}), usage && usage.note(key));
 	}
 
 	function showQuota(changes) {

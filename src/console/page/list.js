@@ -4,7 +4,7 @@ import { t, tn } from './text.js';
 
 /**
  * Creates a list that loads page by page. `card` returns the parts of an item, `describe` the texts of the list, and
- * `read` the first page.
+ * `read` the first page. `onPage` gets a page and the path from which it was read.
  */
 export function pagedList({ kind, card, path, describe, onPage, onProblem, read = get }) {
 	let next = null;
@@ -46,6 +46,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem, read 
 	async function load(request = () => read(pathOf()), append = false) {
 		turn += 1;
 		const mine = turn;
+		const from = pathOf(append && next);
 		results.setAttribute('aria-busy', 'true');
 		try {
 			const page = await request();
@@ -59,7 +60,7 @@ export function pagedList({ kind, card, path, describe, onPage, onProblem, read 
 			const elements = page.items.filter(({ id }) => !find(id)).map(elementOf);
 			list.append(...elements);
 			next = page.next;
-			onPage?.(page);
+			onPage?.(page, from);
 			render();
 			if (append) elements[0]?.querySelector('h3').focus();
 			banner();

@@ -5,6 +5,7 @@ import { checked, fault, field, openDialog, problemNotice, radios } from './form
 import { chips, keyCard, stateChip, suspensionOf } from './keys.js';
 import { pagedList } from './list.js';
 import { rich, t, tn } from './text.js';
+import { usageSection } from './usage.js';
 
 /** Shows the operator's page: all tenants, or the keys of the tenant in the address. */
 export function operatorView({ place, session, onProblem }) {
@@ -60,6 +61,8 @@ function tenants({ session, onProblem }) {
 
 function tenantKeys({ id, session, onProblem }) {
 	const about = h('div', { id: 'about' });
+	const usage = session.usage && usageSection();
+	if (usage) usage.load(tenantPath(id, '/usage'));
 	const { list, node } = section('list', rich('tenants.keys_of', { tenant: id }), {
 		kind: 'key', onProblem, path: () => tenantPath(id, '/keys?'),
 		read: async (path) => {
@@ -70,7 +73,7 @@ function tenantKeys({ id, session, onProblem }) {
 		card: (key) => keyCard(key, !session.without.includes('suspensions') && suspension(key, key.name,
 			tenantPath(id, `/keys/${key.id}/suspension`), { list, onProblem })),
 	});
-	node.firstChild.after(about);
+	node.firstChild.after(about, usage ? usage.node : '');
 
 	function describeTenant(tenant) {
 		const { tier, held, allowed, exceptions } = tenant;

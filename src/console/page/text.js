@@ -11,6 +11,8 @@ const plurals = new Intl.PluralRules(language);
 const numbers = new Intl.NumberFormat(language);
 const dates = new Intl.DateTimeFormat(language, { dateStyle: 'medium' });
 const moments = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
+// The service counts by days of UTC.
+const utcDays = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeZone: 'UTC' });
 const distances = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
 
 let texts = {};
@@ -71,6 +73,8 @@ export function setClock(text) {
 	apart += off;
 }
 export const daysFromNow = (days) => now() + days * DAY;
+export const number = (value) => numbers.format(value);
+export const utcDay = (text) => utcDays.format(new Date(text));
 export const date = (text) => dates.format(new Date(text));
 export const moment = (text) => moments.format(new Date(text));
 

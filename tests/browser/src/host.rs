@@ -24,7 +24,8 @@ use keyway::{
         ClientAddress, Routes,
         axum::{Endpoint, get},
     },
-    store::{KeyQuery, KeyStore},
+    keyring::KeyringBuilder,
+    store::{KeyQuery, KeyStore, UsageStore},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime};
@@ -94,6 +95,15 @@ impl Host {
         host
     }
 
+    /// As [`start`](Self::start), with usage in the store of the keys, and without `globex`.
+    pub async fn start_with_usage() -> Self {
+        let store = FaultyStore::over(MemoryStore::new());
+        let usage = store.memory().clone();
+        let host = Self::over_with_usage(store, usage);
+        host.keyring.create_empty_tenant("acme", "advanced").await.unwrap();
+        host
+    }
+
     /// With `acme` on a tier whose keys live for 30 days at most, without kinds of resources, with a console that
     /// `change` changes, and behind what `wrap` puts around the service.
     pub async fn start_with(
@@ -113,19 +123,34 @@ impl<S: KeyStore + Clone> Host<S> {
         Self::over_with(store, policy(), |console| console, |router| router)
     }
 
+    /// As [`over`](Self::over), with usage in another store.
+    pub fn over_with_usage(store: S, usage: impl UsageStore) -> Self {
+        let count = |builder: KeyringBuilder| builder.usage(usage);
+        Self::built(store, policy(), count, |console| console, |router| router)
+    }
+
     fn over_with(
         store: S,
         policy: Policy,
         change: impl FnOnce(Console) -> Console,
         wrap: impl FnOnce(Router) -> Router,
     ) -> Self {
+        Self::built(store, policy, |builder| builder, change, wrap)
+    }
+
+    fn built(
+        store: S,
+        policy: Policy,
+        count: impl FnOnce(KeyringBuilder) -> KeyringBuilder,
+        change: impl FnOnce(Console) -> Console,
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> Self {
         let trail = RecentEvents::new(10_000);
-        let keyring = Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
+        let builder = Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
             .environment("live")
             .store(store.clone())
-            .audit(trail.clone())
-            .build()
-            .unwrap();
+            .audit(trail.clone());
+        let keyring = count(builder).build().unwrap();
         let wire = Arc::default();
         let router = wrap(router(&keyring, trail, &wire, change));
         let mut host = Self {

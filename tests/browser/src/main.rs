@@ -4,7 +4,7 @@
 use std::{error::Error, io::Read};
 
 use keyway::{
-    KeyEdit, NewKey, SqliteStore,
+    KeyEdit, MemoryStore, NewKey, SqliteStore,
     record::{Labels, Suspension},
 };
 use keyway_browser_tests::{
@@ -15,7 +15,8 @@ use keyway_browser_tests::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let host = Host::over(SqliteStore::open(folder.path().join("keys.db")).await?);
+    let store = SqliteStore::open(folder.path().join("keys.db")).await?;
+    let host = Host::over_with_usage(store, MemoryStore::new());
     host.keyring.create_empty_tenant("acme", HUGE).await?;
     let (_, first) = host.keyring.create_tenant("globex", "lite").await?;
     drop(first);

@@ -20,5 +20,6 @@ mod screenshots;
 mod seeds;
 mod states;
 mod trouble;
+mod usage;
 mod verbs;
 mod visit;
