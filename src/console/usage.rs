@@ -173,8 +173,8 @@ fn asked_for(app: &App, parameters: &Parameters) -> Result<(Usage, Span), Proble
     Ok((usage, Span::days(today.plus(1 - days), today)))
 }
 
-/// Returns the requests of all keys that the administrator manages. Deleted keys count as well, except for a member: the
-/// owner of a deleted key is not known any more.
+/// Returns the requests of all keys that the administrator manages. Deleted keys count as well, except for a member:
+/// the owner of a deleted key is not known any more.
 async fn total(admin: &TenantAdmin, usage: &Usage, span: Span) -> Result<Sums, KeyringError> {
     if admin.owner.is_none() {
         return Ok(Sums::of(usage.of_tenant(admin.keys.id(), span).await?));

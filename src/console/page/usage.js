@@ -3,7 +3,7 @@ import { button, freshId, h } from './dom.js';
 import { openDialog, problemNotice } from './forms.js';
 import { number, t, tn, utcDay } from './text.js';
 
-/** The outcomes in the order in which a bar has them from below. They also differ in their width, which app.css sets. */
+/** The outcomes in the order in which a bar has them from below. Their bars also differ in width. */
 const OUTCOMES = ['admitted', 'forbidden', 'limited'];
 const HEIGHT = 100;
 const WIDTHS = { admitted: 14, forbidden: 9, limited: 4 };

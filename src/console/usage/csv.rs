@@ -22,15 +22,16 @@ use crate::{keyring::KeyringError, record::TenantId, usage::Span};
 
 const HEAD: &str = "day,key,name,admitted,forbidden,limited\r\n";
 
-/// The characters with which a cell begins that a spreadsheet takes for a formula. The last four are full-width forms of
-/// the first four, which some spreadsheets read alike.
+/// The characters with which a cell begins that a spreadsheet takes for a formula. The last four are full-width forms
+/// of the first four, which some spreadsheets read alike.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// Returns the requests of all keys that the administrator manages as CSV (RFC 4180): one row for each key and day with a
-/// request, by key and then by day. A deleted key has no rows.
+/// Returns the requests of all keys that the administrator manages as CSV (RFC 4180): one row for each key and day with
+/// a request, by key and then by day. A deleted key has no rows.
 ///
-/// The body is written in portions of 100 keys, each of at most 9,000 rows and 5 MB, so the memory does not grow with the
-/// number of keys. If the store stops responding, the body ends with an error, so the client sees that it is not whole.
+/// The body is written in portions of 100 keys, each of at most 9,000 rows and 5 MB, so the memory does not grow with
+/// the number of keys. If the store stops responding, the body ends with an error, so the client sees that it is not
+/// whole.
 pub(in super::super) async fn usage_csv(admin: TenantAdmin, parameters: Parameters) -> ApiResult {
     let (usage, span) = asked_for(&admin.app, &parameters)?;
     let tenant = admin.tenant().await?;
@@ -50,7 +51,8 @@ pub(in super::super) async fn usage_csv(admin: TenantAdmin, parameters: Paramete
     Ok(response)
 }
 
-/// Returns the name of the file. It has the tenant, because the session of the browser may be another one than the page's.
+/// Returns the name of the file. It has the tenant, because the session of the browser may be another one than the
+/// page's.
 fn file_name(tenant: &TenantId, span: Span) -> String {
     let is_plain = |each: char| each.is_ascii_alphanumeric() || "-_.".contains(each);
     let plain = |each: char| if is_plain(each) { each } else { '_' };
@@ -78,9 +80,9 @@ async fn next_rows(walk: &mut Walk) -> Result<Option<String>, KeyringError> {
 
 /// Returns `text` in quotes, with an apostrophe before each character that could begin a formula.
 ///
-/// INVARIANT: that is the first character, and each one after a semicolon or a tab. In many languages spreadsheets separate
-/// cells there, and heed no quotes that do not begin the cell. Without the apostrophe, a user who may name a key could run
-/// a formula on the computer of the administrator who opens the file.
+/// INVARIANT: that is the first character, and each one after a semicolon or a tab. In many languages spreadsheets
+/// separate cells there, and heed no quotes that do not begin the cell. Without the apostrophe, a user who may name a
+/// key could run a formula on the computer of the administrator who opens the file.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     let mut begins_cell = true;

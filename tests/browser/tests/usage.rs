@@ -44,7 +44,8 @@ fn charts_show_the_requests_of_the_tenant_and_of_a_key() {
         page.shows(&card(page, "Unused").await, "0 requests in 30 days").await;
         // Today has both outcomes, and no other day has any.
         let bars = "return [...document.querySelectorAll('#requests .chart g')]\
-            .map((each) => [...each.querySelectorAll('[class]')].map((bar) => bar.getAttribute('class')).join('+')).join()";
+            .map((each) => [...each.querySelectorAll('[class]')])\
+            .map((bars) => bars.map((bar) => bar.getAttribute('class')).join('+')).join()";
         let bars = page.run(bars, &[]).await;
         assert_eq!(bars, format!("{}admitted+forbidden", ",".repeat(29)));
         assert_eq!(last_row(page, "#requests").await, "30 3 2 0");
