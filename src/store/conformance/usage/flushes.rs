@@ -205,7 +205,7 @@ pub(super) async fn a_dropped_flush_is_whole_or_nothing<S: UsageStore>(store: &S
         if let Some(added) = finished {
             done(format_args!("a flush, polled {polls} times"), added);
         }
-        // The flush may still be under way, so reads change from nothing to all, at once and for good.
+        // The flush may still be under way, so reads change from nothing to all, in one step, and stay.
         let mut least = if ended { 3 } else { 0 };
         for _ in 0..3 {
             let found = stage.admitted(&tenant).await;

@@ -65,7 +65,7 @@ fn add_key_pair(needles: &mut Needles, token: &str, children: &[String]) -> usiz
         if EdwardsPoint::mul_base(&nonce).compress().as_bytes() != point {
             continue;
         }
-        // Whoever learns any of these learns the private key from the signature.
+        // Each of these gives the private key to a reader of the signature.
         needles.add_words("a signature's nonce", " hashed", &hash);
         add_scalar(needles, "a signature's nonce", &nonce);
         let challenge = wide(&[point, public_key.as_bytes(), &child.message]);
