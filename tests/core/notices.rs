@@ -31,7 +31,9 @@ fn names(notices: &[Notice]) -> Vec<&str> {
 }
 
 fn confirm(keyring: &Keyring, notices: &[Notice]) {
-    notices.iter().for_each(|notice| block_on(keyring.confirm_notice(notice)).unwrap());
+    for notice in notices {
+        block_on(keyring.confirm_notice(notice)).unwrap();
+    }
 }
 
 /// Returns a tenant without keys.
