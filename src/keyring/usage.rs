@@ -70,15 +70,15 @@ impl Usage {
     /// Sums the days that are older than `days` days into months, and deletes the months that are older than `months` months.
     /// Returns the number of rows that were deleted. Call it about once a day, on one node or on several.
     ///
-    /// The present month is always kept. With fewer than 2 days, a node that flushes late may leave rows of days that the
-    /// next call sums.
+    /// At least 2 days are kept as days: with the days of a node its last flush is forgotten, and a flush that is sent again
+    /// after that would count twice. The present month is always kept.
     ///
     /// # Errors
     ///
     /// [`KeyringError::Unavailable`]. The next call does the rest.
     pub async fn roll_up(&self, days: u32, months: u32) -> Result<u64, KeyringError> {
         let today = self.today();
-        let back = |days: u32| today.plus(0_i32.saturating_sub_unsigned(days));
+        let first = today.plus(0_i32.saturating_sub_unsigned(days.max(2)));
         let mut month = today.first_of_month();
         for _ in 0..months {
             if month == Day::MIN {
@@ -86,7 +86,7 @@ impl Usage {
             }
             month = month.plus(-1).first_of_month();
         }
-        self.store.roll_up_usage(back(days), month).await.map_err(KeyringError::Unavailable)
+        self.store.roll_up_usage(first, month).await.map_err(KeyringError::Unavailable)
     }
 }
 

@@ -228,7 +228,9 @@ fn counts_of_all_threads_add_up_during_flushes() {
                 })
             })
             .collect();
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        for worker in workers {
+            worker.join().unwrap();
+        }
         done.store(true, SeqCst);
         flushing.join().unwrap();
     });
