@@ -120,6 +120,7 @@ impl<'k> KeyDaysView<'k> {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn as_text<S: Serializer>(day: &Day, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
 }
