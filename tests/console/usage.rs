@@ -303,7 +303,8 @@ fn file_quotes_names_and_begins_no_formula() {
         let id = place.issue("acme", name);
         place.add("acme", &id, TODAY, [3, 0, 1]);
         place.add("acme", &id, "2025-12-31", [2, 1, 0]);
-        expected += &format!("2025-12-31,{id},{written},2,1,0\r\n{TODAY},{id},{written},3,0,1\r\n");
+        let rows = [("2025-12-31", "2,1,0"), (TODAY, "3,0,1")];
+        expected.extend(rows.map(|(day, counts)| format!("{day},{id},{written},{counts}\r\n")));
     }
     place.issue("acme", "never used");
     let answer = place.client.get("acme", "/api/usage.csv");
