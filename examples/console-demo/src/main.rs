@@ -41,9 +41,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
     let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
     let trail = RecentEvents::new(10_000);
+    let store = SqliteStore::open(file).await?;
     let keyring = Keyring::builder(policy, pepper)
         .environment("live")
-        .store(SqliteStore::open(file).await?)
+        .store(store.clone())
+        .usage(store)
         .audit(trail.clone())
         .open()
         .await?;

@@ -40,8 +40,12 @@ pub async fn open_keyring(folder: &Path) -> Result<Keyring, Box<dyn Error>> {
     // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
     let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
     let store = SqliteStore::open(folder.join("keys.db")).await?;
-    let keyring =
-        Keyring::builder(policy, pepper).environment("live").store(store.clone()).open().await?;
+    let keyring = Keyring::builder(policy, pepper)
+        .environment("live")
+        .store(store.clone())
+        .usage(store.clone())
+        .open()
+        .await?;
     // Changes of other processes take effect in milliseconds, and keys that nobody changed are not read again.
     tokio::spawn(keyring.verifier().follow(store.feed()));
     Ok(keyring)

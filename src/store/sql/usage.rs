@@ -75,6 +75,7 @@ impl UsageRows {
         self.0.len()
     }
 
+    #[cfg(feature = "postgres")]
     pub(in crate::store) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -136,6 +137,7 @@ pub(in crate::store) fn distinct(keys: &[KeyId]) -> Vec<KeyId> {
 }
 
 /// Returns the id of a tenant as its column holds it.
+#[cfg(feature = "sqlite")]
 pub(in crate::store) fn blob(tenant: &TenantId) -> Vec<u8> {
     tenant.as_str().as_bytes().to_vec()
 }

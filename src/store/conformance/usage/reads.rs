@@ -53,7 +53,7 @@ pub(super) async fn rows_are_in_order_of_the_day_then_of_the_key<S: UsageStore>(
         .iter()
         .flat_map(|day| keys.iter().map(|key| row("acme", *key, *day, counts(3))))
         .collect();
-    for (number, rows) in (1..).zip([&rows[..12], &rows[12..]]) {
+    for (number, rows) in (1..).zip(rows.chunks(12)) {
         let rows: Vec<_> = rows.iter().rev().cloned().collect();
         stage.add(&flush(number, rows)).await;
     }
@@ -155,7 +155,9 @@ pub(super) async fn both_ends_of_a_span_are_included<S: UsageStore>(store: &S) {
             stage.roll_up(Day::MAX, Day::MIN).await;
         }
         let found = stage.of_tenant("acme", Span::months(day(january), day(january))).await;
-        let expected = sums(&rows[..4]).iter().fold(Counts::ZERO, |sum, row| sum.plus(row.counts));
+        let expected = sums(rows.get(..4).unwrap_or_default())
+            .iter()
+            .fold(Counts::ZERO, |sum, row| sum.plus(row.counts));
         let expected = [DayUsage { day: day("2026-01-01"), counts: expected }].to_vec();
         same("the usage in January", &found, &expected);
     }
