@@ -21,8 +21,9 @@ use alloc::{
     vec::Vec,
 };
 
+#[cfg(feature = "sqlite")]
+use crate::record::TenantId;
 use crate::{
-    record::TenantId,
     token::KeyId,
     usage::{Counts, Day, Period, UsageFlush},
 };
