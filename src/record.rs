@@ -17,10 +17,12 @@ use alloc::string::String;
 #[cfg(feature = "children")]
 pub use self::key::ChildSwitch;
 pub use self::notice_mark::NoticeKind;
+#[cfg(feature = "std")]
+pub(crate) use self::notice_mark::NoticeMark;
 pub use self::{error::RecordError, labels::Labels, owner::Owner, tenant::TenantRecord};
 pub(crate) use self::{
     key::{KeyRecord, OlderSecret, PublicKey},
-    notice_mark::NoticeMark,
+    notice_mark::NoticeMarks,
     tenant_id::TenantId,
 };
 use crate::{

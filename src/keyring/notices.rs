@@ -131,11 +131,11 @@ impl Keyring {
                 Err(KeyringError::NoKey | KeyringError::NoTenant(_)) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let mark = NoticeMark { kind: notice.kind, about: notice.about, claimed_until: None };
-            if key.notices.contains(&mark) {
+            let mark = NoticeMark { about: notice.about, claimed_until: None };
+            if key.notices.of(notice.kind) == Some(&mark) {
                 return Ok(());
             }
-            set(&mut key.notices, mark);
+            key.notices.set(notice.kind, mark);
             match self.write_notices(key).await {
                 Ok(_) | Err(KeyringError::NoKey) => return Ok(()),
                 Err(KeyringError::Conflict) => races.lost()?,
@@ -165,12 +165,12 @@ impl Keyring {
             _ => None,
         };
         let Some(about) = about else { return Ok(None) };
-        let is_same = |mark: &&NoticeMark| mark.kind == due.kind() && mark.about == about;
-        if key.notices.iter().find(is_same).is_some_and(|mark| mark.is_taken(now)) {
+        let latest = key.notices.of(due.kind()).filter(|mark| mark.about == about);
+        if latest.is_some_and(|mark| mark.is_taken(now)) {
             return Ok(None);
         }
         let claimed_until = Some(now.checked_add(Self::NOTICE_LEASE).unwrap_or(Timestamp::MAX));
-        set(&mut key.notices, NoticeMark { kind: due.kind(), about, claimed_until });
+        key.notices.set(due.kind(), NoticeMark { about, claimed_until });
         match self.write_notices(key).await {
             Ok(key) => Ok(Some(Notice { key, tenant: tenant.clone(), kind: due.kind(), about })),
             // It was changed or deleted, or another node has claimed the notice.
@@ -200,12 +200,6 @@ impl Keyring {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Replaces the mark of the same kind.
-fn set(marks: &mut Vec<NoticeMark>, mark: NoticeMark) {
-    marks.retain(|other| other.kind != mark.kind);
-    marks.push(mark);
 }
 
 fn before(now: Timestamp, time: Duration) -> Timestamp {

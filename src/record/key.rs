@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Labels, NoticeMark, Owner, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
+use super::{Labels, NoticeMarks, Owner, RecordError, Seal, Suspension, TenantId, tenant::Sealed};
 use crate::{
     codec::{Reader, Writer},
     grant::{Networks, Resources, StoredLimits},
@@ -46,8 +46,8 @@ pub struct KeyRecord {
     pub(crate) children: bool,
     /// The public key that belongs to the present secret, if there is one.
     pub(crate) child_key: Option<PublicKey>,
-    /// The notices that were sent. At most [`NoticeMark::MAX`], each of another kind.
-    pub(crate) notices: Vec<NoticeMark>,
+    /// The notices that were sent.
+    pub(crate) notices: NoticeMarks,
     last_used: Option<Timestamp>,
     seal: Sealed,
 }
@@ -124,7 +124,7 @@ impl KeyRecord {
             imported: false,
             children: false,
             child_key: None,
-            notices: Vec::new(),
+            notices: NoticeMarks::default(),
             last_used: None,
             seal: Sealed(Seal::NONE),
         }
@@ -381,10 +381,7 @@ impl KeyRecord {
         writer.bool(self.imported);
         writer.bool(self.children);
         writer.option(self.child_key.as_ref(), |writer, key| writer.raw(key));
-        writer.len(self.notices.len());
-        for mark in &self.notices {
-            mark.write(writer);
-        }
+        self.notices.write(writer);
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -427,9 +424,7 @@ impl KeyRecord {
             imported: reader.bool()?,
             children: reader.bool()?,
             child_key: reader.option(|reader| reader.raw().copied())?,
-            notices: reader
-                .list(NoticeMark::read)
-                .filter(|marks| marks.len() <= NoticeMark::MAX)?,
+            notices: NoticeMarks::read(&mut reader)?,
             last_used: None,
             seal: Sealed(Seal::read(&mut reader)?),
         };

@@ -18,34 +18,65 @@ pub enum NoticeKind {
 /// A notice that was sent, or that a node is sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoticeMark {
-    pub(crate) kind: NoticeKind,
     /// The end of the key, or its last use. With another one, there is another notice.
     pub(crate) about: Timestamp,
     /// The time until which a node is sending the notice. `None` means that it was sent.
     pub(crate) claimed_until: Option<Timestamp>,
 }
 
-impl NoticeMark {
-    /// The most marks of a key: one of each kind.
-    pub(crate) const MAX: usize = 2;
+/// The latest notice of each kind about a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NoticeMarks {
+    expiring: Option<NoticeMark>,
+    unused: Option<NoticeMark>,
+}
 
+impl NoticeMark {
     /// Returns whether no node may send this notice at `now`.
     #[cfg(feature = "std")]
     pub(crate) fn is_taken(&self, now: Timestamp) -> bool {
         self.claimed_until.is_none_or(|until| now < until)
     }
 
+    fn write(writer: &mut Writer, mark: &Self) {
+        writer.time(mark.about);
+        writer.option(mark.claimed_until, Writer::time);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { about: reader.time()?, claimed_until: reader.option(Reader::time)? })
+    }
+}
+
+impl NoticeMarks {
+    /// Returns the latest notice of this kind.
+    #[cfg(feature = "std")]
+    pub(crate) fn of(&self, kind: NoticeKind) -> Option<&NoticeMark> {
+        match kind {
+            NoticeKind::Expiring => self.expiring.as_ref(),
+            NoticeKind::Unused => self.unused.as_ref(),
+        }
+    }
+
+    /// Replaces the latest notice of this kind.
+    #[cfg(feature = "std")]
+    pub(crate) fn set(&mut self, kind: NoticeKind, mark: NoticeMark) {
+        *match kind {
+            NoticeKind::Expiring => &mut self.expiring,
+            NoticeKind::Unused => &mut self.unused,
+        } = Some(mark);
+    }
+
     pub(super) fn write(&self, writer: &mut Writer) {
-        writer.bool(self.kind == NoticeKind::Unused);
-        writer.time(self.about);
-        writer.option(self.claimed_until, Writer::time);
+        for mark in [&self.expiring, &self.unused] {
+            writer.option(mark.as_ref(), NoticeMark::write);
+        }
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
-            kind: if reader.bool()? { NoticeKind::Unused } else { NoticeKind::Expiring },
-            about: reader.time()?,
-            claimed_until: reader.option(Reader::time)?,
+            expiring: reader.option(NoticeMark::read)?,
+            unused: reader.option(NoticeMark::read)?,
         })
     }
 }
