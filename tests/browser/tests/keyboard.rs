@@ -1,5 +1,7 @@
 //! Everything without a pointer: Tab, Enter, Space, Escape and letters.
 
+use std::time::Duration;
+
 use keyway_browser_tests::host::ANNA;
 
 use crate::{page::Page, verbs::card, visit::browse};
@@ -34,8 +36,16 @@ async fn tab_to(page: &Page, selector: &str) {
 
 async fn tab(page: &Page) {
     page.keys(&[TAB]).await;
-    let unseen = page.run(UNSEEN, &[]).await;
-    assert!(unseen.is_null(), "{unseen}");
+    let mut unseen = page.run(UNSEEN, &[]).await;
+    // A browser may scroll to the focus after it has responded to the key, and later on a busy machine.
+    for _ in 0..40 {
+        if unseen.is_null() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        unseen = page.run(UNSEEN, &[]).await;
+    }
+    panic!("{unseen}");
 }
 
 #[test]
