@@ -325,11 +325,7 @@ impl Engine {
         known: &KnownChild,
         parent: &ResolvedKey,
     ) -> Option<Arc<ResolvedKey>> {
-        let child = known.child()?;
-        if !parent.child_keys().any(|key| key == child.signer()) {
-            return None;
-        }
-        let derived = self.derive(child.clone(), parent)?;
+        let derived = self.derive_child(known.child()?, parent)?;
         self.children.insert(hash, known.with(Arc::clone(&derived)));
         Some(derived)
     }
@@ -343,14 +339,22 @@ impl Engine {
         parent: &ResolvedKey,
     ) -> Option<Arc<ResolvedKey>> {
         let own = *parent.child_keys().find(|key| signed.is_signed_by(key))?;
-        let derived = self.derive(Child::new(seen.id, signed.caveats.clone(), own), parent)?;
+        let child = Child::new(seen.id, signed.caveats.clone(), own);
+        let derived = self.derive_child(&child, parent)?;
         self.children.insert(seen.hash, KnownChild::new(&seen.digest, Arc::clone(&derived)));
         Some(derived)
     }
 
-    fn derive(&self, child: Child, parent: &ResolvedKey) -> Option<Arc<ResolvedKey>> {
+    /// Returns what `child`, whose signature is proven, may do under its parent. Returns `None` if no secret of the parent proves
+    /// the child any more, or if the parent may have no children.
+    pub(super) fn derive_child(
+        &self,
+        child: &Child,
+        parent: &ResolvedKey,
+    ) -> Option<Arc<ResolvedKey>> {
+        parent.child_keys().find(|key| *key == child.signer())?;
         let longest = self.authority.children()?.max_lifetime();
-        parent.narrowed(child, self.authority.policy(), longest).map(Arc::new)
+        parent.narrowed(child.clone(), self.authority.policy(), longest).map(Arc::new)
     }
 
     /// Refuses a child whose signature is not checked, since too many of its parent's were wrong in this second.

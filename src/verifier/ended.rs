@@ -366,10 +366,7 @@ impl Ended {
     fn derive_again(&self, engine: &Engine, key: &Arc<ResolvedKey>) -> Option<Arc<ResolvedKey>> {
         #[cfg(feature = "children")]
         if let Some(child) = self.caller.child() {
-            let format = engine.authority.children()?;
-            key.child_keys().find(|signer| *signer == child.signer())?;
-            let policy = engine.authority.policy();
-            return key.narrowed(child.clone(), policy, format.max_lifetime()).map(Arc::new);
+            return engine.derive_child(child, key);
         }
         #[cfg(not(feature = "children"))]
         let _ = engine;

@@ -39,8 +39,8 @@ impl Engine {
     /// Counts one request that no guard checks further, if it was accepted.
     #[inline]
     pub(super) fn count_admitted(&self, verified: &Result<Principal, VerifyError>) {
-        if let (Some(usage), Ok(principal)) = (&self.usage, verified) {
-            usage.meter.count(principal.key(), Outcome::Admitted);
+        if let Ok(principal) = verified {
+            self.count(principal.key(), Outcome::Admitted);
         }
     }
 
