@@ -9,7 +9,10 @@ use zeroize::Zeroizing;
 use super::{
     BODY_LEN, Digest, KeyId, MESSAGE_LEN, OneTimeToken, TokenFormat, alphabet, key_id, tag_of,
 };
-use crate::{mac::Midstate, swar};
+use crate::{
+    mac::{Midstate, Sha256},
+    swar,
+};
 
 /// A newly minted token.
 pub struct Minted {
@@ -67,6 +70,9 @@ impl TokenFormat {
         self.finish(id, key, &mut Characters::new(rng))
     }
 
+    /// INVARIANT: not inlined, and no register holds a part of the token afterwards. The compiler fills the bytes that an
+    /// `Option` without a value does not use from any register. In a record they would be kept.
+    #[inline(never)]
     fn finish<R: TryCryptoRng>(
         &self,
         id: KeyId,
@@ -90,7 +96,9 @@ impl TokenFormat {
             let mut tag = [0; 8];
             alphabet::write(&bits, &mut tag);
             if alphabet::is_alphanumeric(&tag) {
-                return Ok(self.assemble(id, &message, tag, Digest::of(&mac)));
+                let minted = self.assemble(id, &message, tag, Digest::of(&mac));
+                Sha256::clear_registers();
+                return Ok(minted);
             }
         }
         Err(MintError::Stuck)
