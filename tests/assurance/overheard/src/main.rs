@@ -5,7 +5,7 @@
 //!
 //! The directory has these files:
 //!
-//! - `secrets`: one secret in each line.
+//! - `secrets`: one token, child or other secret in each line.
 //! - `peppers`: one pepper in each line, in hexadecimal digits.
 //! - Files that begin with `log-`: the logs.
 //! - `output`: the output of the tests.
@@ -29,6 +29,9 @@ use forms::{Windows, base64_windows, numbers};
 
 /// The text that the tests put after each control character that they allow.
 const MARK: &[u8] = b"hostile";
+
+/// The number of characters at the end of a child that hold nothing but its signature of 64 bytes.
+const SIGNATURE: usize = 85;
 
 #[derive(Default)]
 struct Tally {
@@ -112,7 +115,7 @@ fn add(windows: &mut Windows, text: &[u8]) {
 
 /// The secrets that the tests revealed.
 struct Revealed {
-    /// The secret part of each token of keyway, and every other secret whole.
+    /// The secret part of each token of keyway, the signature of each child, and every other secret whole.
     secrets: Texts,
     /// The ids of the tokens, which are public.
     ids: Texts,
@@ -142,11 +145,21 @@ fn revealed(folder: &Path) -> io::Result<Revealed> {
                 secrets.insert(secret.to_vec());
                 tokens.insert(line.to_vec());
             }
-            _ if line.len() >= 8 => _ = secrets.insert(line.to_vec()),
+            _ if line.len() >= 8 => _ = secrets.insert(signature(line).unwrap_or(line).to_vec()),
             _ => {}
         }
     }
     Ok(Revealed { secrets, ids, tokens })
+}
+
+/// Returns the characters that hold nothing but the signature, if the text has the form of a child. The id of its parent, its
+/// tag and its limits are public.
+fn signature(line: &[u8]) -> Option<&[u8]> {
+    let mark = line.iter().position(|byte| *byte == b'~')?;
+    let (head, payload) = line.split_at_checked(mark)?;
+    let start = head.len().checked_sub(1 + 16 + 8)?;
+    let is_child = head.get(start) == Some(&b'_') && payload.len() > SIGNATURE;
+    is_child.then(|| &payload[payload.len() - SIGNATURE..])
 }
 
 /// Counts the windows of the revealed secrets, and those of the peppers and digests.
