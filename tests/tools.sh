@@ -6,11 +6,17 @@ has() { command -v "$1" >/dev/null 2>&1; }
 debian() {
     has "$1" && return
     [ "$(id -u)" = 0 ] && has apt-get || return 1
-    if [ -z "${apt_lists_are_new:-}" ]; then
-        apt-get update >/dev/null 2>&1 || true
-        apt_lists_are_new=yes
-    fi
-    apt-get install -y --no-install-recommends "${2:-$1}" >/dev/null 2>&1 && has "$1"
+    local attempt
+    # A mirror may be away for a moment.
+    for attempt in 1 2 3; do
+        if [ -z "${apt_lists_are_new:-}" ]; then
+            apt-get -o Acquire::Retries=3 update >/dev/null 2>&1 && apt_lists_are_new=yes
+        fi
+        apt-get -o Acquire::Retries=3 install -y --no-install-recommends "${2:-$1}" >/dev/null 2>&1 && break
+        apt_lists_are_new=
+        [ "$attempt" = 3 ] || sleep $((attempt * 10))
+    done
+    has "$1"
 }
 
 # Installs a subcommand of cargo. The build is not optimized much, since no tool is measured itself.
