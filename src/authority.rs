@@ -347,6 +347,9 @@ impl Authority {
             check_begins(changed.not_before, end)?;
         }
         changed.enabled = edit.enabled.unwrap_or(changed.enabled);
+        if changed.enabled && !key.enabled {
+            changed.notices.forget_idle();
+        }
         self.seals.next_key(&mut changed);
         Ok(changed)
     }

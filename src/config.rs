@@ -166,6 +166,9 @@ pub enum ConfigError {
     /// A longest lifetime is zero, so every key would be expired from the start.
     #[error("the longest lifetime of tier `{0}` is zero")]
     ZeroLifetime(String),
+    /// The longest time without a use is zero, so every key would be disabled at once.
+    #[error("the longest time without a use of tier `{0}` is zero")]
+    ZeroIdle(String),
     /// The longest lifetime of [children](crate::children) is below a second or above 31 days.
     #[cfg(feature = "children")]
     #[error(

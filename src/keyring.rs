@@ -15,6 +15,7 @@ pub(crate) mod error;
 mod exceptions;
 pub(crate) mod handle;
 mod holder;
+mod idle;
 mod notices;
 mod operator;
 mod own_rotation;

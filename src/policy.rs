@@ -207,6 +207,7 @@ impl Policy {
             rate: exceptions.rate.unwrap_or(tier.rate),
             tenant_rate: exceptions.tenant_rate.unwrap_or(tier.tenant_rate),
             max_lifetime: exceptions.max_lifetime.unwrap_or(tier.max_lifetime),
+            max_idle: tier.max_idle,
             scopes: match &exceptions.scopes {
                 None => ceiling,
                 Some(Ceiling::All) => self.catalog().all(),
@@ -235,6 +236,9 @@ fn check(tier: &Tier) -> Result<(), ConfigError> {
     if tier.max_lifetime.is_some_and(|lifetime| lifetime.as_millis() == 0) {
         return Err(ConfigError::ZeroLifetime(tier.name.clone()));
     }
+    if tier.max_idle.is_some_and(|time| time.as_millis() == 0) {
+        return Err(ConfigError::ZeroIdle(tier.name.clone()));
+    }
     Ok(())
 }
 
@@ -258,6 +262,10 @@ fn check_ascending(lower: &Tier, higher: &Tier) -> Result<(), ConfigError> {
         "it has a longest lifetime, which the other one has not".into()
     } else if higher.max_lifetime.is_some() && higher.max_lifetime < lower.max_lifetime {
         "its longest lifetime is shorter".into()
+    } else if lower.max_idle.is_none() && higher.max_idle.is_some() {
+        "it disables keys that are not used, which the other one does not".into()
+    } else if higher.max_idle.is_some() && higher.max_idle < lower.max_idle {
+        "it disables keys that are not used for a shorter time".into()
     } else {
         return Ok(());
     };

@@ -18,7 +18,7 @@ use alloc::string::String;
 pub use self::key::ChildSwitch;
 pub use self::notice_mark::NoticeKind;
 #[cfg(feature = "std")]
-pub(crate) use self::notice_mark::NoticeMark;
+pub(crate) use self::notice_mark::{NoticeMark, NoticeState};
 pub use self::{error::RecordError, labels::Labels, owner::Owner, tenant::TenantRecord};
 pub(crate) use self::{
     key::{KeyRecord, OlderSecret, PublicKey},

@@ -44,6 +44,14 @@ pub struct Tier {
         serde(default, rename = "max_lifetime_days", deserialize_with = "days")
     )]
     pub max_lifetime: Option<Duration>,
+    /// The longest time without a use after which a key is disabled, if the application calls
+    /// [`Keyring::disable_idle`](https://docs.rs/keyway/latest/keyway/struct.Keyring.html#method.disable_idle). `None` means no
+    /// limit. In a configuration file it is a number of days.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, rename = "max_idle_days", deserialize_with = "days")
+    )]
+    pub max_idle: Option<Duration>,
 }
 
 impl Tier {
@@ -56,6 +64,7 @@ impl Tier {
             rate: None,
             tenant_rate: None,
             max_lifetime: None,
+            max_idle: None,
         }
     }
 
@@ -89,6 +98,13 @@ impl Tier {
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Limits the time for which a key stays enabled without being used.
+    #[must_use]
+    pub fn max_idle(mut self, time: Duration) -> Self {
+        self.max_idle = Some(time);
         self
     }
 

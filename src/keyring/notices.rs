@@ -7,8 +7,9 @@ use core::time::Duration;
 use super::{Keyring, KeyringError, Page, WalkCursor, handle::Races};
 use crate::{
     decision::KeyState,
-    record::{KeyRecord, NoticeKind, NoticeMark, TenantRecord},
+    record::{KeyRecord, NoticeKind, NoticeMark, NoticeState, TenantRecord},
     store::{KeyFilter, StoreError},
+    tier::Terms,
     time::Timestamp,
 };
 
@@ -20,6 +21,9 @@ pub enum Due {
     ExpiringWithin(Duration),
     /// Active keys that have not been used for this time, nor created within it. One notice is due after each last use.
     UnusedFor(Duration),
+    /// Active keys that [`Keyring::disable_idle`] disables within this time, since they have not been used for almost as long
+    /// as their tenant's [tier allows](crate::Tier::max_idle). One notice is due after each last use or rotation.
+    IdleWithin(Duration),
 }
 
 /// A notice that this node has claimed and has to send.
@@ -32,7 +36,8 @@ pub struct Notice {
     pub tenant: TenantRecord,
     /// The subject of the notice.
     pub kind: NoticeKind,
-    /// The time at which the key ends, or its last use. It is the creation of a key that was never used.
+    /// The time at which the key ends, or its last use. It is the creation of a key that was never used. For
+    /// [`NoticeKind::Idle`] it is the last rotation if that was later.
     pub about: Timestamp,
 }
 
@@ -41,6 +46,7 @@ impl Due {
         match self {
             Self::ExpiringWithin(_) => NoticeKind::Expiring,
             Self::UnusedFor(_) => NoticeKind::Unused,
+            Self::IdleWithin(_) => NoticeKind::Idle,
         }
     }
 }
@@ -100,6 +106,12 @@ impl Keyring {
                 KeyFilter::all().expiring_before(now.checked_add(time).unwrap_or(Timestamp::MAX))
             }
             Due::UnusedFor(time) => KeyFilter::all().unused_since(before(now, time)),
+            Due::IdleWithin(time) => match self.shortest_idle() {
+                Some(shortest) => {
+                    KeyFilter::all().unused_since(before(now, shortest.saturating_sub(time)))
+                }
+                None => return Ok(Page::only(Vec::new())),
+            },
         };
         let page = self.all_keys(&filter, after).await?;
         let mut notices = Vec::new();
@@ -131,10 +143,11 @@ impl Keyring {
                 Err(KeyringError::NoKey | KeyringError::NoTenant(_)) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let mark = NoticeMark { about: notice.about, claimed_until: None };
-            if key.notices.of(notice.kind) == Some(&mark) {
+            let sent = key.notices.of(notice.kind).filter(|mark| mark.about == notice.about);
+            if sent.is_some_and(|mark| mark.sent_at().is_some()) {
                 return Ok(());
             }
+            let mark = NoticeMark { about: notice.about, state: NoticeState::SentAt(self.now()) };
             key.notices.set(notice.kind, mark);
             match self.write_notices(key).await {
                 Ok(_) | Err(KeyringError::NoKey) => return Ok(()),
@@ -162,6 +175,10 @@ impl Keyring {
             (Due::UnusedFor(_), KeyState::Active) => {
                 Some(key.last_used().unwrap_or(key.created_at))
             }
+            (Due::IdleWithin(time), KeyState::Active) => terms
+                .and_then(|terms| idle_end(&key, &terms))
+                .filter(|end| before(*end, time) <= now)
+                .map(|_| idle_since(&key)),
             _ => None,
         };
         let Some(about) = about else { return Ok(None) };
@@ -169,8 +186,9 @@ impl Keyring {
         if latest.is_some_and(|mark| mark.is_taken(now)) {
             return Ok(None);
         }
-        let claimed_until = Some(now.checked_add(Self::NOTICE_LEASE).unwrap_or(Timestamp::MAX));
-        key.notices.set(due.kind(), NoticeMark { about, claimed_until });
+        let until = now.checked_add(Self::NOTICE_LEASE).unwrap_or(Timestamp::MAX);
+        let state = NoticeState::ClaimedUntil(until);
+        key.notices.set(due.kind(), NoticeMark { about, state });
         match self.write_notices(key).await {
             Ok(key) => Ok(Some(Notice { key, tenant: tenant.clone(), kind: due.kind(), about })),
             // It was changed or deleted, or another node has claimed the notice.
@@ -186,7 +204,7 @@ impl Keyring {
     }
 
     /// Returns the tenant of a key, or `None` if it is gone or cannot be read. The walk has reported it then.
-    async fn tenant_of_notice(
+    pub(super) async fn tenant_of_notice(
         &self,
         key: &KeyRecord,
     ) -> Result<Option<TenantRecord>, KeyringError> {
@@ -202,7 +220,18 @@ impl Keyring {
     }
 }
 
-fn before(now: Timestamp, time: Duration) -> Timestamp {
+/// Returns the time from which a key counts as idle.
+pub(super) fn idle_since(key: &KeyRecord) -> Timestamp {
+    let used = key.last_used().unwrap_or(key.created_at);
+    key.rotated_at.map_or(used, |rotated| rotated.max(used))
+}
+
+/// Returns the time from which the key may be disabled for not being used.
+pub(super) fn idle_end(key: &KeyRecord, terms: &Terms) -> Option<Timestamp> {
+    terms.max_idle.and_then(|time| idle_since(key).checked_add(time))
+}
+
+pub(super) fn before(now: Timestamp, time: Duration) -> Timestamp {
     let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     Timestamp::saturating_from_millis(now.as_millis().saturating_sub(millis))
 }

@@ -169,6 +169,8 @@ pub struct Terms {
     pub tenant_rate: Option<Rate>,
     /// The longest lifetime of a key. `None` means no limit.
     pub max_lifetime: Option<Duration>,
+    /// The longest time without a use after which a key is disabled. `None` means no limit.
+    pub max_idle: Option<Duration>,
     /// The maximum scopes of each key.
     pub scopes: ScopeSet,
 }

@@ -51,6 +51,7 @@ mod feed;
 mod filters;
 mod grants;
 mod idempotency;
+mod idle;
 mod import;
 mod invalidation;
 mod isolation;
