@@ -154,6 +154,9 @@ impl Parameters {
         if let Some(time) = self.time("unused_since")? {
             filter = filter.unused_since(time);
         }
+        if let Some(time) = self.time("due_before")? {
+            filter = filter.due_before(time);
+        }
         if let Some(state) = self.get("state")? {
             filter = filter
                 .in_state(state)

@@ -40,6 +40,7 @@ pub(super) struct KeyView<'k> {
     not_before: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     effective_expires_at: Option<Timestamp>,
+    idle_until: Option<Timestamp>,
     created_at: Timestamp,
     created_by: &'k str,
     owner: Option<&'k str>,
@@ -58,6 +59,7 @@ impl<'k> KeyView<'k> {
         policy: &Policy,
         now: Timestamp,
     ) -> Self {
+        let terms = policy.terms(tenant);
         Self {
             id: key.id(),
             tenant: key.tenant().as_str(),
@@ -73,7 +75,8 @@ impl<'k> KeyView<'k> {
             suspension: key.suspension().filter(|suspension| suspension.holds(now)),
             not_before: key.not_before(),
             expires_at: key.expires_at(),
-            effective_expires_at: key.effective_expiry_on(policy.terms(tenant).as_ref()),
+            effective_expires_at: key.effective_expiry_on(terms.as_ref()),
+            idle_until: terms.and_then(|terms| key.idle_until(&terms)),
             created_at: key.created_at(),
             created_by: key.created_by(),
             owner: key.owner().map(Owner::as_str),

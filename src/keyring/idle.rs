@@ -3,10 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{
-    Keyring, KeyringError, Page, WalkCursor,
-    notices::{before, idle_end, idle_since},
-};
+use super::{Keyring, KeyringError, Page, WalkCursor, notices::before};
 use crate::{
     authority::KeyEdit,
     decision::KeyState,
@@ -104,9 +101,9 @@ impl Keyring {
     ) -> bool {
         let terms = self.policy().terms(tenant);
         let is_active = KeyState::on_terms(key, tenant, terms.as_ref(), now) == KeyState::Active;
-        let is_over = terms.and_then(|terms| idle_end(key, &terms)).is_some_and(|end| end <= now);
+        let is_over = terms.and_then(|terms| key.idle_until(&terms)).is_some_and(|end| end <= now);
         let notice = key.notices.of(NoticeKind::Idle);
-        let sent = notice.filter(|mark| mark.about == idle_since(key)).and_then(|it| it.sent_at());
+        let sent = notice.filter(|mark| mark.about == key.idle_since()).and_then(|it| it.sent_at());
         is_active && is_over && sent.is_some_and(|at| at <= before(now, warning))
     }
 }

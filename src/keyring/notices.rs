@@ -9,7 +9,6 @@ use crate::{
     decision::KeyState,
     record::{KeyRecord, NoticeKind, NoticeMark, NoticeState, TenantRecord},
     store::{KeyFilter, StoreError},
-    tier::Terms,
     time::Timestamp,
 };
 
@@ -176,9 +175,9 @@ impl Keyring {
                 Some(key.last_used().unwrap_or(key.created_at))
             }
             (Due::IdleWithin(time), KeyState::Active) => terms
-                .and_then(|terms| idle_end(&key, &terms))
+                .and_then(|terms| key.idle_until(&terms))
                 .filter(|end| before(*end, time) <= now)
-                .map(|_| idle_since(&key)),
+                .map(|_| key.idle_since()),
             _ => None,
         };
         let Some(about) = about else { return Ok(None) };
@@ -218,17 +217,6 @@ impl Keyring {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Returns the time from which a key counts as idle.
-pub(super) fn idle_since(key: &KeyRecord) -> Timestamp {
-    let used = key.last_used().unwrap_or(key.created_at);
-    key.rotated_at.map_or(used, |rotated| rotated.max(used))
-}
-
-/// Returns the time from which the key may be disabled for not being used.
-pub(super) fn idle_end(key: &KeyRecord, terms: &Terms) -> Option<Timestamp> {
-    terms.max_idle.and_then(|time| idle_since(key).checked_add(time))
 }
 
 pub(super) fn before(now: Timestamp, time: Duration) -> Timestamp {

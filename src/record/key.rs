@@ -232,6 +232,18 @@ impl KeyRecord {
         }
     }
 
+    /// Returns the time from which the key counts as unused: its last use or rotation, or its creation.
+    pub(crate) fn idle_since(&self) -> Timestamp {
+        let used = self.last_used.unwrap_or(self.created_at);
+        self.rotated_at.map_or(used, |rotated| rotated.max(used))
+    }
+
+    /// Returns the time from which the application may [disable](https://docs.rs/keyway/latest/keyway/struct.Keyring.html#method.disable_idle)
+    /// the key, since it was not used for the [time that `terms` allow](Terms::max_idle). `None` if they allow any time.
+    pub fn idle_until(&self, terms: &Terms) -> Option<Timestamp> {
+        terms.max_idle.and_then(|time| self.idle_since().checked_add(time))
+    }
+
     /// Returns the effective expiry. If the policy no longer has the tenant's tier, only the stored expiry
     /// is known.
     pub(crate) fn effective_expiry_on(&self, terms: Option<&Terms>) -> Option<Timestamp> {

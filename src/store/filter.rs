@@ -29,6 +29,7 @@ pub struct KeyFilter {
     state: Option<&'static str>,
     expiring_before: Option<Timestamp>,
     unused_since: Option<Timestamp>,
+    due_before: Option<Timestamp>,
     imported: bool,
 }
 
@@ -109,6 +110,14 @@ impl KeyFilter {
         self
     }
 
+    /// Selects active keys that end before `time`, or that may be disabled before it for [not being used](crate::Tier::max_idle).
+    ///
+    /// The state depends on the tenant and the time, which a `Keyring` adds. A store that is asked directly finds no such key.
+    pub fn due_before(mut self, time: Timestamp) -> Self {
+        self.due_before = Some(self.due_before.map_or(time, |known| known.min(time)));
+        self
+    }
+
     /// Selects keys that were imported from another system and not rotated since.
     pub fn imported(mut self) -> Self {
         self.imported = true;
@@ -129,7 +138,7 @@ impl KeyFilter {
 
     /// Returns whether the result depends on the tenant: on its tier, its exceptions, its suspension or its disabled owners.
     pub(crate) fn needs_tenant(&self) -> bool {
-        self.state.is_some() || self.expiring_before.is_some()
+        self.state.is_some() || self.expiring_before.is_some() || self.due_before.is_some()
     }
 
     /// Returns whether `key` matches, according to its own expiry. No key is in any state here.
@@ -160,6 +169,11 @@ impl KeyFilter {
                 KeyState::on_terms(key, &facts.tenant, terms, facts.now).as_str() == state
             })
         };
+        let is_due = |before| {
+            let end = key.effective_expiry_on(terms);
+            let ends = [end, terms.and_then(|terms| key.idle_until(terms))];
+            is_in(KeyState::Active.as_str()) && ends.into_iter().flatten().any(|end| end < before)
+        };
         self.owner.as_ref().is_none_or(|owner| key.owner.as_ref() == Some(owner))
             && self.created_by.as_ref().is_none_or(|actor| key.created_by == *actor)
             && self
@@ -168,6 +182,7 @@ impl KeyFilter {
                 .is_none_or(|(name, value)| key.labels.get(name) == Some(value.as_str()))
             && self.expiring_before.is_none_or(expires)
             && self.unused_since.is_none_or(is_unused)
+            && self.due_before.is_none_or(is_due)
             && (!self.imported || key.imported())
             && self.state.is_none_or(is_in)
     }

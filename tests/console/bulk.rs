@@ -125,6 +125,8 @@ fn list_is_filtered_by_each_condition_and_by_several() {
     assert_eq!(list("label=team="), "");
     assert_eq!(list("expiring_before=2026-01-11T00:00:00Z"), "brief");
     assert_eq!(list("expiring_before=2026-01-09T00:00:00Z"), "");
+    assert_eq!(list("due_before=2026-01-11T00:00:00Z"), "brief");
+    assert_eq!(list("due_before=2026-01-09T00:00:00Z"), "");
     assert_eq!(list("state=disabled"), "mine");
     assert_eq!(list("state=active&owner=ann"), "laptop");
     assert_eq!(list("owner=ann&label=team=erp"), "");
@@ -142,6 +144,7 @@ fn list_is_filtered_by_each_condition_and_by_several() {
         ("label=team", "label"),
         ("expiring_before=soon", "expiring_before"),
         ("unused_since=2026", "unused_since"),
+        ("due_before=2026", "due_before"),
         ("state=on", "state"),
     ] {
         client.get("acme", &format!("/api/keys?{query}")).is(422, "invalid-field", field);

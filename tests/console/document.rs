@@ -130,11 +130,11 @@ fn operations_document_their_parameters() {
     };
     assert_eq!(
         parameters("/api/keys", "get"),
-        "limit? after? state? owner? created_by? label? expiring_before? unused_since?"
+        "limit? after? state? owner? created_by? label? expiring_before? unused_since? due_before?"
     );
     assert_eq!(
         parameters("/api/usage", "get"),
-        "days? limit? after? state? owner? created_by? label? expiring_before? unused_since?"
+        "days? limit? after? state? owner? created_by? label? expiring_before? unused_since? due_before?"
     );
     assert_eq!(parameters("/api/usage.csv", "get"), "days?");
     assert_eq!(parameters("/api/keys/{id}/usage", "get"), "id days?");

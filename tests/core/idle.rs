@@ -9,6 +9,7 @@ use keyway::{
     ConfigError, GracePeriod, KeyEdit, KeyRecord, Keyring, NewKey, Policy, Tier,
     keyring::{Due, Notice},
     record::NoticeKind,
+    store::{KeyFilter, KeyQuery},
 };
 
 const LIMIT: Duration = Duration::from_secs(90 * 86_400);
@@ -141,6 +142,34 @@ fn idle_key_that_is_enabled_again_gets_another_notice() {
     assert_eq!(disable(&world.keyring), 0);
     world.clock.advance(WARNING);
     assert_eq!(disable(&world.keyring), 1);
+}
+
+#[test]
+fn filter_selects_keys_that_are_due_before_a_time() {
+    let (world, held) = world();
+    let due = |days: u32| {
+        let filter = KeyFilter::all().due_before(world.after(DAY * days));
+        let all = block_on(world.keyring.all_keys(&filter, None)).unwrap().items;
+        let query = KeyQuery::all().matching(filter);
+        let own = block_on(held.keys.list(&query)).unwrap().items;
+        assert_eq!(all, own);
+        all.len()
+    };
+    assert_eq!((due(90), due(91)), (0, 1));
+    world.clock.advance(DAY * 80);
+    assert_eq!((due(10), due(11)), (0, 1));
+    // Its end is earlier than the time without a use.
+    let version = read(&held).version();
+    let ends = KeyEdit::new().expires_at(world.after(DAY * 5));
+    block_on(held.keys.edit(held.key.id(), version, ends)).unwrap();
+    assert_eq!((due(5), due(6)), (0, 1));
+    // A key that is not active is not due any more.
+    world.clock.advance(DAY * 6);
+    assert_eq!(due(100), 0);
+    let tenant = block_on(world.keyring.find_tenant(held.keys.id())).unwrap();
+    let terms = world.keyring.policy().terms(&tenant).unwrap();
+    let key = read(&held);
+    assert_eq!(key.idle_until(&terms), key.created_at().checked_add(LIMIT));
 }
 
 #[test]

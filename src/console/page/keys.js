@@ -10,6 +10,8 @@ import { fileLink, usageSection } from './usage.js';
 
 const TYPING = 120;
 const SOON_DAYS = 14;
+/** The filter of the keys that end soon or may be disabled soon. The others are states. */
+const DUE = 'due';
 const TONES = {
 	active: 'good', disabled: 'off', owner_disabled: 'off', suspended: 'bad', tenant_suspended: 'bad', expired: 'bad',
 	not_yet_valid: 'off', unknown_tier: 'bad',
@@ -18,6 +20,9 @@ const TONES = {
 const hint = (...content) => h('span.hint', content);
 export const chips = (texts) => h('ul.chips', texts.map((text) => h('li', h('bdi', text))));
 const isAhead = (text) => text && Date.parse(text) > now();
+const isSoon = (text) => isAhead(text) && Date.parse(text) < daysFromNow(SOON_DAYS);
+const isDue = (key) => key.state === 'active'
+	&& [key.effective_expires_at, key.idle_until].some((end) => end && Date.parse(end) < daysFromNow(SOON_DAYS));
 
 export const stateChip = (state) => chip(TONES[state], t(`state.${state}`));
 
@@ -28,7 +33,8 @@ export const suspensionOf = ({ suspension }) => suspension && h('p',
 /** Returns the parts of a key's card. `toggle` is only for users who can enable and disable the key. */
 export function keyCard(key, buttons, toggle, usage) {
 	const { name, scopes, owner, effective_expires_at: end } = key;
-	const soon = isAhead(end) && Date.parse(end) < daysFromNow(SOON_DAYS);
+	const soon = isSoon(end);
+	const idle = isSoon(key.idle_until) && key.state === 'active';
 	return {
 		title: name,
 		about: [
@@ -51,6 +57,7 @@ export function keyCard(key, buttons, toggle, usage) {
 			suspensionOf(key),
 			key.suspension && toggle && h('p', t('key.cannot_lift')),
 			isAhead(key.grace_until) && h('p', rich('key.grace_period', { when: when(key.grace_until) })),
+			idle && h('p', rich('key.idle', { when: when(key.idle_until) })),
 			key.children === 'after_rotation' && h('p', t('key.children_after_rotation')),
 		],
 	};
@@ -75,7 +82,7 @@ export function tenantView({ place, session, onProblem }) {
 		text.focus();
 	});
 	const filter = h('select', { id: 'filter', name: 'state', change: reload },
-		h('option', { value: '' }, t('filter.all')),
+		h('option', { value: '' }, t('filter.all')), h('option', { value: DUE }, t('filter.due')),
 		Object.keys(TONES).map((state) => h('option', { value: state }, t(`state.${state}`))));
 	const owners = h('datalist', { id: 'owners' });
 	const owner = h('input', {
@@ -156,7 +163,8 @@ export function tenantView({ place, session, onProblem }) {
 	/** Returns the path of the keys that the filters leave. */
 	function filtered() {
 		const query = new URLSearchParams();
-		if (filter.value) query.set('state', filter.value);
+		if (filter.value === DUE) query.set('due_before', new Date(daysFromNow(SOON_DAYS)).toISOString());
+		else if (filter.value) query.set('state', filter.value);
 		if (ownerName()) query.set('owner', ownerName());
 		return `keys?${query}${query.size ? '&' : ''}`;
 	}
@@ -234,7 +242,8 @@ export function tenantView({ place, session, onProblem }) {
 			if (full) text.value = '';
 			searching = { full };
 		}
-		const fits = (key) => (!filter.value || key.state === filter.value) && (!ownerName() || key.owner === ownerName());
+		const inFilter = (key) => (filter.value === DUE ? isDue(key) : !filter.value || key.state === filter.value);
+		const fits = (key) => inFilter(key) && (!ownerName() || key.owner === ownerName());
 		return { items: items.filter(fits), broken };
 	}
 

@@ -60,7 +60,7 @@ fn child(known: bool) -> Peer {
         Peer::new(
             "keyway, child, seen before",
             &["keyway"],
-            "tag, state of the parent, caveats; the signature is remembered",
+            "digest of the text, state of the parent, caveats; tag and signature are remembered",
             verify,
         )
     } else {
