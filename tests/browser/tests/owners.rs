@@ -1,5 +1,7 @@
 //! Owners of keys: what a member sees, and what happens to all keys of an owner or of a filter.
 
+use std::time::Duration;
+
 use keyway::KeyEdit;
 use keyway_browser_tests::host::{ANNA, BEN, MIA};
 
@@ -8,7 +10,7 @@ use serde_json::json;
 use crate::{
     axe,
     page::Page,
-    verbs::{card, create, names, press_on},
+    verbs::{card, create, names, press_on, search},
     visit::{Visit, browse},
 };
 
@@ -85,6 +87,35 @@ fn keys_are_filtered_by_owner() {
         page.gone("#many button").await;
         of_owner(page, "", &["Laptop", "Nightly", "Notebook"]).await;
         page.gone("#many button").await;
+    });
+}
+
+#[test]
+fn keys_that_end_soon_are_filtered() {
+    browse(async |visit| {
+        visit.host.issue("Nightly", &[]).await;
+        let (trial, _) = visit.host.issue("Trial", &[]).await;
+        let (later, _) = visit.host.issue("Later", &[]).await;
+        let ended = visit.host.issue("Off", &[]).await.0;
+        let keys = visit.host.tenant("acme");
+        let day = Duration::from_secs(86_400);
+        for (key, edit) in [
+            (trial, KeyEdit::new().expires_in(day * 13)),
+            (later, KeyEdit::new().expires_in(day * 15)),
+            (ended, KeyEdit::new().expires_in(day * 13).enabled(false)),
+        ] {
+            keys.edit(key.id(), key.version(), edit).await.unwrap();
+        }
+        let page = visit.open(ANNA).await;
+        lists(page, &["Later", "Nightly", "Off", "Trial"]).await;
+        page.choose("#filter", "due").await;
+        lists(page, &["Trial"]).await;
+        // A search shows the same keys.
+        search(page, "t").await;
+        lists(page, &["Trial"]).await;
+        page.press("[data-action=clear]").await;
+        page.choose("#filter", "").await;
+        lists(page, &["Later", "Nightly", "Off", "Trial"]).await;
     });
 }
 
