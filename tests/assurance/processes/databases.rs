@@ -8,7 +8,7 @@ use std::{
 
 use keyway::{
     Keyring, Pepper, Policy, PostgresStore, ScopeCatalog, SqliteStore, Tier,
-    scope::ScopeDeclaration, store::AnyStore,
+    keyring::KeyringBuilder, scope::ScopeDeclaration, store::AnyStore,
 };
 
 use crate::{
@@ -117,14 +117,16 @@ impl Database {
 
 /// Builds a keyring over `store`. Every process of these tests builds the same one.
 pub fn keyring(store: &AnyStore) -> Keyring {
+    builder(store).build().unwrap()
+}
+
+pub fn builder(store: &AnyStore) -> KeyringBuilder {
     let scope = |name| ScopeDeclaration::new(name, "for tests");
     let catalog = ScopeCatalog::new([scope("read"), scope("write")]).unwrap();
     let policy = Policy::new("mm", catalog, Tier::built_in()).unwrap();
     Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
         .environment("live")
         .store(store.clone())
-        .build()
-        .unwrap()
 }
 
 /// A directory that is removed when the test ends.

@@ -18,6 +18,7 @@ mod server_kills;
 #[path = "../../support/mod.rs"]
 mod support;
 mod syscalls;
+mod usage;
 mod workers;
 mod writer;
 

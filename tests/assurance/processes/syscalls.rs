@@ -50,7 +50,7 @@ fn lose_nothing_when_killed_at_any() {
         return;
     }
     let folder = Folder::new();
-    let points = points(&folder);
+    let points = points(&folder, "steps", &[TENANTS]);
     let wanted = scale(40, points.len());
     let (mut killed, mut acknowledged, mut by_name) = (0, 0, BTreeMap::<_, usize>::new());
     let (mut losing, mut damaged) = (0, 0);
@@ -86,7 +86,7 @@ fn a_store_that_writes_behind_is_caught() {
         return;
     }
     let folder = Folder::new();
-    let points = points(&folder);
+    let points = points(&folder, "steps", &[TENANTS]);
     let outcome = |number: usize| {
         kill_at(&folder, &points[number * points.len() / 10], Some(Fault::WritesBehind))
     };
@@ -110,7 +110,7 @@ pub fn has_strace() -> bool {
 
 /// A moment before the nth call of this name.
 #[derive(Debug)]
-struct Point {
+pub struct Point {
     name: &'static str,
     number: usize,
     /// Whether the database exists before the run. Calls are counted by thread. The writing thread also makes
@@ -118,18 +118,16 @@ struct Point {
     is_created: bool,
 }
 
-/// Returns all points of a run, from the log of one run that is only watched.
-fn points(folder: &Folder) -> Vec<Point> {
+/// Returns all points of a run of a worker, from the log of one run that is only watched.
+pub fn points(folder: &Folder, role: &str, arguments: &[&str]) -> Vec<Point> {
     let mut points = Vec::new();
     for is_created in [false, true] {
         let log = folder.path("strace.log");
         let trace = format!("trace={}", SYSTEM_CALLS.join(","));
-        let arguments =
-            ["-f", "-qq", "-o", log.to_str().unwrap(), "-e", "signal=none", "-e", &trace];
+        let log_path = log.to_str().unwrap();
+        let wrapper = ["strace", "-f", "-qq", "-o", log_path, "-e", "signal=none", "-e", &trace];
         let database = fresh(folder, is_created);
-        let mut wrapper = vec!["strace"];
-        wrapper.extend(arguments);
-        let said = Worker::start_under(&wrapper, "steps", &database, None, &[TENANTS]).finish();
+        let said = Worker::start_under(&wrapper, role, &database, None, arguments).finish();
         assert_eq!(said.last().map(String::as_str), Some("end"));
         let log = fs::read_to_string(log).unwrap();
         for name in SYSTEM_CALLS {
@@ -156,15 +154,35 @@ struct Outcome {
     integrity: String,
 }
 
-fn kill_at(folder: &Folder, point: &Point, fault: Option<Fault>) -> Outcome {
+/// A run of a worker that was to be killed.
+pub struct Run {
+    pub database: Database,
+    /// The lines of the worker without its last one.
+    pub said: Vec<String>,
+    pub was_killed: bool,
+}
+
+/// Runs a worker until it is killed at this point. It says `end` if it does not reach the point.
+pub fn run_to(
+    folder: &Folder,
+    point: &Point,
+    role: &str,
+    fault: Option<Fault>,
+    arguments: &[&str],
+) -> Run {
     let Point { name, number, is_created } = point;
     let database = fresh(folder, *is_created);
     let (trace, inject) =
         (format!("trace={name}"), format!("inject={name}:signal=KILL:when={number}"));
     let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-    let mut said = Worker::start_under(&wrapper, "steps", &database, fault, &[TENANTS]).finish();
+    let mut said = Worker::start_under(&wrapper, role, &database, fault, arguments).finish();
     let was_killed = said.last().is_none_or(|line| line != "end");
     said.retain(|line| line != "end");
+    Run { database, said, was_killed }
+}
+
+fn kill_at(folder: &Folder, point: &Point, fault: Option<Fault>) -> Outcome {
+    let Run { database, said, was_killed } = run_to(folder, point, "steps", fault, &[TENANTS]);
     let mut ledger = Ledger::default();
     ledger.note_all(said);
     let findings = runtime().block_on(async {

@@ -11,7 +11,7 @@ use std::{
 
 use keyway::store::AnyStore;
 
-use crate::{databases::Database, edits, faults::Fault, quota, runtime, syscalls, writer};
+use crate::{databases::Database, edits, faults::Fault, quota, runtime, syscalls, usage, writer};
 
 /// The variable with a worker's assignment: its role, its database, its fault, and the arguments of its role,
 /// one per line.
@@ -162,6 +162,7 @@ pub fn work() {
             "mover" => quota::mover(&store).await,
             "editor" => edits::editor(&store, &arguments).await,
             "writer" => writer::run(&store, &arguments).await,
+            "counter" => usage::counter(&store, &database, &arguments).await,
             "steps" => syscalls::steps(store, &database, &arguments).await,
             role => panic!("no worker is a {role}"),
         }

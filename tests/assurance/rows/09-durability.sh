@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# claim: what is acknowledged outlasts kill -9 of any process and of the PostgreSQL server, and on SQLite a kill at any system call and a loss of power
+# claim: what is acknowledged outlasts kill -9 of any process and of the PostgreSQL server, and on SQLite a kill at any system call and a loss of power; a flush of usage counts once, also if its response was lost
 # with: strace
 # depends: src :!src/http* :!src/console* :!src/cache/fence_tests* tests/assurance/processes tests/support
 # figure: = 0 tenants with something lost or undone of * acknowledged operations in * kills of processes on PostgreSQL
@@ -17,14 +17,23 @@
 # figure: = 0 databases damaged in kills at system calls
 # full figure: >= 400 system calls at which the process was killed
 # quick figure: >= 30 system calls at which the process was killed
+# figure: = 0 keys with a wrong count of * counted requests in * kills of processes on PostgreSQL
+# figure: = 0 keys with a wrong count of * counted requests in * kills of processes on SQLite
+# figure: = 0 times that a count was wrong, of * requests, in * kills, each at another system call
+# full figure: >= 150 system calls at which a counting process was killed
+# quick figure: >= 12 system calls at which a counting process was killed
+# figure: = 0 keys with a wrong count of * requests, with * flushes whose connection was cut
+# figure: > 0 flushes that failed since their connection was cut
+# control: > 0 keys with a wrong count when the usage is written behind
+# control: > 0 keys with a wrong count when a repeated flush has a new number
 # control: > 0 losses in * operations when the store writes behind
 # control: > 0 of * disk images lose something with `synchronous` at `NORMAL`
 # control: > 0 losses in * operations at one kill of a server without `synchronous_commit`
 # control: > 0 of * kills at system calls lose something when the store writes behind
 #
 # A power cut is replayed: writes that strace reports and that were not synced are left out of the file. The
-# planted faults are a store that writes after it acknowledges, a server without synchronous commits, and
-# SQLite with `synchronous` at `NORMAL`.
+# planted faults are a store that writes after it acknowledges, a server without synchronous commits, SQLite
+# with `synchronous` at `NORMAL`, and a node that gives a repeated flush a new number.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh
@@ -34,4 +43,4 @@ strace -qq -o /dev/null true || not_here "strace may not trace processes here"
 
 if [ "$MODE" = full ]; then export KEYWAY_LONG=1; fi
 tested "${whole[@]}" --test processes -- --nocapture --test-threads=1 \
-    kills:: syscalls:: power_cuts:: opening::
+    kills:: syscalls:: power_cuts:: opening:: usage::
