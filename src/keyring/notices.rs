@@ -142,8 +142,9 @@ impl Keyring {
                 Err(KeyringError::NoKey | KeyringError::NoTenant(_)) => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let sent = key.notices.of(notice.kind).filter(|mark| mark.about == notice.about);
-            if sent.is_some_and(|mark| mark.sent_at().is_some()) {
+            // The key may have another end by now, or have been enabled again. The mark of another notice stays.
+            let claimed = key.notices.of(notice.kind).filter(|mark| mark.about == notice.about);
+            if claimed.is_none_or(|mark| mark.sent_at().is_some()) {
                 return Ok(());
             }
             let mark = NoticeMark { about: notice.about, state: NoticeState::SentAt(self.now()) };

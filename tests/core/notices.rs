@@ -114,6 +114,24 @@ fn new_end_is_another_notice() {
 }
 
 #[test]
+fn late_confirmation_leaves_the_notice_of_a_new_end() {
+    let world = World::new();
+    let keys = tenant(&world, "acme");
+    let issued = issue(&keys, "soon", 6);
+    let first = claim(&world.keyring, WEEK);
+    let later = world.now().checked_add(DAY * 5).unwrap();
+    edit(&keys, issued.id(), KeyEdit::new().expires_at(later));
+    let second = claim(&world.keyring, WEEK);
+    assert_eq!(second[0].about, later);
+    // The first notice was about an end that the key no longer has.
+    confirm(&world.keyring, &first);
+    assert!(claim(&world.keyring, WEEK).is_empty());
+    confirm(&world.keyring, &second);
+    world.clock.advance(HOUR);
+    assert!(claim(&world.keyring, WEEK).is_empty());
+}
+
+#[test]
 fn change_between_claim_and_confirmation_loses_neither() {
     let world = World::new();
     let keys = tenant(&world, "acme");
