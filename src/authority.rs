@@ -36,7 +36,7 @@ use crate::{
     },
     seal::Seals,
     store::Notices,
-    tier::{Ceiling, Tier},
+    tier::{Allowance, Ceiling, Tier},
     time::Timestamp,
     token::{CheckedToken, KeyId, OneTimeToken, Rejection, TokenFormat},
 };
@@ -189,7 +189,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`ChangeError::UnknownScope`] if a scope is not declared and the present exceptions do not have it,
-    /// [`ChangeError::ZeroException`] or [`ChangeError::Record`].
+    /// [`ChangeError::ZeroException`], [`ChangeError::Allowances`] or [`ChangeError::Record`].
     pub fn set_exceptions(
         &self,
         tenant: &TenantRecord,
@@ -445,6 +445,7 @@ impl Authority {
         if let Some(what) = exceptions.zero() {
             return Err(ChangeError::ZeroException(what));
         }
+        Allowance::check(exceptions.allowances.as_deref().unwrap_or_default())?;
         if let Some(Ceiling::Only(names)) = &mut exceptions.scopes {
             let catalog = self.policy.catalog();
             let held = match &tenant.exceptions.scopes {

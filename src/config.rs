@@ -7,7 +7,10 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 use core::time::Duration;
 
-use crate::text::{OneLine, TextProblem};
+use crate::{
+    text::{OneLine, TextProblem},
+    tier::allowance::AllowanceProblem,
+};
 
 /// A part of the configuration is invalid. The message names the part and its value.
 ///
@@ -163,6 +166,19 @@ pub enum ConfigError {
     /// A rate has zero requests or zero seconds.
     #[error("the rate of tier `{0}` allows no request: both of its numbers are at least 1")]
     ZeroRate(String),
+    /// The allowances of a tier cannot be counted.
+    #[error("the allowances of tier `{tier}` are invalid: {problem}")]
+    Allowances {
+        /// The name of the tier.
+        tier: String,
+        /// The problem.
+        problem: AllowanceProblem,
+    },
+    /// A tier has allowances, and nothing counts them.
+    #[error(
+        "tier `{0}` has allowances, and nothing counts them: give the builder a store with `shared_limits`"
+    )]
+    NoLimitStore(String),
     /// A longest lifetime is zero, so every key would be expired from the start.
     #[error("the longest lifetime of tier `{0}` is zero")]
     ZeroLifetime(String),

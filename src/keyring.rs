@@ -16,6 +16,7 @@ mod exceptions;
 pub(crate) mod handle;
 mod holder;
 mod idle;
+mod limits;
 mod notices;
 mod operator;
 mod own_rotation;
@@ -37,6 +38,7 @@ pub use self::{
     builder::KeyringBuilder,
     bulk::{BulkOutcome, SelectedKey, Selection},
     holder::Description,
+    limits::{AllowanceState, SharedLimits},
     notices::{Due, Notice},
     operator::QuotaUse,
     own_rotation::{OwnRotation, OwnRotationError},

@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod allowance;
 pub mod audit;
 #[cfg(feature = "children")]
 pub mod children;

@@ -9,7 +9,7 @@ use crate::{
     record::TenantRecord,
     scope::{ScopeCatalog, ScopeSet},
     text,
-    tier::{Ceiling, Rate, Terms, Tier},
+    tier::{Allowance, Ceiling, Rate, Terms, Tier, what_is_lower},
     token,
 };
 
@@ -206,6 +206,7 @@ impl Policy {
             keys: exceptions.keys.unwrap_or(tier.keys),
             rate: exceptions.rate.unwrap_or(tier.rate),
             tenant_rate: exceptions.tenant_rate.unwrap_or(tier.tenant_rate),
+            allowances: exceptions.allowances.as_ref().unwrap_or(&tier.allowances).clone(),
             max_lifetime: exceptions.max_lifetime.unwrap_or(tier.max_lifetime),
             max_idle: tier.max_idle,
             scopes: match &exceptions.scopes {
@@ -233,6 +234,8 @@ fn check(tier: &Tier) -> Result<(), ConfigError> {
     if [tier.rate, tier.tenant_rate].into_iter().flatten().any(Rate::is_zero) {
         return Err(ConfigError::ZeroRate(tier.name.clone()));
     }
+    Allowance::check(&tier.allowances)
+        .map_err(|problem| ConfigError::Allowances { tier: tier.name.clone(), problem })?;
     if tier.max_lifetime.is_some_and(|lifetime| lifetime.as_millis() == 0) {
         return Err(ConfigError::ZeroLifetime(tier.name.clone()));
     }
@@ -258,6 +261,8 @@ fn check_ascending(lower: &Tier, higher: &Tier) -> Result<(), ConfigError> {
         "it has a rate for the tenant, which the other one has not".into()
     } else if is_lower(lower.tenant_rate, higher.tenant_rate) {
         "its rate for the tenant is lower".into()
+    } else if let Some(what) = what_is_lower(&lower.allowances, &higher.allowances) {
+        what
     } else if lower.max_lifetime.is_none() && higher.max_lifetime.is_some() {
         "it has a longest lifetime, which the other one has not".into()
     } else if higher.max_lifetime.is_some() && higher.max_lifetime < lower.max_lifetime {

@@ -63,6 +63,8 @@ mod error;
 mod feed;
 mod filter;
 #[cfg(feature = "std")]
+mod limits;
+#[cfg(feature = "std")]
 pub(crate) mod memory;
 mod notices;
 #[cfg(feature = "postgres")]
@@ -82,12 +84,12 @@ use core::{future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
 pub(crate) use self::filter::TenantFacts;
+#[cfg(feature = "std")]
+pub use self::limits::{Leased, LimitStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteBuilder, SqliteError, SqliteFeed};
-#[cfg(feature = "std")]
-pub(crate) use self::usage::AnyUsageStore;
 #[cfg(feature = "std")]
 pub use self::usage::UsageStore;
 pub use self::{
@@ -100,6 +102,8 @@ pub use self::{
     notices::Notices,
     query::{KeyCursor, KeyQuery},
 };
+#[cfg(feature = "std")]
+pub(crate) use self::{limits::AnyLimitStore, usage::AnyUsageStore};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,

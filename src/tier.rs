@@ -1,11 +1,20 @@
 //! Tiers: how many keys a tenant may hold, and the limits of these keys.
 
+pub(crate) mod allowance;
 mod exceptions;
+#[cfg(feature = "std")]
+mod window;
 
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-pub use self::exceptions::{Exceptions, Terms};
+pub(crate) use self::allowance::what_is_lower;
+#[cfg(feature = "std")]
+pub use self::window::Window;
+pub use self::{
+    allowance::{Allowance, AllowanceProblem, Period},
+    exceptions::{Exceptions, Terms},
+};
 
 /// The limits for tenants of one tier.
 ///
@@ -36,6 +45,11 @@ pub struct Tier {
     /// The maximum rate of use of all keys of a tenant together. `None` means no limit.
     #[cfg_attr(feature = "serde", serde(default))]
     pub tenant_rate: Option<Rate>,
+    /// The units that all keys of a tenant together may use in each period, over all nodes: at most
+    /// [`Allowance::MAX`], each of another period. Without any there is no limit. The module `allowance` describes how
+    /// they are counted.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub allowances: Vec<Allowance>,
     /// The longest time from a key's creation to its expiry. After a rotation, it counts from the rotation
     /// for the next edit that moves the expiry later. `None` means no limit. In a configuration file it is a
     /// number of days.
@@ -63,6 +77,7 @@ impl Tier {
             scopes: Ceiling::All,
             rate: None,
             tenant_rate: None,
+            allowances: Vec::new(),
             max_lifetime: None,
             max_idle: None,
         }
@@ -94,6 +109,13 @@ impl Tier {
         self
     }
 
+    /// Adds a number of units that all keys of a tenant together may use in each period, over all nodes.
+    #[must_use]
+    pub fn allowance(mut self, allowance: Allowance) -> Self {
+        self.allowances.push(allowance);
+        self
+    }
+
     /// Limits the lifetime of a key.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
@@ -115,6 +137,7 @@ impl Tier {
             keys: Some(self.keys),
             rate: Some(self.rate),
             tenant_rate: Some(self.tenant_rate),
+            allowances: Some(self.allowances.clone()),
             max_lifetime: Some(self.max_lifetime),
             scopes: Some(self.scopes.clone()),
         }

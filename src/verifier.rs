@@ -12,6 +12,8 @@ pub(crate) mod error;
 mod follow;
 mod grace;
 mod imported;
+mod leases;
+mod limits;
 mod load;
 mod report;
 mod requirements;
@@ -24,8 +26,10 @@ use alloc::{boxed::Box, sync::Arc};
 use core::num::NonZeroU32;
 use core::{fmt, net::IpAddr};
 
+#[cfg(feature = "http")]
+pub(crate) use self::leases::NotCounted;
 use self::usage::UsageCounter;
-pub use self::{builder::VerifierBuilder, check::OpenError, ended::Ended};
+pub use self::{builder::VerifierBuilder, check::OpenError, ended::Ended, limits::Reservation};
 pub(crate) use self::{
     engine::{Accepts, Engine},
     error::VerifyError,

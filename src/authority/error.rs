@@ -7,6 +7,7 @@ use crate::{
     import::ImportError,
     record::{InvalidField, Owner, RecordError, TenantRecord},
     scope::{List, Scope},
+    tier::AllowanceProblem,
     time::{Span, Timestamp},
     token::MintError,
 };
@@ -62,6 +63,12 @@ pub enum ChangeError {
     /// An exception is zero, so that nothing would be allowed.
     #[error("the {0} is zero")]
     ZeroException(&'static str),
+    /// The allowances of an exception cannot be counted.
+    #[error(transparent)]
+    Allowances(#[from] AllowanceProblem),
+    /// An exception has allowances, and nothing counts them.
+    #[error("nothing counts allowances: give the builder a store with `shared_limits`")]
+    NoLimitStore,
     /// The policy has no such tier.
     #[error("the policy has no tier `{}`", .0.escape_debug())]
     UnknownTier(String),

@@ -109,7 +109,8 @@ async fn presents_api_key(keyring: &Keyring, request: &Parts) -> Result<bool, Re
                 VerifyError::Inactive(_)
                 | VerifyError::Tampered
                 | VerifyError::Forbidden(_)
-                | VerifyError::Limited { .. },
+                | VerifyError::Limited { .. }
+                | VerifyError::UsedUp { .. },
             ) => return Ok(true),
         }
     }

@@ -174,6 +174,9 @@ fn of_change(error: &ChangeError, lifetime: &'static str) -> Problem {
             above_granter().detail("you cannot pass on all that the keys of this owner may do")
         }
         ChangeError::TooManyDisabledOwners => too_many_disabled().detail(error.to_string()),
+        ChangeError::Allowances(_) | ChangeError::NoLimitStore => {
+            invalid_field("allowances", error.to_string())
+        }
         ChangeError::ZeroException(_) => invalid().detail(error.to_string()),
         ChangeError::OtherOwner(_)
         | ChangeError::UnknownTier(_)

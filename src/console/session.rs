@@ -83,7 +83,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         None => None,
     };
     let terms = quota.as_ref().and_then(|quota| policy.terms(&quota.tenant));
-    let ceiling = terms.map(|terms| terms.scopes);
+    let ceiling = terms.as_ref().map(|terms| terms.scopes);
     let granter = tenant_admin.as_ref().map(|admin| admin.granter);
     let grantable = ceiling.zip(granter).map(|(ceiling, granter)| ceiling.meet(granter));
     let lifetime = terms.and_then(|terms| terms.max_lifetime);

@@ -4,8 +4,6 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::{ResolvedKey, resolved::Proof};
-#[cfg(feature = "std")]
-use crate::token::CheckedToken;
 #[cfg(feature = "http")]
 use crate::token::ChildId;
 #[cfg(feature = "http")]
@@ -18,6 +16,8 @@ use crate::{
     tier::Tier,
     token::KeyId,
 };
+#[cfg(feature = "std")]
+use crate::{tier::Allowance, token::CheckedToken};
 
 /// The identity of a verified caller.
 ///
@@ -170,6 +170,16 @@ impl Principal {
     #[inline]
     pub(crate) fn own_rates(&self) -> Option<super::TenantRates> {
         self.key.rates()
+    }
+
+    /// Returns the allowances of the tenant: those of its exceptions, or of its tier in this policy.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn allowances<'p>(&'p self, policy: &'p Policy) -> &'p [Allowance] {
+        match self.key.allowances() {
+            Some(own) => own,
+            None => self.tier(policy).map_or(&[], |tier| &tier.allowances),
+        }
     }
 
     /// Returns the index of the tenant's tier in the policy.

@@ -19,7 +19,7 @@ use crate::{
     record::{KeyRecord, Labels, OlderSecret, Owner, RecordError, Suspension, TenantRecord},
     scope::{Scope, ScopeSet},
     seal::Seals,
-    tier::Rate,
+    tier::{Allowance, Rate},
     time::Timestamp,
     token::{CheckedToken, Digest, KeyId, Rejection},
 };
@@ -84,6 +84,8 @@ struct Rare {
     unknown_resource: Option<Box<str>>,
     /// The rates of the key and of its tenant, if they are not those of the tier.
     rates: Option<TenantRates>,
+    /// The allowances of the tenant, if they are not those of the tier.
+    allowances: Option<Box<[Allowance]>>,
     /// The public keys for children, if the key may have some.
     #[cfg(feature = "children")]
     child_keys: Option<children::ChildKeys>,
@@ -167,6 +169,7 @@ impl ResolvedKey {
             unknown_resource: key.limits.unknown(kinds).map(Into::into),
             rates: has_own_rates
                 .then_some(TenantRates { key: terms.rate, tenant: terms.tenant_rate }),
+            allowances: tenant.exceptions.allowances.as_deref().map(Into::into),
             #[cfg(feature = "children")]
             child_keys: children::ChildKeys::of(key),
             #[cfg(feature = "children")]
@@ -237,6 +240,13 @@ impl ResolvedKey {
     #[inline]
     pub(crate) fn rates(&self) -> Option<TenantRates> {
         self.rare.as_ref()?.rates
+    }
+
+    /// Returns the allowances of the tenant, if they are not those of the tier.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn allowances(&self) -> Option<&[Allowance]> {
+        self.rare.as_ref()?.allowances.as_deref()
     }
 
     /// Returns the scopes of the key: those that it was granted and its tenant's tier allows.
@@ -386,6 +396,7 @@ impl Rare {
             && self.owner.is_none()
             && self.attributes.is_empty()
             && self.rates.is_none()
+            && self.allowances.is_none()
             && self.granted.is_none()
             && self.limits.is_none()
             && self.unknown_resource.is_none()
@@ -511,6 +522,7 @@ mod tests {
             limits: None,
             unknown_resource: None,
             rates: None,
+            allowances: None,
             #[cfg(feature = "children")]
             child_keys: None,
             #[cfg(feature = "children")]
@@ -529,6 +541,7 @@ mod tests {
             Rare { owner: Some("ann".parse().unwrap()), ..nothing_rare() },
             Rare { attributes: Labels::new([("a", "b")]).unwrap(), ..nothing_rare() },
             Rare { rates: Some(TenantRates { key: None, tenant: None }), ..nothing_rare() },
+            Rare { allowances: Some(Box::default()), ..nothing_rare() },
         ] {
             assert!(!rare.is_nothing());
         }

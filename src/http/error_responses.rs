@@ -158,6 +158,11 @@ impl ErrorResponses {
                     .detail("the API key has been used more often than its rate allows");
                 respond(&problem).with("retry-after", seconds(*retry_after))
             }
+            VerifyError::UsedUp { retry_after } => {
+                let problem = Problem::new(429, "allowance-used-up", "The allowance is used up")
+                    .detail("the tenant of the API key has used up an allowance of its tier");
+                respond(&problem).with("retry-after", seconds(*retry_after))
+            }
             VerifyError::Unavailable(_) => {
                 let problem = Problem::unavailable("API keys cannot be verified at present");
                 let seconds = error.retry_after().map_or(UNAVAILABLE_RETRY.into(), seconds);

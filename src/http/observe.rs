@@ -140,7 +140,7 @@ impl Outcome {
             VerifyError::Rejected => Self::Rejected,
             VerifyError::Inactive(_) => Self::Inactive,
             VerifyError::Forbidden(_) => Self::Forbidden,
-            VerifyError::Limited { .. } => Self::Limited,
+            VerifyError::Limited { .. } | VerifyError::UsedUp { .. } => Self::Limited,
             VerifyError::Tampered => Self::Tampered,
             VerifyError::Unavailable(_) => Self::Unavailable,
         }

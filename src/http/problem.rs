@@ -82,6 +82,11 @@
 //! Status 429. The key has been used more often than its rate allows, or all keys of its tenant
 //! together more often than theirs. `Retry-After` is the time to wait.
 //!
+//! # Allowance used up
+//!
+//! Status 429. All keys of the tenant together have used the units that they may use in this month or another period, or the
+//! request needs more units than are left. `Retry-After` is the time until the next period.
+//!
 //! # Unavailable
 //!
 //! Status 503. The store did not respond. A guard cannot verify API keys at present, which says nothing about

@@ -14,7 +14,11 @@ use super::{
     problem::{PROBLEM_JSON, Problem, ProblemTypes},
     refusal::Refusal,
 };
-use crate::{rate::RateStatus, tier::Rate};
+use crate::{
+    allowance::slices::UsedUp,
+    rate::RateStatus,
+    tier::{Period, Rate},
+};
 
 /// A response in place of the handler's: status, headers and body, independent of a web framework.
 ///
@@ -196,3 +200,19 @@ pub(super) fn rate_headers(status: &RateStatus) -> [(&'static str, String); 2] {
     let left = format!("\"{name}\";r={};t={}", status.remaining(), whole_seconds(status.next()));
     [("ratelimit-policy", policy), ("ratelimit", left)]
 }
+
+/// Returns the same headers for an allowance that has not enough units left. All units come back with the next window.
+pub(super) fn used_up_headers(used_up: &UsedUp) -> [(&'static str, String); 2] {
+    let UsedUp { allowance, window, left, retry_after } = used_up;
+    let name = match allowance.period {
+        Period::Month => String::from("month"),
+        Period::Seconds(seconds) => format!("{seconds}s"),
+    };
+    let most = |units: u64| units.min(LARGEST_INTEGER);
+    let policy = format!("\"{name}\";q={};w={}", most(allowance.units), window.seconds());
+    let left = format!("\"{name}\";r={};t={}", most(*left), whole_seconds(*retry_after));
+    [("ratelimit-policy", policy), ("ratelimit", left)]
+}
+
+/// The largest integer of a structured field (RFC 9651, section 3.3.1).
+const LARGEST_INTEGER: u64 = 999_999_999_999_999;

@@ -9,12 +9,13 @@ use rand_core::TryCryptoRng;
 
 use super::{Inner, Keyring, randomness::Randomness};
 use crate::{
+    allowance::WhenAway,
     audit::AuditSink,
     config::ConfigError,
     import::ForeignFormat,
     pepper::Peppers,
     policy::Policy,
-    store::{AnyStore, KeyLookup, KeyStore, UsageStore},
+    store::{AnyStore, KeyLookup, KeyStore, LimitStore, UsageStore},
     time::Clock,
     verifier::{Verifier, VerifierBuilder},
 };
@@ -91,6 +92,14 @@ impl KeyringBuilder {
     /// [`Keyring::flush_uses`] writes the counts.
     pub fn usage(mut self, store: impl UsageStore) -> Self {
         self.verifier = self.verifier.usage(store);
+        self
+    }
+
+    /// Counts against the [allowances](crate::allowance) of tenants in this store, which all nodes share and which may be the
+    /// one of the keys. `when_away` says what happens to requests beyond what this node has leased while the store is away.
+    /// [`Keyring::flush_uses`] returns what this node does not need. Without it, a policy with allowances is refused.
+    pub fn shared_limits(mut self, store: impl LimitStore, when_away: WhenAway) -> Self {
+        self.verifier = self.verifier.shared_limits(store, when_away);
         self
     }
 

@@ -3,6 +3,7 @@
 use super::{Keyring, KeyringError, QuotaUse};
 use crate::{
     audit::{AuditKind, ChangeKind},
+    authority::ChangeError,
     record::{Exceptions, TenantId, TenantRecord},
 };
 
@@ -33,7 +34,7 @@ impl Keyring {
     /// # Errors
     ///
     /// [`KeyringError::NoTenant`], [`KeyringError::Conflict`] if the tenant has another version by now, or
-    /// [`KeyringError::Refused`] if a scope is not declared or a limit is zero.
+    /// [`KeyringError::Refused`] if a scope is not declared, a limit is zero, or nothing counts allowances.
     pub async fn set_exceptions(
         &self,
         id: &TenantId,
@@ -55,6 +56,7 @@ impl Keyring {
         exceptions: Exceptions,
     ) -> Result<QuotaUse, KeyringError> {
         let changed = async {
+            self.check_countable(&exceptions)?;
             let changed = self.authority().set_exceptions(tenant, exceptions)?;
             self.update_tenant(&changed, tenant.version).await?;
             Ok(changed)
@@ -65,5 +67,13 @@ impl Keyring {
             AuditKind::ExceptionsChanged { from: &tenant.exceptions, to: &changed.exceptions };
         self.record(&tenant.id, None, kind);
         self.quota_use(changed).await
+    }
+
+    /// Checks that allowances of exceptions are counted somewhere.
+    pub(super) fn check_countable(&self, exceptions: &Exceptions) -> Result<(), ChangeError> {
+        if exceptions.has_allowances() && self.engine().limits().is_none() {
+            return Err(ChangeError::NoLimitStore);
+        }
+        Ok(())
     }
 }

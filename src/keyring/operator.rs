@@ -7,7 +7,7 @@ use crate::{
     audit::{AuditKind, ChangeKind},
     authority::{ChangeError, NewKey},
     record::{KeyRecord, RecordError, Suspension, TenantId, TenantRecord},
-    store::{KeyLookup, KeyStore, StoredKey, UsageStore as _},
+    store::{KeyLookup, KeyStore, LimitStore as _, StoredKey, UsageStore as _},
     token::KeyId,
 };
 
@@ -257,10 +257,17 @@ impl Keyring {
     /// [`KeyringError::NoTenant`] if there is no such tenant and nothing is left of a deleted one.
     pub async fn delete_tenant(&self, id: &TenantId) -> Result<(), KeyringError> {
         let _invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
-        // The usage comes first. Otherwise a repeated call would find no tenant whose usage is left.
+        // The usage and the units come first. Otherwise a repeated call would find no tenant that has some left.
         let deleted = match self.engine().usage_store() {
             Some(usage) => usage.delete_usage(id).await,
             None => Ok(()),
+        };
+        let deleted = match (deleted, self.engine().limits()) {
+            (Ok(()), Some(limits)) => {
+                limits.forget(id);
+                limits.store().delete_windows(id).await
+            }
+            (deleted, _) => deleted,
         };
         let deleted = match deleted {
             Ok(()) => self.store().delete_tenant(id).await,

@@ -85,6 +85,7 @@ impl Keyring {
     ) -> Result<TermsPreview, KeyringError> {
         let tenant = self.find_tenant(id).await?;
         let mut changed = tenant.clone();
+        self.check_countable(&exceptions)?;
         changed.exceptions = self.authority().checked_exceptions(&tenant, exceptions)?;
         self.preview(tenant, changed).await
     }

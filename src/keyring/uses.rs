@@ -20,7 +20,7 @@ const BATCH: usize = 10_000;
 
 impl Keyring {
     /// Writes the last uses that have not been written yet to the store, in batches, and the [usage](crate::usage) to its
-    /// store. Returns the number of keys whose last use was written. Call it about every minute ([`flush_uses_every`](Self::flush_uses_every) does), and before the
+    /// store. Returns units of [allowances](crate::allowance) that this node does not need to their store. Returns the number of keys whose last use was written. Call it about every minute ([`flush_uses_every`](Self::flush_uses_every) does), and before the
     /// service stops.
     ///
     /// Verification never waits for a flush. A concurrent second call waits for the first, so all uses
@@ -35,6 +35,7 @@ impl Keyring {
         let uses = engine.cache.uses();
         let _flushing = uses.flushing().await;
         let usage = engine.flush_usage().await;
+        let limits = engine.flush_limits().await;
         let lost = uses.take_lost() + engine.take_uncounted();
         if lost > 0 {
             engine.record(self.now(), "", None, None, AuditKind::UsesLost(lost));
@@ -43,7 +44,7 @@ impl Keyring {
         loop {
             let mut unwritten = Unwritten { batch: uses.take(BATCH), uses };
             if unwritten.batch.is_empty() {
-                usage.map_err(KeyringError::of)?;
+                usage.and_then(|_| limits).map_err(KeyringError::of)?;
                 return Ok(written);
             }
             let now = self.now();

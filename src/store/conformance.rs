@@ -16,7 +16,8 @@
 //! | `contract` | every clause of the contract |
 //! | `cached` | the promises of a keyring that has the store, as an [`AnyStore`], behind its cache |
 //!
-//! [`usage_conformance!`](crate::usage_conformance) does the same in the module `usage` for a store of usage.
+//! [`usage_conformance!`](crate::usage_conformance) does the same in the module `usage` for a store of usage, and
+//! [`limit_conformance!`](crate::limit_conformance) in the module `limits` for a store of limits.
 //!
 //! A clause panics with a message that contains the expected behavior and the store's behavior. The test, the
 //! clause and its function in the sources have the same name, and the comment on the function states the
@@ -43,6 +44,7 @@ mod issuer;
 mod last_use;
 #[macro_use]
 mod list;
+mod limits;
 mod lists;
 mod marker;
 mod owners;
@@ -62,9 +64,10 @@ use core::{fmt, future::Future, pin::Pin};
 
 pub use self::{
     feeds::{FollowedStore, feed_clauses},
+    limits::limit_clauses,
     usage::usage_clauses,
 };
-use super::{AnyStore, KeyStore, UsageStore};
+use super::{AnyStore, KeyStore, LimitStore, UsageStore};
 
 type Run<S> = for<'s> fn(&'s S) -> Pin<Box<dyn Future<Output = ()> + 's>>;
 
@@ -140,6 +143,12 @@ pub async fn __run_cached_clause(store: impl KeyStore, name: &str) {
 #[doc(hidden)]
 pub async fn __run_usage_clause<S: UsageStore>(store: S, name: &str) {
     run(&usage_clauses(), &store, name).await;
+}
+
+/// Runs one of [`limit_clauses`] on a fresh store.
+#[doc(hidden)]
+pub async fn __run_limit_clause<S: LimitStore>(store: S, name: &str) {
+    run(&limit_clauses(), &store, name).await;
 }
 
 async fn run<S>(clauses: &[Clause<S>], store: &S, name: &str) {

@@ -1,5 +1,6 @@
 //! The reference store: the smallest one that keeps the whole contract.
 
+mod limits;
 mod usage;
 
 use alloc::{
@@ -15,7 +16,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use self::usage::UsageTable;
+use self::{limits::LimitTable, usage::UsageTable};
 use super::{
     KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
 };
@@ -40,6 +41,7 @@ struct Tables {
     deleted: HashSet<KeyId, RandomState>,
     marker: Option<Vec<u8>>,
     usage: UsageTable,
+    limits: LimitTable,
 }
 
 #[derive(Debug)]

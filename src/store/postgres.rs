@@ -5,6 +5,7 @@ mod builder;
 mod checks;
 mod error;
 mod feed;
+mod limits;
 mod pool;
 mod replica;
 mod run;
@@ -31,6 +32,7 @@ pub use self::{
 use tokio::runtime::Handle;
 
 use self::{
+    limits::LimitStatements,
     pool::{Pool, Turn},
     run::{Failure, attempt},
     schema::Schema,
@@ -83,6 +85,7 @@ struct Inner {
     schema: Schema,
     statements: Statements,
     usage: UsageStatements,
+    limits: LimitStatements,
     time_limit: Duration,
     notices: RwLock<Option<Notices>>,
 }

@@ -20,6 +20,7 @@
 //! | `last_used` | milliseconds; beside the record, and not sealed |
 //! | `owner` | the text as bytes, for lists of the keys of one owner; null without an owner |
 
+pub(super) mod limits;
 pub(super) mod usage;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};

@@ -5,6 +5,7 @@ mod builder;
 mod connections;
 mod feed;
 mod files;
+mod limits;
 mod origin;
 mod schema;
 mod statements;

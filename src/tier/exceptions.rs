@@ -1,9 +1,13 @@
 //! Exceptions: the contract of one tenant, where it differs from the tier.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{fmt, num::NonZeroU32, time::Duration};
 
-use super::{Ceiling, Rate};
+use super::{Allowance, Ceiling, Rate};
 use crate::{
     codec::{Reader, Writer},
     scope::{Scope, ScopeSet},
@@ -29,6 +33,8 @@ pub struct Exceptions {
     pub(crate) keys: Option<u32>,
     pub(crate) rate: Option<Option<Rate>>,
     pub(crate) tenant_rate: Option<Option<Rate>>,
+    /// In order of the periods.
+    pub(crate) allowances: Option<Vec<Allowance>>,
     pub(crate) max_lifetime: Option<Option<Duration>>,
     pub(crate) scopes: Option<Ceiling>,
 }
@@ -54,6 +60,16 @@ impl Exceptions {
     /// Sets the maximum rate of use of all keys of the tenant together. `None` means no limit.
     pub fn tenant_rate(mut self, rate: impl Into<Option<Rate>>) -> Self {
         self.tenant_rate = Some(rate.into());
+        self
+    }
+
+    /// Sets the units that all keys of the tenant together may use in each period, over all nodes. An empty list means no
+    /// limit. See [`Tier::allowances`](super::Tier::allowances).
+    pub fn allowances(mut self, allowances: impl IntoIterator<Item = Allowance>) -> Self {
+        let mut allowances: Vec<Allowance> = allowances.into_iter().collect();
+        // In one order, so that a record has only one encoding.
+        allowances.sort_by_key(|allowance| allowance.period);
+        self.allowances = Some(allowances);
         self
     }
 
@@ -83,6 +99,12 @@ impl Exceptions {
         *self == Self::default()
     }
 
+    /// Returns whether there are allowances to count.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_allowances(&self) -> bool {
+        self.allowances.as_ref().is_some_and(|allowances| !allowances.is_empty())
+    }
+
     /// Returns whether a rate or a lifetime is zero, which would allow nothing.
     pub(crate) fn zero(&self) -> Option<&'static str> {
         let is_zero = |rate: Option<Option<Rate>>| rate.flatten().is_some_and(Rate::is_zero);
@@ -107,6 +129,12 @@ impl Exceptions {
         writer.option(self.keys, |writer, keys| writer.raw(&keys.to_be_bytes()));
         writer.option(self.rate, rate);
         writer.option(self.tenant_rate, rate);
+        writer.option(self.allowances.as_ref(), |writer, allowances| {
+            writer.len(allowances.len());
+            for allowance in allowances {
+                allowance.write(writer);
+            }
+        });
         writer.option(self.max_lifetime, |writer, lifetime| {
             writer.option(lifetime, |writer, lifetime| {
                 writer.u64(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
@@ -151,6 +179,7 @@ impl Exceptions {
             keys: reader.option(number)?,
             rate: reader.option(rate)?,
             tenant_rate: reader.option(rate)?,
+            allowances: reader.option(Allowance::read_list)?,
             max_lifetime: reader.option(|reader| reader.option(lifetime))?,
             scopes: reader.option(scopes)?,
         })
@@ -158,7 +187,7 @@ impl Exceptions {
 }
 
 /// The limits that hold for one tenant: those of its tier, unless it has [`Exceptions`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Terms {
     /// The number of keys that the tenant may hold, whatever their state.
@@ -167,6 +196,8 @@ pub struct Terms {
     pub rate: Option<Rate>,
     /// The maximum rate of use of all keys together. `None` means no limit.
     pub tenant_rate: Option<Rate>,
+    /// The units that all keys together may use in each period, over all nodes. Without any there is no limit.
+    pub allowances: Vec<Allowance>,
     /// The longest lifetime of a key. `None` means no limit.
     pub max_lifetime: Option<Duration>,
     /// The longest time without a use after which a key is disabled. `None` means no limit.
@@ -188,6 +219,11 @@ impl fmt::Display for Exceptions {
         words.extend(self.keys.map(|keys| format!("{keys} keys")));
         words.extend(self.rate.map(|limit| format!("rate {}", rate(limit))));
         words.extend(self.tenant_rate.map(|limit| format!("rate of the tenant {}", rate(limit))));
+        match self.allowances.as_deref() {
+            None => {}
+            Some([]) => words.push("no allowances".into()),
+            Some(allowances) => words.extend(allowances.iter().map(ToString::to_string)),
+        }
         words.extend(self.max_lifetime.map(|lifetime| match lifetime {
             None => "lifetime unlimited".into(),
             Some(lifetime) => format!("lifetime {}", Span(lifetime)),
@@ -228,6 +264,11 @@ impl serde::Serialize for Exceptions {
         }
         if let Some(rate) = self.tenant_rate {
             map.serialize_entry("tenant_rate", &limit(rate))?;
+        }
+        if let Some(allowances) = &self.allowances {
+            let unlimited = allowances.is_empty();
+            let allowances = limit((!unlimited).then_some(allowances));
+            map.serialize_entry("allowances", &allowances)?;
         }
         if let Some(lifetime) = self.max_lifetime {
             let seconds = limit(lifetime.map(|lifetime| lifetime.as_secs()));
@@ -270,6 +311,12 @@ mod tests {
             Exceptions::new().rate(rate),
             Exceptions::new().rate(None).tenant_rate(rate),
             Exceptions::new().tenant_rate(None),
+            Exceptions::new().allowances([]),
+            Exceptions::new().allowances([
+                Allowance::per_seconds(u64::MAX, u32::MAX),
+                Allowance::per_month(1),
+                Allowance::per_seconds(60, 1),
+            ]),
             Exceptions::new().max_lifetime(day),
             Exceptions::new().max_lifetime(None),
             Exceptions::new().scopes(["a", "b.c"]),
@@ -286,6 +333,13 @@ mod tests {
         for exceptions in [
             Exceptions::new().rate(zero),
             Exceptions::new().tenant_rate(Rate { requests: 1, per_seconds: 0 }),
+            Exceptions::new().allowances([Allowance::per_month(0)]),
+            Exceptions::new().allowances([Allowance::per_month(1), Allowance::per_month(2)]),
+            Exceptions::new().allowances([1, 2, 3, 4, 5].map(|n| Allowance::per_seconds(1, n))),
+            Exceptions {
+                allowances: Some([Allowance::per_seconds(1, 1), Allowance::per_month(1)].to_vec()),
+                ..Exceptions::new()
+            },
             Exceptions::new().max_lifetime(Duration::ZERO),
             Exceptions::new().scopes(["b", "a"]),
             Exceptions::new().scopes(["a", "a"]),

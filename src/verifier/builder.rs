@@ -6,11 +6,13 @@ use core::{fmt, time::Duration};
 #[cfg(feature = "children")]
 use super::children::{Failures, KnownChildren};
 use super::{
-    Engine, UsageCounter, Verifier, grace::EndingKeys, requirements::Requirements, sources::Sources,
+    Engine, UsageCounter, Verifier, grace::EndingKeys, leases::Leases, limits,
+    requirements::Requirements, sources::Sources,
 };
 #[cfg(feature = "rate-limit")]
 use crate::rate::Rates;
 use crate::{
+    allowance::WhenAway,
     audit::{AuditSink, Sampler},
     authority::Authority,
     cache::{Cache, SingleFlight},
@@ -19,7 +21,7 @@ use crate::{
     pepper::Peppers,
     policy::Policy,
     seal::Marker,
-    store::{AnyLookup, AnyStore, AnyUsageStore, KeyLookup, UsageStore},
+    store::{AnyLimitStore, AnyLookup, AnyStore, AnyUsageStore, KeyLookup, LimitStore, UsageStore},
     time::{Clock, SystemClock},
 };
 
@@ -37,6 +39,7 @@ pub struct VerifierBuilder {
     clock: Arc<dyn Clock>,
     audit: Option<Arc<dyn AuditSink>>,
     usage: Option<AnyUsageStore>,
+    limits: Option<(AnyLimitStore, WhenAway)>,
     foreign: Vec<ForeignFormat>,
     capacity: usize,
     max_staleness: Duration,
@@ -61,6 +64,7 @@ impl VerifierBuilder {
             audit: None,
             foreign: Vec::new(),
             usage: None,
+            limits: None,
             capacity: Self::DEFAULT_CAPACITY,
             max_staleness: Self::DEFAULT_MAX_STALENESS,
         }
@@ -100,6 +104,14 @@ impl VerifierBuilder {
     /// Counts requests for the [usage](crate::usage) in this store. [`Verifier::flush_usage`] writes the counts.
     pub fn usage(mut self, store: impl UsageStore) -> Self {
         self.usage = Some(AnyUsageStore::new(store));
+        self
+    }
+
+    /// Counts against the [allowances](crate::allowance) of tenants in this store, which all nodes share. `when_away` says
+    /// what happens to requests beyond what this node has leased while the store is away. Without it, a policy with
+    /// allowances is refused.
+    pub fn shared_limits(mut self, store: impl LimitStore, when_away: WhenAway) -> Self {
+        self.limits = Some((AnyLimitStore::new(store), when_away));
         self
     }
 
@@ -144,6 +156,10 @@ impl VerifierBuilder {
         for format in self.foreign {
             authority = authority.accept_imported(format)?;
         }
+        limits::check(authority.policy(), self.limits.is_some())?;
+        let limits = self.limits.map(|(store, when_away)| {
+            Arc::new(Leases::new(store, when_away, Arc::clone(&self.clock)))
+        });
         let usage = self.usage.map(|store| UsageCounter::new(store, self.clock.moment()));
         let engine = Arc::new(Engine {
             marker: Marker::new(authority.policy().issuer(), &environment, &self.peppers),
@@ -158,6 +174,7 @@ impl VerifierBuilder {
             audit: self.audit,
             noise: Sampler::default(),
             usage,
+            limits,
             streams: Arc::default(),
             #[cfg(feature = "children")]
             children: KnownChildren::default(),

@@ -11,6 +11,7 @@ use super::{
     Freshness, OnDrop, Progress, UsageCounter, VerifyError,
     grace::EndingKeys,
     imported::Candidates,
+    leases::Leases,
     load::{LoadCause, LoadSubject, Loaded},
     report::Claim,
     requirements::Requirements,
@@ -46,6 +47,8 @@ pub(crate) struct Engine {
     pub(super) noise: Sampler,
     /// Counts requests for the usage, if there is a store of it.
     pub(super) usage: Option<UsageCounter>,
+    /// Counts against allowances, if there is a store of them.
+    pub(super) limits: Option<Arc<Leases>>,
     /// The streams that are open.
     pub(super) streams: Arc<Streams>,
     /// The requirements of guards.

@@ -33,6 +33,11 @@ pub enum VerifyError {
         /// How long the caller should wait.
         retry_after: Duration,
     },
+    /// The caller is verified, and an [allowance](crate::allowance) of its tenant has not enough units left. HTTP: 429.
+    UsedUp {
+        /// The time until the next window of the allowance.
+        retry_after: Duration,
+    },
     /// The caller holds the key, but the key's record was changed by someone without the application's
     /// pepper. HTTP: 401. This is a reason for alarm.
     Tampered,
@@ -55,10 +60,10 @@ impl VerifyError {
     }
 
     /// Returns how long the caller should wait before it tries again, if that is known. It is the time until
-    /// the rate allows another request, or until a store that has failed is tried again.
+    /// the rate or the allowance allows another request, or until a store that has failed is tried again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Limited { retry_after } => Some(*retry_after),
+            Self::Limited { retry_after } | Self::UsedUp { retry_after } => Some(*retry_after),
             Self::Unavailable(cause) => {
                 #[cfg(feature = "children")]
                 if let Some(failures) = cause.downcast_ref::<TooManyFailures>() {
@@ -86,6 +91,12 @@ impl fmt::Display for VerifyError {
             Self::Forbidden(outside) => fmt::Display::fmt(outside, f),
             Self::Limited { retry_after } => {
                 write!(f, "too many requests with the API key; the next in {retry_after:?}")
+            }
+            Self::UsedUp { retry_after } => {
+                write!(
+                    f,
+                    "the allowance of the tenant is used up; the next begins in {retry_after:?}"
+                )
             }
             Self::Tampered => f.write_str("the record of the API key was tampered with"),
             Self::Unavailable(_) => f.write_str("API keys cannot be verified at present"),

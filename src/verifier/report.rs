@@ -206,7 +206,7 @@ impl Engine {
             // Verification has reported a caller that it refused itself.
             VerifyError::Forbidden(_) if caller.is_none() => return,
             VerifyError::Forbidden(outside) => kind_of(outside),
-            VerifyError::Limited { retry_after } => {
+            VerifyError::Limited { retry_after } | VerifyError::UsedUp { retry_after } => {
                 AuditKind::Limited { retry_after: *retry_after }
             }
             _ => return,

@@ -3,6 +3,7 @@
 mod bug;
 mod controls;
 mod feeds;
+mod limits;
 mod methods;
 mod planted;
 mod usage;
@@ -16,6 +17,7 @@ mod memory {
 
     keyway::store_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
     keyway::usage_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
+    keyway::limit_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
 }
 
 mod custom {

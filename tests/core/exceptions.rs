@@ -161,7 +161,7 @@ fn each_exception_replaces_one_limit_until_taken_away() {
         (Exceptions::new().all_scopes(), Box::new(|terms| terms.scopes = catalog.all())),
     ];
     for (exceptions, change) in cases {
-        let mut expected = tier;
+        let mut expected = tier.clone();
         change(&mut expected);
         assert_ne!(expected, tier, "{exceptions}");
         set(&world, exceptions.clone());

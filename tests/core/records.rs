@@ -9,6 +9,7 @@ use crate::support::{
 use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     ChangeError, GracePeriod, KeyEdit, KeyRecord, NewKey, Pepper, Peppers, TenantId, Timestamp,
+    allowance::Allowance,
     grant::Networks,
     lowlevel::Authority,
     rate::Rate,
@@ -59,6 +60,7 @@ fn full_key() -> (Authority, TenantRecord, KeyRecord) {
         .keys(7)
         .rate(Rate { requests: 100, per_seconds: 60 })
         .tenant_rate(None)
+        .allowances([Allowance::per_seconds(600, 60), Allowance::per_month(100_000)])
         .max_lifetime(Duration::from_secs(86_400))
         .scopes(["reporting", "operator"]);
     let tenant = authority.set_exceptions(&tenant, exceptions).unwrap();

@@ -28,3 +28,12 @@ keyway::usage_conformance!(
     },
     ignore = "needs PostgreSQL",
 );
+
+keyway::limit_conformance!(
+    block_on = crate::conformance::block_on,
+    store = async {
+        let builder = PostgresStore::builder().schema(fresh_schema()).max_connections(4);
+        builder.connect(&shared().url()).await.unwrap()
+    },
+    ignore = "needs PostgreSQL",
+);

@@ -11,6 +11,10 @@ mod in_memory {
         block_on = pollster::block_on,
         store = async { SqliteStore::in_memory().await.unwrap() },
     );
+    keyway::limit_conformance!(
+        block_on = pollster::block_on,
+        store = async { SqliteStore::in_memory().await.unwrap() },
+    );
 }
 
 mod file {
@@ -38,6 +42,13 @@ mod file {
         },
     );
     keyway::usage_conformance!(
+        block_on = crate::conformance::file::block_on,
+        store = async {
+            let file = FOLDER.with_borrow(|folder| folder.as_ref().unwrap().path().join("keys.db"));
+            SqliteStore::open(file).await.unwrap()
+        },
+    );
+    keyway::limit_conformance!(
         block_on = crate::conformance::file::block_on,
         store = async {
             let file = FOLDER.with_borrow(|folder| folder.as_ref().unwrap().path().join("keys.db"));

@@ -11,16 +11,21 @@ const LIMITS = {
 	keys: null, rate: 'unlimited', tenant_rate: 'unlimited', max_lifetime_seconds: 'unlimited', scopes: 'all',
 };
 
+/** Returns an allowance of units, each month or in so many seconds. */
+const allowanceText = ({ units, per_seconds }) => (per_seconds
+	? t('limit.units', { units, span: span(per_seconds) }) : t('limit.units_per_month', { units }));
+
 function textOf(name, limit) {
 	if (limit === LIMITS[name]) return t(`limit.${limit}`);
 	if (name === 'scopes') return limit.join(', ') || t('key.no_scopes');
 	if (name === 'max_lifetime_seconds') return span(limit);
 	if (name === 'keys') return limit;
+	if (name === 'allowances') return limit === 'unlimited' ? t('limit.unlimited') : limit.map(allowanceText).join(', ');
 	return tn('limit.rate', limit.requests, { requests: limit.requests, span: span(limit.per_seconds) });
 }
 
 /** Returns the exceptions that are set, as texts. */
-export const exceptionTexts = (exceptions) => Object.keys(LIMITS).filter((name) => name in exceptions)
+export const exceptionTexts = (exceptions) => [...Object.keys(LIMITS), 'allowances'].filter((name) => name in exceptions)
 	.map((name) => t('action.of', { action: t(`field.${name}`), name: textOf(name, exceptions[name]) }));
 
 /** Creates the controls of a value of the limit `name`. `held` is the value that is set, if any. */
@@ -73,7 +78,9 @@ export function exceptionsDialog({ tenant, session, onSaved, onConflict }) {
 	const fields = Object.keys(LIMITS).map((name) => [name,
 		limitField(name, { held: exceptions[name], given: given[name], catalogue: session.scopes })]);
 	const preview = h('div', { role: 'status', id: 'exceptions-preview' });
-	const read = () => Object.fromEntries(fields.map(([name, limit]) => [name, limit.read()]));
+	// The form has no field for allowances, and must not take them away.
+	const { allowances } = exceptions;
+	const read = () => ({ ...Object.fromEntries(fields.map(([name, limit]) => [name, limit.read()])), allowances });
 	// The body whose effect is shown.
 	let shown;
 

@@ -19,7 +19,7 @@ use crate::{
     audit::ChangeKind,
     http::problem::Problem,
     record::{Exceptions, TenantId},
-    tier::Rate,
+    tier::{Allowance, Rate},
 };
 
 /// The exceptions of a tenant. A limit that is left out, or `null`, is the tier's.
@@ -31,6 +31,8 @@ pub(in super::super) struct ExceptionsBody {
     rate: Option<Option<Rate>>,
     #[serde(deserialize_with = "limit")]
     tenant_rate: Option<Option<Rate>>,
+    #[serde(deserialize_with = "limit")]
+    allowances: Option<Option<Vec<Allowance>>>,
     #[serde(deserialize_with = "limit")]
     max_lifetime_seconds: Option<Option<u64>>,
     #[serde(deserialize_with = "scopes")]
@@ -107,6 +109,14 @@ impl ExceptionsBody {
         }
         if let Some(rate) = self.tenant_rate {
             exceptions = exceptions.tenant_rate(rate);
+        }
+        if let Some(allowances) = self.allowances {
+            let units = |allowance: &Allowance| allowance.units;
+            if allowances.iter().flatten().map(units).any(|units| units > MAX_NUMBER) {
+                let detail = "an allowance has 2^53 - 1 units at most";
+                return Err(invalid_field("allowances", detail));
+            }
+            exceptions = exceptions.allowances(allowances.unwrap_or_default());
         }
         if let Some(seconds) = self.max_lifetime_seconds {
             exceptions = exceptions.max_lifetime(seconds.map(Duration::from_secs));

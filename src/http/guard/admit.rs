@@ -1,6 +1,6 @@
 //! The verdict of a guard on one request.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc};
 use core::{net::IpAddr, pin::Pin};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
         observe::Observation,
         problem::Problem,
         resource_rules::Parameter,
-        response::rate_headers,
+        response::{rate_headers, used_up_headers},
     },
     Entrance, Guard,
 };
@@ -23,7 +23,7 @@ use crate::{
     grant::OutsideGrant,
     rate::RateStatus,
     usage::Outcome,
-    verifier::{Freshness, Progress, VerifyError},
+    verifier::{Freshness, NotCounted, Progress, VerifyError},
 };
 
 impl Guard {
@@ -161,10 +161,7 @@ impl Guard {
                         self.respond_to_known(caller, request, observation)
                     }
                     None => self.without_credential(observation),
-                    Some(_) => {
-                        let missing = Err(VerifyError::Missing);
-                        self.respond(missing, None, None, &|_| None, observation)
-                    }
+                    Some(_) => Err(self.refused(VerifyError::Missing, observation)),
                 });
             }
             Err(error) => return Progress::Done(Err(self.unreadable(error, observation))),
@@ -186,13 +183,7 @@ impl Guard {
         match progress {
             Progress::Done(verified) => {
                 let parameter = |name: &str| request.parameter(name);
-                Progress::Done(self.respond(
-                    verified,
-                    known.as_ref(),
-                    Some(source),
-                    &parameter,
-                    observation,
-                ))
+                self.respond(verified, known.as_ref(), Some(source), &parameter, observation)
             }
             Progress::Pending(unfinished) => {
                 observation.claims(unfinished.key_id());
@@ -206,7 +197,11 @@ impl Guard {
                     let verified = finished.await;
                     observation.is_of(inactive);
                     let parameter = |name: &str| parameters.get(name).cloned();
-                    guard.respond(verified, known.as_ref(), Some(source), &parameter, observation)
+                    let known = known.as_ref();
+                    match guard.respond(verified, known, Some(source), &parameter, observation) {
+                        Progress::Done(result) => result,
+                        Progress::Pending(rest) => rest.await,
+                    }
                 }))
             }
         }
@@ -237,10 +232,7 @@ impl Guard {
                     Ok(Admission { vary: guard.0.vary.clone(), ..Admission::default() })
                 }
                 Ok(false) => guard.without_credential(observation),
-                Err(error) => {
-                    let error = Err(VerifyError::Unavailable(error));
-                    guard.respond(error, None, None, &|_| None, observation)
-                }
+                Err(error) => Err(guard.refused(VerifyError::Unavailable(error), observation)),
             }
         }))
     }
@@ -251,7 +243,7 @@ impl Guard {
             observation.anonymous();
             return Ok(Admission { vary: self.0.vary.clone(), ..Admission::default() });
         }
-        self.respond(Err(VerifyError::Missing), None, None, &|_| None, observation)
+        Err(self.refused(VerifyError::Missing, observation))
     }
 
     /// Refuses a request whose credential cannot be read.
@@ -322,42 +314,91 @@ impl Guard {
         source: Option<Source>,
         parameter: &Parameter<'_>,
         observation: Observation,
-    ) -> Result<Admission, Response> {
+    ) -> Progress<Result<Admission, Response>, PendingAdmission> {
         // Two guards found two different keys in two headers. Neither may use the permissions of the other.
         if let (Ok(caller), Some(known)) = (&verified, known)
             && (caller.key_id() != known.key_id() || caller.child_id() != known.child_id())
         {
-            return Err(self.unreadable(CredentialError::Several, observation));
+            return Progress::Done(Err(self.unreadable(CredentialError::Several, observation)));
         }
-        match self.authorize(verified, known.is_some(), parameter) {
-            Ok((principal, rate)) => {
-                let span = observation.admitted(&principal);
-                let Entrance { verifier, required } = self.0.entrance_of(&principal);
-                if known.is_none() {
-                    verifier.engine().count(principal.key(), Outcome::Admitted);
-                }
-                // An outer guard has left the credential in the request, and required something as well.
-                let requirements = &verifier.engine().requirements;
-                let outer = known.map(Principal::required);
-                let required = outer.map_or(*required, |outer| requirements.both(outer, *required));
-                let principal = verifier.mark_admitted(principal, required);
-                let vary = self.0.vary.clone();
-                Ok(Admission { principal: Some(principal), source, rate, vary, span })
+        let is_counted = known.is_some();
+        let (caller, rate) = match self.authorize(verified, is_counted, parameter) {
+            Ok(authorized) => authorized,
+            Err(refused) => {
+                return Progress::Done(Err(self.refuse_as(refused, is_counted, observation)));
             }
-            Err(Refused { error, caller, rate }) => {
-                if let (Some(caller), None) = (&caller, known) {
-                    let outcome = match error {
-                        VerifyError::Limited { .. } => Outcome::Limited,
-                        _ => Outcome::Forbidden,
-                    };
-                    self.0.entrance_of(caller).verifier.engine().count(caller.key(), outcome);
+        };
+        if !is_counted {
+            let engine = self.0.entrance_of(&caller).verifier.engine();
+            match engine.count_units(&caller, self.0.weight.get().into()) {
+                Progress::Done(Ok(())) => {}
+                Progress::Done(Err(error)) => {
+                    let refused = Refused::not_counted(error, caller);
+                    return Progress::Done(Err(self.refuse_as(refused, false, observation)));
                 }
-                self.record_refused(&error, caller.as_ref(), observation);
-                let answer = self.0.errors.refused(&error, &self.0.requirement);
-                let headers = rate.as_deref().map(rate_headers).into_iter().flatten();
-                Err(headers.fold(answer, |answer, (name, value)| answer.with(name, value)))
+                Progress::Pending(units) => {
+                    let guard = self.clone();
+                    return Progress::Pending(Box::pin(async move {
+                        match units.count().await {
+                            Ok(()) => Ok(guard.admitted(caller, rate, None, source, observation)),
+                            Err(error) => {
+                                let refused = Refused::not_counted(error, caller);
+                                Err(guard.refuse_as(refused, false, observation))
+                            }
+                        }
+                    }));
+                }
             }
         }
+        Progress::Done(Ok(self.admitted(caller, rate, known, source, observation)))
+    }
+
+    #[inline]
+    fn admitted(
+        &self,
+        principal: Principal,
+        rate: Option<Box<RateStatus>>,
+        known: Option<&Principal>,
+        source: Option<Source>,
+        observation: Observation,
+    ) -> Admission {
+        let span = observation.admitted(&principal);
+        let Entrance { verifier, required } = self.0.entrance_of(&principal);
+        if known.is_none() {
+            verifier.engine().count(principal.key(), Outcome::Admitted);
+        }
+        // An outer guard has left the credential in the request, and required something as well.
+        let requirements = &verifier.engine().requirements;
+        let outer = known.map(Principal::required);
+        let required = outer.map_or(*required, |outer| requirements.both(outer, *required));
+        let principal = verifier.mark_admitted(principal, required);
+        let vary = self.0.vary.clone();
+        Admission { principal: Some(principal), source, rate, vary, span }
+    }
+
+    /// Returns the refusal of a request without a verified caller.
+    fn refused(&self, error: VerifyError, observation: Observation) -> Response {
+        self.refuse_as(Refused::of(error), false, observation)
+    }
+
+    /// Returns the refusal of a request. `is_counted` says whether an outer guard has counted it.
+    fn refuse_as(&self, refused: Refused, is_counted: bool, observation: Observation) -> Response {
+        let Refused { error, caller, fields } = refused;
+        if let (Some(caller), false) = (&caller, is_counted) {
+            let outcome = match error {
+                VerifyError::Limited { .. } | VerifyError::UsedUp { .. } => Some(Outcome::Limited),
+                // It says nothing about the caller.
+                VerifyError::Unavailable(_) => None,
+                _ => Some(Outcome::Forbidden),
+            };
+            if let Some(outcome) = outcome {
+                self.0.entrance_of(caller).verifier.engine().count(caller.key(), outcome);
+            }
+        }
+        self.record_refused(&error, caller.as_ref(), observation);
+        let answer = self.0.errors.refused(&error, &self.0.requirement);
+        let fields = fields.into_iter().flatten();
+        fields.fold(answer, |answer, (name, value)| answer.with(name, value))
     }
 
     /// Reports a refusal to the audit and to observability.
@@ -383,13 +424,10 @@ impl Guard {
         is_counted: bool,
         parameter: &Parameter<'_>,
     ) -> Result<(Principal, Option<Box<RateStatus>>), Refused> {
-        let refuse = |error| Refused { error, caller: None, rate: None };
-        let caller = verified.map_err(refuse)?;
+        let caller = verified.map_err(Refused::of)?;
         if let Err(outside) = self.check_grant(&caller, parameter) {
-            return Err(Refused {
-                caller: Some(caller),
-                ..refuse(VerifyError::Forbidden(outside))
-            });
+            let error = VerifyError::Forbidden(outside);
+            return Err(Refused { caller: Some(caller), ..Refused::of(error) });
         }
         let rate = || self.0.entrance_of(&caller).verifier.rate(&caller, self.0.weight);
         let rate = if is_counted { None } else { rate() };
@@ -397,17 +435,34 @@ impl Guard {
         let rate = rate.map(Box::new);
         if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {
             let error = VerifyError::Limited { retry_after };
-            return Err(Refused { error, caller: Some(caller), rate });
+            let fields = rate.as_deref().map(rate_headers);
+            return Err(Refused { error, caller: Some(caller), fields });
         }
         Ok((caller, rate))
     }
 }
 
-/// A refusal: its error and, if the caller was verified, the caller and the rate.
+/// A refusal: its error and, if the caller was verified, the caller and the headers of the limit.
 struct Refused {
     error: VerifyError,
     caller: Option<Principal>,
-    rate: Option<Box<RateStatus>>,
+    fields: Option<[(&'static str, String); 2]>,
+}
+
+impl Refused {
+    fn of(error: VerifyError) -> Self {
+        Self { error, caller: None, fields: None }
+    }
+
+    /// Creates the refusal of a caller whose request an allowance does not admit.
+    #[cold]
+    fn not_counted(error: NotCounted, caller: Principal) -> Self {
+        let fields = match &error {
+            NotCounted::UsedUp(used_up) => Some(used_up_headers(used_up)),
+            NotCounted::Away(_) => None,
+        };
+        Self { error: error.into(), caller: Some(caller), fields }
+    }
 }
 
 /// An admission that waits for the store.

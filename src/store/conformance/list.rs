@@ -144,6 +144,32 @@ macro_rules! __cached_clauses {
     };
 }
 
+/// Like `__store_clauses`, for the clauses of the limits.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __limit_clauses {
+    ([$($then:tt)*] $($arguments:tt)*) => {
+        $($then)*! {
+            { $($arguments)* }
+            leases::leases_add_up
+            leases::a_lease_stops_at_the_limit
+            leases::a_lease_of_nothing_changes_nothing
+            leases::a_lower_limit_takes_nothing_away
+            leases::returned_units_are_leased_again
+            leases::returns_stop_at_zero
+            leases::the_largest_limit_holds
+            leases::concurrent_leases_stay_within_the_limit
+            leases::returns_beside_leases_are_counted
+            leases::a_dropped_lease_is_whole_or_nothing
+            windows::windows_and_tenants_are_apart
+            windows::used_units_are_in_order
+            windows::a_purge_deletes_what_has_ended
+            windows::a_large_purge_is_whole
+            windows::deleting_windows_leaves_other_tenants
+        }
+    };
+}
+
 /// Like `__store_clauses`, for the clauses of the usage.
 #[doc(hidden)]
 #[macro_export]
@@ -315,6 +341,42 @@ macro_rules! usage_conformance {
         $crate::__usage_clauses! {
             [$crate::__conformance_module]
             usage, __run_usage_clause, $block_on, $store, false, ""
+        }
+    };
+}
+
+/// Tests a store of limits against every clause of the contract of [`LimitStore`](crate::store::LimitStore), with one
+/// `#[test]` for each, in the module `limits`. The arguments are those of [`store_conformance!`](crate::store_conformance).
+///
+/// ```
+/// use keyway::MemoryStore;
+///
+/// keyway::limit_conformance!(block_on = pollster::block_on, store = MemoryStore::new());
+/// # fn main() {}
+/// ```
+#[macro_export]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+macro_rules! limit_conformance {
+    (block_on = $block_on:expr, store = async move $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::limit_conformance! {
+            block_on = $block_on, store = (async move $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = async $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::limit_conformance! {
+            block_on = $block_on, store = (async $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr, ignore = $reason:literal $(,)?) => {
+        $crate::__limit_clauses! {
+            [$crate::__conformance_module]
+            limits, __run_limit_clause, $block_on, $store, true, $reason
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr $(,)?) => {
+        $crate::__limit_clauses! {
+            [$crate::__conformance_module]
+            limits, __run_limit_clause, $block_on, $store, false, ""
         }
     };
 }

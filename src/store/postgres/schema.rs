@@ -169,11 +169,22 @@ const CREATE_TABLES: &str = "
         number BIGINT NOT NULL,
         day INTEGER NOT NULL
     );
+
+    CREATE TABLE {}limits (
+        tenant pg_catalog.bytea NOT NULL,
+        ends_at BIGINT NOT NULL,
+        period BIGINT NOT NULL,
+        used BIGINT NOT NULL,
+        granted BIGINT NOT NULL,
+        PRIMARY KEY (tenant, ends_at, period)
+    );
+
+    CREATE INDEX limits_by_end ON {}limits (ends_at, tenant, period);
 ";
 
 /// The tables that a store reads, besides the version.
-const TABLES: [&str; 7] =
-    ["tenants", "keys", "marker", "beats", "usage_days", "usage_months", "usage_nodes"];
+const TABLES: [&str; 8] =
+    ["tenants", "keys", "marker", "beats", "usage_days", "usage_months", "usage_nodes", "limits"];
 
 /// The version that this release reads and writes.
 const VERSION: i64 = 1;

@@ -119,6 +119,17 @@ const MIGRATIONS: [&str; 1] = ["
         number INTEGER NOT NULL,
         day INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE keyway_limits (
+        tenant BLOB NOT NULL,
+        ends_at INTEGER NOT NULL,
+        period INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        granted INTEGER NOT NULL,
+        PRIMARY KEY (tenant, ends_at, period)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX keyway_limits_by_end ON keyway_limits (ends_at, tenant, period);
 "];
 
 /// The version that this release reads and writes.

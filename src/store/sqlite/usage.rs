@@ -187,7 +187,7 @@ impl UsageStore for SqliteStore {
 impl SqliteStore {
     /// Runs `take` in transactions of their own until one of them takes less than a portion. Returns how many rows they
     /// took. Other writes run between two portions.
-    async fn in_portions(
+    pub(super) async fn in_portions(
         &self,
         take: impl Fn(&Transaction<'_>) -> Result<usize, StoreError> + Clone + Send + 'static,
     ) -> Result<u64, StoreError> {
