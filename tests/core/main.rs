@@ -58,6 +58,7 @@ mod isolation;
 mod keyring;
 mod layers;
 mod left_out;
+mod limits;
 mod model;
 mod notices;
 mod operations;
