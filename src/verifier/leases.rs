@@ -187,6 +187,10 @@ impl Leases {
             })
         };
         let Some(part) = self.part(id) else { return new() };
+        // A name is copied only for a tenant that is new.
+        if let Some(tenant) = part.read().unwrap_or_else(PoisonError::into_inner).get(id) {
+            return Arc::clone(tenant);
+        }
         let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(part.entry(id.into()).or_insert_with(new))
     }

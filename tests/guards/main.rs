@@ -11,6 +11,7 @@ mod grants;
 mod headers;
 mod introspection;
 mod leaks;
+mod limits;
 mod openapi;
 mod own_key;
 mod own_key_children;
