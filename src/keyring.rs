@@ -12,6 +12,7 @@ mod check;
 #[cfg(feature = "children")]
 mod children;
 pub(crate) mod error;
+mod events;
 mod exceptions;
 pub(crate) mod handle;
 mod holder;
@@ -37,6 +38,7 @@ use self::handle::{Inner, Races};
 pub use self::{
     builder::KeyringBuilder,
     bulk::{BulkOutcome, SelectedKey, Selection},
+    events::{Delivery, Events},
     holder::Description,
     limits::{AllowanceState, SharedLimits},
     notices::{Due, Notice},

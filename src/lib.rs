@@ -20,6 +20,7 @@ pub mod audit;
 pub mod children;
 #[cfg(feature = "console")]
 pub mod console;
+pub mod event;
 pub mod grant;
 pub mod guide;
 #[cfg(feature = "http")]

@@ -46,6 +46,9 @@
 //! **Absence** of a record is not an error where the method returns an `Option`. A store that cannot be read
 //! returns [`StoreError::Unavailable`], never an absent record.
 //!
+//! **Events.** The writing methods take the [events](crate::event) of their change. A store that is an [`EventStore`] writes
+//! them in the same transaction if and only if the change is made. Any other store ignores them.
+//!
 //! **Errors.** If several errors apply to one call, the store chooses which one it returns.
 //!
 //! The feature `conformance` provides this contract as a test suite, which a store runs with one line. The
@@ -60,6 +63,8 @@ pub mod conformance;
 mod copy;
 mod erased;
 mod error;
+#[cfg(feature = "std")]
+mod events;
 mod feed;
 mod filter;
 #[cfg(feature = "std")]
@@ -83,6 +88,10 @@ use core::{future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
+pub(crate) use self::events::AnyEventStore;
+#[cfg(feature = "std")]
+pub use self::events::EventStore;
+#[cfg(feature = "std")]
 pub(crate) use self::filter::TenantFacts;
 #[cfg(feature = "std")]
 pub use self::limits::{Leased, LimitStore};
@@ -105,6 +114,7 @@ pub use self::{
 #[cfg(feature = "std")]
 pub(crate) use self::{limits::AnyLimitStore, usage::AnyUsageStore};
 use crate::{
+    event::Event,
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
     token::KeyId,
@@ -198,6 +208,10 @@ pub async fn lookup_each(lookup: &impl KeyLookup, ids: &[KeyId]) -> Result<Looku
 }
 
 /// Stores keys and tenants, as the [contract](self) requires.
+///
+/// Each method that changes a tenant or a key takes the [events](crate::event) of this change, which are of that tenant. They
+/// are written in the same transaction if and only if the change is made. A store that is no [`EventStore`] ignores them,
+/// and gets none from a keyring.
 pub trait KeyStore: KeyLookup {
     /// Sets the [`Notices`] with which this store announces changes to the feeds of other nodes. A keyring
     /// calls this when it is built. A store without its own feed ignores the call.
@@ -216,6 +230,7 @@ pub trait KeyStore: KeyLookup {
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
+        events: &[Event],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns the tenant `id`.
@@ -249,15 +264,21 @@ pub trait KeyStore: KeyLookup {
         &self,
         tenant: TenantRecord,
         replaces: u64,
+        events: &[Event],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Deletes a tenant and all of its keys, or continues a deletion that was interrupted.
+    /// Deletes a tenant and all of its keys, or continues a deletion that was interrupted. The events are written with the
+    /// beginning of the deletion, and not again when it is continued.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotFound`] if there is no such tenant and no remains of a deleted one;
     /// [`StoreError::Unavailable`].
-    fn delete_tenant(&self, id: &TenantId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn delete_tenant(
+        &self,
+        id: &TenantId,
+        events: &[Event],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Adds a key, if its tenant still has `tenant_version` and holds fewer than `max_keys` keys. If
     /// `max_keys` is `None` there is no limit, and nothing is counted.
@@ -272,6 +293,7 @@ pub trait KeyStore: KeyLookup {
         key: KeyRecord,
         tenant_version: u64,
         max_keys: Option<u32>,
+        events: &[Event],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns the key `id`, if `tenant` holds it.
@@ -319,6 +341,7 @@ pub trait KeyStore: KeyLookup {
         &self,
         key: KeyRecord,
         replaces: u64,
+        events: &[Event],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Deletes the key `id`, if `tenant` holds it and its stored version is `replaces`. If `replaces` is
@@ -332,6 +355,7 @@ pub trait KeyStore: KeyLookup {
         tenant: &TenantId,
         id: KeyId,
         replaces: Option<u64>,
+        events: &[Event],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records when keys were last used. A time earlier than the stored one changes nothing, unless the

@@ -9,6 +9,7 @@ mod children;
 mod ended;
 mod engine;
 pub(crate) mod error;
+mod events;
 mod follow;
 mod grace;
 mod imported;

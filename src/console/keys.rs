@@ -175,7 +175,10 @@ pub(super) async fn find_version(
 ) -> Result<KeyRecord, Problem> {
     let named = |key: KeyRecord| if_match.check(key.version()).map(|()| key);
     let found = keys.find(id).await.and_then(named);
-    found.map_err(|error| keys.refused(change, id, error).into())
+    match found {
+        Ok(key) => Ok(key),
+        Err(error) => Err(keys.refused(change, id, error).await.into()),
+    }
 }
 
 /// The text of a search. It may be a whole token, so there is no `Debug`.

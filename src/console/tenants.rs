@@ -63,7 +63,10 @@ async fn find_version(
 ) -> Result<TenantRecord, Problem> {
     let named = |tenant: TenantRecord| if_match.check(tenant.version()).map(|()| tenant);
     let found = keyring.find_tenant(id).await.and_then(named);
-    found.map_err(|error| keyring.refused(change, id, None, error).into())
+    match found {
+        Ok(tenant) => Ok(tenant),
+        Err(error) => Err(keyring.refused(change, id, None, error).await.into()),
+    }
 }
 
 /// Returns one page of a tenant's keys, in the order of their creation.

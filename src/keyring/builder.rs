@@ -15,7 +15,7 @@ use crate::{
     import::ForeignFormat,
     pepper::Peppers,
     policy::Policy,
-    store::{AnyStore, KeyLookup, KeyStore, LimitStore, UsageStore},
+    store::{AnyEventStore, AnyStore, EventStore, KeyLookup, KeyStore, LimitStore, UsageStore},
     time::Clock,
     verifier::{Verifier, VerifierBuilder},
 };
@@ -28,6 +28,7 @@ use crate::{
 pub struct KeyringBuilder {
     verifier: VerifierBuilder,
     store: Option<AnyStore>,
+    events: Option<AnyEventStore>,
     randomness: Randomness,
 }
 
@@ -36,6 +37,7 @@ impl KeyringBuilder {
         Self {
             verifier: Verifier::builder(policy, peppers),
             store: None,
+            events: None,
             randomness: Randomness::new(SysRng),
         }
     }
@@ -46,9 +48,20 @@ impl KeyringBuilder {
         self
     }
 
-    /// Sets the store.
+    /// Sets the store. Changes write no [events](crate::event): use [`store_with_events`](Self::store_with_events) for those.
     pub fn store(mut self, store: impl KeyStore) -> Self {
         self.store = Some(AnyStore::new(store));
+        self.events = None;
+        self
+    }
+
+    /// Sets the store, and writes the [event](crate::event) of each change in the same transaction.
+    /// [`Keyring::events`] delivers them. Deliver or [purge](super::Events::purge_undelivered) them: the store keeps them
+    /// until then.
+    pub fn store_with_events(mut self, store: impl EventStore) -> Self {
+        let store = Arc::new(store);
+        self.store = Some(AnyStore::shared(Arc::clone(&store)));
+        self.events = Some(AnyEventStore::new(store));
         self
     }
 
@@ -129,7 +142,11 @@ impl KeyringBuilder {
     /// [`ConfigError`] names the setting that is missing or invalid.
     pub fn build(self) -> Result<Keyring, ConfigError> {
         let store = self.store.ok_or(ConfigError::NoStore)?;
-        let verifier = self.verifier.store(&store).build()?;
+        let verifier = match self.events {
+            Some(events) => self.verifier.events(events),
+            None => self.verifier,
+        };
+        let verifier = verifier.store(&store).build()?;
         store.announce_with(verifier.engine().authority.notices());
         Ok(Keyring {
             inner: Arc::new(Inner { verifier, store, randomness: Mutex::new(self.randomness) }),

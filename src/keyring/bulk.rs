@@ -114,7 +114,7 @@ impl TenantKeys {
     ///
     /// [`KeyringError::NoKey`] if the selection is of another tenant. Other errors are in the outcome.
     pub async fn disable_all(&self, selection: &Selection) -> Result<BulkOutcome, KeyringError> {
-        self.check_own(selection, ChangeKind::EditKey)?;
+        self.check_own(selection, ChangeKind::EditKey).await?;
         let mut outcome = BulkOutcome::new();
         for SelectedKey { id, version, .. } in &selection.keys {
             let disabled = self.disable_version(*id, *version).await;
@@ -133,7 +133,7 @@ impl TenantKeys {
     ///
     /// Like [`disable_all`](Self::disable_all).
     pub async fn delete_all(&self, selection: &Selection) -> Result<BulkOutcome, KeyringError> {
-        self.check_own(selection, ChangeKind::DeleteKey)?;
+        self.check_own(selection, ChangeKind::DeleteKey).await?;
         let mut outcome = BulkOutcome::new();
         for SelectedKey { id, version, .. } in &selection.keys {
             let deleted = self.delete_version(*id, *version).await;
@@ -144,11 +144,15 @@ impl TenantKeys {
         Ok(outcome)
     }
 
-    fn check_own(&self, selection: &Selection, change: ChangeKind) -> Result<(), KeyringError> {
+    async fn check_own(
+        &self,
+        selection: &Selection,
+        change: ChangeKind,
+    ) -> Result<(), KeyringError> {
         if selection.tenant == self.tenant {
             return Ok(());
         }
-        self.audited(change, None, Err(KeyringError::NoKey))
+        self.audited(change, None, Err(KeyringError::NoKey)).await
     }
 }
 

@@ -45,7 +45,8 @@ impl Keyring {
         let named = found.and_then(|tenant| {
             if tenant.version == version { Ok(tenant) } else { Err(KeyringError::Conflict) }
         });
-        let tenant = self.audited(ChangeKind::SetExceptions, Some(id.as_str()), None, named)?;
+        let tenant =
+            self.audited(ChangeKind::SetExceptions, Some(id.as_str()), None, named).await?;
         self.except(&tenant, exceptions).await
     }
 
@@ -58,14 +59,14 @@ impl Keyring {
         let changed = async {
             self.check_countable(&exceptions)?;
             let changed = self.authority().set_exceptions(tenant, exceptions)?;
-            self.update_tenant(&changed, tenant.version).await?;
+            let kind =
+                AuditKind::ExceptionsChanged { from: &tenant.exceptions, to: &changed.exceptions };
+            self.update_tenant(&changed, tenant.version, Some(kind)).await?;
             Ok(changed)
         };
         let tenant_id = Some(tenant.id.as_str());
-        let changed = self.audited(ChangeKind::SetExceptions, tenant_id, None, changed.await)?;
-        let kind =
-            AuditKind::ExceptionsChanged { from: &tenant.exceptions, to: &changed.exceptions };
-        self.record(&tenant.id, None, kind);
+        let changed = changed.await;
+        let changed = self.audited(ChangeKind::SetExceptions, tenant_id, None, changed).await?;
         self.quota_use(changed).await
     }
 

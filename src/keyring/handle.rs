@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{KeyringBuilder, KeyringError, TenantKeys, randomness::Randomness};
 use crate::{
-    audit::{AuditKind, ChangeKind},
+    audit::{AuditEvent, AuditKind, ChangeKind, Refusal},
     authority::Authority,
     config::ConfigError,
     decision::Principal,
+    event::Event,
     pepper::Peppers,
     policy::Policy,
     record::TenantId,
@@ -188,9 +189,9 @@ impl Keyring {
         self.inner.randomness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports a change that was not made to the audit sink. Returns `done` unchanged. A record with a
+    /// Reports a change that was not made to the audit sink, and stores its event. Returns `done` unchanged. A record with a
     /// broken seal is not reported here, because the check that found it has already reported it.
-    pub(super) fn audited<T>(
+    pub(super) async fn audited<T>(
         &self,
         change: ChangeKind,
         tenant: Option<&str>,
@@ -203,32 +204,70 @@ impl Keyring {
         {
             let (refusal, detail) = (error.refusal(), error.to_string());
             let kind = AuditKind::ChangeRefused { change, refusal, detail: &detail };
-            self.engine().record(self.now(), &self.actor, tenant, key, kind);
+            self.report_refused(tenant, key, kind).await;
         }
         done
     }
 
-    /// Reports a change that is refused before it is tried to the audit sink. Returns the reason.
+    /// Reports a change that was not made to the audit sink, and stores its event.
+    pub(super) async fn report_refused(
+        &self,
+        tenant: Option<&str>,
+        key: Option<KeyId>,
+        kind: AuditKind<'_>,
+    ) {
+        let event = self.event(tenant, key, kind);
+        // While the store does not respond, the outcome is unknown, and another write would only wait as well.
+        if !matches!(kind, AuditKind::ChangeRefused { refusal: Refusal::Unavailable, .. }) {
+            self.engine().keep_refused(&event).await;
+        }
+        self.engine().record_event(&event);
+    }
+
+    /// Reports a change that is refused before it is tried, like [`audited`](Self::audited). Returns the reason.
     #[cfg(feature = "console")]
-    pub(crate) fn refused(
+    pub(crate) async fn refused(
         &self,
         change: ChangeKind,
         tenant: &TenantId,
         key: Option<KeyId>,
         error: KeyringError,
     ) -> KeyringError {
-        let Err(error) = self.audited::<core::convert::Infallible>(
-            change,
-            Some(tenant.as_str()),
-            key,
-            Err(error),
-        );
+        let Err(error) = self
+            .audited::<core::convert::Infallible>(change, Some(tenant.as_str()), key, Err(error))
+            .await;
         error
     }
 
-    /// Reports a change that was made on behalf of the actor to the audit sink.
+    /// Returns an event on behalf of the actor.
+    pub(super) fn event<'e>(
+        &'e self,
+        tenant: Option<&'e str>,
+        key: Option<KeyId>,
+        kind: AuditKind<'e>,
+    ) -> AuditEvent<'e> {
+        AuditEvent { at: self.now(), actor: &self.actor, tenant, key, child: None, kind }
+    }
+
+    /// Returns the event of a change as its write stores it. Without a store of events there is none.
+    pub(super) fn durable(
+        &self,
+        event: Option<&AuditEvent<'_>>,
+    ) -> Result<Option<Event>, KeyringError> {
+        let durable = event.map_or(Ok(None), |event| self.engine().durable(event));
+        durable.map_err(KeyringError::Unavailable)
+    }
+
+    /// Reports a change that was made to the audit sink.
+    pub(super) fn report_made(&self, event: Option<&AuditEvent<'_>>) {
+        if let Some(event) = event {
+            self.engine().record_event(event);
+        }
+    }
+
+    /// Reports what was found on behalf of the actor to the audit sink.
     pub(super) fn record(&self, tenant: &TenantId, key: Option<KeyId>, kind: AuditKind<'_>) {
-        self.engine().record(self.now(), &self.actor, Some(tenant.as_str()), key, kind);
+        self.engine().record_event(&self.event(Some(tenant.as_str()), key, kind));
     }
 }
 

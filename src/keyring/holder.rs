@@ -86,12 +86,12 @@ impl Keyring {
             self.engine().record_noise(Noise::Unavailable);
             return revoked;
         }
-        self.report_of_holder(ChangeKind::RevokeKey, presented, of.as_ref(), revoked)
+        self.report_of_holder(ChangeKind::RevokeKey, presented, of.as_ref(), revoked).await
     }
 
     /// Reports a change to the key `of` the token `presented`. A rejected token changes nothing and is not
     /// reported.
-    fn report_of_holder<T>(
+    async fn report_of_holder<T>(
         &self,
         change: ChangeKind,
         presented: &[u8],
@@ -105,7 +105,7 @@ impl Keyring {
         // If the store did not respond, the id is taken from the token, provided that this keyring minted
         // it.
         let claimed = || self.authority().check(presented).ok().map(|checked| checked.id());
-        self.audited(change, tenant, of.map(|(_, key)| *key).or_else(claimed), done)
+        self.audited(change, tenant, of.map(|(_, key)| *key).or_else(claimed), done).await
     }
 
     async fn try_revoke(
@@ -116,16 +116,13 @@ impl Keyring {
         let mut races = Races::default();
         loop {
             let (StoredKey { key, .. }, _) = self.possessed(presented, true, of).await?;
-            match self.delete_key(&key.tenant, key.id, Some(key.version)).await {
+            let (version, kind) = (Some(key.version), AuditKind::KeyRevoked);
+            match self.delete_key(&key.tenant, key.id, version, kind).await {
                 // The key has been changed since it was read. Check the token again: if the change ended
                 // this secret, its holder may no longer end the key.
                 Err(KeyringError::Conflict) => races.lost()?,
                 Err(KeyringError::NoKey) => return Err(KeyringError::Rejected),
-                deleted => {
-                    deleted?;
-                    self.record(&key.tenant, Some(key.id), AuditKind::KeyRevoked);
-                    return Ok(());
-                }
+                deleted => return deleted,
             }
         }
     }
@@ -158,7 +155,7 @@ impl Keyring {
         let mut of = None;
         let presented = presented.as_ref();
         let reported = self.try_report_leak(presented, reason, response, &mut of).await;
-        self.report_of_holder(ChangeKind::ReportLeak, presented, of.as_ref(), reported)
+        self.report_of_holder(ChangeKind::ReportLeak, presented, of.as_ref(), reported).await
     }
 
     async fn try_report_leak(
@@ -172,32 +169,46 @@ impl Keyring {
         loop {
             let (StoredKey { key, .. }, _) = self.possessed(presented, false, of).await?;
             let changed = self.authority().respond_to_leak(&key, reason, response)?;
+            let kind = AuditKind::LeakReported { reason, response };
             let done = match &changed {
-                Some(changed) => self.update_key(changed, key.version).await,
-                None => Ok(()),
+                Some(changed) => self.update_key(changed, key.version, Some(kind)).await,
+                None => self.report_kept(&key, kind).await,
             };
             match done {
                 // Another caller changed or deleted the key. Try again, so that the report is not lost.
                 Err(KeyringError::Conflict | KeyringError::NoKey) => races.lost()?,
                 done => {
                     done?;
-                    let key = changed.unwrap_or(key);
-                    let kind = AuditKind::LeakReported { reason, response };
-                    self.record(&key.tenant, Some(key.id), kind);
-                    return Ok(key);
+                    return Ok(changed.unwrap_or(key));
                 }
             }
         }
     }
 
+    /// Stores and reports an event of a key that the event does not change.
+    async fn report_kept(&self, key: &KeyRecord, kind: AuditKind<'_>) -> Result<(), KeyringError> {
+        let event = self.event(Some(key.tenant.as_str()), Some(key.id), kind);
+        self.engine().keep(&event).await.map_err(KeyringError::Unavailable)?;
+        self.report_made(Some(&event));
+        Ok(())
+    }
+
+    /// Deletes a key together with the event of the deletion, and reports the event.
     pub(super) async fn delete_key(
         &self,
         tenant: &TenantId,
         id: KeyId,
         replaces: Option<u64>,
+        kind: AuditKind<'_>,
     ) -> Result<(), KeyringError> {
-        let _invalidate = self.engine().invalidate_key_on_drop(id);
-        self.store().delete_key(tenant, id, replaces).await.map_err(KeyringError::of_key)
+        let event = Some(self.event(Some(tenant.as_str()), Some(id), kind));
+        let durable = self.durable(event.as_ref())?;
+        let invalidate = self.engine().invalidate_key_on_drop(id);
+        let deleted = self.store().delete_key(tenant, id, replaces, durable.as_slice()).await;
+        drop(invalidate);
+        deleted.map_err(KeyringError::of_key)?;
+        self.report_made(event.as_ref());
+        Ok(())
     }
 
     /// Returns the key of this token, read from the store, and the token as a claim to that key. Sets `of` to its tenant and id, even if its seal

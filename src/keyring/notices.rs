@@ -199,7 +199,7 @@ impl Keyring {
 
     async fn write_notices(&self, mut key: KeyRecord) -> Result<KeyRecord, KeyringError> {
         let replaces = self.authority().seals().next_key(&mut key);
-        self.update_key(&key, replaces).await?;
+        self.update_key(&key, replaces, None).await?;
         Ok(key)
     }
 

@@ -1,8 +1,9 @@
 //! Operations for the operator of a service.
 
+use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
-use super::{IssuedKey, Keyring, KeyringError, Page, TenantKeys};
+use super::{IssuedKey, Keyring, KeyringError, Page, TenantKeys, tenant::issued};
 use crate::{
     audit::{AuditKind, ChangeKind},
     authority::{ChangeError, NewKey},
@@ -74,18 +75,19 @@ impl Keyring {
         first_key: NewKey,
     ) -> Result<(TenantKeys, IssuedKey), KeyringError> {
         let created = self.try_create_tenant_with(id, tier, first_key).await;
-        self.told_of_creation(id, created)
+        self.told_of_creation(id, created).await
     }
 
     /// Reports a tenant that was not created to the audit sink. A string that is not a valid id is left out:
     /// it may contain line breaks, with which a caller could forge lines of the audit log.
-    fn told_of_creation<T>(
+    async fn told_of_creation<T>(
         &self,
         id: &str,
         done: Result<T, KeyringError>,
     ) -> Result<T, KeyringError> {
         let tenant = TenantId::stored(id).ok();
-        self.audited(ChangeKind::CreateTenant, tenant.as_ref().map(TenantId::as_str), None, done)
+        let tenant = tenant.as_ref().map(TenantId::as_str);
+        self.audited(ChangeKind::CreateTenant, tenant, None, done).await
     }
 
     async fn try_create_tenant_with(
@@ -110,10 +112,7 @@ impl Keyring {
         }
         let issued = keys.make(&tenant, first_key, &ids)?;
         match self.insert_tenant(tenant, Some(issued.key.clone())).await {
-            Ok(()) => {
-                keys.record_issued(&issued.key);
-                Ok((keys, issued))
-            }
+            Ok(()) => Ok((keys, issued)),
             // The store returns the same error for an existing tenant and for an id of a key that is or was
             // in use.
             Err(KeyringError::TenantExists(id)) if !ids.is_empty() => {
@@ -140,7 +139,7 @@ impl Keyring {
         tier: &str,
     ) -> Result<TenantKeys, KeyringError> {
         let created = self.try_create_empty_tenant(id, tier).await;
-        self.told_of_creation(id, created)
+        self.told_of_creation(id, created).await
     }
 
     async fn try_create_empty_tenant(
@@ -194,7 +193,7 @@ impl Keyring {
     /// tier.
     pub async fn set_tier(&self, id: &TenantId, tier: &str) -> Result<QuotaUse, KeyringError> {
         let found = self.find_tenant(id).await;
-        let tenant = self.audited(ChangeKind::SetTier, Some(id.as_str()), None, found)?;
+        let tenant = self.audited(ChangeKind::SetTier, Some(id.as_str()), None, found).await?;
         self.move_tenant(&tenant, tier).await
     }
 
@@ -205,7 +204,7 @@ impl Keyring {
         tier: &str,
     ) -> Result<QuotaUse, KeyringError> {
         let moved = self.try_move_tenant(tenant, tier).await;
-        self.audited(ChangeKind::SetTier, Some(tenant.id.as_str()), None, moved)
+        self.audited(ChangeKind::SetTier, Some(tenant.id.as_str()), None, moved).await
     }
 
     async fn try_move_tenant(
@@ -214,9 +213,8 @@ impl Keyring {
         tier: &str,
     ) -> Result<QuotaUse, KeyringError> {
         let changed = self.authority().set_tier(tenant, tier)?;
-        self.update_tenant(&changed, tenant.version).await?;
         let kind = AuditKind::TierChanged { from: &tenant.tier, to: tier };
-        self.record(&tenant.id, None, kind);
+        self.update_tenant(&changed, tenant.version, Some(kind)).await?;
         self.quota_use(changed).await
     }
 
@@ -231,7 +229,8 @@ impl Keyring {
         suspension: Suspension,
     ) -> Result<TenantRecord, KeyringError> {
         let found = self.find_tenant(id).await;
-        let tenant = self.audited(ChangeKind::SuspendTenant, Some(id.as_str()), None, found)?;
+        let tenant =
+            self.audited(ChangeKind::SuspendTenant, Some(id.as_str()), None, found).await?;
         self.set_tenant_suspension(&tenant, Some(suspension)).await
     }
 
@@ -242,7 +241,7 @@ impl Keyring {
     /// [`KeyringError::NoTenant`] or [`KeyringError::Conflict`].
     pub async fn resume_tenant(&self, id: &TenantId) -> Result<TenantRecord, KeyringError> {
         let found = self.find_tenant(id).await;
-        let tenant = self.audited(ChangeKind::ResumeTenant, Some(id.as_str()), None, found)?;
+        let tenant = self.audited(ChangeKind::ResumeTenant, Some(id.as_str()), None, found).await?;
         self.set_tenant_suspension(&tenant, None).await
     }
 
@@ -256,7 +255,14 @@ impl Keyring {
     ///
     /// [`KeyringError::NoTenant`] if there is no such tenant and nothing is left of a deleted one.
     pub async fn delete_tenant(&self, id: &TenantId) -> Result<(), KeyringError> {
-        let _invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
+        let deleted = self.try_delete_tenant(id).await;
+        self.audited(ChangeKind::DeleteTenant, Some(id.as_str()), None, deleted).await
+    }
+
+    async fn try_delete_tenant(&self, id: &TenantId) -> Result<(), KeyringError> {
+        let event = Some(self.event(Some(id.as_str()), None, AuditKind::TenantDeleted));
+        let durable = self.durable(event.as_ref())?;
+        let invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
         // The usage and the units come first. Otherwise a repeated call would find no tenant that has some left.
         let deleted = match self.engine().usage_store() {
             Some(usage) => usage.delete_usage(id).await,
@@ -270,12 +276,12 @@ impl Keyring {
             (deleted, _) => deleted,
         };
         let deleted = match deleted {
-            Ok(()) => self.store().delete_tenant(id).await,
+            Ok(()) => self.store().delete_tenant(id, durable.as_slice()).await,
             Err(error) => Err(error),
         };
-        let deleted = deleted.map_err(|error| KeyringError::of_tenant(error, id));
-        self.audited(ChangeKind::DeleteTenant, Some(id.as_str()), None, deleted)?;
-        self.record(id, None, AuditKind::TenantDeleted);
+        drop(invalidate);
+        deleted.map_err(|error| KeyringError::of_tenant(error, id))?;
+        self.report_made(event.as_ref());
         Ok(())
     }
 
@@ -322,7 +328,7 @@ impl Keyring {
         suspension: Suspension,
     ) -> Result<KeyRecord, KeyringError> {
         let found = self.find_key(id).await;
-        let stored = self.audited(ChangeKind::SuspendKey, None, Some(id), found)?;
+        let stored = self.audited(ChangeKind::SuspendKey, None, Some(id), found).await?;
         self.set_key_suspension(&stored.key, Some(suspension)).await
     }
 
@@ -333,7 +339,7 @@ impl Keyring {
     /// [`KeyringError::NoKey`] or [`KeyringError::Conflict`].
     pub async fn resume_key(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
         let found = self.find_key(id).await;
-        let stored = self.audited(ChangeKind::ResumeKey, None, Some(id), found)?;
+        let stored = self.audited(ChangeKind::ResumeKey, None, Some(id), found).await?;
         self.set_key_suspension(&stored.key, None).await
     }
 }
@@ -375,17 +381,15 @@ impl Keyring {
         };
         let changed = async {
             let changed = self.authority().suspend_key(key, suspension)?;
-            self.update_key(&changed, key.version).await?;
+            let kind = match changed.suspension() {
+                Some(suspension) => AuditKind::KeySuspended { reason: suspension.reason() },
+                None => AuditKind::KeyResumed,
+            };
+            self.update_key(&changed, key.version, Some(kind)).await?;
             Ok(changed)
         };
-        let changed =
-            self.audited(change, Some(key.tenant.as_str()), Some(key.id), changed.await)?;
-        let kind = match changed.suspension() {
-            Some(suspension) => AuditKind::KeySuspended { reason: suspension.reason() },
-            None => AuditKind::KeyResumed,
-        };
-        self.record(&key.tenant, Some(key.id), kind);
-        Ok(changed)
+        let changed = changed.await;
+        self.audited(change, Some(key.tenant.as_str()), Some(key.id), changed).await
     }
 
     pub(super) fn check_key(&self, key: &KeyRecord) -> Result<(), KeyringError> {
@@ -412,14 +416,22 @@ impl Keyring {
         })
     }
 
-    /// Writes a changed key. After this returns, no verification on this node uses the old record.
+    /// Writes a changed key together with the event of the change, if it has one, and reports the event. After this
+    /// returns, no verification on this node uses the old record.
     pub(super) async fn update_key(
         &self,
         key: &KeyRecord,
         replaces: u64,
+        kind: Option<AuditKind<'_>>,
     ) -> Result<(), KeyringError> {
-        let _invalidate = self.engine().invalidate_key_on_drop(key.id);
-        self.store().update_key(key.clone(), replaces).await.map_err(KeyringError::of_key)
+        let event = kind.map(|kind| self.event(Some(key.tenant.as_str()), Some(key.id), kind));
+        let durable = self.durable(event.as_ref())?;
+        let invalidate = self.engine().invalidate_key_on_drop(key.id);
+        let updated = self.store().update_key(key.clone(), replaces, durable.as_slice()).await;
+        drop(invalidate);
+        updated.map_err(KeyringError::of_key)?;
+        self.report_made(event.as_ref());
+        Ok(())
     }
 
     fn new_tenant(&self, id: &str, tier: &str) -> Result<TenantRecord, KeyringError> {
@@ -433,22 +445,39 @@ impl Keyring {
         first_key: Option<KeyRecord>,
     ) -> Result<(), KeyringError> {
         let (id, tier) = (tenant.id.clone(), tenant.tier.clone());
+        let key = first_key.clone();
+        let named = Some(id.as_str());
+        let created = self.event(named, None, AuditKind::TenantCreated { tier: &tier });
+        let issued = key.as_ref().map(|key| self.event(named, Some(key.id), issued(key)));
+        let mut durable = Vec::new();
+        durable.extend(self.durable(Some(&created))?);
+        durable.extend(self.durable(issued.as_ref())?);
         // A tenant of this id may have been deleted just before. Nothing that was cached of it may be used.
-        let _invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
-        let inserted = self.store().insert_tenant(tenant, first_key).await;
+        let invalidate = self.engine().invalidate_tenant_on_drop(id.clone());
+        let inserted = self.store().insert_tenant(tenant, first_key, &durable).await;
+        drop(invalidate);
         inserted.map_err(|error| KeyringError::of_tenant(error, &id))?;
-        self.record(&id, None, AuditKind::TenantCreated { tier: &tier });
+        self.report_made(Some(&created));
+        self.report_made(issued.as_ref());
         Ok(())
     }
 
+    /// Writes a changed tenant like [`update_key`](Self::update_key).
     pub(super) async fn update_tenant(
         &self,
         tenant: &TenantRecord,
         replaces: u64,
+        kind: Option<AuditKind<'_>>,
     ) -> Result<(), KeyringError> {
-        let _invalidate = self.engine().invalidate_tenant_on_drop(tenant.id.clone());
-        let updated = self.store().update_tenant(tenant.clone(), replaces).await;
-        updated.map_err(|error| KeyringError::of_tenant(error, &tenant.id))
+        let event = kind.map(|kind| self.event(Some(tenant.id.as_str()), None, kind));
+        let durable = self.durable(event.as_ref())?;
+        let invalidate = self.engine().invalidate_tenant_on_drop(tenant.id.clone());
+        let updated =
+            self.store().update_tenant(tenant.clone(), replaces, durable.as_slice()).await;
+        drop(invalidate);
+        updated.map_err(|error| KeyringError::of_tenant(error, &tenant.id))?;
+        self.report_made(event.as_ref());
+        Ok(())
     }
 
     /// Suspends `tenant` or lifts its suspension, if the tenant is unchanged since it was read.
@@ -463,15 +492,14 @@ impl Keyring {
         };
         let changed = async {
             let changed = self.authority().suspend_tenant(tenant, suspension)?;
-            self.update_tenant(&changed, tenant.version).await?;
+            let kind = match changed.suspension() {
+                Some(suspension) => AuditKind::TenantSuspended { reason: suspension.reason() },
+                None => AuditKind::TenantResumed,
+            };
+            self.update_tenant(&changed, tenant.version, Some(kind)).await?;
             Ok(changed)
         };
-        let changed = self.audited(change, Some(tenant.id.as_str()), None, changed.await)?;
-        let kind = match changed.suspension() {
-            Some(suspension) => AuditKind::TenantSuspended { reason: suspension.reason() },
-            None => AuditKind::TenantResumed,
-        };
-        self.record(&tenant.id, None, kind);
-        Ok(changed)
+        let changed = changed.await;
+        self.audited(change, Some(tenant.id.as_str()), None, changed).await
     }
 }

@@ -123,7 +123,7 @@ impl Keyring {
         let rotated =
             self.try_rotate_own(presented, requirement, grace_period, address, &mut of).await;
         if let Err(error) = &rotated {
-            self.report_own_rotation(presented, of.as_ref(), error);
+            self.report_own_rotation(presented, of.as_ref(), error).await;
         }
         rotated
     }
@@ -176,18 +176,15 @@ impl Keyring {
                     .rotate(&key, &tenant, grace_period, None, now, &mut *randomness)
                     .map_err(|error| change(error.into()))?
             };
-            match self.update_key(&rotated, key.version).await {
+            let holder = self.acting_as_key(rotated.id);
+            let kind = Some(AuditKind::KeyRotated);
+            match holder.update_key(&rotated, key.version, kind).await {
                 Err(KeyringError::Conflict | KeyringError::NoKey) => {
                     has_raced = true;
                     races.lost().map_err(change)?;
                 }
                 done => {
                     done.map_err(change)?;
-                    self.acting_as_key(rotated.id).record(
-                        &tenant.id,
-                        Some(rotated.id),
-                        AuditKind::KeyRotated,
-                    );
                     let previous = match grace_period {
                         GracePeriod::None => None,
                         _ => rotated.older.first().copied(),
@@ -217,8 +214,9 @@ impl Keyring {
         self.acting_as(&format!("key {id}"))
     }
 
-    /// Reports a rotation that was not made to the audit sink.
-    fn report_own_rotation(
+    /// Reports a rotation that was not made to the audit sink. Its event is stored unless the token itself may not rotate:
+    /// that is a refused request, of which a holder may send any number.
+    async fn report_own_rotation(
         &self,
         presented: &[u8],
         of: Option<&(TenantId, KeyId)>,
@@ -231,7 +229,13 @@ impl Keyring {
         let detail = format!("{error}");
         let (change, refusal) = (ChangeKind::RotateKey, error.refusal());
         let kind = AuditKind::ChangeRefused { change, refusal, detail: &detail };
-        self.report_own(presented, of, reason, kind);
+        match of {
+            Some((tenant, id)) if reason.is_none() => {
+                let holder = self.acting_as_key(*id);
+                holder.report_refused(Some(tenant.as_str()), Some(*id), kind).await;
+            }
+            _ => self.report_own(presented, of, reason, kind),
+        }
     }
 
     /// Reports a request of a holder that was refused to the audit sink, as an event of this kind. A rejected token and a

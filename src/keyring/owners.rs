@@ -48,7 +48,7 @@ impl TenantKeys {
     /// [limited to an owner](Self::owned_by), or [`KeyringError::Conflict`] if concurrent changes of the tenant did not stop.
     pub async fn disable_owner(&self, owner: &Owner) -> Result<TenantRecord, KeyringError> {
         let switched = self.switch_owner(owner, false).await;
-        self.audited(ChangeKind::DisableOwner, None, switched)
+        self.audited(ChangeKind::DisableOwner, None, switched).await
     }
 
     /// Enables an owner again. Each of the owner's keys has the state that it had before, so a key that was disabled by
@@ -61,7 +61,7 @@ impl TenantKeys {
     /// do more.
     pub async fn enable_owner(&self, owner: &Owner) -> Result<TenantRecord, KeyringError> {
         let switched = self.switch_owner(owner, true).await;
-        self.audited(ChangeKind::EnableOwner, None, switched)
+        self.audited(ChangeKind::EnableOwner, None, switched).await
     }
 
     async fn switch_owner(
@@ -83,19 +83,15 @@ impl TenantKeys {
             if changed.version == tenant.version {
                 return Ok(tenant);
             }
-            match self.keyring.update_tenant(&changed, tenant.version).await {
+            let owner = owner.as_str();
+            let kind = if enabled {
+                AuditKind::OwnerEnabled { owner }
+            } else {
+                AuditKind::OwnerDisabled { owner }
+            };
+            match self.keyring.update_tenant(&changed, tenant.version, Some(kind)).await {
                 Err(KeyringError::Conflict) => races.lost()?,
-                done => {
-                    done?;
-                    let owner = owner.as_str();
-                    let kind = if enabled {
-                        AuditKind::OwnerEnabled { owner }
-                    } else {
-                        AuditKind::OwnerDisabled { owner }
-                    };
-                    self.keyring.record(&self.tenant, None, kind);
-                    return Ok(changed);
-                }
+                done => return done.map(|()| changed),
             }
         }
     }

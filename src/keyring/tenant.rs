@@ -95,7 +95,7 @@ impl TenantKeys {
     /// succeeded.
     pub async fn issue(&self, request: NewKey) -> Result<IssuedKey, KeyringError> {
         let issued = self.try_issue(None, request).await;
-        self.audited(ChangeKind::IssueKey, None, issued)
+        self.audited(ChangeKind::IssueKey, None, issued).await
     }
 
     /// Issues a key like [`issue`](Self::issue), to `tenant` as it was just read.
@@ -106,7 +106,7 @@ impl TenantKeys {
         request: NewKey,
     ) -> Result<IssuedKey, KeyringError> {
         let issued = self.try_issue(Some(tenant), request).await;
-        self.audited(ChangeKind::IssueKey, None, issued)
+        self.audited(ChangeKind::IssueKey, None, issued).await
     }
 
     async fn try_issue(
@@ -125,11 +125,8 @@ impl TenantKeys {
                 None => self.keyring.find_tenant(&self.tenant).await?,
             };
             let issued = self.make(&tenant, request.clone(), &ids)?;
-            match self.insert(tenant, issued.key.clone(), false).await {
-                Ok(Inserted::Done) => {
-                    self.record_issued(&issued.key);
-                    return Ok(issued);
-                }
+            match self.insert(tenant, &issued.key, false, self::issued(&issued.key)).await {
+                Ok(Inserted::Done) => return Ok(issued),
                 Ok(Inserted::Exists) if !ids.is_empty() => {
                     return Err(KeyringError::AlreadyIssued(issued.key.id));
                 }
@@ -195,18 +192,25 @@ impl TenantKeys {
         Ok(request)
     }
 
-    /// Adds `key` if `tenant` is unchanged since it was read and has quota left. `over_quota` skips the
-    /// quota.
+    /// Adds `key` if `tenant` is unchanged since it was read and has quota left, together with its event. `over_quota`
+    /// skips the quota.
     async fn insert(
         &self,
         tenant: TenantRecord,
-        key: KeyRecord,
+        key: &KeyRecord,
         over_quota: bool,
+        kind: AuditKind<'_>,
     ) -> Result<Inserted, KeyringError> {
         let allowed = self.keyring.quota(&tenant)?;
         let limit = (!over_quota).then_some(allowed);
-        match self.keyring.store().insert_key(key, tenant.version, limit).await {
-            Ok(()) => Ok(Inserted::Done),
+        let event = self.keyring.event(Some(self.tenant.as_str()), Some(key.id), kind);
+        let durable = self.keyring.durable(Some(&event))?;
+        let (store, events) = (self.keyring.store(), durable.as_slice());
+        match store.insert_key(key.clone(), tenant.version, limit, events).await {
+            Ok(()) => {
+                self.keyring.report_made(Some(&event));
+                Ok(Inserted::Done)
+            }
             Err(StoreError::Conflict) => Ok(Inserted::Raced),
             Err(StoreError::Exists) => Ok(Inserted::Exists),
             Err(StoreError::QuotaFull) => Err(KeyringError::QuotaExceeded {
@@ -220,30 +224,30 @@ impl TenantKeys {
         }
     }
 
-    pub(super) fn audited<T>(
+    pub(super) async fn audited<T>(
         &self,
         change: ChangeKind,
         key: Option<KeyId>,
         done: Result<T, KeyringError>,
     ) -> Result<T, KeyringError> {
-        self.keyring.audited(change, Some(self.tenant.as_str()), key, done)
+        self.keyring.audited(change, Some(self.tenant.as_str()), key, done).await
     }
 
     /// Reports a change of the key `id` that is refused before it is tried to the audit sink.
     #[cfg(feature = "console")]
-    pub(crate) fn refused(
+    pub(crate) async fn refused(
         &self,
         change: ChangeKind,
         id: KeyId,
         error: KeyringError,
     ) -> KeyringError {
-        self.keyring.refused(change, &self.tenant, Some(id), error)
+        self.keyring.refused(change, &self.tenant, Some(id), error).await
     }
+}
 
-    pub(super) fn record_issued(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyIssued { scopes: &key.scopes, limits: KeyLimits::of(key) };
-        self.keyring.record(&self.tenant, Some(key.id), kind);
-    }
+/// Returns the kind of the event of an issued key.
+pub(super) fn issued(key: &KeyRecord) -> AuditKind<'_> {
+    AuditKind::KeyIssued { scopes: &key.scopes, limits: KeyLimits::of(key) }
 }
 
 /// The outcome of inserting a key.

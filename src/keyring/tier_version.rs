@@ -42,7 +42,7 @@ impl Keyring {
         let named = found.and_then(|tenant| {
             if tenant.version == version { Ok(tenant) } else { Err(KeyringError::Conflict) }
         });
-        let tenant = self.audited(ChangeKind::SetTier, Some(id.as_str()), None, named)?;
+        let tenant = self.audited(ChangeKind::SetTier, Some(id.as_str()), None, named).await?;
         self.move_tenant(&tenant, tier).await
     }
 }

@@ -136,7 +136,7 @@ impl Keyring {
         let seals = self.authority().seals();
         if task == Task::Reseal && !seals.is_current(tenant.seal()) {
             let replaces = seals.next_tenant(&mut tenant);
-            count(self.update_tenant(&tenant, replaces).await, so_far)?;
+            count(self.update_tenant(&tenant, replaces, None).await, so_far)?;
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Keyring {
         match task {
             Task::Reseal if !seals.is_current(key.seal()) => {
                 let replaces = seals.next_key(&mut key);
-                count(self.update_key(&key, replaces).await, so_far)
+                count(self.update_key(&key, replaces, None).await, so_far)
             }
             Task::PurgeExpired(age)
                 if key.expires_at.is_some_and(|end| self.now().saturating_since(end) > age) =>

@@ -155,7 +155,7 @@ async fn copy_tenant(
     tenant: TenantRecord,
     copied: &mut Copied,
 ) -> Result<(), CopyError> {
-    match to.insert_tenant(tenant.clone(), None).await {
+    match to.insert_tenant(tenant.clone(), None, &[]).await {
         Ok(()) => {}
         Err(StoreError::Exists) => {
             let there = to.tenant(&tenant.id).await.map_err(CopyError::To)?;
@@ -208,7 +208,7 @@ async fn copy_key(
     key: KeyRecord,
     tenant_version: u64,
 ) -> Result<(), CopyError> {
-    match to.insert_key(key.clone(), tenant_version, None).await {
+    match to.insert_key(key.clone(), tenant_version, None, &[]).await {
         Ok(()) => Ok(()),
         Err(StoreError::Exists) => {
             let there = to.key(&key.tenant, key.id).await.map_err(CopyError::To)?;

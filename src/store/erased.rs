@@ -7,6 +7,7 @@ use super::{
     KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey, Work,
 };
 use crate::{
+    event::Event,
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
     token::KeyId,
@@ -33,6 +34,12 @@ impl AnyStore {
     /// Hides the type of `store`.
     pub fn new(store: impl KeyStore) -> Self {
         Self(Arc::new(store))
+    }
+
+    /// Hides the type of a store that is used in another way as well.
+    #[cfg(feature = "std")]
+    pub(crate) fn shared(store: Arc<impl KeyStore>) -> Self {
+        Self(store)
     }
 
     /// Returns the store as a lookup, which is all that a verifying node needs.
@@ -168,28 +175,39 @@ macro_rules! erase {
 erase! {
     fn insert_tenant(
         tenant: TenantRecord = TenantRecord,
-        first_key: Option<KeyRecord> = Option<KeyRecord>
+        first_key: Option<KeyRecord> = Option<KeyRecord>,
+        events: &[Event] = &'a [Event]
     ) -> ();
     fn tenant(id: &TenantId = &'a TenantId) -> Option<TenantRecord>;
     fn tenants(
         after: Option<&TenantId> = Option<&'a TenantId>,
         limit: NonZeroUsize = NonZeroUsize
     ) -> Rows<TenantRecord>;
-    fn update_tenant(tenant: TenantRecord = TenantRecord, replaces: u64 = u64) -> ();
-    fn delete_tenant(id: &TenantId = &'a TenantId) -> ();
+    fn update_tenant(
+        tenant: TenantRecord = TenantRecord,
+        replaces: u64 = u64,
+        events: &[Event] = &'a [Event]
+    ) -> ();
+    fn delete_tenant(id: &TenantId = &'a TenantId, events: &[Event] = &'a [Event]) -> ();
     fn insert_key(
         key: KeyRecord = KeyRecord,
         tenant_version: u64 = u64,
-        max_keys: Option<u32> = Option<u32>
+        max_keys: Option<u32> = Option<u32>,
+        events: &[Event] = &'a [Event]
     ) -> ();
     fn key(tenant: &TenantId = &'a TenantId, id: KeyId = KeyId) -> Option<KeyRecord>;
     fn keys(tenant: &TenantId = &'a TenantId, query: &KeyQuery = &'a KeyQuery) -> Rows<KeyRecord>;
     fn count_keys(tenant: &TenantId = &'a TenantId, up_to: u32 = u32) -> u32;
-    fn update_key(key: KeyRecord = KeyRecord, replaces: u64 = u64) -> ();
+    fn update_key(
+        key: KeyRecord = KeyRecord,
+        replaces: u64 = u64,
+        events: &[Event] = &'a [Event]
+    ) -> ();
     fn delete_key(
         tenant: &TenantId = &'a TenantId,
         id: KeyId = KeyId,
-        replaces: Option<u64> = Option<u64>
+        replaces: Option<u64> = Option<u64>,
+        events: &[Event] = &'a [Event]
     ) -> ();
     fn record_uses(uses: &[KeyUse] = &'a [KeyUse], latest: Timestamp = Timestamp) -> ();
     fn set_marker(marker: &[u8] = &'a [u8], replaces: Option<&[u8]> = Option<&'a [u8]>) -> ();

@@ -1,5 +1,6 @@
 //! The reference store: the smallest one that keeps the whole contract.
 
+mod events;
 mod limits;
 mod usage;
 
@@ -16,11 +17,12 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use self::{limits::LimitTable, usage::UsageTable};
+use self::{events::EventTable, limits::LimitTable, usage::UsageTable};
 use super::{
     KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
 };
 use crate::{
+    event::Event,
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
     token::KeyId,
@@ -42,6 +44,7 @@ struct Tables {
     marker: Option<Vec<u8>>,
     usage: UsageTable,
     limits: LimitTable,
+    events: EventTable,
 }
 
 #[derive(Debug)]
@@ -105,6 +108,7 @@ impl KeyStore for MemoryStore {
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         if tables.tenants.contains_key(&tenant.id) {
@@ -118,6 +122,7 @@ impl KeyStore for MemoryStore {
         }
         let id = tenant.id.clone();
         tables.tenants.insert(id, Tenant { record: tenant, keys });
+        tables.events.add(events);
         Ok(())
     }
 
@@ -136,23 +141,30 @@ impl KeyStore for MemoryStore {
         Ok(behind.map(|(_, tenant)| Ok(tenant.record.clone())).take(limit.get()).collect())
     }
 
-    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_tenant(
+        &self,
+        tenant: TenantRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let stored = tables.tenants.get_mut(&tenant.id).ok_or(StoreError::NotFound)?;
         if stored.record.version != replaces {
             return Err(StoreError::Conflict);
         }
         stored.record = tenant;
+        tables.events.add(events);
         Ok(())
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
+    async fn delete_tenant(&self, id: &TenantId, events: &[Event]) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let tenant = tables.tenants.remove(id).ok_or(StoreError::NotFound)?;
         for KeyCursor { id, .. } in tenant.keys {
             tables.keys.remove(&id);
             tables.deleted.insert(id);
         }
+        tables.events.add(events);
         Ok(())
     }
 
@@ -161,6 +173,7 @@ impl KeyStore for MemoryStore {
         key: KeyRecord,
         tenant_version: u64,
         max_keys: Option<u32>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let tenant = tables.tenants.get(&key.tenant).ok_or(StoreError::NotFound)?;
@@ -177,6 +190,7 @@ impl KeyStore for MemoryStore {
             tenant.keys.insert(KeyCursor::of(&key));
         }
         tables.keys.insert(key.id, key);
+        tables.events.add(events);
         Ok(())
     }
 
@@ -200,7 +214,12 @@ impl KeyStore for MemoryStore {
         Ok(self.tables().tenants.get(tenant).map_or(0, |tenant| count(&tenant.keys)).min(up_to))
     }
 
-    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_key(
+        &self,
+        key: KeyRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let stored = tables
             .keys
@@ -212,6 +231,7 @@ impl KeyStore for MemoryStore {
         }
         let last_used = stored.last_used();
         *stored = key.with_last_used(last_used);
+        tables.events.add(events);
         Ok(())
     }
 
@@ -220,6 +240,7 @@ impl KeyStore for MemoryStore {
         tenant: &TenantId,
         id: KeyId,
         replaces: Option<u64>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let key = tables.keys.get(&id).filter(|key| key.tenant == *tenant);
@@ -233,6 +254,7 @@ impl KeyStore for MemoryStore {
         }
         tables.keys.remove(&id);
         tables.deleted.insert(id);
+        tables.events.add(events);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ pub(super) mod audit;
 mod builder;
 mod checks;
 mod error;
+mod events;
 mod feed;
 mod limits;
 mod pool;
@@ -32,6 +33,7 @@ pub use self::{
 use tokio::runtime::Handle;
 
 use self::{
+    events::{EventStatements, kind, turn},
     limits::LimitStatements,
     pool::{Pool, Turn},
     run::{Failure, attempt},
@@ -44,6 +46,7 @@ use super::{
     sql::{self, KeyRow, Page, TenantRow},
 };
 use crate::{
+    event::Event,
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
     token::KeyId,
@@ -85,6 +88,7 @@ struct Inner {
     schema: Schema,
     statements: Statements,
     usage: UsageStatements,
+    events: EventStatements,
     limits: LimitStatements,
     time_limit: Duration,
     notices: RwLock<Option<Notices>>,
@@ -209,12 +213,13 @@ impl KeyStore for PostgresStore {
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
-        match self.insert_tenant_row(&tenant, first_key.as_ref()).await {
+        match self.insert_tenant_row(&tenant, first_key.as_ref(), events).await {
             // The remaining keys of a deleted tenant with this id would be found as keys of the new tenant,
             // so they are erased first.
             Err(StoreError::Exists) if self.erase_keys(&tenant.id).await? => {
-                self.insert_tenant_row(&tenant, first_key.as_ref()).await
+                self.insert_tenant_row(&tenant, first_key.as_ref(), events).await
             }
             inserted => inserted,
         }
@@ -261,30 +266,40 @@ impl KeyStore for PostgresStore {
         })
     }
 
-    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_tenant(
+        &self,
+        tenant: TenantRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         let notice = self.0.notice_of_tenant(&tenant.id);
-        attempt!(Write in Turn::Row(tenant.id.as_str().as_bytes()), *time_limit, pool, connection => {
+        attempt!((kind(events)) in turn(events, tenant.id.as_str().as_bytes()), *time_limit, pool, connection => {
             let row = statements.update_tenant.query(pool)
                 .bind(tenant.id.as_str().as_bytes())
                 .bind(tenant.version.cast_signed())
                 .bind(tenant.encode())
                 .bind(replaces.cast_signed())
                 .bind(self.0.audible(&notice))
-                .fetch_one(connection)
+                .fetch_one(&mut *connection)
                 .await?;
-            updated(&row)
+            updated(&row)?;
+            events::add(connection, &self.0, events).await
         })
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
+    async fn delete_tenant(&self, id: &TenantId, events: &[Event]) -> Result<(), StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         let notice = self.0.notice_of_tenant(id);
-        let is_begun = attempt!(Write in Turn::Row(id.as_str().as_bytes()), *time_limit, pool, connection => {
+        let is_begun = attempt!((kind(events)) in turn(events, id.as_str().as_bytes()), *time_limit, pool, connection => {
             // The statement waits for transactions that are adding a key to the tenant.
             let begun = statements.delete_tenant.query(pool).bind(id.as_str().as_bytes());
             let begun = begun.bind(self.0.audible(&notice));
-            Ok(begun.fetch_one(connection).await?.try_get::<i64, _>(0)? > 0)
+            let is_begun = begun.fetch_one(&mut *connection).await?.try_get::<i64, _>(0)? > 0;
+            if is_begun {
+                events::add(connection, &self.0, events).await?;
+            }
+            Ok(is_begun)
         })?;
         let goes_on = self.erase_keys(id).await?;
         if is_begun || goes_on { Ok(()) } else { Err(StoreError::NotFound) }
@@ -295,10 +310,12 @@ impl KeyStore for PostgresStore {
         key: KeyRecord,
         tenant_version: u64,
         max_keys: Option<u32>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let Inner { pool, time_limit, .. } = &*self.0;
         attempt!(Transaction in Turn::Row(key.tenant.as_str().as_bytes()), *time_limit, pool, connection => {
-            insert_key(connection, &self.0, &key, tenant_version, max_keys).await
+            insert_key(connection, &self.0, &key, tenant_version, max_keys).await?;
+            events::add(connection, &self.0, events).await
         })
     }
 
@@ -367,10 +384,15 @@ impl KeyStore for PostgresStore {
         })
     }
 
-    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_key(
+        &self,
+        key: KeyRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         let notice = self.0.notice_of_key(key.id);
-        attempt!(Write in Turn::Row(&key.id.as_bytes()[..]), *time_limit, pool, connection => {
+        attempt!((kind(events)) in turn(events, &key.id.as_bytes()[..]), *time_limit, pool, connection => {
             let row = statements.update_key.query(pool)
                 .bind(&key.id.as_bytes()[..])
                 .bind(key.tenant.as_str().as_bytes())
@@ -379,9 +401,10 @@ impl KeyStore for PostgresStore {
                 .bind(replaces.cast_signed())
                 .bind(self.0.audible(&notice))
                 .bind(sql::owner(&key))
-                .fetch_one(connection)
+                .fetch_one(&mut *connection)
                 .await?;
-            updated(&row)
+            updated(&row)?;
+            events::add(connection, &self.0, events).await
         })
     }
 
@@ -390,16 +413,17 @@ impl KeyStore for PostgresStore {
         tenant: &TenantId,
         id: KeyId,
         replaces: Option<u64>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         let notice = self.0.notice_of_key(id);
-        attempt!(Write in Turn::Row(&id.as_bytes()[..]), *time_limit, pool, connection => {
+        attempt!((kind(events)) in turn(events, &id.as_bytes()[..]), *time_limit, pool, connection => {
             let row = statements.delete_key.query(pool)
                 .bind(&id.as_bytes()[..])
                 .bind(tenant.as_str().as_bytes())
                 .bind(replaces.map(u64::cast_signed))
                 .bind(self.0.audible(&notice))
-                .fetch_one(connection)
+                .fetch_one(&mut *connection)
                 .await?;
             match updated(&row) {
                 // Another deletion was committed first. The snapshot of this statement still shows the key,
@@ -407,7 +431,8 @@ impl KeyStore for PostgresStore {
                 Err(Failure::Store(StoreError::Conflict)) if replaces.is_none() => {
                     Err(StoreError::NotFound.into())
                 }
-                deleted => deleted,
+                Ok(()) => events::add(connection, &self.0, events).await,
+                refused => refused,
             }
         })
     }
@@ -451,11 +476,12 @@ impl PostgresStore {
         &self,
         tenant: &TenantRecord,
         first_key: Option<&KeyRecord>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let Inner { pool, statements, time_limit, .. } = &*self.0;
         let (id, version) = (tenant.id.as_str().as_bytes(), tenant.version.cast_signed());
         let notice = self.0.notice_of_tenant(&tenant.id);
-        attempt!(Write in Turn::Row(id), *time_limit, pool, connection => {
+        attempt!((kind(events)) in turn(events, id), *time_limit, pool, connection => {
             let statement = match first_key {
                 Some(_) => &statements.insert_tenant_with_key,
                 None => &statements.insert_tenant,
@@ -471,8 +497,8 @@ impl PostgresStore {
                     .bind(key.last_used().map(Timestamp::as_millis))
                     .bind(sql::owner(key));
             }
-            insert.execute(connection).await.map_err(taken)?;
-            Ok(())
+            insert.execute(&mut *connection).await.map_err(taken)?;
+            events::add(connection, &self.0, events).await
         })
     }
 

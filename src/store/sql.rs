@@ -2,7 +2,8 @@
 //!
 //! There are two main tables, and one row for the marker. A row holds the record as keyway encodes it. Its
 //! other columns hold only values that statements select and sort by. Every read compares these columns with
-//! the record, so a change by anyone else is detected. The tables of the usage are in `sql/usage.rs`.
+//! the record, so a change by anyone else is detected. The tables of the usage are in `sql/usage.rs`, and those of
+//! the events in `sql/events.rs`.
 //!
 //! | `tenants` | |
 //! |---|---|
@@ -20,6 +21,7 @@
 //! | `last_used` | milliseconds; beside the record, and not sealed |
 //! | `owner` | the text as bytes, for lists of the keys of one owner; null without an owner |
 
+pub(super) mod events;
 pub(super) mod limits;
 pub(super) mod usage;
 

@@ -3,6 +3,7 @@
 pub(super) mod audit;
 mod builder;
 mod connections;
+mod events;
 mod feed;
 mod files;
 mod limits;
@@ -38,6 +39,7 @@ use super::{
     sql::{self, CommonStatements, Page},
 };
 use crate::{
+    event::Event,
     record::{KeyRecord, TenantId, TenantRecord},
     time::Timestamp,
     token::KeyId,
@@ -316,12 +318,13 @@ impl KeyStore for SqliteStore {
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
-        match self.insert_tenant_row(tenant.clone(), first_key.clone()).await {
+        match self.insert_tenant_row(tenant.clone(), first_key.clone(), events).await {
             // The remaining keys of a deleted tenant with this id would be found as keys of the new tenant,
             // so they are erased first.
             Err(StoreError::Exists) if self.erase_keys(&tenant.id).await? => {
-                self.insert_tenant_row(tenant, first_key).await
+                self.insert_tenant_row(tenant, first_key, events).await
             }
             inserted => inserted,
         }
@@ -357,7 +360,13 @@ impl KeyStore for SqliteStore {
         .await
     }
 
-    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_tenant(
+        &self,
+        tenant: TenantRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
+        let events = events.to_vec();
         self.write(move |transaction, _| {
             check_version(transaction, TENANT_VERSION, [tenant.id.as_str().as_bytes()], replaces)?;
             execute(
@@ -365,13 +374,13 @@ impl KeyStore for SqliteStore {
                 "UPDATE keyway_tenants SET version = ?2, record = ?3 WHERE id = ?1",
                 (tenant.id.as_str().as_bytes(), tenant.version.cast_signed(), tenant.encode()),
             )?;
-            Ok(())
+            events::add(transaction, &events)
         })
         .await
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
-        let tenant = blob(id);
+    async fn delete_tenant(&self, id: &TenantId, events: &[Event]) -> Result<(), StoreError> {
+        let (tenant, events) = (blob(id), events.to_vec());
         let is_begun = self
             .write(move |transaction, _| {
                 // Once this is committed, nothing finds the tenant or its keys.
@@ -381,6 +390,9 @@ impl KeyStore for SqliteStore {
                      WHERE id = ?1 AND record IS NOT NULL",
                     [&tenant],
                 )?;
+                if begun > 0 {
+                    events::add(transaction, &events)?;
+                }
                 Ok(begun > 0)
             })
             .await?;
@@ -393,7 +405,9 @@ impl KeyStore for SqliteStore {
         key: KeyRecord,
         tenant_version: u64,
         max_keys: Option<u32>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
+        let events = events.to_vec();
         self.write(move |transaction, shared| {
             let tenant = key.tenant.as_str().as_bytes();
             check_version(transaction, TENANT_VERSION, [tenant], tenant_version)?;
@@ -405,7 +419,8 @@ impl KeyStore for SqliteStore {
                     return Err(if known { StoreError::Exists } else { StoreError::QuotaFull });
                 }
             }
-            insert(transaction, &key)
+            insert(transaction, &key)?;
+            events::add(transaction, &events)
         })
         .await
     }
@@ -461,7 +476,13 @@ impl KeyStore for SqliteStore {
         .await
     }
 
-    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_key(
+        &self,
+        key: KeyRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
+        let events = events.to_vec();
         self.write(move |transaction, _| {
             let place = (key.id.as_bytes(), key.tenant.as_str().as_bytes());
             check_version(transaction, KEY_VERSION, place, replaces)?;
@@ -470,7 +491,7 @@ impl KeyStore for SqliteStore {
                 "UPDATE keyway_keys SET version = ?2, record = ?3, owner = ?4 WHERE id = ?1",
                 (key.id.as_bytes(), key.version.cast_signed(), key.encode(), sql::owner(&key)),
             )?;
-            Ok(())
+            events::add(transaction, &events)
         })
         .await
     }
@@ -480,8 +501,9 @@ impl KeyStore for SqliteStore {
         tenant: &TenantId,
         id: KeyId,
         replaces: Option<u64>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
-        let tenant = blob(tenant);
+        let (tenant, events) = (blob(tenant), events.to_vec());
         self.write(move |transaction, shared| {
             let place = (id.as_bytes(), &tenant);
             if let Some(version) = replaces {
@@ -489,7 +511,7 @@ impl KeyStore for SqliteStore {
             }
             match execute(transaction, &shared.delete_key, place)? {
                 0 => Err(StoreError::NotFound),
-                _ => Ok(()),
+                _ => events::add(transaction, &events),
             }
         })
         .await
@@ -541,14 +563,17 @@ impl SqliteStore {
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
+        let events = events.to_vec();
         self.write(move |transaction, _| {
             execute(
                 transaction,
                 "INSERT INTO keyway_tenants (id, version, record) VALUES (?1, ?2, ?3)",
                 (tenant.id.as_str().as_bytes(), tenant.version.cast_signed(), tenant.encode()),
             )?;
-            first_key.map_or(Ok(()), |key| insert(transaction, &key))
+            first_key.map_or(Ok(()), |key| insert(transaction, &key))?;
+            events::add(transaction, &events)
         })
         .await
     }

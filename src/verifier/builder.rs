@@ -21,7 +21,10 @@ use crate::{
     pepper::Peppers,
     policy::Policy,
     seal::Marker,
-    store::{AnyLimitStore, AnyLookup, AnyStore, AnyUsageStore, KeyLookup, LimitStore, UsageStore},
+    store::{
+        AnyEventStore, AnyLimitStore, AnyLookup, AnyStore, AnyUsageStore, KeyLookup, LimitStore,
+        UsageStore,
+    },
     time::{Clock, SystemClock},
 };
 
@@ -40,6 +43,7 @@ pub struct VerifierBuilder {
     audit: Option<Arc<dyn AuditSink>>,
     usage: Option<AnyUsageStore>,
     limits: Option<(AnyLimitStore, WhenAway)>,
+    events: Option<AnyEventStore>,
     foreign: Vec<ForeignFormat>,
     capacity: usize,
     max_staleness: Duration,
@@ -65,6 +69,7 @@ impl VerifierBuilder {
             foreign: Vec::new(),
             usage: None,
             limits: None,
+            events: None,
             capacity: Self::DEFAULT_CAPACITY,
             max_staleness: Self::DEFAULT_MAX_STALENESS,
         }
@@ -112,6 +117,12 @@ impl VerifierBuilder {
     /// allowances is refused.
     pub fn shared_limits(mut self, store: impl LimitStore, when_away: WhenAway) -> Self {
         self.limits = Some((AnyLimitStore::new(store), when_away));
+        self
+    }
+
+    /// Stores the events of changes in this store, which is also the one of the keys.
+    pub(crate) fn events(mut self, store: AnyEventStore) -> Self {
+        self.events = Some(store);
         self
     }
 
@@ -175,6 +186,7 @@ impl VerifierBuilder {
             noise: Sampler::default(),
             usage,
             limits,
+            events: self.events,
             streams: Arc::default(),
             #[cfg(feature = "children")]
             children: KnownChildren::default(),

@@ -29,7 +29,7 @@ use crate::{
     decision::{Denial, Principal, ResolvedKey, decide_from},
     record::TenantId,
     seal::Marker,
-    store::KeyUse,
+    store::{AnyEventStore, KeyUse},
     time::{Clock, Moment, Timestamp},
     token::{CheckedToken, KeyId, Rejection},
 };
@@ -49,6 +49,8 @@ pub(crate) struct Engine {
     pub(super) usage: Option<UsageCounter>,
     /// Counts against allowances, if there is a store of them.
     pub(super) limits: Option<Arc<Leases>>,
+    /// Where the events of changes are stored, if they are.
+    pub(super) events: Option<AnyEventStore>,
     /// The streams that are open.
     pub(super) streams: Arc<Streams>,
     /// The requirements of guards.

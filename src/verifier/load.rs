@@ -12,7 +12,7 @@ use super::{
     sources::Which,
 };
 use crate::{
-    audit::AuditKind,
+    audit::{AuditEvent, AuditKind},
     cache::Ticket,
     decision::ResolvedKey,
     record::{KeyRecord, RecordError},
@@ -239,11 +239,18 @@ impl Engine {
             return;
         }
         let replaces = seals.next_key(&mut stored.key);
+        let event = AuditEvent {
+            at: self.clock.moment().now,
+            actor: "",
+            tenant: Some(stored.tenant.id().as_str()),
+            key: Some(checked.id()),
+            child: None,
+            kind: AuditKind::GracePeriodEnded,
+        };
+        let Ok(durable) = self.durable(&event) else { return };
         let _invalidate = self.invalidate_key_on_drop(checked.id());
-        if store.update_key(stored.key, replaces).await.is_ok() {
-            let now = self.clock.moment().now;
-            let tenant = Some(stored.tenant.id().as_str());
-            self.record(now, "", tenant, Some(checked.id()), AuditKind::GracePeriodEnded);
+        if store.update_key(stored.key, replaces, durable.as_slice()).await.is_ok() {
+            self.record_event(&event);
         }
     }
 }

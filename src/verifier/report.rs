@@ -226,9 +226,9 @@ impl Engine {
         self.record_caller(now, key, kind_of(outside));
     }
 
-    /// Returns whether there is an audit sink.
+    /// Returns whether anything receives the events of changes: an audit sink, or a store of events.
     pub(crate) fn is_audited(&self) -> bool {
-        self.audit.is_some()
+        self.audit.is_some() || self.events.is_some()
     }
 }
 

@@ -193,7 +193,7 @@ async fn keys_of_an_owner_are_found_in_memory() {
     let store = AnyStore::new(MemoryStore::new());
     let fill = async |version, keys| {
         for key in keys {
-            store.insert_key(key, version, None).await.unwrap();
+            store.insert_key(key, version, None, &[]).await.unwrap();
         }
     };
     measure_owners("memory", store.clone(), false, fill).await;

@@ -214,7 +214,7 @@ fn unknown_and_unreadable_keys_do_not_affect_the_others() {
     });
     let tenant = "acme".parse().unwrap();
     let gone =
-        keyway::store::KeyStore::delete_key(&node.store.0.store, &tenant, node.ids[12], None);
+        keyway::store::KeyStore::delete_key(&node.store.0.store, &tenant, node.ids[12], None, &[]);
     pollster::block_on(gone).unwrap();
     let mut all = node.begin();
     node.store.open(usize::MAX);

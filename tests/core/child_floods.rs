@@ -153,11 +153,11 @@ fn flood_reads_a_parent_that_is_not_cached_20_times() {
         ("no cache", Freshness::Cached, 0, |_, _| {}),
         ("deleted", Freshness::Cached, 1_000, |world, parent| {
             let memory = world.store.memory();
-            block_on(memory.delete_key(parent.key.tenant(), parent.key.id(), None)).unwrap();
+            block_on(memory.delete_key(parent.key.tenant(), parent.key.id(), None, &[])).unwrap();
         }),
         ("deleted, fresh", Freshness::Now, 1_000, |world, parent| {
             let memory = world.store.memory();
-            block_on(memory.delete_key(parent.key.tenant(), parent.key.id(), None)).unwrap();
+            block_on(memory.delete_key(parent.key.tenant(), parent.key.id(), None, &[])).unwrap();
         }),
         ("tampered with", Freshness::Cached, 1_000, |world, _| {
             world.store.rewrite_keys(|key| Ok(with_text(&key, "parent", "changed")));

@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
         "time",
     ],
     &["pepper", "tier", "token"],
-    &["children", "import", "policy", "record", "usage"],
+    &["children", "event", "import", "policy", "record", "usage"],
     &["authority", "decision", "seal", "store"],
     &["allowance", "audit", "cache", "meter", "operations", "rate", "store/memory", "store/sql"],
     &["store/audit_table", "store/postgres", "store/sqlite"],

@@ -63,7 +63,7 @@ fn tenant_update_needs_the_latest_version() {
     let read = || block_on(world.keyring.tenants(None, 9)).unwrap().items.remove(0);
     let first = read();
     block_on(world.keyring.set_tier(acme.id(), "advanced")).unwrap();
-    let late = block_on(world.store.memory().update_tenant(first.clone(), first.version()));
+    let late = block_on(world.store.memory().update_tenant(first.clone(), first.version(), &[]));
     assert!(matches!(late, Err(StoreError::Conflict)));
     assert_eq!(read().tier(), "advanced");
 }

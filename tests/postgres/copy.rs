@@ -33,7 +33,7 @@ async fn filled(store: &AnyStore) -> String {
         let issued = handle.issue(NewKey::named(format!("key {number}"))).await.unwrap();
         let id = issued.key.id();
         let key = many.key(&tenant_id("many"), id).await.unwrap().unwrap();
-        store.insert_key(key, tenant.version(), None).await.unwrap();
+        store.insert_key(key, tenant.version(), None, &[]).await.unwrap();
         handle.delete(id).await.unwrap();
     }
     token.to_string()

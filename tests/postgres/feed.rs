@@ -182,7 +182,7 @@ async fn change_without_an_announcement_is_a_gap() {
 
     // A store without a keyring, which has no key for notices.
     let bare = PostgresStore::builder().schema(&schema).connect(&server.url()).await.unwrap();
-    keyway::store::KeyStore::delete_tenant(&bare, acme.id()).await.unwrap();
+    keyway::store::KeyStore::delete_tenant(&bare, acme.id(), &[]).await.unwrap();
     assert_eq!(soon(&mut feed).await, Some(Change::Gap));
 }
 

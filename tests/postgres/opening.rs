@@ -142,7 +142,8 @@ async fn missing_table_is_named_and_not_created() {
     let schema = fresh_schema();
     builder(&schema).connect(&server.url()).await.unwrap();
     // The last one that is dropped is the first one that is checked.
-    for table in ["usage_nodes", "usage_months", "usage_days", "keys"] {
+    for table in ["event_sequences", "events", "usage_nodes", "usage_months", "usage_days", "keys"]
+    {
         server.sql(&format!("DROP TABLE {schema}.{table}"));
         let error = refused(builder(&schema), server).await;
         let missing = format!("{schema}.{table}");

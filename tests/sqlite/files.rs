@@ -19,9 +19,11 @@ use std::{
 use crate::support::{block_on, overheard::RevealKnown as _, pepper, policy, tenant_id};
 use keyway::{
     KeyRecord, Keyring, SqliteStore, Timestamp,
+    event::{Event, EventId},
     record::TenantRecord,
     store::{
-        KeyLookup as _, KeyQuery, KeyStore as _, KeyUse, SqliteError, StoreError, UsageStore as _,
+        EventStore as _, KeyLookup as _, KeyQuery, KeyStore as _, KeyUse, SqliteError, StoreError,
+        UsageStore as _,
     },
     usage::{Day, Span, UsageFlush},
     verifier::Freshness,
@@ -690,6 +692,15 @@ async fn every_operation(
     let limit = NonZeroUsize::MIN;
     let flush = UsageFlush { node: 1, number: 1, day: Day::MIN, rows: Vec::new() };
     let span = Span::days(Day::MIN, Day::MAX);
+    let event = Event {
+        id: EventId::from_bytes([7; 16]),
+        at: Timestamp::MIN,
+        actor: String::new(),
+        tenant: None,
+        key: None,
+        kind: "change_refused".into(),
+        detail: String::new(),
+    };
     vec![
         ("lookup", store.lookup(id).await.map(drop)),
         ("lookup_many", store.lookup_many(&[id]).await.map(drop)),
@@ -699,19 +710,24 @@ async fn every_operation(
         ("key", store.key(acme, id).await.map(drop)),
         ("keys", store.keys(acme, &KeyQuery::all()).await.map(drop)),
         ("count_keys", store.count_keys(acme, 9).await.map(drop)),
-        ("insert_tenant", store.insert_tenant(tenant.clone(), None).await),
-        ("update_tenant", store.update_tenant(tenant.clone(), tenant.version()).await),
-        ("insert_key", store.insert_key(key.clone(), tenant.version(), None).await),
-        ("update_key", store.update_key(key.clone(), key.version()).await),
+        ("insert_tenant", store.insert_tenant(tenant.clone(), None, &[]).await),
+        ("update_tenant", store.update_tenant(tenant.clone(), tenant.version(), &[]).await),
+        ("insert_key", store.insert_key(key.clone(), tenant.version(), None, &[]).await),
+        ("update_key", store.update_key(key.clone(), key.version(), &[]).await),
         ("record_uses", store.record_uses(&uses, Timestamp::MAX).await),
         ("set_marker", store.set_marker(b"marker", None).await),
-        ("delete_key", store.delete_key(acme, id, Some(key.version())).await),
-        ("delete_tenant", store.delete_tenant(acme).await),
+        ("delete_key", store.delete_key(acme, id, Some(key.version()), &[]).await),
+        ("delete_tenant", store.delete_tenant(acme, &[]).await),
         ("add_usage", store.add_usage(&flush).await),
         ("key_usage", store.key_usage(acme, &[id], span).await.map(drop)),
         ("tenant_usage", store.tenant_usage(acme, span).await.map(drop)),
         ("roll_up_usage", store.roll_up_usage(Day::MIN, Day::MIN).await.map(drop)),
         ("delete_usage", store.delete_usage(acme).await),
+        ("add_events", store.add_events(&[event]).await),
+        ("claim_events", store.claim_events(Timestamp::MAX, Duration::ZERO, limit).await.map(drop)),
+        ("settle_events", store.settle_events(None, 1, 1, Timestamp::MIN).await),
+        ("events_of", store.events_of(None, None, None, limit).await.map(drop)),
+        ("purge_events", store.purge_events(Timestamp::MAX, true).await.map(drop)),
     ]
 }
 
@@ -723,9 +739,12 @@ fn every_operation_checks_that_the_file_is_there() {
     let tenant = block_on(store.tenant(&tenant_id("acme"))).unwrap().unwrap();
     let usage = include_str!("../../src/store/usage.rs");
     let (usage, _) = usage.split_once("\n}\n").unwrap();
+    let events = include_str!("../../src/store/events.rs");
+    let (events, _) = events.split_once("\n}\n").unwrap();
     let names: Vec<_> = include_str!("../../src/store.rs")
         .lines()
         .chain(usage.lines())
+        .chain(events.lines())
         .filter_map(|line| line.strip_prefix("    fn ")?.split('(').next())
         .filter(|name| !["announce_with", "detach", "max_lag"].contains(name))
         .collect();

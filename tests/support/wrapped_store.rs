@@ -4,6 +4,7 @@ use std::{future::Future, num::NonZeroUsize, ops::Deref, sync::Arc, time::Durati
 
 use keyway::{
     KeyId, KeyRecord, TenantId, Timestamp,
+    event::Event,
     record::TenantRecord,
     store::{
         BrokenRow, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows,
@@ -173,9 +174,11 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         &self,
         tenant: TenantRecord,
         first_key: Option<KeyRecord>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let id = tenant.id().clone();
-        let insert = async move |store: S| store.insert_tenant(tenant, first_key).await;
+        let events = events.to_vec();
+        let insert = async move |store: S| store.insert_tenant(tenant, first_key, &events).await;
         self.write("insert_tenant", id, insert).await
     }
 
@@ -195,16 +198,23 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         Ok(tenants.into_iter().map(|tenant| self.tenant_of_page(tenant?)).collect())
     }
 
-    async fn update_tenant(&self, tenant: TenantRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_tenant(
+        &self,
+        tenant: TenantRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
         let id = tenant.id().clone();
-        let update = async move |store: S| store.update_tenant(tenant, replaces).await;
+        let events = events.to_vec();
+        let update = async move |store: S| store.update_tenant(tenant, replaces, &events).await;
         self.write("update_tenant", id, update).await
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> Result<(), StoreError> {
-        let id = id.clone();
+    async fn delete_tenant(&self, id: &TenantId, events: &[Event]) -> Result<(), StoreError> {
+        let (id, events) = (id.clone(), events.to_vec());
         let of = id.clone();
-        self.write("delete_tenant", of, async move |store: S| store.delete_tenant(&id).await).await
+        let delete = async move |store: S| store.delete_tenant(&id, &events).await;
+        self.write("delete_tenant", of, delete).await
     }
 
     async fn insert_key(
@@ -212,10 +222,13 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         key: KeyRecord,
         tenant_version: u64,
         max_keys: Option<u32>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
         let max = self.faults.limit(&self.store, &key, max_keys).await?;
         let id = key.id();
-        let insert = async move |store: S| store.insert_key(key, tenant_version, max).await;
+        let events = events.to_vec();
+        let insert =
+            async move |store: S| store.insert_key(key, tenant_version, max, &events).await;
         self.write("insert_key", id, insert).await
     }
 
@@ -241,10 +254,16 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         self.faults.read(call, 0, self.store.count_keys(tenant, up_to)).await
     }
 
-    async fn update_key(&self, key: KeyRecord, replaces: u64) -> Result<(), StoreError> {
+    async fn update_key(
+        &self,
+        key: KeyRecord,
+        replaces: u64,
+        events: &[Event],
+    ) -> Result<(), StoreError> {
         let replaces = self.faults.replaced(&self.store, &key, replaces).await?;
         let id = key.id();
-        let update = async move |store: S| store.update_key(key, replaces).await;
+        let events = events.to_vec();
+        let update = async move |store: S| store.update_key(key, replaces, &events).await;
         self.write("update_key", id, update).await
     }
 
@@ -253,9 +272,10 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         tenant: &TenantId,
         id: KeyId,
         replaces: Option<u64>,
+        events: &[Event],
     ) -> Result<(), StoreError> {
-        let tenant = tenant.clone();
-        let delete = async move |store: S| store.delete_key(&tenant, id, replaces).await;
+        let (tenant, events) = (tenant.clone(), events.to_vec());
+        let delete = async move |store: S| store.delete_key(&tenant, id, replaces, &events).await;
         self.write("delete_key", id, delete).await
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use keyway::{
     KeyId, KeyRecord, Keyring, NewKey, Pepper, Policy, TenantId, Timestamp,
+    event::Event,
     grant::Resources,
     record::TenantRecord,
     store::{
@@ -94,7 +95,12 @@ impl KeyStore for TableStore {
     /// Does nothing: this store has no feed, so no node could receive an announcement.
     fn announce_with(&self, _: &Notices) {}
 
-    async fn insert_tenant(&self, new: TenantRecord, first: Option<KeyRecord>) -> Answer<()> {
+    async fn insert_tenant(
+        &self,
+        new: TenantRecord,
+        first: Option<KeyRecord>,
+        _: &[Event],
+    ) -> Answer<()> {
         let mut tables = self.begin();
         if tables.tenants.contains_key(new.id()) {
             return Err(StoreError::Exists);
@@ -117,7 +123,7 @@ impl KeyStore for TableStore {
         Ok(self.begin().tenants.values().filter(behind).take(max.get()).cloned().map(Ok).collect())
     }
 
-    async fn update_tenant(&self, new: TenantRecord, replaces: u64) -> Answer<()> {
+    async fn update_tenant(&self, new: TenantRecord, replaces: u64, _: &[Event]) -> Answer<()> {
         let mut tables = self.begin();
         let stored = tables.tenants.get_mut(new.id()).ok_or(StoreError::NotFound)?;
         check_version(stored.version(), replaces)?;
@@ -125,7 +131,7 @@ impl KeyStore for TableStore {
         Ok(())
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> Answer<()> {
+    async fn delete_tenant(&self, id: &TenantId, _: &[Event]) -> Answer<()> {
         let mut tables = self.begin();
         tables.tenants.remove(id).ok_or(StoreError::NotFound)?;
         for key in tables.keys.values_mut() {
@@ -134,7 +140,13 @@ impl KeyStore for TableStore {
         Ok(())
     }
 
-    async fn insert_key(&self, new: KeyRecord, version: u64, max_keys: Option<u32>) -> Answer<()> {
+    async fn insert_key(
+        &self,
+        new: KeyRecord,
+        version: u64,
+        max_keys: Option<u32>,
+        _: &[Event],
+    ) -> Answer<()> {
         let mut tables = self.begin();
         let tenant = tables.tenants.get(new.tenant()).ok_or(StoreError::NotFound)?;
         check_version(tenant.version(), version)?;
@@ -158,7 +170,7 @@ impl KeyStore for TableStore {
         Ok(self.begin().count(tenant, up_to))
     }
 
-    async fn update_key(&self, new: KeyRecord, replaces: u64) -> Answer<()> {
+    async fn update_key(&self, new: KeyRecord, replaces: u64, _: &[Event]) -> Answer<()> {
         let mut tables = self.begin();
         let stored = tables.key(new.tenant(), new.id())?;
         check_version(stored.version(), replaces)?;
@@ -166,7 +178,13 @@ impl KeyStore for TableStore {
         Ok(())
     }
 
-    async fn delete_key(&self, tenant: &TenantId, id: KeyId, replaces: Option<u64>) -> Answer<()> {
+    async fn delete_key(
+        &self,
+        tenant: &TenantId,
+        id: KeyId,
+        replaces: Option<u64>,
+        _: &[Event],
+    ) -> Answer<()> {
         let mut tables = self.begin();
         let stored = tables.key(tenant, id)?.version();
         check_version(stored, replaces.unwrap_or(stored))?;

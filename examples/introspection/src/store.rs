@@ -11,6 +11,7 @@ use std::{
 
 use keyway::{
     KeyId, KeyRecord, MemoryStore, TenantId, Timestamp,
+    event::Event,
     record::TenantRecord,
     store::{KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey},
 };
@@ -59,17 +60,17 @@ impl KeyLookup for Database {
 
 impl KeyStore for Database {
     calls! {
-        insert_tenant(tenant: TenantRecord, first_key: Option<KeyRecord>) -> ();
+        insert_tenant(tenant: TenantRecord, first_key: Option<KeyRecord>, events: &[Event]) -> ();
         tenant(id: &TenantId) -> Option<TenantRecord>;
         tenants(after: Option<&TenantId>, limit: NonZeroUsize) -> Rows<TenantRecord>;
-        update_tenant(tenant: TenantRecord, replaces: u64) -> ();
-        delete_tenant(id: &TenantId) -> ();
-        insert_key(key: KeyRecord, tenant_version: u64, max_keys: Option<u32>) -> ();
+        update_tenant(tenant: TenantRecord, replaces: u64, events: &[Event]) -> ();
+        delete_tenant(id: &TenantId, events: &[Event]) -> ();
+        insert_key(key: KeyRecord, tenant_version: u64, max_keys: Option<u32>, events: &[Event]) -> ();
         key(tenant: &TenantId, id: KeyId) -> Option<KeyRecord>;
         keys(tenant: &TenantId, query: &KeyQuery) -> Rows<KeyRecord>;
         count_keys(tenant: &TenantId, up_to: u32) -> u32;
-        update_key(key: KeyRecord, replaces: u64) -> ();
-        delete_key(tenant: &TenantId, id: KeyId, replaces: Option<u64>) -> ();
+        update_key(key: KeyRecord, replaces: u64, events: &[Event]) -> ();
+        delete_key(tenant: &TenantId, id: KeyId, replaces: Option<u64>, events: &[Event]) -> ();
         record_uses(uses: &[KeyUse], latest: Timestamp) -> ();
         set_marker(marker: &[u8], replaces: Option<&[u8]>) -> ();
     }

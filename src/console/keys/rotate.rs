@@ -69,11 +69,14 @@ pub(in super::super) async fn rotate_key(
     let idempotency_key = idempotency_key(&headers)?.to_owned();
     let rotation = Rotation { key: id, idempotency_key, grace_period: grace_period.into() };
     let tenant = admin.tenant().await?;
-    let refused = |error| keys.refused(ChangeKind::RotateKey, id, error);
+    let refused = async |error| keys.refused(ChangeKind::RotateKey, id, error).await;
     // A second attempt follows if another request changed the key first. It may have been this very rotation,
     // and then the second attempt finds that it is done.
     for is_first in [true, false] {
-        let key = keys.find(id).await.map_err(refused)?;
+        let key = match keys.find(id).await {
+            Ok(key) => key,
+            Err(error) => return Err(refused(error).await.into()),
+        };
         match app.rotations.earlier(tenant.id(), &rotation, &key) {
             None => {}
             Some(Earlier::Same) => {
@@ -83,7 +86,10 @@ pub(in super::super) async fn rotate_key(
         }
         // In the second attempt, the conflict of the first one has been recorded already.
         let checked = if_match.check(key.version());
-        checked.map_err(|error| if is_first { refused(error) } else { error })?;
+        match checked {
+            Err(error) if is_first => return Err(refused(error).await.into()),
+            checked => checked?,
+        }
         // INVARIANT: a rotation names exactly one version. Otherwise, with `*` or a list, a retry at another
         // process would rotate again, because that process does not remember the first rotation.
         let version = if_match.one();

@@ -150,7 +150,10 @@ pub(in super::super) async fn set_exceptions(
     let change = ChangeKind::SetExceptions;
     let tenant = find_version(&keyring, change, &tenant, &if_match).await?;
     let preview = keyring.preview_exceptions(tenant.id(), exceptions.clone()).await;
-    let preview = preview.map_err(|error| keyring.refused(change, tenant.id(), None, error))?;
+    let preview = match preview {
+        Ok(preview) => preview,
+        Err(error) => return Err(keyring.refused(change, tenant.id(), None, error).await.into()),
+    };
     // The write compares the version, also if the preview has read a later one.
     let set = keyring.except(&tenant, exceptions).await?;
     Ok(effect_response(&preview, set.tenant.version()))

@@ -110,6 +110,9 @@ async fn find_key(
 ) -> Result<(KeyRecord, TenantRecord), Problem> {
     let keys = keyring.tenant(tenant);
     let tenant = keyring.find_tenant(keys.id()).await;
-    let tenant = tenant.map_err(|error| keys.refused(change, id, error))?;
+    let tenant = match tenant {
+        Ok(tenant) => tenant,
+        Err(error) => return Err(keys.refused(change, id, error).await.into()),
+    };
     Ok((keys::find_version(&keys, change, id, if_match).await?, tenant))
 }

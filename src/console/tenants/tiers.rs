@@ -110,7 +110,7 @@ pub(in super::super) async fn set_tier(
     // version.
     if preview.tenant.version() != tenant.version() {
         let error = KeyringError::Conflict;
-        return Err(keyring.refused(ChangeKind::SetTier, tenant.id(), None, error).into());
+        return Err(keyring.refused(ChangeKind::SetTier, tenant.id(), None, error).await.into());
     }
     let mut version = preview.tenant.version();
     if preview.tenant.tier() != to.name {

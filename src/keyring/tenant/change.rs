@@ -26,7 +26,7 @@ impl TenantKeys {
         edit: KeyEdit,
     ) -> Result<KeyRecord, KeyringError> {
         let edited = self.try_edit(id, version, edit).await;
-        self.audited(ChangeKind::EditKey, Some(id), edited)
+        self.audited(ChangeKind::EditKey, Some(id), edited).await
     }
 
     async fn try_edit(
@@ -51,8 +51,12 @@ impl TenantKeys {
         }
         let tenant = self.keyring.find_tenant(&self.tenant).await?;
         let changed = self.apply(key, &tenant, edit)?;
-        self.keyring.update_key(&changed, version).await?;
-        self.record_edited(&changed);
+        let kind = AuditKind::KeyEdited {
+            scopes: &changed.scopes,
+            limits: KeyLimits::of(&changed),
+            enabled: changed.enabled,
+        };
+        self.keyring.update_key(&changed, version, Some(kind)).await?;
         Ok(changed)
     }
 
@@ -64,7 +68,7 @@ impl TenantKeys {
     /// [`KeyringError::NoKey`].
     pub async fn enable(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
         let switched = self.switch(id, true).await;
-        self.audited(ChangeKind::EditKey, Some(id), switched)
+        self.audited(ChangeKind::EditKey, Some(id), switched).await
     }
 
     /// Disables the key `id`, whatever other changes are made to it concurrently.
@@ -74,7 +78,7 @@ impl TenantKeys {
     /// [`KeyringError::NoKey`].
     pub async fn disable(&self, id: KeyId) -> Result<KeyRecord, KeyringError> {
         let switched = self.switch(id, false).await;
-        self.audited(ChangeKind::EditKey, Some(id), switched)
+        self.audited(ChangeKind::EditKey, Some(id), switched).await
     }
 
     /// Gives the key `id`, which was read at `version`, a new secret.
@@ -102,7 +106,7 @@ impl TenantKeys {
         note: impl FnOnce(&KeyRecord),
     ) -> Result<IssuedKey, KeyringError> {
         let rotated = self.try_rotate(id, version, grace_period, note).await;
-        self.audited(ChangeKind::RotateKey, Some(id), rotated)
+        self.audited(ChangeKind::RotateKey, Some(id), rotated).await
     }
 
     async fn try_rotate(
@@ -130,8 +134,7 @@ impl TenantKeys {
             )?
         };
         note(&key);
-        self.keyring.update_key(&key, version).await?;
-        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyRotated);
+        self.keyring.update_key(&key, version, Some(AuditKind::KeyRotated)).await?;
         Ok(IssuedKey::new(&self.keyring, key, token))
     }
 
@@ -156,34 +159,25 @@ impl TenantKeys {
 
     async fn delete_if(&self, id: KeyId, version: Option<u64>) -> Result<(), KeyringError> {
         let deleted = self.try_delete(id, version).await;
-        self.audited(ChangeKind::DeleteKey, Some(id), deleted)?;
-        self.keyring.record(&self.tenant, Some(id), AuditKind::KeyDeleted);
-        Ok(())
+        self.audited(ChangeKind::DeleteKey, Some(id), deleted).await
     }
 
     async fn try_delete(&self, id: KeyId, version: Option<u64>) -> Result<(), KeyringError> {
         if self.owners.is_empty() {
-            return self.keyring.delete_key(&self.tenant, id, version).await;
+            let kind = AuditKind::KeyDeleted;
+            return self.keyring.delete_key(&self.tenant, id, version, kind).await;
         }
         // The key may get another owner in the meantime, so the version that was seen is deleted.
         let mut races = Races::default();
         loop {
             let key = self.find(id).await?;
             let seen = version.unwrap_or(key.version);
-            match self.keyring.delete_key(&self.tenant, id, Some(seen)).await {
+            let kind = AuditKind::KeyDeleted;
+            match self.keyring.delete_key(&self.tenant, id, Some(seen), kind).await {
                 Err(KeyringError::Conflict) if version.is_none() => races.lost()?,
                 done => return done,
             }
         }
-    }
-
-    fn record_edited(&self, key: &KeyRecord) {
-        let kind = AuditKind::KeyEdited {
-            scopes: &key.scopes,
-            limits: KeyLimits::of(key),
-            enabled: key.enabled,
-        };
-        self.keyring.record(&self.tenant, Some(key.id), kind);
     }
 
     fn apply(
@@ -214,7 +208,7 @@ impl TenantKeys {
             return Ok(());
         }
         let disabled = self.edit_found(&key, version, KeyEdit::new().enabled(false)).await;
-        self.audited(ChangeKind::EditKey, Some(id), disabled).map(drop)
+        self.audited(ChangeKind::EditKey, Some(id), disabled).await.map(drop)
     }
 
     async fn switch(&self, id: KeyId, enabled: bool) -> Result<KeyRecord, KeyringError> {

@@ -32,7 +32,7 @@ impl TenantKeys {
     /// [`KeyringError::Unavailable`] repeat the call.
     pub async fn import(&self, imported: ImportedKey) -> Result<KeyRecord, KeyringError> {
         let done = self.try_import(imported).await;
-        self.audited(ChangeKind::ImportKey, None, done)
+        self.audited(ChangeKind::ImportKey, None, done).await
     }
 
     async fn try_import(&self, mut imported: ImportedKey) -> Result<KeyRecord, KeyringError> {
@@ -46,11 +46,9 @@ impl TenantKeys {
             let tenant = self.keyring.find_tenant(&self.tenant).await?;
             let now = self.keyring.now();
             let key = self.keyring.authority().import(&tenant, imported.clone(), now)?;
-            match self.insert(tenant, key.clone(), imported.over_quota).await {
+            let kind = AuditKind::KeyImported { scopes: &key.scopes, limits: KeyLimits::of(&key) };
+            match self.insert(tenant, &key, imported.over_quota, kind).await {
                 Ok(Inserted::Done) => {
-                    let kind =
-                        AuditKind::KeyImported { scopes: &key.scopes, limits: KeyLimits::of(&key) };
-                    self.keyring.record(&self.tenant, Some(key.id), kind);
                     self.keep_last_use(key.id, key.last_used()).await?;
                     return Ok(key);
                 }

@@ -32,7 +32,7 @@ pub(super) async fn a_dropped_insert_of_a_tenant_is_whole_or_nothing<S: KeyStore
         (State::without(&tenant), State::with(&tenant, [key]))
     };
     let write = async |_: &State, new: &State| {
-        store.insert_tenant(new.tenant.clone(), Some(new.first())).await
+        store.insert_tenant(new.tenant.clone(), Some(new.first()), &[]).await
     };
     drop_at_each_await("insert_tenant", store, prepare, write).await;
 }
@@ -45,7 +45,7 @@ pub(super) async fn a_dropped_insert_of_a_key_is_whole_or_nothing<S: KeyStore>(s
         (State::with(&tenant, []), State::with(&tenant, [key]))
     };
     let write = async |old: &State, new: &State| {
-        store.insert_key(new.first(), old.tenant.version, Some(ROOM)).await
+        store.insert_key(new.first(), old.tenant.version, Some(ROOM), &[]).await
     };
     drop_at_each_await("insert_key", store, prepare, write).await;
 }
@@ -59,7 +59,7 @@ pub(super) async fn a_dropped_update_of_a_tenant_is_whole_or_nothing<S: KeyStore
         (State::with(&old, [key.clone()]), State::with(&new, [key]))
     };
     let write = async |old: &State, new: &State| {
-        store.update_tenant(new.tenant.clone(), old.tenant.version).await
+        store.update_tenant(new.tenant.clone(), old.tenant.version, &[]).await
     };
     drop_at_each_await("update_tenant", store, prepare, write).await;
 }
@@ -74,8 +74,9 @@ pub(super) async fn a_dropped_update_of_a_key_is_whole_or_nothing<S: KeyStore>(s
         let new = stage.issuer.renamed(&old, &tenant, "new");
         (State::with(&tenant, [old]), State::with(&tenant, [new]))
     };
-    let write =
-        async |old: &State, new: &State| store.update_key(new.first(), old.first().version).await;
+    let write = async |old: &State, new: &State| {
+        store.update_key(new.first(), old.first().version, &[]).await
+    };
     drop_at_each_await("update_key", store, prepare, write).await;
 }
 
@@ -86,8 +87,9 @@ pub(super) async fn a_dropped_deletion_of_a_key_is_whole_or_nothing<S: KeyStore>
         let key = stage.add_key(&tenant, "n").await;
         (State::with(&tenant, [key]), State::with(&tenant, []))
     };
-    let write =
-        async |old: &State, _: &State| store.delete_key(&old.tenant.id, old.first().id, None).await;
+    let write = async |old: &State, _: &State| {
+        store.delete_key(&old.tenant.id, old.first().id, None, &[]).await
+    };
     drop_at_each_await("delete_key", store, prepare, write).await;
 }
 
@@ -98,7 +100,7 @@ pub(super) async fn a_dropped_deletion_of_a_tenant_is_whole_or_nothing<S: KeySto
         let keys = stage.add_keys(&tenant, 3).await;
         (State::with(&tenant, keys), State::without(&tenant))
     };
-    let write = async |old: &State, _: &State| store.delete_tenant(&old.tenant.id).await;
+    let write = async |old: &State, _: &State| store.delete_tenant(&old.tenant.id, &[]).await;
     drop_at_each_await("delete_tenant", store, prepare, write).await;
 }
 

@@ -22,9 +22,9 @@ pub(super) async fn a_deleted_key_is_gone<S: KeyStore>(store: &S) {
     let other = stage.add_key(&tenant, "kept").await;
     stage.delete_key(&key).await;
     stage.expect_no_key("after it was deleted", &tenant.id, key.id).await;
-    not_found("deleting it again", store.delete_key(&tenant.id, key.id, None).await);
+    not_found("deleting it again", store.delete_key(&tenant.id, key.id, None, &[]).await);
     let next = stage.issuer.renamed(&key, &tenant, "back");
-    not_found("updating it", store.update_key(next, key.version).await);
+    not_found("updating it", store.update_key(next, key.version, &[]).await);
     stage.note_use(key.id, at(0)).await;
     stage.expect_no_key("after writes to a deleted key", &tenant.id, key.id).await;
     stage.expect_count("after writes to a deleted key", &tenant.id, 1).await;
@@ -48,7 +48,7 @@ pub(super) async fn the_ids_of_a_deleted_tenant_are_not_used_again<S: KeyStore>(
     let earlier = stage.add_key(&old, "earlier").await;
     stage.delete_key(&earlier).await;
     stage.delete_tenant(&old.id).await;
-    let with_key = store.insert_tenant(old.clone(), Some(earlier.clone())).await;
+    let with_key = store.insert_tenant(old.clone(), Some(earlier.clone()), &[]).await;
     exists("inserting the tenant again with an old key", with_key);
     stage.insert_tenant(&old, None).await;
     for key in [&earlier].into_iter().chain(&keys) {
@@ -76,21 +76,21 @@ pub(super) async fn a_deletion_names_its_version<S: KeyStore>(store: &S) {
     let other = stage.add_tenant("other").await;
     let renewed = stage.rename(&read, &tenant, "renewed").await;
     for version in [read.version, renewed.version + 1, 0, u64::MAX] {
-        let deleted = store.delete_key(&tenant.id, read.id, Some(version)).await;
+        let deleted = store.delete_key(&tenant.id, read.id, Some(version), &[]).await;
         conflict(format!("deleting version {version} of a key at version 2"), deleted);
         stage.expect_key("after a conflict", &renewed, &tenant).await;
     }
-    let deleted = store.delete_key(&other.id, read.id, Some(renewed.version)).await;
+    let deleted = store.delete_key(&other.id, read.id, Some(renewed.version), &[]).await;
     not_found("deleting another tenant's key by its version", deleted);
-    let deleted = store.delete_key(&tenant.id, read.id, Some(renewed.version)).await;
+    let deleted = store.delete_key(&tenant.id, read.id, Some(renewed.version), &[]).await;
     done("deleting a key by its version", deleted);
     stage.expect_no_key("after it was deleted", &tenant.id, read.id).await;
-    let deleted = store.delete_key(&tenant.id, read.id, Some(renewed.version)).await;
+    let deleted = store.delete_key(&tenant.id, read.id, Some(renewed.version), &[]).await;
     not_found("deleting it again", deleted);
 
     let old = stage.add_key(&tenant, "n").await;
     stage.rename(&old, &tenant, "m").await;
-    done("deleting a key at any version", store.delete_key(&tenant.id, old.id, None).await);
+    done("deleting a key at any version", store.delete_key(&tenant.id, old.id, None, &[]).await);
     stage.expect_no_key("after it was deleted", &tenant.id, old.id).await;
 }
 
@@ -99,14 +99,17 @@ pub(super) async fn deleting_an_unknown_record_is_not_found<S: KeyStore>(store: 
     let stage = Stage::new(store);
     let nobody = stage.issuer.tenant("nobody");
     let key = stage.issuer.key(&nobody, "n");
-    not_found("deleting an unknown tenant", store.delete_tenant(&nobody.id).await);
-    not_found("deleting an unknown tenant's key", store.delete_key(&nobody.id, key.id, None).await);
+    not_found("deleting an unknown tenant", store.delete_tenant(&nobody.id, &[]).await);
+    not_found(
+        "deleting an unknown tenant's key",
+        store.delete_key(&nobody.id, key.id, None, &[]).await,
+    );
     let tenant = stage.add_tenant("acme").await;
-    not_found("deleting an unknown key", store.delete_key(&tenant.id, key.id, None).await);
+    not_found("deleting an unknown key", store.delete_key(&tenant.id, key.id, None, &[]).await);
     // The failed deletions have used up no id.
     stage.insert_key(&stage.issuer.with_id(key.id, &tenant, "n"), &tenant).await;
     stage.delete_tenant(&tenant.id).await;
-    not_found("deleting a tenant twice", store.delete_tenant(&tenant.id).await);
+    not_found("deleting a tenant twice", store.delete_tenant(&tenant.id, &[]).await);
 }
 
 /// Another tenant's key is not found for deletion, and is kept.
@@ -115,7 +118,7 @@ pub(super) async fn a_key_is_deleted_under_its_own_tenant<S: KeyStore>(store: &S
     let other = stage.add_tenant("other").await;
     let nobody = stage.issuer.tenant("nobody");
     for thief in [&other.id, &nobody.id] {
-        let deleted = store.delete_key(thief, key.id, None).await;
+        let deleted = store.delete_key(thief, key.id, None, &[]).await;
         not_found(format!("deleting a key of another tenant as {thief:?}"), deleted);
         stage.expect_key("after another tenant tried to delete it", &key, &tenant).await;
     }
@@ -147,7 +150,8 @@ pub(super) async fn a_large_tenant_is_deleted_whole<S: KeyStore>(store: &S) {
     let mut keys = Vec::new();
     for batch in 0..5 {
         let new: Vec<_> = (0..50).map(|_| stage.issuer.key(&tenant, "n")).collect();
-        let inserts = new.iter().map(|key| store.insert_key(key.clone(), tenant.version, None));
+        let inserts =
+            new.iter().map(|key| store.insert_key(key.clone(), tenant.version, None, &[]));
         for inserted in join_all(inserts).await {
             done(format_args!("inserting the keys of batch {batch}"), inserted);
         }
@@ -175,12 +179,12 @@ pub(super) async fn an_interrupted_deletion_of_a_tenant_goes_on<S: KeyStore>(sto
         if stage.tenant(&tenant.id).await.is_none() {
             expect_nothing(&stage, &tenant, &keys).await;
         }
-        match store.delete_tenant(&tenant.id).await {
+        match store.delete_tenant(&tenant.id, &[]).await {
             Ok(()) => {}
             error => not_found("deleting a tenant again after an interruption", error),
         }
         expect_nothing(&stage, &tenant, &keys).await;
-        not_found("deleting it once more", store.delete_tenant(&tenant.id).await);
+        not_found("deleting it once more", store.delete_tenant(&tenant.id, &[]).await);
     }
 }
 
@@ -215,7 +219,7 @@ async fn interrupt<S: KeyStore>(
     polls: usize,
 ) -> Vec<KeyRecord> {
     let keys = stage.add_keys(tenant, 3).await;
-    if let Some(answer) = give_up_after(polls, stage.store.delete_tenant(&tenant.id)).await {
+    if let Some(answer) = give_up_after(polls, stage.store.delete_tenant(&tenant.id, &[])).await {
         done("deleting a tenant", answer);
     }
     keys
@@ -229,15 +233,15 @@ async fn expect_nothing<S: KeyStore>(
 ) {
     stage.expect_no_tenant("after it was deleted", &tenant.id).await;
     let next = stage.issuer.suspended(tenant, "unpaid");
-    not_found("updating it", stage.store.update_tenant(next, tenant.version).await);
+    not_found("updating it", stage.store.update_tenant(next, tenant.version, &[]).await);
     let key = stage.issuer.key(tenant, "n");
     not_found("inserting a key for it", stage.insert(&key, tenant, Some(ROOM)).await);
     for key in keys {
         stage.expect_no_key("after its tenant was deleted", &tenant.id, key.id).await;
         let next = stage.issuer.renamed(key, tenant, "m");
-        not_found("updating a key of it", stage.store.update_key(next, key.version).await);
+        not_found("updating a key of it", stage.store.update_key(next, key.version, &[]).await);
         for version in [None, Some(key.version)] {
-            let deleted = stage.store.delete_key(&tenant.id, key.id, version).await;
+            let deleted = stage.store.delete_key(&tenant.id, key.id, version, &[]).await;
             not_found("deleting a key of it", deleted);
         }
     }
@@ -250,10 +254,10 @@ pub(super) async fn of_concurrent_deletions_one_is_done<S: KeyStore>(store: &S) 
     for round in 0..4 {
         let tenant = stage.add_tenant(&format!("t{round}")).await;
         let key = stage.add_key(&tenant, "n").await;
-        let deletions = (0..8).map(|_| store.delete_key(&tenant.id, key.id, None));
+        let deletions = (0..8).map(|_| store.delete_key(&tenant.id, key.id, None, &[]));
         one_done("deleting a key", deletions, not_found).await;
         stage.expect_no_key("after many deletions", &tenant.id, key.id).await;
-        let answers = join_all((0..8).map(|_| store.delete_tenant(&tenant.id))).await;
+        let answers = join_all((0..8).map(|_| store.delete_tenant(&tenant.id, &[]))).await;
         // A deletion that comes while keys are still being erased continues the erasure and succeeds too.
         let what = "deleting a tenant at the same time as another";
         let done = others_refused(what, answers, not_found);
@@ -269,7 +273,8 @@ pub(super) async fn no_key_outlives_its_tenant<S: KeyStore>(store: &S) {
     for round in 0..8 {
         let tenant = stage.add_tenant(&format!("t{round}")).await;
         let keys: Vec<_> = (0..8).map(|_| stage.issuer.key(&tenant, "n")).collect();
-        let inserts = join_all(keys.iter().map(|key| store.insert_key(key.clone(), 1, Some(ROOM))));
+        let inserts =
+            join_all(keys.iter().map(|key| store.insert_key(key.clone(), 1, Some(ROOM), &[])));
         let delete = async {
             for _ in 0..round {
                 step_back().await;
@@ -302,7 +307,7 @@ async fn expect_used<S: KeyStore>(
     }
     let new = stage.issuer.tenant("new");
     let first = stage.issuer.with_id(key.id, &new, "again");
-    let inserted = stage.store.insert_tenant(new.clone(), Some(first)).await;
+    let inserted = stage.store.insert_tenant(new.clone(), Some(first), &[]).await;
     exists("inserting a new tenant with a deleted key's id", inserted);
     stage.expect_no_tenant("after its first key was refused", &new.id).await;
 }

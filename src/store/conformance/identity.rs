@@ -49,7 +49,7 @@ pub(super) async fn key_ids_differ_by_case<S: KeyStore>(store: &S) {
     let (stage, tenant, key) = Stage::with_key(store, "one").await;
     let other = in_other_case(key.id);
     stage.expect_no_key("before it was inserted", &tenant.id, other).await;
-    not_found("deleting it", store.delete_key(&tenant.id, other, None).await);
+    not_found("deleting it", store.delete_key(&tenant.id, other, None, &[]).await);
     stage.expect_key("after deleting its id in other case", &key, &tenant).await;
 
     let twin = stage.issuer.with_id(other, &tenant, "two");

@@ -136,7 +136,7 @@ pub(super) async fn a_use_is_no_new_version<S: KeyStore>(store: &S) {
     stage.note_use(key.id, at(5)).await;
     let used = key.clone().with_last_used(Some(at(5)));
     stage.expect_key("after a use", &used, &tenant).await;
-    let updated = store.update_key(next.clone(), key.version).await;
+    let updated = store.update_key(next.clone(), key.version, &[]).await;
     done("an update that was prepared before a use", updated);
     stage.expect_key("after it", &next.with_last_used(Some(at(5))), &tenant).await;
 }
@@ -149,7 +149,7 @@ pub(super) async fn concurrent_uses_leave_the_latest<S: KeyStore>(store: &S) {
         let batches = times.map(|at| [KeyUse { id: key.id, at }]);
         let uses = join_all(batches.iter().map(|uses| store.record_uses(uses, Timestamp::MAX)));
         let next = stage.issuer.renamed(&key, &tenant, format!("round {round}"));
-        let (noted, updated) = join(uses, store.update_key(next.clone(), key.version)).await;
+        let (noted, updated) = join(uses, store.update_key(next.clone(), key.version, &[])).await;
         for noted in noted {
             done("noting a use beside others", noted);
         }

@@ -76,7 +76,7 @@ pub(super) async fn no_limit_admits_keys<S: KeyStore>(store: &S) {
         stage.expect_count("after an insert", &tenant.id, number + 1).await;
     }
     let key = stage.issuer.key(&tenant, "n");
-    let conflicts = store.insert_key(key, tenant.version + 1, None).await;
+    let conflicts = store.insert_key(key, tenant.version + 1, None, &[]).await;
     conflict("inserting a key at another version without a limit", conflicts);
     let nobody = stage.issuer.tenant("nobody");
     let key = stage.issuer.key(&nobody, "n");
@@ -151,7 +151,7 @@ pub(super) async fn an_insert_names_the_tenants_version<S: KeyStore>(store: &S) 
     let tenant = stage.suspend(&old, "unpaid").await;
     let key = stage.issuer.key(&tenant, "n");
     for version in [old.version, tenant.version + 1, 0, u64::MAX] {
-        let inserted = store.insert_key(key.clone(), version, Some(ROOM)).await;
+        let inserted = store.insert_key(key.clone(), version, Some(ROOM), &[]).await;
         conflict(format!("inserting a key at version {version} of 2"), inserted);
         stage.expect_no_key("after a conflict", &tenant.id, key.id).await;
         stage.expect_count("after a conflict", &tenant.id, 0).await;
@@ -186,7 +186,7 @@ pub(super) async fn an_insert_needs_its_tenant<S: KeyStore>(store: &S) {
     let stage = Stage::new(store);
     let nobody = stage.issuer.tenant("nobody");
     let key = stage.issuer.key(&nobody, "n");
-    let inserted = store.insert_key(key.clone(), 1, Some(ROOM)).await;
+    let inserted = store.insert_key(key.clone(), 1, Some(ROOM), &[]).await;
     not_found("inserting a key for an unknown tenant", inserted);
     stage.expect_no_key("after it was refused", &nobody.id, key.id).await;
     stage.expect_no_tenant("after its key was refused", &nobody.id).await;

@@ -50,7 +50,7 @@ impl<'s, S: KeyStore> Stage<'s, S> {
     }
 
     pub(super) async fn insert_tenant(&self, tenant: &TenantRecord, first: Option<&KeyRecord>) {
-        let inserted = self.store.insert_tenant(tenant.clone(), first.cloned()).await;
+        let inserted = self.store.insert_tenant(tenant.clone(), first.cloned(), &[]).await;
         done(format_args!("inserting the tenant {:?}", tenant.id), inserted);
     }
 
@@ -105,18 +105,18 @@ impl<'s, S: KeyStore> Stage<'s, S> {
         tenant: &TenantRecord,
         max_keys: Option<u32>,
     ) -> Result<(), StoreError> {
-        self.store.insert_key(key.clone(), tenant.version, max_keys).await
+        self.store.insert_key(key.clone(), tenant.version, max_keys, &[]).await
     }
 
     /// Writes `key`, which replaces the version before it.
     pub(super) async fn update_key(&self, key: &KeyRecord) {
-        let updated = self.store.update_key(key.clone(), key.version - 1).await;
+        let updated = self.store.update_key(key.clone(), key.version - 1, &[]).await;
         done(format_args!("updating the key {} to version {}", key.id, key.version), updated);
     }
 
     /// Writes `tenant`, which replaces the version before it.
     pub(super) async fn update_tenant(&self, tenant: &TenantRecord) {
-        let updated = self.store.update_tenant(tenant.clone(), tenant.version - 1).await;
+        let updated = self.store.update_tenant(tenant.clone(), tenant.version - 1, &[]).await;
         let (id, version) = (&tenant.id, tenant.version);
         done(format_args!("updating the tenant {id:?} to version {version}"), updated);
     }
@@ -141,12 +141,12 @@ impl<'s, S: KeyStore> Stage<'s, S> {
     }
 
     pub(super) async fn delete_key(&self, key: &KeyRecord) {
-        let deleted = self.store.delete_key(&key.tenant, key.id, None).await;
+        let deleted = self.store.delete_key(&key.tenant, key.id, None, &[]).await;
         done(format_args!("deleting the key {}", key.id), deleted);
     }
 
     pub(super) async fn delete_tenant(&self, id: &TenantId) {
-        done(format_args!("deleting the tenant {id:?}"), self.store.delete_tenant(id).await);
+        done(format_args!("deleting the tenant {id:?}"), self.store.delete_tenant(id, &[]).await);
     }
 
     pub(super) async fn note_use(&self, id: KeyId, at: Timestamp) {

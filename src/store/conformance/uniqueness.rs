@@ -18,7 +18,7 @@ pub(super) async fn a_taken_tenant_id_is_refused<S: KeyStore>(store: &S) {
     let new = stage.issuer.key(&other, "new");
     let refused = [(&tenant, None), (&other, None), (&other, Some(&new)), (&other, Some(&key))];
     for (again, first) in refused {
-        let inserted = store.insert_tenant(again.clone(), first.cloned()).await;
+        let inserted = store.insert_tenant(again.clone(), first.cloned(), &[]).await;
         exists(format!("inserting {again:?} with the key {first:?}"), inserted);
         let when = "after its id was refused to another tenant";
         stage.expect_tenant(when, &tenant).await;
@@ -51,7 +51,7 @@ pub(super) async fn a_tenant_is_not_left_without_its_first_key<S: KeyStore>(stor
     let (stage, acme, key) = Stage::with_key(store, "old").await;
     let new = stage.issuer.tenant("new");
     let twin = stage.issuer.with_id(key.id, &new, "first");
-    let inserted = store.insert_tenant(new.clone(), Some(twin)).await;
+    let inserted = store.insert_tenant(new.clone(), Some(twin), &[]).await;
     exists("inserting a tenant with a taken key id", inserted);
     stage.expect_no_tenant("after its first key was refused", &new.id).await;
     same("all tenants", &stage.tenants(None, 9).await, &[acme.id.clone()].into());
@@ -92,7 +92,8 @@ pub(super) async fn of_concurrent_inserts_of_a_tenant_one_is_done<S: KeyStore>(s
     let stage = Stage::new(store);
     let tenant = stage.issuer.tenant("acme");
     let keys: Vec<_> = (0..8).map(|n| stage.issuer.key(&tenant, &format!("key {n}"))).collect();
-    let inserts = keys.iter().map(|key| store.insert_tenant(tenant.clone(), Some(key.clone())));
+    let inserts =
+        keys.iter().map(|key| store.insert_tenant(tenant.clone(), Some(key.clone()), &[]));
     let won = one_done("inserting a tenant", inserts, exists).await;
     for (number, key) in keys.iter().enumerate() {
         if number == won {
@@ -116,7 +117,7 @@ pub(super) async fn of_concurrent_inserts_of_a_key_one_is_done<S: KeyStore>(stor
         });
         tenants.push(tenant);
     }
-    let inserts = keys.iter().map(|key| store.insert_key(key.clone(), 1, Some(ROOM)));
+    let inserts = keys.iter().map(|key| store.insert_key(key.clone(), 1, Some(ROOM), &[]));
     let won = one_done("inserting a key", inserts, exists).await;
     for (number, (key, tenant)) in keys.iter().zip(&tenants).enumerate() {
         let when = "after concurrent inserts of a key";

@@ -16,7 +16,7 @@ pub(super) async fn a_key_update_names_its_version<S: KeyStore>(store: &S) {
     let second = stage.rename(&first, &tenant, "second").await;
     let late = stage.issuer.renamed(&first, &tenant, "late");
     for replaces in [first.version, second.version + 1, 0, u64::MAX] {
-        let updated = store.update_key(late.clone(), replaces).await;
+        let updated = store.update_key(late.clone(), replaces, &[]).await;
         conflict(format!("updating a key of version 2 as if it had {replaces}"), updated);
         stage.expect_key("after a conflict", &second, &tenant).await;
     }
@@ -30,7 +30,7 @@ pub(super) async fn a_tenant_update_names_its_version<S: KeyStore>(store: &S) {
     let second = stage.suspend(&first, "second").await;
     let late = stage.issuer.suspended(&first, "late");
     for replaces in [first.version, second.version + 1, 0, u64::MAX] {
-        let updated = store.update_tenant(late.clone(), replaces).await;
+        let updated = store.update_tenant(late.clone(), replaces, &[]).await;
         conflict(format!("updating a tenant of version 2 as if it had {replaces}"), updated);
         stage.expect_tenant("after a conflict", &second).await;
     }
@@ -44,7 +44,7 @@ pub(super) async fn of_concurrent_key_updates_one_is_done<S: KeyStore>(store: &S
     for round in 0..4 {
         let rename = |n| stage.issuer.renamed(&key, &tenant, format!("round {round}, {n}"));
         let updates: Vec<_> = (0..8).map(rename).collect();
-        let calls = updates.iter().map(|new| store.update_key(new.clone(), key.version));
+        let calls = updates.iter().map(|new| store.update_key(new.clone(), key.version, &[]));
         let won = one_done("updating a key", calls, conflict).await;
         key = updates.into_iter().nth(won).unwrap_or(key);
         stage.expect_key("after one of many updates was done", &key, &tenant).await;
@@ -57,7 +57,7 @@ pub(super) async fn of_concurrent_tenant_updates_one_is_done<S: KeyStore>(store:
     for round in 0..4 {
         let suspend = |n| stage.issuer.suspended(&tenant, &format!("round {round}, {n}"));
         let updates: Vec<_> = (0..8).map(suspend).collect();
-        let calls = updates.iter().map(|new| store.update_tenant(new.clone(), tenant.version));
+        let calls = updates.iter().map(|new| store.update_tenant(new.clone(), tenant.version, &[]));
         let won = one_done("updating a tenant", calls, conflict).await;
         tenant = updates.into_iter().nth(won).unwrap_or(tenant);
         stage.expect_tenant("after one of many updates was done", &tenant).await;
@@ -69,18 +69,18 @@ pub(super) async fn an_update_of_an_unknown_record_creates_nothing<S: KeyStore>(
     let (stage, tenant) = Stage::with_tenant(store).await;
     let key = stage.issuer.renamed(&stage.issuer.key(&tenant, "n"), &tenant, "m");
     for replaces in [0, 1, 2] {
-        let updated = store.update_key(key.clone(), replaces).await;
+        let updated = store.update_key(key.clone(), replaces, &[]).await;
         not_found("updating an unknown key", updated);
         stage.expect_no_key("after it was not found", &tenant.id, key.id).await;
     }
     let nobody = stage.issuer.suspended(&stage.issuer.tenant("nobody"), "unknown");
     for replaces in [0, 1, 2] {
-        let updated = store.update_tenant(nobody.clone(), replaces).await;
+        let updated = store.update_tenant(nobody.clone(), replaces, &[]).await;
         not_found("updating an unknown tenant", updated);
         stage.expect_no_tenant("after it was not found", &nobody.id).await;
     }
     let orphan = stage.issuer.renamed(&stage.issuer.key(&nobody, "n"), &nobody, "m");
-    let updated = store.update_key(orphan, 1).await;
+    let updated = store.update_key(orphan, 1, &[]).await;
     not_found("updating a key of an unknown tenant", updated);
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn a_key_is_updated_under_its_own_tenant<S: KeyStore>(store: &S
     let thief = stage.add_tenant("thief").await;
     let stolen = stage.issuer.with_id(key.id, &thief, "stolen");
     let stolen = stage.issuer.renamed(&stolen, &thief, "stolen again");
-    let updated = store.update_key(stolen, key.version).await;
+    let updated = store.update_key(stolen, key.version, &[]).await;
     not_found("updating a key under another tenant", updated);
     stage.expect_key("after an update under another tenant", &key, &tenant).await;
     stage.expect_count("after an update under another tenant", &thief.id, 0).await;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::{
     Inner, PostgresError, PostgresStore,
     checks::{check_durability, check_primary, check_standbys},
+    events::EventStatements,
     limits::LimitStatements,
     pool::{self, Pool},
     run::{is_in_recovery, prepare},
@@ -178,6 +179,7 @@ impl PostgresBuilder {
         Ok(PostgresStore(Arc::new(Inner {
             statements: Statements::new(&schema, self.announces),
             usage: UsageStatements::new(&schema),
+            events: EventStatements::new(&schema),
             limits: LimitStatements::new(&schema),
             pool: Pool::new(pool, pooled_limit, access),
             feed,

@@ -163,11 +163,16 @@ macro_rules! attempt {
             $limit, $pool, $connection => $work
         )
     };
-    ($kind:ident in $turn:expr, $limit:expr, $pool:expr, $connection:ident => $work:block) => {{
+    ($kind:ident in $turn:expr, $limit:expr, $pool:expr, $connection:ident => $work:block) => {
+        $crate::store::postgres::run::attempt!(
+            ($crate::store::postgres::run::Kind::$kind) in $turn, $limit, $pool, $connection => $work
+        )
+    };
+    (($kind:expr) in $turn:expr, $limit:expr, $pool:expr, $connection:ident => $work:block) => {{
         let mut tries = $crate::store::postgres::run::Tries::new(
             $pool,
             $limit,
-            $crate::store::postgres::run::Kind::$kind,
+            $kind,
             $turn,
         );
         loop {

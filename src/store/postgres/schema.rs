@@ -99,6 +99,8 @@ impl Access {
 /// `{}` is the prefix. There is no foreign key, because a deleted key keeps its row without a tenant.
 /// Instead, every write that depends on a tenant locks the tenant's row.
 ///
+/// Claims of events find sequences with undelivered events by an index that has no others.
+///
 /// Roll-ups find old rows of the usage by the indexes over `day`, and lock them in the order of these indexes.
 /// Without them each roll-up would read whole tables.
 const CREATE_TABLES: &str = "
@@ -180,11 +182,46 @@ const CREATE_TABLES: &str = "
     );
 
     CREATE INDEX limits_by_end ON {}limits (ends_at, tenant, period);
+
+    CREATE TABLE {}events (
+        tenant pg_catalog.bytea NOT NULL,
+        number BIGINT NOT NULL,
+        id pg_catalog.bytea NOT NULL,
+        at BIGINT NOT NULL,
+        actor pg_catalog.bytea NOT NULL,
+        key_id pg_catalog.bytea,
+        kind pg_catalog.bytea NOT NULL,
+        detail pg_catalog.bytea NOT NULL,
+        PRIMARY KEY (tenant, number)
+    );
+
+    CREATE INDEX events_of_key ON {}events (tenant, key_id, number) WHERE key_id IS NOT NULL;
+
+    CREATE TABLE {}event_sequences (
+        tenant pg_catalog.bytea NOT NULL PRIMARY KEY,
+        last BIGINT NOT NULL,
+        delivered BIGINT NOT NULL,
+        claim BIGINT NOT NULL,
+        claimable BIGINT NOT NULL
+    );
+
+    CREATE INDEX event_sequences_to_deliver ON {}event_sequences (claimable)
+        WHERE delivered OPERATOR(pg_catalog.<) last;
 ";
 
 /// The tables that a store reads, besides the version.
-const TABLES: [&str; 8] =
-    ["tenants", "keys", "marker", "beats", "usage_days", "usage_months", "usage_nodes", "limits"];
+const TABLES: [&str; 10] = [
+    "tenants",
+    "keys",
+    "marker",
+    "beats",
+    "usage_days",
+    "usage_months",
+    "usage_nodes",
+    "limits",
+    "events",
+    "event_sequences",
+];
 
 /// The version that this release reads and writes.
 const VERSION: i64 = 1;

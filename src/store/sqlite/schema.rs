@@ -16,6 +16,8 @@ pub(super) const JOIN: &str = "LEFT JOIN keyway_tenants t ON t.id = k.tenant";
 /// make, `REPLACE` among them. It holds the last 4,096 changes under consecutive numbers. It lists neither the keys of
 /// a deleted tenant one by one nor last uses.
 ///
+/// Claims of events find sequences with undelivered events by an index that has no others.
+///
 /// Roll-ups find old rows of the usage by the indexes over `day`. Without them each roll-up would read whole tables.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE keyway_tenants (
@@ -130,6 +132,32 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT, WITHOUT ROWID;
 
     CREATE INDEX keyway_limits_by_end ON keyway_limits (ends_at, tenant, period);
+
+    CREATE TABLE keyway_events (
+        tenant BLOB NOT NULL,
+        number INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        at INTEGER NOT NULL,
+        actor BLOB NOT NULL,
+        key_id BLOB,
+        kind BLOB NOT NULL,
+        detail BLOB NOT NULL,
+        PRIMARY KEY (tenant, number)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX keyway_events_of_key ON keyway_events (tenant, key_id, number)
+        WHERE key_id IS NOT NULL;
+
+    CREATE TABLE keyway_event_sequences (
+        tenant BLOB NOT NULL PRIMARY KEY,
+        last INTEGER NOT NULL,
+        delivered INTEGER NOT NULL,
+        claim INTEGER NOT NULL,
+        claimable INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX keyway_event_sequences_to_deliver ON keyway_event_sequences (claimable)
+        WHERE delivered < last;
 "];
 
 /// The version that this release reads and writes.

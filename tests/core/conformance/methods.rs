@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use keyway::{
     KeyId, KeyRecord, TenantId, Timestamp,
+    event::Event,
     record::TenantRecord,
     store::{
         KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Rows, StoreError, StoredKey,
@@ -79,7 +80,12 @@ impl KeyLookup for Planted {
 impl KeyStore for Planted {
     fn announce_with(&self, _: &keyway::store::Notices) {}
 
-    async fn insert_tenant(&self, new: TenantRecord, first: Option<KeyRecord>) -> Answer<()> {
+    async fn insert_tenant(
+        &self,
+        new: TenantRecord,
+        first: Option<KeyRecord>,
+        _: &[Event],
+    ) -> Answer<()> {
         let first = first.map(|key| self.as_kept(key));
         if self.has(ChecksIdsFirst) {
             let is_taken = self.read().tenants.contains_key(new.id());
@@ -151,7 +157,7 @@ impl KeyStore for Planted {
         Ok(tenants.into_iter().map(Ok).collect())
     }
 
-    async fn update_tenant(&self, new: TenantRecord, replaces: u64) -> Answer<()> {
+    async fn update_tenant(&self, new: TenantRecord, replaces: u64, _: &[Event]) -> Answer<()> {
         let update = |checks: bool, writes: bool| {
             let mut tables = self.write();
             let Some(stored) = tables.tenants.get_mut(new.id()) else {
@@ -180,7 +186,7 @@ impl KeyStore for Planted {
         self.end(answer).await
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> Answer<()> {
+    async fn delete_tenant(&self, id: &TenantId, _: &[Event]) -> Answer<()> {
         if self.has(ChecksBeforeDeleting) {
             let is_there = self.read().tenants.contains_key(id);
             pause().await;
@@ -234,7 +240,13 @@ impl KeyStore for Planted {
         self.end(answer).await
     }
 
-    async fn insert_key(&self, new: KeyRecord, version: u64, max: Option<u32>) -> Answer<()> {
+    async fn insert_key(
+        &self,
+        new: KeyRecord,
+        version: u64,
+        max: Option<u32>,
+        _: &[Event],
+    ) -> Answer<()> {
         let new = self.as_kept(new);
         if self.has(ChecksTheTenantsVersionFirst) {
             self.check_tenant(&self.read(), new.tenant(), version)?;
@@ -346,7 +358,7 @@ impl KeyStore for Planted {
         Ok(if self.has(CountsPastTheBound) { count } else { count.min(up_to) })
     }
 
-    async fn update_key(&self, new: KeyRecord, replaces: u64) -> Answer<()> {
+    async fn update_key(&self, new: KeyRecord, replaces: u64, _: &[Event]) -> Answer<()> {
         let new = self.as_kept(new);
         let update = |checks: bool, writes: bool| {
             let mut tables = self.write();
@@ -387,7 +399,13 @@ impl KeyStore for Planted {
         self.end(answer).await
     }
 
-    async fn delete_key(&self, tenant: &TenantId, id: KeyId, replaces: Option<u64>) -> Answer<()> {
+    async fn delete_key(
+        &self,
+        tenant: &TenantId,
+        id: KeyId,
+        replaces: Option<u64>,
+        _: &[Event],
+    ) -> Answer<()> {
         if self.has(ChecksBeforeDeleting) {
             let is_there = self.read().keys.get(&id).is_some_and(|key| key.tenant() == tenant);
             pause().await;
