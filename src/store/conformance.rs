@@ -16,8 +16,9 @@
 //! | `contract` | every clause of the contract |
 //! | `cached` | the promises of a keyring that has the store, as an [`AnyStore`], behind its cache |
 //!
-//! [`usage_conformance!`](crate::usage_conformance) does the same in the module `usage` for a store of usage, and
-//! [`limit_conformance!`](crate::limit_conformance) in the module `limits` for a store of limits.
+//! [`usage_conformance!`](crate::usage_conformance) does the same in the module `usage` for a store of usage,
+//! [`limit_conformance!`](crate::limit_conformance) in the module `limits` for a store of limits, and
+//! [`event_conformance!`](crate::event_conformance) in the module `events` for a store of events.
 //!
 //! A clause panics with a message that contains the expected behavior and the store's behavior. The test, the
 //! clause and its function in the sources have the same name, and the comment on the function states the
@@ -32,18 +33,20 @@
     reason = "a clause panics where the store does not keep it"
 )]
 
+#[macro_use]
+mod list;
+
 mod absence;
 mod cached;
 mod cancellation;
 mod deletion;
+mod events;
 mod expect;
 mod feeds;
 mod give_up;
 mod identity;
 mod issuer;
 mod last_use;
-#[macro_use]
-mod list;
 mod limits;
 mod lists;
 mod marker;
@@ -63,11 +66,12 @@ use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
 pub use self::{
+    events::event_clauses,
     feeds::{FollowedStore, feed_clauses},
     limits::limit_clauses,
     usage::usage_clauses,
 };
-use super::{AnyStore, KeyStore, LimitStore, UsageStore};
+use super::{AnyStore, EventStore, KeyStore, LimitStore, UsageStore};
 
 type Run<S> = for<'s> fn(&'s S) -> Pin<Box<dyn Future<Output = ()> + 's>>;
 
@@ -149,6 +153,12 @@ pub async fn __run_usage_clause<S: UsageStore>(store: S, name: &str) {
 #[doc(hidden)]
 pub async fn __run_limit_clause<S: LimitStore>(store: S, name: &str) {
     run(&limit_clauses(), &store, name).await;
+}
+
+/// Runs one of [`event_clauses`] on a fresh store.
+#[doc(hidden)]
+pub async fn __run_event_clause<S: EventStore>(store: S, name: &str) {
+    run(&event_clauses(), &store, name).await;
 }
 
 async fn run<S>(clauses: &[Clause<S>], store: &S, name: &str) {

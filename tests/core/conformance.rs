@@ -18,6 +18,7 @@ mod memory {
     keyway::store_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
     keyway::usage_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
     keyway::limit_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
+    keyway::event_conformance!(block_on = pollster::block_on, store = async { MemoryStore::new() });
 }
 
 mod custom {

@@ -46,6 +46,7 @@ mod conformance;
 mod corpus;
 mod dead_tokens;
 mod decision;
+mod events;
 mod exceptions;
 mod feed;
 mod filters;

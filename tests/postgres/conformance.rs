@@ -37,3 +37,12 @@ keyway::limit_conformance!(
     },
     ignore = "needs PostgreSQL",
 );
+
+keyway::event_conformance!(
+    block_on = crate::conformance::block_on,
+    store = async {
+        let builder = PostgresStore::builder().schema(fresh_schema()).max_connections(4);
+        builder.connect(&shared().url()).await.unwrap()
+    },
+    ignore = "needs PostgreSQL",
+);

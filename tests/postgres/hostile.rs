@@ -21,6 +21,7 @@ use sqlx::{
 };
 
 use super::{
+    events::use_all_events,
     keyring,
     support::server::{Server, fresh_schema, shared},
     support::{Events, overheard::RevealKnown as _, pepper, policy},
@@ -116,8 +117,15 @@ async fn no_statement_resolves_a_name_through_the_search_path() {
     let apps = PostgresStore::builder().open(pool).await.unwrap();
     for store in [own, apps] {
         let writes = keyring(store.clone());
-        write_everything(&writes).await;
-        writes.delete_tenant(&"empty".parse().unwrap()).await.unwrap();
+        let with_events = Keyring::builder(policy(), pepper())
+            .environment("live")
+            .store_with_events(store.clone())
+            .build()
+            .unwrap();
+        for writes in [&with_events, &writes] {
+            write_everything(writes).await;
+            writes.delete_tenant(&"empty".parse().unwrap()).await.unwrap();
+        }
         let (acme, issued) = writes.create_tenant("acme", "advanced").await.unwrap();
         acme.search("first").await.unwrap();
         acme.find(issued.key.id()).await.unwrap();
@@ -133,6 +141,7 @@ async fn no_statement_resolves_a_name_through_the_search_path() {
         assert!(replica.lookup(issued.key.id()).await.unwrap().is_some());
         writes.delete_tenant(acme.id()).await.unwrap();
         use_everything(&store, issued.key.id()).await;
+        use_all_events(&store).await;
     }
     // Creating the tables does not resolve any name through the search path either.
     let pool = PgPoolOptions::new().connect_lazy_with(options);

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod copy;
+mod events;
 mod feed;
 mod hostile;
 mod hostile_text;

@@ -15,6 +15,10 @@ mod in_memory {
         block_on = pollster::block_on,
         store = async { SqliteStore::in_memory().await.unwrap() },
     );
+    keyway::event_conformance!(
+        block_on = pollster::block_on,
+        store = async { SqliteStore::in_memory().await.unwrap() },
+    );
 }
 
 mod file {
@@ -49,6 +53,13 @@ mod file {
         },
     );
     keyway::limit_conformance!(
+        block_on = crate::conformance::file::block_on,
+        store = async {
+            let file = FOLDER.with_borrow(|folder| folder.as_ref().unwrap().path().join("keys.db"));
+            SqliteStore::open(file).await.unwrap()
+        },
+    );
+    keyway::event_conformance!(
         block_on = crate::conformance::file::block_on,
         store = async {
             let file = FOLDER.with_borrow(|folder| folder.as_ref().unwrap().path().join("keys.db"));

@@ -4,11 +4,11 @@ use std::{future::Future, num::NonZeroUsize, ops::Deref, sync::Arc, time::Durati
 
 use keyway::{
     KeyId, KeyRecord, TenantId, Timestamp,
-    event::Event,
+    event::{Event, EventClaim, StoredEvent},
     record::TenantRecord,
     store::{
-        BrokenRow, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows,
-        StoreError, StoredKey, lookup_each,
+        BrokenRow, EventStore, KeyCursor, KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices,
+        Rows, StoreError, StoredKey, lookup_each,
     },
 };
 
@@ -289,5 +289,52 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         let (marker, replaces) = (marker.to_vec(), replaces.map(<[u8]>::to_vec));
         let set = async move |store: S| store.set_marker(&marker, replaces.as_deref()).await;
         self.write("set_marker", "", set).await
+    }
+}
+
+impl<S: EventStore + Clone, F: Faults> EventStore for Wrapped<S, F> {
+    async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+        let events = events.to_vec();
+        self.write("add_events", "", async move |store: S| store.add_events(&events).await).await
+    }
+
+    async fn claim_events(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: NonZeroUsize,
+    ) -> Result<Option<EventClaim>, StoreError> {
+        let call = Call::read("claim_events", format!("{now} {lease:?} {limit}"));
+        self.faults.read(call, None, self.store.claim_events(now, lease, limit)).await
+    }
+
+    async fn settle_events(
+        &self,
+        tenant: Option<&TenantId>,
+        claim: u64,
+        delivered: u64,
+        claimable: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tenant = tenant.cloned();
+        let settle = async move |store: S| {
+            store.settle_events(tenant.as_ref(), claim, delivered, claimable).await
+        };
+        self.write("settle_events", claim, settle).await
+    }
+
+    async fn events_of(
+        &self,
+        tenant: Option<&TenantId>,
+        key: Option<KeyId>,
+        before: Option<u64>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let call = Call::read("events_of", format!("{tenant:?} {key:?} {before:?} {limit}"));
+        self.faults.read(call, Vec::new(), self.store.events_of(tenant, key, before, limit)).await
+    }
+
+    async fn purge_events(&self, before: Timestamp, undelivered: bool) -> Result<u64, StoreError> {
+        let call = Call::read("purge_events", format!("{before} {undelivered}"));
+        self.faults.read(call, 0, self.store.purge_events(before, undelivered)).await
     }
 }

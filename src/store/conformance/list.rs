@@ -144,6 +144,40 @@ macro_rules! __cached_clauses {
     };
 }
 
+/// Like `__store_clauses`, for the clauses of events.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __event_clauses {
+    ([$($then:tt)*] $($arguments:tt)*) => {
+        $($then)*! {
+            { $($arguments)* }
+            writes::a_change_stores_its_events
+            writes::a_refused_change_stores_no_event
+            writes::events_are_read_as_they_were_written
+            writes::each_tenant_has_its_own_sequence
+            writes::a_tenant_created_again_continues_its_sequence
+            writes::concurrent_events_have_numbers_of_their_own
+            writes::a_dropped_change_is_stored_with_its_events_or_not
+            claims::events_are_claimed_in_order
+            claims::events_without_a_tenant_are_claimed
+            claims::an_empty_store_has_nothing_to_claim
+            claims::a_claim_is_in_force_until_its_lease_ends
+            claims::concurrent_claims_share_no_event
+            claims::events_that_are_given_back_wait
+            claims::an_older_claim_changes_nothing
+            claims::delivered_events_stay_delivered
+            claims::tenants_take_turns
+            claims::a_dropped_claim_loses_no_event
+            reads::the_newest_events_come_first
+            reads::events_of_a_key_are_those_of_its_tenant
+            purges::a_purge_deletes_old_delivered_events
+            purges::a_purge_leaves_no_gap
+            purges::purged_events_are_not_claimed
+            purges::a_large_purge_is_whole
+        }
+    };
+}
+
 /// Like `__store_clauses`, for the clauses of the limits.
 #[doc(hidden)]
 #[macro_export]
@@ -341,6 +375,43 @@ macro_rules! usage_conformance {
         $crate::__usage_clauses! {
             [$crate::__conformance_module]
             usage, __run_usage_clause, $block_on, $store, false, ""
+        }
+    };
+}
+
+/// Tests a store of events against every clause of the contract of [`EventStore`](crate::store::EventStore), with one
+/// `#[test]` for each, in the module `events`. The contract of keys is tested by
+/// [`store_conformance!`](crate::store_conformance). The arguments are those of [`store_conformance!`](crate::store_conformance).
+///
+/// ```
+/// use keyway::MemoryStore;
+///
+/// keyway::event_conformance!(block_on = pollster::block_on, store = MemoryStore::new());
+/// # fn main() {}
+/// ```
+#[macro_export]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+macro_rules! event_conformance {
+    (block_on = $block_on:expr, store = async move $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::event_conformance! {
+            block_on = $block_on, store = (async move $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = async $store:block $(, ignore = $reason:literal)? $(,)?) => {
+        $crate::event_conformance! {
+            block_on = $block_on, store = (async $store).await $(, ignore = $reason)?
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr, ignore = $reason:literal $(,)?) => {
+        $crate::__event_clauses! {
+            [$crate::__conformance_module]
+            events, __run_event_clause, $block_on, $store, true, $reason
+        }
+    };
+    (block_on = $block_on:expr, store = $store:expr $(,)?) => {
+        $crate::__event_clauses! {
+            [$crate::__conformance_module]
+            events, __run_event_clause, $block_on, $store, false, ""
         }
     };
 }
