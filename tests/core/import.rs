@@ -1224,9 +1224,9 @@ fn imported_flag_is_written_serialized_and_sealed() {
     let native = world.tenant_with_key("globex").key;
     assert!(!native.imported());
     assert_eq!(serde_json::to_value(&native).unwrap()["imported"], false);
-    // The flag is written before the switch for children, the public key and the two notices that are missing, and the seal.
+    // The flag is written before the switch for children, the public key and the three notices that are missing, and the seal.
     let mut bytes = key.encode();
-    let place = bytes.len() - 38;
+    let place = bytes.len() - 39;
     assert_eq!(bytes[place], 1);
     bytes[place] = 0;
     let unmarked = KeyRecord::decode(&bytes).unwrap();
