@@ -9,7 +9,7 @@
 //!   in any period of that length a key is used at most twice as often, and over a longer one no more often
 //!   than set. A flood with one key slows no other key, not even of the same tenant.
 //! - **Each process counts the requests that it serves.** On three nodes behind a balancer, a key has three
-//!   times the rate of its tier. A limit that must hold over all nodes belongs in front of them.
+//!   times the rate of its tier. A limit that holds over all nodes is an [allowance](crate::allowance).
 //! - **Only proven callers are counted.** A request is verified, then its scopes are checked, then it is
 //!   counted. A forged, unknown, disabled or forbidden request takes nothing from the rate of any key. So
 //!   nobody can use up the rate of another holder's key.

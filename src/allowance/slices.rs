@@ -118,7 +118,7 @@ impl Slice {
 }
 
 impl Slices {
-    /// Sets the allowances. What is held of an allowance with the same period stays.
+    /// Sets the allowances. The slice of an allowance with the same period stays.
     #[inline]
     pub(crate) fn set(&mut self, allowances: &[Allowance], now: Timestamp) {
         let is_same = |slice: &Slice, allowance| slice.allowance == allowance;
@@ -149,7 +149,7 @@ impl Slices {
         let mut is_short = false;
         for slice in &mut self.0 {
             if !slice.window.contains(moment.now) {
-                // What is left of the former window cannot be used any more, and what is owed belongs to it.
+                // The units of the former window cannot be used any more, and its debts end with it.
                 *slice = Slice::new(slice.allowance, moment.now);
             }
             is_short |= slice.units < units;
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(taken, 3);
         assert_eq!((refusal.allowance, refusal.left), (both[1], 0));
         assert_eq!(refusal.retry_after, Duration::from_secs(60));
-        // What was leased of the month is still held.
+        // The slice of the month is still held.
         let held =
             slices.windows(moment(0).now).into_iter().map(|window| slices.take_unused(window));
         assert_eq!(held.sum::<u64>() + 3, month);

@@ -44,7 +44,7 @@ impl Keyring {
         loop {
             let mut unwritten = Unwritten { batch: uses.take(BATCH), uses };
             if unwritten.batch.is_empty() {
-                usage.and_then(|_| limits).map_err(KeyringError::of)?;
+                usage.and(limits).map_err(KeyringError::of)?;
                 return Ok(written);
             }
             let now = self.now();

@@ -74,6 +74,7 @@ impl Leases {
 
     /// Takes units of a tenant if that is possible without the store. It takes the shared lock of one part, and the lock of
     /// the tenant.
+    #[cfg(feature = "http")]
     #[inline]
     pub(super) fn take_at_once(&self, id: &str, allowances: &[Allowance], units: u64) -> Take {
         let part = self.part(id).map(|part| part.read().unwrap_or_else(PoisonError::into_inner));
@@ -85,8 +86,8 @@ impl Leases {
 
     /// Takes units of a tenant. Waits for a lease if there are not enough of them.
     ///
-    /// A request leases at most what it still needs, and then takes it unless others were faster. In this case the slices
-    /// have served these others, so of all that wait at least one goes on.
+    /// Others may use up the slice that a request has waited for. It then waits for the next one. Each slice serves at least
+    /// one request, so the loop ends when the allowance is used up at the latest.
     pub(super) async fn take(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,

@@ -1,20 +1,17 @@
 //! Counting against allowances, for guards and for applications.
 
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+#[cfg(feature = "http")]
+mod guarded;
+
+use alloc::sync::Arc;
 use core::fmt;
 
 use super::{
-    Engine, Progress, Verifier, VerifyError,
+    Engine, Verifier, VerifyError,
     leases::{Leases, NotCounted, Tenant},
 };
 use crate::{
-    allowance::{
-        Allowance,
-        slices::{Counted, Take},
-    },
-    config::ConfigError,
-    decision::Principal,
-    store::StoreError,
+    allowance::slices::Counted, config::ConfigError, decision::Principal, store::StoreError,
 };
 
 /// Units of the [allowances](crate::allowance) of a tenant that one piece of work has reserved.
@@ -31,8 +28,8 @@ impl Reservation {
         self.units
     }
 
-    /// Corrects the number of units to `actual`. What was reserved above it can be used again at once. If it is more than
-    /// was reserved, the rest is subtracted from what the tenant uses next, and so the tenant may exceed its allowance by it.
+    /// Corrects the number of units to `actual`. Units that were reserved above it can be used again at once. If it is more
+    /// than was reserved, the rest is subtracted from what the tenant uses next, and so the tenant may exceed its allowance by it.
     ///
     /// A window that has ended meanwhile stays as it is.
     pub fn settle(self, actual: u64) {
@@ -95,8 +92,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]. What was not returned stays here for the next call, but for the slice whose return has
-    /// failed: its units count as used.
+    /// [`StoreError::Unavailable`]. Other slices stay here for the next call. The units of a slice whose return has failed
+    /// count as used.
     pub async fn flush_limits(&self) -> Result<(), StoreError> {
         self.engine().flush_limits().await
     }
@@ -123,61 +120,12 @@ impl Engine {
         self.limits.as_ref()
     }
 
-    /// Counts a request that a guard admits, at once if that is possible without the store.
-    #[cfg(feature = "http")]
-    #[inline]
-    pub(crate) fn count_units(
-        &self,
-        caller: &Principal,
-        units: u64,
-    ) -> Progress<Result<(), NotCounted>, PendingUnits> {
-        let allowances = caller.allowances(self.authority.policy());
-        if allowances.is_empty() {
-            return Progress::Done(Ok(()));
-        }
-        let leases = match self.leases() {
-            Ok(leases) => leases,
-            Err(error) => return Progress::Done(Err(error)),
-        };
-        match leases.take_at_once(caller.tenant(), allowances, units) {
-            Take::Taken(_) => Progress::Done(Ok(())),
-            Take::UsedUp(used_up) => Progress::Done(Err(NotCounted::UsedUp(used_up))),
-            Take::Short => Progress::Pending(PendingUnits(Box::new(Units {
-                leases: Arc::clone(leases),
-                tenant: leases.tenant(caller.tenant()),
-                allowances: allowances.to_vec(),
-                units,
-            }))),
-        }
-    }
-
     /// Returns what this node has leased and not used.
     pub(crate) async fn flush_limits(&self) -> Result<(), StoreError> {
         match &self.limits {
             Some(leases) => leases.flush().await,
             None => Ok(()),
         }
-    }
-}
-
-/// Units that wait for the store.
-#[cfg(feature = "http")]
-pub(crate) struct PendingUnits(Box<Units>);
-
-#[cfg(feature = "http")]
-struct Units {
-    leases: Arc<Leases>,
-    tenant: Arc<Tenant>,
-    allowances: Vec<Allowance>,
-    units: u64,
-}
-
-#[cfg(feature = "http")]
-impl PendingUnits {
-    /// Counts the units.
-    pub(crate) async fn count(self) -> Result<(), NotCounted> {
-        let Units { leases, tenant, allowances, units } = *self.0;
-        leases.take(&tenant, &allowances, units).await.map(drop)
     }
 }
 

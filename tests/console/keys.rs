@@ -202,7 +202,7 @@ fn session_lists_grantable_scopes_and_settings() {
     assert_eq!(session["now"], "2026-01-01T00:00:00Z");
     let limits = |keys: u32, scopes: Value| {
         json!({
-            "keys": keys, "rate": "unlimited", "tenant_rate": "unlimited",
+            "keys": keys, "rate": "unlimited", "tenant_rate": "unlimited", "allowances": "unlimited",
             "max_lifetime_seconds": "unlimited", "scopes": scopes,
         })
     };

@@ -296,7 +296,7 @@ fn exceptions_replace_the_allowances_of_the_tier() {
     assert_eq!(admitted(99), 99);
     set(Exceptions::new().allowances([Allowance::per_seconds(2, 60)]));
     assert_eq!(admitted(9), 2);
-    // What was used of the month counts again.
+    // The units that were used in the month count again.
     set(Exceptions::new());
     assert_eq!(admitted(9), 0);
 }
@@ -423,7 +423,7 @@ fn store_that_is_away_refuses_or_admits() {
         let node = Node::with(&[Allowance::per_month(640)], when_away);
         assert_eq!(node.admitted(4), 4);
         node.limits.set_down(true);
-        // What is leased is served in any case.
+        // The slice is served in any case.
         assert_eq!(node.admitted(3), 3);
         let beyond = node.reserve(1);
         let admits = when_away == WhenAway::Admit;
@@ -438,7 +438,7 @@ fn store_that_is_away_refuses_or_admits() {
         node.pass(10 * SECOND);
         assert!(node.reserve(1).is_ok());
         node.flush();
-        // What was admitted meanwhile is counted.
+        // The requests that were admitted meanwhile are counted.
         assert_eq!(node.used(), [if admits { 4 + 3 + 1 + 20 + 1 + 1 } else { 4 + 3 + 1 }]);
     }
 }

@@ -120,10 +120,11 @@ fn every_refusal_is_a_problem_of_a_documented_type() {
         missing.retain(|kind| !kinds.contains(kind));
         // No gateway asks these services.
         missing.retain(|kind| !kind.starts_with("gateway-"));
-        // No tier in these worlds has a rate, no holder may rotate its key or ask for children, and no route takes
+        // No tier in these worlds has a rate or an allowance, no holder may rotate its key or ask for children, and no route takes
         // reports.
         let elsewhere = [
             "rate-exceeded",
+            "allowance-used-up",
             "previous-secret",
             "rotated-meanwhile",
             "too-many-secrets",

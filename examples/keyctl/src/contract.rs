@@ -3,6 +3,7 @@
 use clap::Args;
 use keyway::{
     TenantId,
+    allowance::Allowance,
     keyring::{QuotaUse, TermsPreview},
     rate::Rate,
 };
@@ -45,6 +46,9 @@ pub struct SetExceptions {
     /// The rate of the tenant as a whole.
     #[arg(long, value_name = "REQUESTS/DURATION", value_parser = rate)]
     tenant_rate: Option<Limit<Rate>>,
+    /// An allowance over all nodes, such as `100000/month` or `600/60s`, or `unlimited`. It can be repeated.
+    #[arg(long = "allowance", value_name = "UNITS/PERIOD", value_parser = allowance)]
+    allowances: Vec<Limit<Allowance>>,
     /// The longest lifetime of keys, such as `90d`, or `unlimited`.
     #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     max_lifetime: Option<Limit<u64>>,
@@ -55,7 +59,7 @@ pub struct SetExceptions {
     #[arg(long)]
     all_scopes: bool,
     /// Remove all exceptions.
-    #[arg(long, conflicts_with_all = ["keys", "rate", "tenant_rate", "max_lifetime", "scopes", "all_scopes"])]
+    #[arg(long, conflicts_with_all = ["keys", "rate", "tenant_rate", "allowances", "max_lifetime", "scopes", "all_scopes"])]
     none: bool,
     #[command(flatten)]
     change: Previewed,
@@ -86,6 +90,23 @@ fn rate(text: &str) -> Result<Limit<Rate>, String> {
     Ok(Limit(Some(parts.ok_or("write a rate such as `100/60s`, or `unlimited`")?)))
 }
 
+fn allowance(text: &str) -> Result<Limit<Allowance>, String> {
+    if text == "unlimited" {
+        return Ok(Limit(None));
+    }
+    let parts = text.split_once('/').and_then(|(units, period)| {
+        let units = units.parse().ok()?;
+        if period == "month" {
+            return Some(Allowance::per_month(units));
+        }
+        let seconds = u32::try_from(duration(period).ok()?.as_secs()).ok()?;
+        Some(Allowance::per_seconds(units, seconds)).filter(|_| seconds > 0)
+    });
+    let parts =
+        parts.ok_or("write an allowance such as `100000/month` or `600/60s`, or `unlimited`")?;
+    Ok(Limit(Some(parts)))
+}
+
 fn lifetime(text: &str) -> Result<Limit<u64>, String> {
     if text == "unlimited" { Ok(Limit(None)) } else { Ok(Limit(Some(duration(text)?.as_secs()))) }
 }
@@ -109,6 +130,8 @@ pub async fn set_exceptions(session: &Session, command: SetExceptions) -> Result
         keys: command.keys,
         rate: command.rate.map(|limit| limit.0),
         tenant_rate: command.tenant_rate.map(|limit| limit.0),
+        allowances: (!command.allowances.is_empty())
+            .then(|| command.allowances.iter().map(|limit| limit.0).collect()),
         max_lifetime_seconds: command.max_lifetime.map(|limit| limit.0),
         scopes: match (command.all_scopes, command.scopes.is_empty()) {
             (true, _) => Some(None),

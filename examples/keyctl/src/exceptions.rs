@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyway::{Policy, rate::Rate, record::Exceptions, scope::ScopeSet};
+use keyway::{Policy, allowance::Allowance, rate::Rate, record::Exceptions, scope::ScopeSet};
 use serde::{Deserialize, Deserializer};
 
 /// The exceptions of a tenant. A limit that is left out, or `null`, is the tier's.
@@ -17,6 +17,9 @@ pub struct ExceptionLimits {
     /// The rate of the tenant.
     #[serde(deserialize_with = "limit")]
     pub tenant_rate: Option<Option<Rate>>,
+    /// The allowances over all nodes.
+    #[serde(deserialize_with = "limit")]
+    pub allowances: Option<Option<Vec<Allowance>>>,
     /// The longest lifetime of keys, in seconds.
     #[serde(deserialize_with = "limit")]
     pub max_lifetime_seconds: Option<Option<u64>>,
@@ -52,6 +55,9 @@ impl ExceptionLimits {
         }
         if let Some(rate) = self.tenant_rate {
             exceptions = exceptions.tenant_rate(rate);
+        }
+        if let Some(allowances) = &self.allowances {
+            exceptions = exceptions.allowances(allowances.iter().flatten().copied());
         }
         if let Some(seconds) = self.max_lifetime_seconds {
             if seconds == Some(0) {

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use keyway::{
     Keyring, PostgresStore, SqliteStore,
+    allowance::WhenAway,
     import::ForeignFormat,
     keyring::KeyringBuilder,
-    store::{AuditTable, BrokenRow, KeyStore},
+    store::{AuditTable, BrokenRow, KeyStore, LimitStore},
 };
 
 use crate::{
@@ -75,10 +76,11 @@ impl Session {
         settings: &Settings,
         out: Output,
         builder: KeyringBuilder,
-        store: impl KeyStore,
+        store: impl KeyStore + LimitStore + Clone,
         audit: Option<AuditTable>,
     ) -> Result<Self, Failure> {
-        let builder = builder.store(store);
+        // The policy may have allowances. No command counts against them.
+        let builder = builder.store(store.clone()).shared_limits(store, WhenAway::Refuse);
         let builder = match audit.clone() {
             Some(table) => builder.audit(table),
             None => builder,

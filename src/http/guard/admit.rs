@@ -1,6 +1,6 @@
 //! The verdict of a guard on one request.
 
-use alloc::{boxed::Box, string::String, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{net::IpAddr, pin::Pin};
 
 use super::{
@@ -397,8 +397,7 @@ impl Guard {
         }
         self.record_refused(&error, caller.as_ref(), observation);
         let answer = self.0.errors.refused(&error, &self.0.requirement);
-        let fields = fields.into_iter().flatten();
-        fields.fold(answer, |answer, (name, value)| answer.with(name, value))
+        fields.into_iter().fold(answer, |answer, (name, value)| answer.with(name, value))
     }
 
     /// Reports a refusal to the audit and to observability.
@@ -435,7 +434,7 @@ impl Guard {
         let rate = rate.map(Box::new);
         if let Some(retry_after) = rate.as_ref().and_then(|rate| rate.retry_after()) {
             let error = VerifyError::Limited { retry_after };
-            let fields = rate.as_deref().map(rate_headers);
+            let fields = rate.as_deref().map_or_else(Vec::new, |rate| rate_headers(rate).into());
             return Err(Refused { error, caller: Some(caller), fields });
         }
         Ok((caller, rate))
@@ -446,20 +445,20 @@ impl Guard {
 struct Refused {
     error: VerifyError,
     caller: Option<Principal>,
-    fields: Option<[(&'static str, String); 2]>,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Refused {
     fn of(error: VerifyError) -> Self {
-        Self { error, caller: None, fields: None }
+        Self { error, caller: None, fields: Vec::new() }
     }
 
     /// Creates the refusal of a caller whose request an allowance does not admit.
     #[cold]
     fn not_counted(error: NotCounted, caller: Principal) -> Self {
         let fields = match &error {
-            NotCounted::UsedUp(used_up) => Some(used_up_headers(used_up)),
-            NotCounted::Away(_) => None,
+            NotCounted::UsedUp(used_up) => used_up_headers(used_up).into(),
+            NotCounted::Away(_) => Vec::new(),
         };
         Self { error: error.into(), caller: Some(caller), fields }
     }

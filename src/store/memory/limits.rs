@@ -1,4 +1,4 @@
-//! What is used of allowances, in memory.
+//! The used units of allowances in memory.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 

@@ -1,4 +1,4 @@
-//! What is used of allowances, in a [`PostgresStore`].
+//! The used units of allowances in a [`PostgresStore`].
 
 use alloc::{format, vec::Vec};
 

@@ -1,4 +1,4 @@
-//! What is used of allowances, in SQL.
+//! The used units of allowances in SQL.
 //!
 //! | `limits` | |
 //! |---|---|

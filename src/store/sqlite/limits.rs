@@ -1,4 +1,4 @@
-//! What is used of allowances, in a [`SqliteStore`].
+//! The used units of allowances in a [`SqliteStore`].
 
 use alloc::vec::Vec;
 
