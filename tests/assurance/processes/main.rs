@@ -4,6 +4,7 @@
 //! short form, and a long one with `KEYWAY_LONG=1`. It prints its figures for `tests/assurance.sh`. Each
 //! check has a control: a store with one planted fault, which the check must catch.
 
+mod allowances;
 mod databases;
 mod disk;
 mod edits;

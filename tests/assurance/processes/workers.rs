@@ -11,7 +11,9 @@ use std::{
 
 use keyway::store::AnyStore;
 
-use crate::{databases::Database, edits, faults::Fault, quota, runtime, syscalls, usage, writer};
+use crate::{
+    allowances, databases::Database, edits, faults::Fault, quota, runtime, syscalls, usage, writer,
+};
 
 /// The variable with a worker's assignment: its role, its database, its fault, and the arguments of its role,
 /// one per line.
@@ -159,6 +161,7 @@ pub fn work() {
         say("ready");
         match role {
             "issuer" => quota::issuer(&store).await,
+            "spender" => allowances::spender(&store, &database, &arguments).await,
             "mover" => quota::mover(&store).await,
             "editor" => edits::editor(&store, &arguments).await,
             "writer" => writer::run(&store, &arguments).await,
