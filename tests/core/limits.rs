@@ -585,8 +585,11 @@ fn nodes_together_use_all_of_an_allowance_and_no_more() {
         assert_eq!(use_up(&FaultyLimits::default(), units), (units, units));
     }
     // The control: a store that reads what is used and writes it later leases units twice.
-    let faulty = FaultyLimits::default();
-    faulty.read_first();
-    let (admitted, _) = use_up(&faulty, 2_000);
-    assert!(admitted > 2_000, "the fault was not found: {admitted}");
+    let overspends = || {
+        let faulty = FaultyLimits::default();
+        faulty.read_first();
+        use_up(&faulty, 2_000).0 > 2_000
+    };
+    // Threads of a busy machine may happen to take turns.
+    assert!((0..10).any(|_| overspends()), "the fault was not found");
 }

@@ -86,7 +86,7 @@ impl LimitStore for FaultyLimits {
         self.0.leases.fetch_add(1, SeqCst);
         if self.0.reads_first.load(SeqCst) {
             let used = self.0.memory.used_units(tenant, &[window]).await?[0];
-            std::thread::sleep(std::time::Duration::from_micros(50));
+            std::thread::sleep(std::time::Duration::from_millis(2));
             let granted = want.min(limit.saturating_sub(used));
             let now = self.0.memory.used_units(tenant, &[window]).await?[0];
             self.0.memory.return_units(tenant, window, now).await?;
