@@ -7,7 +7,7 @@ use super::{Keyring, KeyringError, Page, WalkCursor, notices::before};
 use crate::{
     authority::KeyEdit,
     decision::KeyState,
-    record::{KeyRecord, NoticeKind, TenantRecord},
+    record::{KeyRecord, NoticeKind, NoticeMark, TenantRecord},
     store::KeyFilter,
     time::Timestamp,
 };
@@ -103,7 +103,8 @@ impl Keyring {
         let is_active = KeyState::on_terms(key, tenant, terms.as_ref(), now) == KeyState::Active;
         let is_over = terms.and_then(|terms| key.idle_until(&terms)).is_some_and(|end| end <= now);
         let notice = key.notices.of(NoticeKind::Idle);
-        let sent = notice.filter(|mark| mark.about == key.idle_since()).and_then(|it| it.sent_at());
+        let sent =
+            notice.filter(|mark| mark.about == key.idle_since()).and_then(NoticeMark::sent_at);
         is_active && is_over && sent.is_some_and(|at| at <= before(now, warning))
     }
 }

@@ -1,6 +1,6 @@
 //! The usage that was acknowledged outlasts kills, and nothing is counted twice when the response of a flush is lost.
 //!
-//! A worker presents its key, says `try TOTAL`, flushes, and says `ok TOTAL`. What it says is the number of requests since its
+//! A worker presents its key, says `try TOTAL`, flushes, and says `ok TOTAL`. The total is the number of requests since its
 //! start. A flush that fails is repeated until it succeeds. So a key whose worker was killed has the last total that was
 //! acknowledged, or the last one that was tried.
 
@@ -229,7 +229,7 @@ async fn keyring(database: &Database, store: &AnyStore, fault: &str) -> Keyring 
     }
 }
 
-/// Runs as a worker: counts requests, and flushes until its input ends, or as often as it is told.
+/// Runs as a worker: counts requests, and flushes until its input ends, or as often as an argument says.
 pub async fn counter(store: &AnyStore, database: &Database, arguments: &[&str]) {
     let [tenant, fault, flushes] = arguments else { panic!("{arguments:?}") };
     let keyring = keyring(database, store, fault).await;
