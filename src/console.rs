@@ -60,6 +60,7 @@
 //! to its own origin only.
 
 mod admin;
+mod allowances;
 mod app;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod audit_table;

@@ -10,6 +10,7 @@ use axum::{
 };
 
 use super::{
+    allowances,
     app::App,
     auth::{Operator, admit},
     headers, keys,
@@ -30,8 +31,10 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(app: App) -> Router<S> {
             document.remove(&id);
             on(method, not_offered)
         } else if let Some(handler) = handler(&id, method) {
-            // Without usage, these handlers respond with 404.
-            if usage::OPERATIONS.contains(&&*id) && app.keyring.usage().is_none() {
+            // Without usage or allowances, these handlers respond with 404.
+            let is_absent = (usage::OPERATIONS.contains(&&*id) && app.keyring.usage().is_none())
+                || (allowances::OPERATIONS.contains(&&*id) && app.keyring.limits().is_none());
+            if is_absent {
                 document.remove(&id);
             }
             handler
@@ -72,6 +75,8 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
         "delete_keys" => on(method, keys::bulk::delete_keys),
         "disable_owner" => on(method, owners::disable_owner),
         "enable_owner" => on(method, owners::enable_owner),
+        "allowances" => on(method, allowances::allowances),
+        "tenant_allowances" => on(method, allowances::tenant_allowances),
         "usage" => on(method, usage::usage),
         "usage_csv" => on(method, usage::csv::usage_csv),
         "key_usage" => on(method, usage::key_usage),
@@ -125,7 +130,7 @@ mod tests {
         let catalog = ScopeCatalog::new([]).unwrap();
         let policy = Policy::new("mm", catalog, [Tier::new("lite", 1)]).unwrap();
         let operations = Document::of(&policy).operations();
-        assert_eq!(operations.len(), 29);
+        assert_eq!(operations.len(), 31);
         for Operation { id, method, .. } in operations {
             assert!(handler(&id, method).is_some(), "{id}");
         }

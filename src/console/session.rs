@@ -35,6 +35,8 @@ struct Session<'s> {
     tiers: Vec<TierView<'s>>,
     without: &'s [OperatorAction],
     max_child_lifetime_seconds: Option<u64>,
+    /// Whether the caller may read allowances. Otherwise the page shows none.
+    allowances: bool,
     /// Whether the service counts requests. Otherwise the page shows no usage.
     usage: bool,
     now: Timestamp,
@@ -104,6 +106,7 @@ pub(super) async fn session(State(app): State<Arc<App>>, Caller(admin): Caller) 
         tiers: policy.tiers().iter().map(|tier| TierView::of(tier, quota.is_none())).collect(),
         without: &settings.without,
         max_child_lifetime_seconds: max_lifetime_seconds(policy),
+        allowances: app.keyring.limits().is_some() && owner.is_none(),
         usage: app.keyring.usage().is_some(),
         now,
     };

@@ -13,6 +13,7 @@ use axum::{
 };
 use keyway::{
     Keyring, MemoryStore, Policy, ScopeCatalog,
+    allowance::WhenAway,
     console::{Admin, Console, RecentEvents},
 };
 use serde_json::{Value, json};
@@ -76,8 +77,11 @@ impl Place {
 
     fn of(policy: Policy, change: impl FnOnce(Console) -> Console) -> Self {
         let trail = RecentEvents::new(1_000);
-        let world =
-            World::with(policy, |builder| builder.audit(trail.clone()).usage(MemoryStore::new()));
+        let world = World::with(policy, |builder| {
+            let limits = MemoryStore::new();
+            let builder = builder.audit(trail.clone()).usage(MemoryStore::new());
+            builder.shared_limits(limits, WhenAway::Refuse)
+        });
         let console = change(console(&world.keyring).audit_trail(trail));
         Self { client: Client::of(mount(console)), world }
     }

@@ -99,7 +99,7 @@ fn every_method_of_another_site_is_refused() {
             }
         }
     }
-    assert_eq!(heads, 12);
+    assert_eq!(heads, 14);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The console's API and page, as a browser and a program see them.
 
+mod allowances;
 mod audit;
 mod audit_table;
 mod bulk;

@@ -2,7 +2,7 @@ import { call, tenantPath } from './api.js';
 import { announce, day, h, notice } from './dom.js';
 import { checked, fault, field, openDialog, radios } from './forms.js';
 import { scopeTree } from './scopes.js';
-import { rich, span, t, tn } from './text.js';
+import { allowanceText, rich, span, t, tn } from './text.js';
 
 const DAY = 86_400;
 
@@ -10,10 +10,6 @@ const DAY = 86_400;
 const LIMITS = {
 	keys: null, rate: 'unlimited', tenant_rate: 'unlimited', max_lifetime_seconds: 'unlimited', scopes: 'all',
 };
-
-/** Returns an allowance of units, each month or in so many seconds. */
-const allowanceText = ({ units, per_seconds }) => (per_seconds
-	? t('limit.units', { units, span: span(per_seconds) }) : t('limit.units_per_month', { units }));
 
 function textOf(name, limit) {
 	if (limit === LIMITS[name]) return t(`limit.${limit}`);

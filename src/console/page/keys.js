@@ -6,7 +6,7 @@ import { openDialog } from './forms.js';
 import { limitTexts } from './limits.js';
 import { pagedList } from './list.js';
 import { date, daysFromNow, now, rich, t, tn } from './text.js';
-import { fileLink, usageSection } from './usage.js';
+import { allowanceList, fileLink, usageSection } from './usage.js';
 
 const TYPING = 120;
 const SOON_DAYS = 14;
@@ -107,6 +107,7 @@ export function tenantView({ place, session, onProblem }) {
 		h('div.lead', h('p', t('lead'), ' ', tenant.owner && rich('lead.member', { owner: tenant.owner })),
 			button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
 		alerts,
+		session.allowances ? allowanceList('allowances') : '',
 		usage ? usage.node : '',
 		h('section',
 			h('h2.hidden', t('field.keys')),

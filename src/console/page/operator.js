@@ -5,7 +5,7 @@ import { checked, fault, field, openDialog, problemNotice, radios } from './form
 import { chips, keyCard, stateChip, suspensionOf } from './keys.js';
 import { pagedList } from './list.js';
 import { rich, t, tn } from './text.js';
-import { usageSection } from './usage.js';
+import { allowanceList, usageSection } from './usage.js';
 
 /** Shows the operator's page: all tenants, or the keys of the tenant in the address. */
 export function operatorView({ place, session, onProblem }) {
@@ -73,7 +73,8 @@ function tenantKeys({ id, session, onProblem }) {
 		card: (key) => keyCard(key, !session.without.includes('suspensions') && suspension(key, key.name,
 			tenantPath(id, `/keys/${key.id}/suspension`), { list, onProblem })),
 	});
-	node.firstChild.after(about, usage ? usage.node : '');
+	const allowances = session.allowances ? allowanceList(tenantPath(id, '/allowances')) : '';
+	node.firstChild.after(about, allowances, usage ? usage.node : '');
 
 	function describeTenant(tenant) {
 		const { tier, held, allowed, exceptions } = tenant;

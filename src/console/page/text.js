@@ -52,6 +52,10 @@ export function span(seconds) {
 	return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / size);
 }
 
+/** Returns an allowance of units in each month, or in each period of so many seconds. */
+export const allowanceText = ({ units, per_seconds }) => (per_seconds
+	? t('limit.units', { units, span: span(per_seconds) }) : t('limit.units_per_month', { units }));
+
 // `ahead` is the service's clock minus this computer's, which may be wrong even by a year. `apart` is the service's
 // clock minus the `Date` of responses, which a proxy may set by a clock of its own. Both in milliseconds.
 let ahead = 0;

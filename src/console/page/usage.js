@@ -1,7 +1,7 @@
 import { at, get, keyPath } from './api.js';
 import { button, freshId, h } from './dom.js';
 import { openDialog, problemNotice } from './forms.js';
-import { number, t, tn, utcDay } from './text.js';
+import { allowanceText, moment, number, t, tn, utcDay } from './text.js';
 
 /** The outcomes in the order in which a bar has them from below. Their bars also differ in width. */
 const OUTCOMES = ['admitted', 'forbidden', 'limited'];
@@ -91,6 +91,26 @@ export function usageSection(...tools) {
 		node: h('section', { id: 'requests' }, h('h2', t('usage.heading')), nodes),
 		note: ({ id }) => h('span.hint', { 'data-usage': id }, noteOf(id)),
 	};
+}
+
+/** Creates the list of what is left of the allowances at `path`, which has nothing without any. */
+export function allowanceList(path) {
+	const node = h('div', { id: 'allowances' });
+	const item = ({ used, left, ends_at, ...allowance }) => h('li',
+		t('allowance.left', { left, allowance: allowanceText(allowance), end: moment(ends_at) }), ' ',
+		h('meter', { value: used, max: allowance.units, 'aria-hidden': 'true' }));
+
+	async function load() {
+		try {
+			const { items } = await get(path);
+			node.replaceChildren(items.length ? h('ul', items.map(item)) : '');
+		} catch (problem) {
+			if (problem.kind === undefined) throw problem;
+			node.replaceChildren(problemNotice(problem, load));
+		}
+	}
+	load();
+	return node;
 }
 
 /** Creates the link to the file for spreadsheets. */
