@@ -19,6 +19,7 @@ use axum::{
 use keyway::{
     Guard, IssuedKey, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, Principal,
     ScopeCatalog, TenantKeys,
+    allowance::WhenAway,
     console::{Admin, Console, RecentEvents},
     http::{
         ClientAddress, Routes,
@@ -123,9 +124,11 @@ impl<S: KeyStore + Clone> Host<S> {
         Self::over_with(store, policy(), |console| console, |router| router)
     }
 
-    /// As [`over`](Self::over), with usage in another store.
+    /// As [`over`](Self::over), with usage in another store, and with allowances in a third one.
     pub fn over_with_usage(store: S, usage: impl UsageStore) -> Self {
-        let count = |builder: KeyringBuilder| builder.usage(usage);
+        let limits = MemoryStore::new();
+        let count =
+            |builder: KeyringBuilder| builder.usage(usage).shared_limits(limits, WhenAway::Refuse);
         Self::built(store, policy(), count, |console| console, |router| router)
     }
 
