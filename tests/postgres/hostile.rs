@@ -23,6 +23,7 @@ use sqlx::{
 use super::{
     events::use_all_events,
     keyring,
+    limits::use_limits,
     support::server::{Server, fresh_schema, shared},
     support::{Events, overheard::RevealKnown as _, pepper, policy},
     usage::use_everything,
@@ -142,6 +143,7 @@ async fn no_statement_resolves_a_name_through_the_search_path() {
         writes.delete_tenant(acme.id()).await.unwrap();
         use_everything(&store, issued.key.id()).await;
         use_all_events(&store).await;
+        use_limits(&store).await;
     }
     // Creating the tables does not resolve any name through the search path either.
     let pool = PgPoolOptions::new().connect_lazy_with(options);

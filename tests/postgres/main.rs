@@ -6,6 +6,7 @@ mod events;
 mod feed;
 mod hostile;
 mod hostile_text;
+mod limits;
 mod opening;
 mod pooler;
 mod replicas;
