@@ -181,7 +181,7 @@ pub enum AuditKind<'e> {
     /// A child was rejected because it is for another place, or because the place accepts no children. Its signature was
     /// valid.
     OtherAudience,
-    /// A guard rejected a verified caller that has used up its rate.
+    /// A guard rejected a verified caller that has used up its rate, or an allowance of its tenant.
     Limited {
         /// The time after which the caller may retry.
         retry_after: Duration,

@@ -35,7 +35,7 @@
 //! |---|---|
 //! | [`admitted`](Counts::admitted) | that a guard admitted, or that `Keyring::verify` and its likes accepted |
 //! | [`forbidden`](Counts::forbidden) | of keys that are not active, or that lack a scope, a resource, a network or an operation |
-//! | [`limited`](Counts::limited) | above a rate |
+//! | [`limited`](Counts::limited) | above a rate or an allowance |
 //!
 //! A request whose token proves nothing belongs to no key and is not counted. A request that several nested guards check
 //! counts once, as the outermost guard decides. A request of a child counts for its parent.

@@ -295,8 +295,8 @@ impl Guard {
         self.with_rule(kind, ResourceRule::Untouched)
     }
 
-    /// Returns this guard for costly routes: the [rate](crate::rate) counts one request as `weight`. Zero counts as 1, and a
-    /// weight above a rate takes all of it.
+    /// Returns this guard for costly routes: the [rate](crate::rate) and the [allowances](crate::allowance) count one
+    /// request as `weight`. Zero counts as 1. A weight above a rate takes all of it, and one above an allowance is refused.
     ///
     /// Set it on the outermost guard, which is the one that counts.
     #[must_use]

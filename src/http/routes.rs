@@ -389,8 +389,8 @@ impl<H> Endpoint<H> {
         self.state(kind, &ResourceRule::Untouched)
     }
 
-    /// Counts one request as `weight` against the [rate](crate::rate), for a costly route. A weight above a rate takes all
-    /// of it. Call this after a requirement.
+    /// Counts one request as `weight` against the [rate](crate::rate) and the [allowances](crate::allowance), for a costly
+    /// route. A weight above a rate takes all of it, and one above an allowance is refused. Call this after a requirement.
     pub fn weight(mut self, weight: u32) -> Self {
         let mut is_set = false;
         let latest = self.operations.iter_mut().filter(|operation| operation.is_latest);

@@ -20,8 +20,9 @@ const BATCH: usize = 10_000;
 
 impl Keyring {
     /// Writes the last uses that have not been written yet to the store, in batches, and the [usage](crate::usage) to its
-    /// store. Returns units of [allowances](crate::allowance) that this node does not need to their store. Returns the number of keys whose last use was written. Call it about every minute ([`flush_uses_every`](Self::flush_uses_every) does), and before the
-    /// service stops.
+    /// store. Returns units of [allowances](crate::allowance) that this node does not need to their store. The result is the
+    /// number of keys whose last use was written. Call it about every minute
+    /// ([`flush_uses_every`](Self::flush_uses_every) does), and before the service stops.
     ///
     /// Verification never waits for a flush. A concurrent second call waits for the first, so all uses
     /// before a call are written when it returns. A crash loses the uses that were not written yet.

@@ -7,7 +7,7 @@ pub struct Counts {
     pub admitted: u64,
     /// The requests that were refused, although the secret was right: the key was not active, or did not permit the request.
     pub forbidden: u64,
-    /// The requests above a rate.
+    /// The requests above a rate or an allowance.
     pub limited: u64,
 }
 
