@@ -28,12 +28,14 @@
 //! # }).unwrap();
 //! ```
 //!
+//! The [guide](crate::guide::events) describes what is promised, and how to run it.
+//!
 //! # Which events
 //!
 //! | stored | not stored |
 //! |---|---|
 //! | each change of a tenant or a key | requests, admitted or rejected |
-//! | each change that was refused | changes whose outcome is unknown because the store did not respond |
+//! | each change that was refused | changes whose outcome is unknown because the store did not respond; what a token does not allow its holder |
 //! | each leak report, also one that changed nothing | reports of tokens that belong to no key |
 //! | the end of a grace period by the first use of a newer secret | last uses, marks of notices, new seals |
 //!

@@ -34,6 +34,13 @@ pub mod advisories {}
 )]
 pub mod store_authors {}
 
+#[cfg_attr(feature = "std", doc = include_str!("guide/events.md"))]
+#[cfg_attr(
+    not(feature = "std"),
+    doc = "With the feature `std` the page is here; it is also [on docs.rs](https://docs.rs/keyway/latest/keyway/guide/events/index.html)."
+)]
+pub mod events {}
+
 #[cfg_attr(all(feature = "sqlite", feature = "postgres"), doc = include_str!("guide/operations.md"))]
 #[cfg_attr(
     not(all(feature = "sqlite", feature = "postgres")),

@@ -88,9 +88,7 @@ use core::{future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
-pub(crate) use self::events::AnyEventStore;
-#[cfg(feature = "std")]
-pub use self::events::EventStore;
+pub use self::events::{AnyEventStore, EventStore};
 #[cfg(feature = "std")]
 pub(crate) use self::filter::TenantFacts;
 #[cfg(feature = "std")]

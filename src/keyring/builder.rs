@@ -59,9 +59,9 @@ impl KeyringBuilder {
     /// [`Keyring::events`] delivers them. Deliver or [purge](super::Events::purge_undelivered) them: the store keeps them
     /// until then.
     pub fn store_with_events(mut self, store: impl EventStore) -> Self {
-        let store = Arc::new(store);
-        self.store = Some(AnyStore::shared(Arc::clone(&store)));
-        self.events = Some(AnyEventStore::new(store));
+        let store = AnyEventStore::new(store);
+        self.store = Some(store.keys().clone());
+        self.events = Some(store);
         self
     }
 

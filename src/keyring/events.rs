@@ -7,7 +7,7 @@ use super::{Keyring, KeyringError};
 use crate::{
     event::{EventClaim, StoredEvent},
     record::TenantId,
-    store::{AnyEventStore, StoreError},
+    store::{AnyEventStore, EventStore as _, StoreError},
     time::Timestamp,
     token::KeyId,
     verifier::Engine,
@@ -54,7 +54,7 @@ impl Events {
     /// [`KeyringError::Unavailable`].
     pub async fn next(&self) -> Result<Option<Delivery>, KeyringError> {
         let now = self.engine.clock.moment().now;
-        let claim = self.store.claim(now, Self::LEASE, count(Self::MAX_DELIVERY)).await;
+        let claim = self.store.claim_events(now, Self::LEASE, count(Self::MAX_DELIVERY)).await;
         let claim = claim.map_err(KeyringError::Unavailable)?;
         Ok(claim.map(|claim| Delivery { events: self.clone(), claim, at: now }))
     }
@@ -108,7 +108,7 @@ impl Events {
         let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
         let now = self.engine.clock.moment().now.as_millis();
         let before = Timestamp::saturating_from_millis(now.saturating_sub(age));
-        self.store.purge(before, undelivered).await.map_err(KeyringError::Unavailable)
+        self.store.purge_events(before, undelivered).await.map_err(KeyringError::Unavailable)
     }
 }
 
@@ -161,7 +161,8 @@ impl Delivery {
         let last = delivered.min(self.claim.events.len()).checked_sub(1);
         let last = last.and_then(|last| self.claim.events.get(last));
         let number = last.map_or(0, |event| event.number);
-        match self.events.store.settle(&self.claim, number, claimable).await {
+        let (tenant, claim) = (self.claim.tenant.as_ref(), self.claim.number);
+        match self.events.store.settle_events(tenant, claim, number, claimable).await {
             Err(StoreError::Conflict) => Err(KeyringError::Conflict),
             settled => settled.map_err(KeyringError::Unavailable),
         }

@@ -3,6 +3,8 @@
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 
+#[cfg(feature = "std")]
+use super::AnyEventStore;
 use super::{
     KeyLookup, KeyQuery, KeyStore, KeyUse, Lookups, Notices, Rows, StoreError, StoredKey, Work,
 };
@@ -138,7 +140,7 @@ impl KeyLookup for AnyStore {
 }
 
 /// Generates `DynStore`, the object-safe form of [`KeyStore`] with boxed futures, and implements [`KeyStore`]
-/// for [`AnyStore`] with it. Each argument lists its type twice: without and with the explicit lifetime.
+/// for [`AnyStore`] with it, and for `AnyEventStore` with that. Each argument lists its type twice: without and with the explicit lifetime.
 #[allow(clippy::needless_lifetimes, reason = "the macro names a lifetime for those that borrow")]
 macro_rules! erase {
     ($(fn $name:ident($($argument:ident: $plain:ty = $boxed:ty),*) -> $output:ty;)*) => {
@@ -167,6 +169,18 @@ macro_rules! erase {
 
             $(async fn $name(&self $(, $argument: $plain)*) -> Result<$output, StoreError> {
                 DynStore::$name(&*self.0 $(, $argument)*).await
+            })*
+        }
+
+        #[cfg(feature = "std")]
+        #[deny(clippy::missing_trait_methods)]
+        impl KeyStore for AnyEventStore {
+            fn announce_with(&self, notices: &Notices) {
+                KeyStore::announce_with(self.keys(), notices);
+            }
+
+            $(async fn $name(&self $(, $argument: $plain)*) -> Result<$output, StoreError> {
+                KeyStore::$name(self.keys() $(, $argument)*).await
             })*
         }
     };

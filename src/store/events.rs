@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
 use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 
-use super::{KeyStore, StoreError};
+use super::{AnyStore, KeyLookup, KeyStore, Lookups, StoreError, StoredKey, Work};
 use crate::{
     event::{Event, EventClaim, StoredEvent},
     record::TenantId,
@@ -180,54 +180,84 @@ impl<S: EventStore> DynEventStore for S {
     }
 }
 
-/// The events of an [`EventStore`] of any type. Clones share one store.
+/// An [`EventStore`] of any type, such as one that is chosen when the service starts. Clones share one store.
 #[derive(Clone)]
-pub(crate) struct AnyEventStore(Arc<dyn DynEventStore>);
+pub struct AnyEventStore {
+    keys: AnyStore,
+    events: Arc<dyn DynEventStore>,
+}
 
 impl AnyEventStore {
-    pub(crate) fn new(store: Arc<impl EventStore>) -> Self {
-        Self(store)
+    /// Hides the type of `store`.
+    pub fn new(store: impl EventStore) -> Self {
+        let store = Arc::new(store);
+        Self { keys: AnyStore::shared(Arc::clone(&store)), events: store }
     }
 
-    pub(crate) async fn add(&self, events: &[Event]) -> Result<(), StoreError> {
-        self.0.add_events(events).await
+    /// Returns the store of the keys.
+    pub(crate) fn keys(&self) -> &AnyStore {
+        &self.keys
+    }
+}
+
+impl KeyLookup for AnyEventStore {
+    async fn lookup(&self, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        self.keys.lookup(id).await
     }
 
-    pub(crate) async fn claim(
+    async fn lookup_many(&self, ids: &[KeyId]) -> Result<Lookups, StoreError> {
+        self.keys.lookup_many(ids).await
+    }
+
+    fn detach(&self, work: Work) -> Option<Work> {
+        self.keys.detach(work)
+    }
+
+    fn max_lag(&self) -> Duration {
+        self.keys.max_lag()
+    }
+
+    async fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.keys.marker().await
+    }
+}
+
+impl EventStore for AnyEventStore {
+    async fn add_events(&self, events: &[Event]) -> Result<(), StoreError> {
+        self.events.add_events(events).await
+    }
+
+    async fn claim_events(
         &self,
         now: Timestamp,
         lease: Duration,
         limit: NonZeroUsize,
     ) -> Result<Option<EventClaim>, StoreError> {
-        self.0.claim_events(now, lease, limit).await
+        self.events.claim_events(now, lease, limit).await
     }
 
-    /// Ends `claim`, of which the events up to the number `delivered` are delivered.
-    pub(crate) async fn settle(
+    async fn settle_events(
         &self,
-        claim: &EventClaim,
+        tenant: Option<&TenantId>,
+        claim: u64,
         delivered: u64,
         claimable: Timestamp,
     ) -> Result<(), StoreError> {
-        self.0.settle_events(claim.tenant.as_ref(), claim.number, delivered, claimable).await
+        self.events.settle_events(tenant, claim, delivered, claimable).await
     }
 
-    pub(crate) async fn events_of(
+    async fn events_of(
         &self,
         tenant: Option<&TenantId>,
         key: Option<KeyId>,
         before: Option<u64>,
         limit: NonZeroUsize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.0.events_of(tenant, key, before, limit).await
+        self.events.events_of(tenant, key, before, limit).await
     }
 
-    pub(crate) async fn purge(
-        &self,
-        before: Timestamp,
-        undelivered: bool,
-    ) -> Result<u64, StoreError> {
-        self.0.purge_events(before, undelivered).await
+    async fn purge_events(&self, before: Timestamp, undelivered: bool) -> Result<u64, StoreError> {
+        self.events.purge_events(before, undelivered).await
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     audit::{AuditEvent, Noise},
     event::{Event, EventId},
     record::TenantId,
-    store::{AnyEventStore, StoreError},
+    store::{AnyEventStore, EventStore as _, StoreError},
 };
 
 impl Engine {
@@ -46,7 +46,7 @@ impl Engine {
     /// [`StoreError::Unavailable`].
     pub(crate) async fn keep(&self, event: &AuditEvent<'_>) -> Result<(), StoreError> {
         match (self.durable(event)?, &self.events) {
-            (Some(event), Some(store)) => store.add(&[event]).await,
+            (Some(event), Some(store)) => store.add_events(&[event]).await,
             _ => Ok(()),
         }
     }

@@ -30,6 +30,23 @@ mod custom {
     );
 }
 
+mod any_event_store {
+    use keyway::{
+        MemoryStore,
+        store::{
+            AnyEventStore,
+            conformance::{clauses, event_clauses},
+        },
+    };
+
+    #[test]
+    fn event_store_of_a_hidden_type_keeps_both_contracts() {
+        for clause in clauses().iter().chain(&event_clauses()) {
+            pollster::block_on(clause.run(&AnyEventStore::new(MemoryStore::new())));
+        }
+    }
+}
+
 mod any_store {
     use keyway::{
         MemoryStore,

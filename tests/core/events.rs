@@ -27,7 +27,7 @@ use keyway::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What an event says: its actor, tenant, key, kind and detail.
+/// The content of an event: its actor, tenant, key, kind and detail.
 type Content = (String, Option<String>, Option<String>, String, String);
 
 /// A sink that keeps the content of each event.

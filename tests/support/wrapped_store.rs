@@ -53,6 +53,11 @@ pub trait Faults: Send + Sync + 'static {
         async move { Ok(replaces) }
     }
 
+    /// Returns the events that a change writes.
+    fn events(&self, events: &[Event]) -> Vec<Event> {
+        events.to_vec()
+    }
+
     /// Returns by how much reads lag behind.
     fn max_lag(&self) -> Duration {
         Duration::ZERO
@@ -177,7 +182,7 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         events: &[Event],
     ) -> Result<(), StoreError> {
         let id = tenant.id().clone();
-        let events = events.to_vec();
+        let events = self.faults.events(events);
         let insert = async move |store: S| store.insert_tenant(tenant, first_key, &events).await;
         self.write("insert_tenant", id, insert).await
     }
@@ -205,13 +210,13 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         events: &[Event],
     ) -> Result<(), StoreError> {
         let id = tenant.id().clone();
-        let events = events.to_vec();
+        let events = self.faults.events(events);
         let update = async move |store: S| store.update_tenant(tenant, replaces, &events).await;
         self.write("update_tenant", id, update).await
     }
 
     async fn delete_tenant(&self, id: &TenantId, events: &[Event]) -> Result<(), StoreError> {
-        let (id, events) = (id.clone(), events.to_vec());
+        let (id, events) = (id.clone(), self.faults.events(events));
         let of = id.clone();
         let delete = async move |store: S| store.delete_tenant(&id, &events).await;
         self.write("delete_tenant", of, delete).await
@@ -226,7 +231,7 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
     ) -> Result<(), StoreError> {
         let max = self.faults.limit(&self.store, &key, max_keys).await?;
         let id = key.id();
-        let events = events.to_vec();
+        let events = self.faults.events(events);
         let insert =
             async move |store: S| store.insert_key(key, tenant_version, max, &events).await;
         self.write("insert_key", id, insert).await
@@ -262,7 +267,7 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
     ) -> Result<(), StoreError> {
         let replaces = self.faults.replaced(&self.store, &key, replaces).await?;
         let id = key.id();
-        let events = events.to_vec();
+        let events = self.faults.events(events);
         let update = async move |store: S| store.update_key(key, replaces, &events).await;
         self.write("update_key", id, update).await
     }
@@ -274,7 +279,7 @@ impl<S: KeyStore + Clone, F: Faults> KeyStore for Wrapped<S, F> {
         replaces: Option<u64>,
         events: &[Event],
     ) -> Result<(), StoreError> {
-        let (tenant, events) = (tenant.clone(), events.to_vec());
+        let (tenant, events) = (tenant.clone(), self.faults.events(events));
         let delete = async move |store: S| store.delete_key(&tenant, id, replaces, &events).await;
         self.write("delete_key", id, delete).await
     }

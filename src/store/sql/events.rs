@@ -80,7 +80,7 @@ macro_rules! columns {
 pub(in crate::store) use columns;
 
 impl EventRow<'_> {
-    /// Decodes the row. What another program has written and cannot be read is replaced, because one broken row must not
+    /// Decodes the row. A part that another program has written and that cannot be read is replaced. One broken row must not
     /// keep the others from being delivered.
     pub(in crate::store) fn decode(&self, tenant: Option<TenantId>) -> StoredEvent {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

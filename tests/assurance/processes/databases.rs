@@ -8,7 +8,7 @@ use std::{
 
 use keyway::{
     Keyring, Pepper, Policy, PostgresStore, ScopeCatalog, SqliteStore, Tier,
-    keyring::KeyringBuilder, scope::ScopeDeclaration, store::AnyStore,
+    keyring::KeyringBuilder, scope::ScopeDeclaration, store::AnyEventStore,
 };
 
 use crate::{
@@ -64,7 +64,7 @@ impl Database {
         }
     }
 
-    pub async fn open(&self, fault: Option<Fault>) -> AnyStore {
+    pub async fn open(&self, fault: Option<Fault>) -> AnyEventStore {
         let store = match self {
             Self::Sqlite { path, checkpoint, is_lax } => {
                 let mut builder =
@@ -73,14 +73,14 @@ impl Database {
                     const NORMAL: i64 = 1;
                     builder = builder.pragma("synchronous", NORMAL).accept_data_loss();
                 }
-                AnyStore::new(builder.open().await.unwrap())
+                AnyEventStore::new(builder.open().await.unwrap())
             }
             Self::Postgres { url, schema, accepts } => {
                 let mut builder = PostgresStore::builder().schema(schema).max_connections(4);
                 if *accepts {
                     builder = builder.accept_data_loss().accept_asynchronous_failover();
                 }
-                AnyStore::new(builder.connect(url).await.unwrap())
+                AnyEventStore::new(builder.connect(url).await.unwrap())
             }
         };
         match fault {
@@ -116,17 +116,17 @@ impl Database {
 }
 
 /// Builds a keyring over `store`. Every process of these tests builds the same one.
-pub fn keyring(store: &AnyStore) -> Keyring {
+pub fn keyring(store: &AnyEventStore) -> Keyring {
     builder(store).build().unwrap()
 }
 
-pub fn builder(store: &AnyStore) -> KeyringBuilder {
+pub fn builder(store: &AnyEventStore) -> KeyringBuilder {
     let scope = |name| ScopeDeclaration::new(name, "for tests");
     let catalog = ScopeCatalog::new([scope("read"), scope("write")]).unwrap();
     let policy = Policy::new("mm", catalog, Tier::built_in()).unwrap();
     Keyring::builder(policy, Pepper::from_bytes(&[7; 32]).unwrap())
         .environment("live")
-        .store(store.clone())
+        .store_with_events(store.clone())
 }
 
 /// A directory that is removed when the test ends.

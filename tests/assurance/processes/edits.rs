@@ -1,6 +1,6 @@
 //! No edit of a key is lost, however many processes edit it at once.
 
-use keyway::{KeyEdit, KeyId, KeyringError, NewKey, record::Labels, store::AnyStore};
+use keyway::{KeyEdit, KeyId, KeyringError, NewKey, record::Labels, store::AnyEventStore};
 
 use crate::{
     databases::{Database, Folder, keyring},
@@ -83,7 +83,7 @@ fn edit_at_once(database: &Database, fault: Option<Fault>, each: usize) -> Edite
 }
 
 /// Edits a key the given number of times.
-pub async fn editor(store: &AnyStore, arguments: &[&str]) {
+pub async fn editor(store: &AnyEventStore, arguments: &[&str]) {
     let [id, times] = arguments else { panic!("an editor needs a key and a number") };
     let (id, times): (KeyId, usize) = (id.parse().unwrap(), times.parse().unwrap());
     let keys = keyring(store).tenant("acme".parse().unwrap());

@@ -9,7 +9,7 @@ use std::{
 
 use keyway::{
     KeyringError, PostgresStore,
-    store::{AnyStore, PostgresError},
+    store::{AnyEventStore, PostgresError},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -110,7 +110,7 @@ fn acknowledge_nothing_while_the_standby_hangs() {
                 .max_connections(8)
                 .connect_lazy_with(options.options([("statement_timeout", statement_timeout)]));
             let builder = PostgresStore::builder().schema(fresh_schema()).time_limit(LIMIT);
-            let keyring = keyring(&AnyStore::new(builder.open(pool).await.unwrap()));
+            let keyring = keyring(&AnyEventStore::new(builder.open(pool).await.unwrap()));
             let create = |number: usize| {
                 let keyring = keyring.clone();
                 let id = format!("t{number}");

@@ -4,7 +4,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use keyway::{
     KeyRecord,
-    store::{AnyStore, KeyStore, StoreError},
+    event::Event,
+    store::{AnyEventStore, EventStore as _, KeyStore, StoreError},
 };
 use tokio::{sync::Mutex, time::sleep};
 
@@ -18,23 +19,34 @@ pub enum Fault {
     IgnoresVersions,
     /// Acknowledges a write, and does it a moment later.
     WritesBehind,
+    /// Writes events a moment after their changes.
+    WritesEventsBehind,
 }
 
 impl Fault {
-    const ALL: [Self; 3] = [Self::CountsBeforehand, Self::IgnoresVersions, Self::WritesBehind];
+    const ALL: [Self; 4] = [
+        Self::CountsBeforehand,
+        Self::IgnoresVersions,
+        Self::WritesBehind,
+        Self::WritesEventsBehind,
+    ];
 
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| format!("{fault:?}") == name)
     }
 
     /// Returns the store with this fault.
-    pub fn planted_in(self, store: AnyStore) -> AnyStore {
-        AnyStore::new(Wrapped::new(store, WrongWrites { fault: self, behind: Arc::default() }))
+    pub fn planted_in(self, store: AnyEventStore) -> AnyEventStore {
+        AnyEventStore::new(Wrapped::new(
+            store.clone(),
+            WrongWrites { fault: self, store, behind: Arc::default() },
+        ))
     }
 }
 
 struct WrongWrites {
     fault: Fault,
+    store: AnyEventStore,
     /// Held while a write is pending. Reads wait for it, so that this process does not notice the delay.
     behind: Arc<Mutex<()>>,
 }
@@ -68,6 +80,19 @@ impl Faults for WrongWrites {
         Ok(())
     }
 
+    fn events(&self, events: &[Event]) -> Vec<Event> {
+        let events = events.to_vec();
+        if self.fault != Fault::WritesEventsBehind {
+            return events;
+        }
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(3)).await;
+            let _ = store.add_events(&events).await;
+        });
+        Vec::new()
+    }
+
     async fn limit(
         &self,
         store: &impl KeyStore,
@@ -75,7 +100,7 @@ impl Faults for WrongWrites {
         max_keys: Option<u32>,
     ) -> Result<Option<u32>, StoreError> {
         // A store that acknowledges before it writes must also check the quota before it writes.
-        if self.fault != Fault::IgnoresVersions {
+        if !matches!(self.fault, Fault::IgnoresVersions | Fault::WritesEventsBehind) {
             let max = max_keys.unwrap_or(u32::MAX);
             drop(self.behind.lock().await);
             if store.count_keys(key.tenant(), max).await? >= max {

@@ -56,6 +56,24 @@ fn a_store_that_writes_behind_is_caught() {
     panic!("acknowledgements before the write were not noticed");
 }
 
+#[test]
+fn events_that_are_written_behind_are_caught() {
+    let folder = Folder::new();
+    for attempt in 0..10 {
+        let database = folder.database(&format!("keys-{attempt}.db"));
+        let outcome = kill_writers(&database, Some(Fault::WritesEventsBehind), 3);
+        if !outcome.findings.is_empty() {
+            let of = outcome.acknowledged;
+            caught(
+                outcome.findings.len(),
+                &format!("losses in {of} operations when events are written after their changes"),
+            );
+            return;
+        }
+    }
+    panic!("changes without their events were not noticed");
+}
+
 struct Outcome {
     findings: Vec<Finding>,
     acknowledged: usize,

@@ -14,8 +14,10 @@ use std::{
 
 use keyway::{
     KeyId, KeyRecord, Keyring, KeyringError,
+    event::StoredEvent,
+    keyring::Events,
     record::Exceptions,
-    store::{AnyStore, KeyLookup, KeyQuery},
+    store::{AnyEventStore, KeyLookup, KeyQuery},
 };
 use tokio::time::sleep;
 
@@ -137,6 +139,23 @@ impl Operation {
         Some(tenant)
     }
 
+    /// Returns the kinds of the events of this operation.
+    fn events(&self) -> &'static [&'static str] {
+        match self {
+            Self::Create(_) => &["tenant_created", "key_issued"],
+            Self::Issue(_) => &["key_issued"],
+            Self::Edit(..) | Self::Disable(_) | Self::Enable(_) => &["key_edited"],
+            Self::Rotate(_) => &["key_rotated"],
+            Self::Use(_) => &[],
+            Self::Delete(_) => &["key_deleted"],
+            Self::Tier(_) => &["tier_changed"],
+            Self::Except(_) => &["exceptions_changed"],
+            Self::Suspend => &["tenant_suspended"],
+            Self::Resume => &["tenant_resumed"],
+            Self::DeleteTenant => &["tenant_deleted"],
+        }
+    }
+
     fn parse(text: &str) -> Self {
         let words: Vec<&str> = text.split(' ').collect();
         let id = || words[1].parse().unwrap();
@@ -198,6 +217,8 @@ struct Account {
     /// Deleted keys, with the last token of each.
     deleted: BTreeMap<KeyId, String>,
     revoked: BTreeSet<KeyId>,
+    /// The kinds of the events of the acknowledged operations.
+    events: Vec<&'static str>,
 }
 
 /// The result of the check for one tenant.
@@ -256,7 +277,12 @@ impl Ledger {
     ///
     /// A server that has not noticed yet that its client is gone may still run the last statement. So the
     /// check is repeated if it finds a difference.
-    pub async fn check(&self, keyring: &Keyring, store: &AnyStore, prefix: &str) -> Vec<Finding> {
+    pub async fn check(
+        &self,
+        keyring: &Keyring,
+        store: &AnyEventStore,
+        prefix: &str,
+    ) -> Vec<Finding> {
         let findings = self.compare(keyring, store, prefix).await;
         if findings.is_empty() {
             return findings;
@@ -266,7 +292,12 @@ impl Ledger {
     }
 
     /// Checks as [`check`](Self::check) does, once and without waiting. Nothing may be running any more.
-    pub async fn compare(&self, keyring: &Keyring, store: &AnyStore, prefix: &str) -> Vec<Finding> {
+    pub async fn compare(
+        &self,
+        keyring: &Keyring,
+        store: &AnyEventStore,
+        prefix: &str,
+    ) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (tenant, account) in
             self.accounts.iter().filter(|(tenant, _)| tenant.starts_with(prefix))
@@ -305,6 +336,7 @@ impl Account {
             }
             _ => {}
         }
+        self.events.extend(operation.events());
         let before = self.state.take();
         self.state = operation.after(&before, new);
         let remains =
@@ -317,7 +349,7 @@ impl Account {
     async fn check(
         &self,
         keyring: &Keyring,
-        store: &AnyStore,
+        store: &AnyEventStore,
         tenant: &str,
         found: &State,
     ) -> Result<(), (String, usize)> {
@@ -335,6 +367,7 @@ impl Account {
             let text = format!("expected {state:?}, or after {open:?}, and found {found:?}");
             return Err((text, self.undone(found)));
         }
+        self.check_events(keyring, tenant, is_acknowledged).await?;
         for (id, token) in &self.deleted {
             let lookup = store.lookup(*id).await;
             if !matches!(lookup, Ok(None)) {
@@ -358,6 +391,36 @@ impl Account {
                 Err(KeyringError::NoKey) if is_rotated => {}
                 key => return Err((format!("by the token of {id} was found {key:?}"), 0)),
             }
+        }
+        Ok(())
+    }
+
+    /// Checks that each change of the tenant has its event, and that no event is without its change. The last use of a key,
+    /// which changes the state without an event, may be the open operation.
+    async fn check_events(
+        &self,
+        keyring: &Keyring,
+        tenant: &str,
+        is_acknowledged: bool,
+    ) -> Result<(), (String, usize)> {
+        let events = keyring.events().unwrap();
+        let found = events.of_tenant(&tenant.parse().unwrap(), None, None, Events::MAX_READ).await;
+        let mut found =
+            found.map_err(|error| (format!("the events cannot be read: {error:?}"), 0))?;
+        found.reverse();
+        let numbers: Vec<u64> = found.iter().map(|event| event.number).collect();
+        let refused = |event: &&StoredEvent| event.event.kind == "change_refused";
+        let made: Vec<_> =
+            found.iter().filter(|event| !refused(event)).map(|event| &*event.event.kind).collect();
+        let mut expected = self.events.clone();
+        let open = self.open.as_ref();
+        if !is_acknowledged {
+            expected.extend(open.map_or(&[][..], Operation::events));
+        }
+        let is_gapless = numbers.iter().copied().eq(1..=found.len() as u64);
+        if made != expected || !is_gapless {
+            let text = format!("expected the events {expected:?}, and found {made:?}, {numbers:?}");
+            return Err((text, 0));
         }
         Ok(())
     }

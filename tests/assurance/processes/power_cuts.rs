@@ -11,7 +11,7 @@ use std::{
 
 use keyway::{
     SqliteStore,
-    store::{AnyStore, SqliteError},
+    store::{AnyEventStore, SqliteError},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -138,7 +138,7 @@ fn record(folder: &Folder, is_lax: bool) -> Vec<Event> {
 /// Returns what is lost of the acknowledged data, and SQLite's integrity check.
 fn examine(ledger: &Ledger, path: &Path) -> (Option<String>, String) {
     let findings = runtime().block_on(async {
-        let store = AnyStore::new(SqliteStore::open(path).await?);
+        let store = AnyEventStore::new(SqliteStore::open(path).await?);
         Ok::<_, SqliteError>(ledger.compare(&keyring(&store), &store, "").await)
     });
     let integrity = || {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 use keyway::{
     KeyId, Keyring, KeyringError, NewKey, TenantId, TenantKeys,
     record::Exceptions,
-    store::{AnyStore, KeyQuery},
+    store::{AnyEventStore, KeyQuery},
 };
 use tokio::{runtime::Runtime, time::sleep};
 
@@ -326,7 +326,7 @@ fn ids(issued: &[Event]) -> BTreeSet<String> {
 }
 
 /// Issues keys of the tenant in each command: as many as the quota allows, or some that it deletes again.
-pub async fn issuer(store: &AnyStore) {
+pub async fn issuer(store: &AnyEventStore) {
     const ATTEMPTS: usize = 12;
     let keyring = keyring(store);
     for line in told() {
@@ -367,7 +367,7 @@ async fn issue(keys: &TenantKeys) -> Option<KeyId> {
 }
 
 /// Changes the quota of the tenant in each command, by its tier or its exceptions, and to the lower one at the end.
-pub async fn mover(store: &AnyStore) {
+pub async fn mover(store: &AnyEventStore) {
     const MOVES: usize = 9;
     let keyring = keyring(store);
     for line in told() {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyway::{KeyId, store::AnyStore};
+use keyway::{KeyId, store::AnyEventStore};
 use rusqlite::Connection;
 
 use crate::{
@@ -208,7 +208,7 @@ fn fresh(folder: &Folder, is_created: bool) -> Database {
 }
 
 /// Runs as a worker: the same operations on some tenants each time.
-pub async fn steps(store: AnyStore, database: &Database, arguments: &[&str]) {
+pub async fn steps(store: AnyEventStore, database: &Database, arguments: &[&str]) {
     let [tenants] = arguments else { panic!("{arguments:?}") };
     for number in 0..tenants.parse().unwrap() {
         let keyring = keyring(&store);

@@ -9,7 +9,7 @@ use std::{sync::Arc, thread::sleep, time::Duration};
 use keyway::{
     KeyId, Keyring, PostgresStore, SqliteStore, TenantId,
     keyring::KeyringBuilder,
-    store::{AnyStore, StoreError, UsageStore},
+    store::{AnyEventStore, StoreError, UsageStore},
     usage::{Day, DayUsage, KeyUsage, Span, UsageFlush},
 };
 use tokio::sync::Mutex;
@@ -204,7 +204,7 @@ fn check(database: &Database, tenant: &str, said: &[String]) -> Found {
 }
 
 /// Builds a keyring that counts usage in its database.
-async fn keyring(database: &Database, store: &AnyStore, fault: &str) -> Keyring {
+async fn keyring(database: &Database, store: &AnyEventStore, fault: &str) -> Keyring {
     fn with(builder: KeyringBuilder, store: impl UsageStore, fault: &str) -> Keyring {
         match fault {
             "" => builder.usage(store),
@@ -230,7 +230,7 @@ async fn keyring(database: &Database, store: &AnyStore, fault: &str) -> Keyring 
 }
 
 /// Runs as a worker: counts requests, and flushes until its input ends, or as often as an argument says.
-pub async fn counter(store: &AnyStore, database: &Database, arguments: &[&str]) {
+pub async fn counter(store: &AnyEventStore, database: &Database, arguments: &[&str]) {
     let [tenant, fault, flushes] = arguments else { panic!("{arguments:?}") };
     let keyring = keyring(database, store, fault).await;
     let (_, issued) = keyring.create_tenant(tenant, "lite").await.unwrap();

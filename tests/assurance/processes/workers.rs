@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use keyway::store::AnyStore;
+use keyway::store::AnyEventStore;
 
 use crate::{
     allowances, databases::Database, edits, faults::Fault, quota, runtime, syscalls, usage, writer,
@@ -157,7 +157,7 @@ pub fn work() {
     let fault = Fault::named(words.next().unwrap());
     let arguments: Vec<&str> = words.collect();
     runtime().block_on(async {
-        let store: AnyStore = database.open(fault).await;
+        let store: AnyEventStore = database.open(fault).await;
         say("ready");
         match role {
             "issuer" => quota::issuer(&store).await,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use keyway::{
     GracePeriod, IssuedKey, KeyEdit, KeyId, Keyring, KeyringError, NewKey, TenantKeys,
     record::{Exceptions, Suspension},
-    store::AnyStore,
+    store::AnyEventStore,
 };
 use tokio::{sync::Mutex, time::sleep};
 
@@ -38,7 +38,7 @@ pub fn start(
 }
 
 /// Runs as the worker.
-pub async fn run(store: &AnyStore, arguments: &[&str]) {
+pub async fn run(store: &AnyEventStore, arguments: &[&str]) {
     let [prefix, operations, seed] = arguments else { panic!("{arguments:?}") };
     let (operations, seed): (usize, u64) = (operations.parse().unwrap(), seed.parse().unwrap());
     let keyring = keyring(store);

@@ -27,13 +27,16 @@
 # control: > 0 keys with a wrong count when the usage is written behind
 # control: > 0 keys with a wrong count when a repeated flush has a new number
 # control: > 0 losses in * operations when the store writes behind
+# control: > 0 losses in * operations when events are written after their changes
 # control: > 0 of * disk images lose something with `synchronous` at `NORMAL`
 # control: > 0 losses in * operations at one kill of a server without `synchronous_commit`
 # control: > 0 of * kills at system calls lose something when the store writes behind
 #
-# A power cut is replayed: writes that strace reports and that were not synced are left out of the file. The
-# planted faults are a store that writes after it acknowledges, a server without synchronous commits, SQLite
-# with `synchronous` at `NORMAL`, and a node that gives a repeated flush a new number.
+# Each tenant is also checked to have the event of each change that was made, and no other. A power cut is
+# replayed: writes that strace reports and that were not synced are left out of the file. The planted faults
+# are a store that writes after it acknowledges, a server without synchronous commits, SQLite with
+# `synchronous` at `NORMAL`, events that are written after their changes, and a node that gives a repeated
+# flush a new number.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 source tests/tools.sh

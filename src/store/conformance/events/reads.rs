@@ -8,7 +8,7 @@ use crate::{
     store::{EventStore, conformance::expect::same},
 };
 
-/// The newest events come first. A page goes on before a given number. Delivered events are read like others.
+/// The newest events come first. A page continues before a given number. Delivered events are read like others.
 pub(super) async fn the_newest_events_come_first<S: EventStore>(store: &S) {
     let stage = Stage::new(store);
     stage.add_to("acme", 0..9).await;

@@ -186,7 +186,7 @@ pub(super) async fn a_dropped_change_is_stored_with_its_events_or_not<S: EventSt
         if let Some(updated) = finished {
             done(format_args!("an update, polled {polls} times"), updated);
         }
-        // The update may still be under way. The next write of the key waits for it, and tells which of both came first.
+        // The update may still be under way. The next write of the key waits for it, and shows which of both came first.
         let again = issuer.renamed(&new, &tenant, "again");
         let is_made = store.update_key(again, new.version, &[]).await.is_ok();
         holds(format!("an update that ended is lost, polled {polls} times"), is_made || !ended);
