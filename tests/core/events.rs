@@ -87,7 +87,7 @@ impl Service {
     fn drain(&self) -> BTreeMap<Option<String>, Vec<StoredEvent>> {
         let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
         while let Some(delivery) = block_on(self.events.next()).unwrap() {
-            let tenant = delivery.tenant().map(|tenant| tenant.to_string());
+            let tenant = delivery.tenant().map(ToString::to_string);
             all.entry(tenant).or_default().extend_from_slice(delivery.events());
             block_on(delivery.confirm()).unwrap();
         }

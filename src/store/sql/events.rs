@@ -23,7 +23,9 @@
 //! have no gaps and are in the order of the commits. An index over `claimable` has only the sequences with undelivered
 //! events, so a claim does not read the others.
 
-use alloc::{string::String, vec::Vec};
+use alloc::string::String;
+#[cfg(feature = "postgres")]
+use alloc::vec::Vec;
 
 use crate::{
     event::{Event, EventId, StoredEvent},

@@ -1,6 +1,6 @@
 //! The events in a [`SqliteStore`].
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -208,7 +208,7 @@ impl SqliteStore {
         self.read(move |connection, _| {
             let mut sequences = Vec::new();
             // The sequence without a tenant has the empty id. Text comes before all bytes.
-            let after = after.map_or(rusqlite::types::Value::Text("".into()), Into::into);
+            let after = after.map_or(rusqlite::types::Value::Text(String::new()), Into::into);
             for_each(connection, OLD_SEQUENCES, (after, before.as_millis(), SEQUENCES), |row| {
                 sequences.push(row.get(0).map_err(unavailable)?);
                 Ok(true)

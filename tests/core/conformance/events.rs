@@ -241,11 +241,7 @@ impl Planted {
     fn claim(&self, id: &Id, now: Timestamp, lease: Duration, limit: NonZeroUsize) -> EventClaim {
         let mut sequences = self.sequences();
         let sequence = sequences.get_mut(id).unwrap();
-        if !self.has(RepeatsClaimNumbers) {
-            sequence.claim += 1;
-        } else {
-            sequence.claim = 1;
-        }
+        sequence.claim = if self.has(RepeatsClaimNumbers) { 1 } else { sequence.claim + 1 };
         sequence.claimable = now.checked_add(lease).unwrap();
         let delivered = sequence.delivered;
         let mut events: Vec<_> =
@@ -460,11 +456,7 @@ impl EventStore for Planted {
             Some(DeliversWhatIsGivenBack) => sequence.last,
             _ => sequence.delivered.max(delivered.min(sequence.last)),
         };
-        if !self.has(IgnoresTheRetryTime) {
-            sequence.claimable = claimable;
-        } else {
-            sequence.claimable = Timestamp::MIN;
-        }
+        sequence.claimable = if self.has(IgnoresTheRetryTime) { Timestamp::MIN } else { claimable };
         Ok(())
     }
 

@@ -86,9 +86,9 @@ pub(super) async fn a_refused_change_stores_no_event<S: EventStore>(store: &S) {
     not_found("deleting no tenant", store.delete_tenant(&stranger.id, &lost).await);
 
     stage.expect_events("after refused changes", Some("nobody"), &[]).await;
-    let last = events("acme", [4]);
-    done("renaming the key", store.update_key(renamed, held.version, &last).await);
-    let both: Vec<_> = first.into_iter().chain(last).collect();
+    let made = events("acme", [4]);
+    done("renaming the key", store.update_key(renamed, held.version, &made).await);
+    let both: Vec<_> = first.into_iter().chain(made).collect();
     stage.expect_events("after refused changes and one more", Some("acme"), &both).await;
 }
 
@@ -120,17 +120,17 @@ pub(super) async fn each_tenant_has_its_own_sequence<S: EventStore>(store: &S) {
     let stage = Stage::new(store);
     let tenants = ["acme", "Acme", "acme ", "acm", "acm_", "%", "é", "e\u{301}", "' OR '1'='1"];
     let tenants: Vec<_> = [None].into_iter().chain(tenants.map(Some)).collect();
-    let of = |tenant: &Option<&str>| [event(*tenant, 1), event(*tenant, 2), event(*tenant, 3)];
+    let of = |tenant: Option<&str>| [1, 2, 3].map(|number| event(tenant, number));
     // One call has events of all tenants.
     for place in 0..2 {
-        let mixed: Vec<_> = tenants.iter().filter_map(|id| of(id).get(place).cloned()).collect();
+        let mixed: Vec<_> = tenants.iter().filter_map(|id| of(*id).get(place).cloned()).collect();
         stage.add(&mixed).await;
     }
     for tenant in &tenants {
-        stage.add(of(tenant).get(2..).unwrap_or_default()).await;
+        stage.add(of(*tenant).get(2..).unwrap_or_default()).await;
     }
     for tenant in &tenants {
-        stage.expect_events("beside other tenants", *tenant, &of(tenant)).await;
+        stage.expect_events("beside other tenants", *tenant, &of(*tenant)).await;
     }
     stage.expect_events("beside other tenants", Some("ACME"), &[]).await;
 }
