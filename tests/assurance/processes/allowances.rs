@@ -5,7 +5,7 @@ use keyway::{
     Keyring, NewKey, Pepper, Policy, PostgresStore, ScopeCatalog, SqliteStore, TenantId, Tier,
     Timestamp, VerifyError,
     allowance::{Allowance, WhenAway, Window},
-    store::{AnyStore, Leased, LimitStore, StoreError},
+    store::{AnyEventStore, Leased, LimitStore, StoreError},
 };
 use tokio::{runtime::Runtime, time::sleep};
 
@@ -157,7 +157,7 @@ fn sum(lines: &[String]) -> u64 {
 }
 
 /// Uses the allowance of the tenant of each token up, and reports each request that was admitted.
-pub async fn spender(store: &AnyStore, database: &Database, arguments: &[&str]) {
+pub async fn spender(store: &AnyEventStore, database: &Database, arguments: &[&str]) {
     let [fault] = arguments else { panic!("{arguments:?}") };
     let keyring = keyring(store, Limits::open(database, fault).await);
     for token in told() {
@@ -178,7 +178,7 @@ pub async fn spender(store: &AnyStore, database: &Database, arguments: &[&str]) 
     }
 }
 
-fn keyring(store: &AnyStore, limits: Limits) -> Keyring {
+fn keyring(store: &AnyEventStore, limits: Limits) -> Keyring {
     let catalog = ScopeCatalog::new([]).unwrap();
     // One window holds all rounds.
     let tier = Tier::new("free", 1).allowance(Allowance::per_seconds(UNITS, u32::MAX));
