@@ -32,6 +32,9 @@ use crate::{
 ///
 /// Requests that prove nothing cost their sender nothing, so their events are sampled. See [`Noise`].
 ///
+/// A crash between a change and the call loses the event. Durable [events](crate::event) are written with their
+/// changes.
+///
 /// A sink observes and cannot affect the operation: `record` returns nothing, and a panic in it is caught.
 /// The operation waits for `record`, so it should pass the event on and return.
 pub trait AuditSink: Send + Sync + 'static {

@@ -22,7 +22,7 @@ pub enum LeakResponse {
     ///
     /// The tenant can rotate the key and restore its scopes.
     Quarantine(ScopeSet),
-    /// Leaves the key unchanged. The leak is reported to the audit sink only.
+    /// Leaves the key unchanged. The leak is only reported, to the audit sink and as a durable [event](crate::event).
     ReportOnly,
 }
 

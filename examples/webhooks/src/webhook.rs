@@ -30,7 +30,7 @@ impl Receiver {
         Ok(Self { address, secret })
     }
 
-    /// Posts an event. Succeeds if the receiver answers with a status of 2xx.
+    /// Posts an event. Succeeds if the receiver returns a status of 2xx.
     ///
     /// The id is that of the event, so a receiver recognizes a repetition. The time is that of the attempt: receivers
     /// refuse old ones, because somebody may have recorded them.
@@ -49,11 +49,11 @@ impl Receiver {
         // A service of yours has an HTTP client, which also speaks TLS.
         let mut connection = TcpStream::connect(&self.address).await?;
         connection.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await?;
-        match answer.split(' ').nth(1) {
+        let mut response = String::new();
+        connection.read_to_string(&mut response).await?;
+        match response.split(' ').nth(1) {
             Some(status) if status.starts_with('2') => Ok(()),
-            status => Err(format!("the receiver answered {}", status.unwrap_or("nothing")).into()),
+            status => Err(format!("the receiver returned {}", status.unwrap_or("nothing")).into()),
         }
     }
 
