@@ -68,6 +68,7 @@ mod auth;
 mod body;
 mod children;
 mod csrf;
+mod durable_events;
 mod extract;
 mod fair;
 mod headers;
@@ -282,6 +283,9 @@ impl Console {
     }
 
     /// Shows the history of a key as `trail` returns it. Without a trail, the history is empty.
+    ///
+    /// [`Events`](crate::keyring::Events) are a trail that has every change, made or refused, by any process.
+    /// [`RecentEvents`] and `store::AuditTable` have refused requests as well, and may lose events in a crash.
     pub fn audit_trail(mut self, trail: impl AuditTrail) -> Self {
         // `RecentEvents` lacks the versions of other processes, and a table those of a process that crashed.
         let known = [

@@ -104,10 +104,6 @@ pub mod proxies {}
 pub mod streams {}
 
 #[cfg(feature = "std")]
-#[doc = include_str!("guide/notices.md")]
-pub mod notices {}
-
-#[cfg(feature = "std")]
 #[doc = include_str!("guide/usage.md")]
 pub mod usage {}
 

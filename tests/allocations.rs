@@ -23,7 +23,10 @@ use std::{
 };
 
 use crate::support::{HOUR, World, block_on, overheard::RevealKnown as _, policy};
-use keyway::{MemoryStore, NewKey, Principal};
+use keyway::{
+    MemoryStore, NewKey, Policy, Principal, Tier,
+    allowance::{Allowance, WhenAway},
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -122,48 +125,53 @@ fn counting_for_the_usage_allocates_nothing() {
     assert_eq!(allocations(all), 0);
 }
 
+/// Creates a service whose tenants have this tier, and ten keys.
+fn of_tier(tier: Tier) -> (World, Vec<String>) {
+    let policy = Policy::new("mm", support::catalog(), [tier]).unwrap();
+    let world = World::with(policy, |builder| {
+        builder.max_staleness(HOUR).shared_limits(MemoryStore::new(), WhenAway::Refuse)
+    });
+    let tokens = issue(&world, 10);
+    (world, tokens)
+}
+
+/// Returns a tier with two allowances that nobody uses up.
+fn limited() -> Tier {
+    let month = Allowance::per_month(1 << 40);
+    Tier::new("advanced", 5).allowance(month).allowance(Allowance::per_seconds(1 << 40, 60))
+}
+
 #[test]
 fn request_below_its_slice_allocates_nothing() {
-    use keyway::{
-        Guard, Policy, Tier,
-        allowance::{Allowance, WhenAway},
-    };
-
     let _alone = ALONE.lock();
-    let month = Allowance::per_month(1 << 40);
-    let node = |tier: Tier| {
-        let policy = Policy::new("mm", support::catalog(), [tier]).unwrap();
-        let world = World::with(policy, |builder| {
-            builder.max_staleness(HOUR).shared_limits(MemoryStore::new(), WhenAway::Refuse)
-        });
-        let tokens = issue(&world, 10);
-        (world, tokens)
-    };
-    let rounds = |world: &World, tokens: &[String]| {
+    let (world, tokens) = of_tier(limited());
+    let rounds = || {
         let verifier = world.keyring.verifier();
         for _ in 0..50 {
-            for token in tokens {
+            for token in &tokens {
                 let caller = block_on(verifier.verify(token)).unwrap();
                 block_on(verifier.reserve(&caller, 1)).unwrap().settle(1);
             }
         }
     };
-    let limited =
-        Tier::new("advanced", 5).allowance(month).allowance(Allowance::per_seconds(1 << 40, 60));
-    let (world, tokens) = node(limited);
     // Slices double until the last one has room for all further rounds.
-    (0..10).for_each(|_| rounds(&world, &tokens));
-    assert_eq!(allocations(|| rounds(&world, &tokens)), 0);
+    (0..10).for_each(|_| rounds());
+    assert_eq!(allocations(rounds), 0);
     // The control: after a flush, each tenant leases again.
     let leases = allocations(|| {
         block_on(world.keyring.flush_uses()).unwrap();
-        rounds(&world, &tokens);
+        rounds();
     });
     assert!(leases > 10, "{leases}");
+}
 
-    // A guard allocates as much as without allowances.
-    let guarded = |world: &World, tokens: &[String]| {
-        let guard = Guard::new(&world.keyring);
+#[cfg(feature = "http")]
+#[test]
+fn guard_with_allowances_allocates_no_more_than_without() {
+    let _alone = ALONE.lock();
+    let guarded = |tier: Tier| {
+        let (world, tokens) = of_tier(tier);
+        let guard = keyway::Guard::new(&world.keyring);
         let values: Vec<String> = tokens.iter().map(|token| format!("Bearer {token}")).collect();
         let all = || {
             for value in &values {
@@ -173,8 +181,7 @@ fn request_below_its_slice_allocates_nothing() {
         (0..2_000).for_each(|_| all());
         allocations(all)
     };
-    let (free, free_tokens) = node(Tier::new("advanced", 5));
-    assert_eq!(guarded(&world, &tokens), guarded(&free, &free_tokens));
+    assert_eq!(guarded(limited()), guarded(Tier::new("advanced", 5)));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The history of a key.
 
+use std::time::Duration;
+
 use keyway::console::RecentEvents;
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Place, console, mount},
-    support::block_on,
+    support::{World, block_on, policy},
 };
 
 fn kinds(page: &Value) -> Vec<String> {
@@ -92,4 +94,39 @@ fn history_without_changes_of_another_process_is_incomplete() {
     assert_eq!(complete(), false);
     client.change("acme", &id, 2, &json!({ "name": "b" }));
     assert_eq!(complete(), false);
+}
+
+/// The trail of durable events has the changes of every process, and those that were refused.
+#[test]
+fn history_of_durable_events_has_changes_of_all_processes() {
+    let durable = |world: &World| {
+        let store = world.store.memory().clone();
+        world.another_node_with(policy(), |builder| builder.store_with_events(store))
+    };
+    let base = World::new();
+    let nodes = [durable(&base), durable(&base)];
+    let [first, second] = nodes.each_ref().map(|node| {
+        let trail = node.keyring.events().unwrap();
+        Client::of(mount(console(&node.keyring).audit_trail(trail)))
+    });
+    block_on(nodes[0].keyring.create_empty_tenant("acme", "advanced")).unwrap();
+    let (id, _) = first.key("acme", "a");
+    assert_eq!(second.rotate("acme", &id, 1, "r").status, 200);
+    // The first node has read no other version.
+    assert_eq!(first.change("acme", &id, 1, &json!({ "name": "b" })).status, 412);
+    first.change("acme", &id, 2, &json!({ "enabled": false }));
+    for client in [&first, &second] {
+        let page = client.get("acme", &format!("/api/keys/{id}/events")).json();
+        assert_eq!(kinds(&page), ["key_edited", "change_refused", "key_rotated", "key_issued"]);
+        assert_eq!(page["complete"], true);
+        assert_eq!(page["items"][0]["actor"], "anna");
+    }
+
+    // What a purge has deleted is missing, and the history says so.
+    nodes[0].clock.advance(Duration::from_secs(60));
+    first.change("acme", &id, 3, &json!({ "enabled": true }));
+    let events = nodes[0].keyring.events().unwrap();
+    assert!(block_on(events.purge_undelivered(Duration::from_secs(30))).unwrap() > 0);
+    let page = second.get("acme", &format!("/api/keys/{id}/events")).json();
+    assert_eq!((kinds(&page), &page["complete"]), (vec!["key_edited".into()], &json!(false)));
 }

@@ -24,7 +24,7 @@ use axum::{
 };
 use keyway::{
     Keyring, KeyringError, NewKey, Pepper, Policy, Principal, SqliteStore,
-    console::{Admin, Console, RecentEvents},
+    console::{Admin, Console},
     grant::{ResourceKind, Resources},
     http::ClientAddress,
     scope::ScopeSet,
@@ -40,13 +40,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let policy: Policy = serde_json::from_str(include_str!("../../machinemetrics.json"))?;
     // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
     let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
-    let trail = RecentEvents::new(10_000);
     let store = SqliteStore::open(file).await?;
     let keyring = Keyring::builder(policy, pepper)
         .environment("live")
-        .store(store.clone())
+        .store_with_events(store.clone())
         .usage(store)
-        .audit(trail.clone())
         .open()
         .await?;
     add_tenants(&keyring).await?;
@@ -56,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     let sessions = Sessions::default();
-    let console = console(&keyring, &sessions, trail, &address)?;
+    let console = console(&keyring, &sessions, &address)?;
     let machine = keyring.policy().catalog().resource("machine")?;
     // A report has many machines, so the handler selects those of the key.
     let guard = keyring.require(["reporting"])?.handler_checks("machine")?;
@@ -97,7 +95,6 @@ async fn add_tenants(keyring: &Keyring) -> Result<(), Box<dyn Error>> {
 fn console(
     keyring: &Keyring,
     sessions: &Sessions,
-    trail: RecentEvents,
     address: &str,
 ) -> Result<Console, Box<dyn Error>> {
     let (sessions, everything) = (sessions.clone(), keyring.policy().catalog().all());
@@ -105,13 +102,14 @@ fn console(
         let admin = sessions.admin(&request.headers, everything);
         async move { admin }
     };
+    let history = keyring.events().ok_or("the keyring was built without events")?;
     let curl = format!("curl -H 'Authorization: Bearer {{token}}' {address}/reports/production");
     Ok(Console::new(keyring, who)
         .service_name("MachineMetrics")
         .accent("#0a6ebd")?
         .curl(curl)?
         .support("support@example.com")
-        .audit_trail(trail))
+        .audit_trail(history))
 }
 
 /// An endpoint for keys with the scope `reporting`.

@@ -176,8 +176,9 @@ struct Found {
 /// Compares the stored counts of a tenant with what its worker has said.
 fn check(database: &Database, tenant: &str, said: &[String]) -> Found {
     let last = |word: &str| {
-        let totals = said.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
-        totals.last().unwrap_or(0_u64)
+        let mut totals =
+            said.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
+        totals.next_back().unwrap_or(0_u64)
     };
     let (tried, acknowledged) = (last("try "), last("ok "));
     let stored = || {

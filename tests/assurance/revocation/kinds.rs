@@ -78,7 +78,7 @@ impl Held {
                 drop(a.suspend_tenant(self.tenant.id(), reason()).await.unwrap());
             }
             Kind::TierLowered => drop(a.set_tier(self.tenant.id(), "lite").await.unwrap()),
-            Kind::TenantDeleted => a.delete_tenant(self.tenant.id(), &[]).await.unwrap(),
+            Kind::TenantDeleted => a.delete_tenant(self.tenant.id()).await.unwrap(),
         }
         Instant::now()
     }
