@@ -1,7 +1,7 @@
 //! Allowances: limits of a tenant that hold over all nodes, such as 100,000 requests per month.
 //!
 //! A tier may set [allowances](crate::Tier::allowances), and an exception of a tenant may replace them. A
-//! [`LimitStore`](crate::store::LimitStore) holds what is used. The stores that come with keyway are such stores.
+//! [`LimitStore`](https://docs.rs/keyway/latest/keyway/store/trait.LimitStore.html) holds what is used. The stores that come with keyway are such stores.
 //!
 //! ```
 //! use keyway::{Keyring, MemoryStore, NewKey, Pepper, Policy, VerifyError, allowance::WhenAway};
@@ -52,7 +52,7 @@
 //! A weight above all units of an allowance is always refused.
 //!
 //! A month is that of the calendar in UTC, and a period of seconds begins at a multiple of them since 1970. The clocks of the
-//! nodes decide which [`Window`] a request is in.
+//! nodes decide which window a request is in.
 //!
 //! # Slices
 //!
@@ -65,7 +65,7 @@
 //! # Bounds
 //!
 //! - **Above the allowance** a tenant gets nothing, whatever nodes do and whenever they are killed. Exceptions are costs that
-//!   [`settle`](crate::verifier::Reservation::settle) reports above what was reserved, and what is admitted while the store
+//!   [`settle`](https://docs.rs/keyway/latest/keyway/verifier/struct.Reservation.html#method.settle) reports above what was reserved, and what is admitted while the store
 //!   is away with [`WhenAway::Admit`]. Both are subtracted from what the tenant uses next.
 //! - **Below the allowance** a tenant loses, for each node and window, at most the slice that the node held when it was
 //!   killed, and the slices whose leases had no response: the connection broke, or all requests that waited were dropped.
@@ -81,7 +81,7 @@
 //!
 //! A node remembers each tenant that has used an allowance since the last flush, with less than 500 bytes.
 //!
-//! [`Keyring::flush_uses`]: crate::Keyring::flush_uses
+//! [`Keyring::flush_uses`]: https://docs.rs/keyway/latest/keyway/struct.Keyring.html#method.flush_uses
 
 #[cfg(feature = "std")]
 pub(crate) mod slices;

@@ -3,8 +3,8 @@
 //!
 //! An [audit sink](crate::audit::AuditSink) is called after a change, so a crash in between loses its event. A durable event
 //! is stored if and only if its change is. Build the keyring with
-//! [`store_with_events`](crate::keyring::KeyringBuilder::store_with_events), and call
-//! [`Events::next`](crate::keyring::Events::next) in a loop.
+//! [`store_with_events`](https://docs.rs/keyway/latest/keyway/keyring/struct.KeyringBuilder.html#method.store_with_events), and call
+//! [`Events::next`](https://docs.rs/keyway/latest/keyway/keyring/struct.Events.html#method.next) in a loop.
 //!
 //! ```
 //! use keyway::{Keyring, MemoryStore, Pepper, Policy};

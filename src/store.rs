@@ -46,7 +46,7 @@
 //! **Absence** of a record is not an error where the method returns an `Option`. A store that cannot be read
 //! returns [`StoreError::Unavailable`], never an absent record.
 //!
-//! **Events.** The writing methods take the [events](crate::event) of their change. A store that is an [`EventStore`] writes
+//! **Events.** The writing methods take the [events](crate::event) of their change. A store that is an `EventStore` writes
 //! them in the same transaction if and only if the change is made. Any other store ignores them.
 //!
 //! **Errors.** If several errors apply to one call, the store chooses which one it returns.
@@ -208,7 +208,7 @@ pub async fn lookup_each(lookup: &impl KeyLookup, ids: &[KeyId]) -> Result<Looku
 /// Stores keys and tenants, as the [contract](self) requires.
 ///
 /// Each method that changes a tenant or a key takes the [events](crate::event) of this change, which are of that tenant. They
-/// are written in the same transaction if and only if the change is made. A store that is no [`EventStore`] ignores them,
+/// are written in the same transaction if and only if the change is made. A store that is no `EventStore` ignores them,
 /// and gets none from a keyring.
 pub trait KeyStore: KeyLookup {
     /// Sets the [`Notices`] with which this store announces changes to the feeds of other nodes. A keyring

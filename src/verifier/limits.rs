@@ -56,7 +56,7 @@ impl Verifier {
     ///
     /// A guard of `http` counts each request that it admits with the weight of its route. Call this for requests without
     /// HTTP, after the caller's scopes were checked, and for costs beyond those of the request. Without allowances
-    /// nothing is counted. [Rates](Self::count_request) are counted apart.
+    /// nothing is counted. Rates are counted apart, by `count_request`.
     ///
     /// # Cost
     ///

@@ -122,7 +122,7 @@ fn history_of_durable_events_has_changes_of_all_processes() {
         assert_eq!(page["items"][0]["actor"], "anna");
     }
 
-    // What a purge has deleted is missing, and the history says so.
+    // The history says that events are missing which a purge has deleted.
     nodes[0].clock.advance(Duration::from_secs(60));
     first.change("acme", &id, 3, &json!({ "enabled": true }));
     let events = nodes[0].keyring.events().unwrap();
