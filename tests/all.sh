@@ -74,7 +74,7 @@ done
 cargo clippy --workspace --all-features --all-targets -- -D warnings
 # The tests that run by name only.
 cargo clippy --workspace --all-features --test processes --test revocation --test outages \
-    --test large_tenants --test large_usage -- -D warnings
+    --test large_tenants --test large_usage --test statements -- -D warnings
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc -p keyway --no-deps --all-features

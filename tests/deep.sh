@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 tests/all.sh
 tests/assurance.sh full
 source tests/tools.sh
-tested --release "${whole[@]}" --test large_tenants --test large_usage -- --nocapture
+tested --release "${whole[@]}" --test large_tenants --test large_usage --test statements -- --nocapture
 cargo test -p keyway --no-default-features --lib
 PROPTEST_CASES="${PROPTEST_CASES:-5000}" cargo test --release "${whole[@]}" -- --include-ignored
 cargo bench -p keyway --bench ratios

@@ -35,7 +35,7 @@ fn key_life_cycle_from_create_to_delete() {
         "state": "active", "suspension": null, "not_before": null,
         "expires_at": "2027-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z",
         "created_by": "anna", "owner": null, "rotated_at": null, "grace_until": null, "last_used": null,
-        "effective_expires_at": "2027-01-01T00:00:00Z",
+        "effective_expires_at": "2027-01-01T00:00:00Z", "idle_until": null,
         "resources": {}, "networks": null, "children": "off", "version": 1,
     });
     assert_eq!(key, &expected);

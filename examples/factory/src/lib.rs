@@ -1,6 +1,8 @@
 //! The library shared by the two services: opening the keyring, their business logic, logs and metrics, and
 //! the sample calls.
 
+mod chart;
+
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -12,7 +14,8 @@ use std::{
 
 use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
 use keyway::{
-    ConfigError, Guard, Keyring, LeakResponse, NewKey, Pepper, Policy, Principal, SqliteStore,
+    ConfigError, Guard, Keyring, KeyringError, LeakResponse, NewKey, Pepper, Policy, Principal,
+    SqliteStore,
     grant::{Networks, ResourceKind, Resources},
     http::{
         Response, describe_metrics,
@@ -154,6 +157,8 @@ pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn
          -H 'github-public-key-signature: {signature}' --data-raw '{leak}'  # 200"
     );
     println!("curl -i {address}/leaks/github --data-raw '[]'  # 403");
+    println!("# the requests of all keys, as a chart");
+    println!("curl {reporting} {address}/usage  # 200");
     println!("# the operators");
     println!("curl {address}/health  # 200");
     println!("curl {address}/metrics  # 200");
@@ -169,6 +174,7 @@ pub struct Factory {
     schema: Schema<Query, EmptyMutation, EmptySubscription>,
     floor: Arc<Mutex<Floor>>,
     machine: ResourceKind,
+    keyring: Keyring,
     guard: Guard,
     to_write_downtime: Requirement,
 }
@@ -222,6 +228,7 @@ impl Factory {
             schema: Schema::new(query, EmptyMutation, EmptySubscription),
             floor: Arc::default(),
             machine,
+            keyring: keyring.clone(),
             guard: Guard::new(keyring),
             to_write_downtime: keyring.requirement(["operator.downtime"])?,
         })
@@ -268,6 +275,11 @@ impl Factory {
             .map_err(|outside| self.guard.refuse(caller, outside))?;
         self.floor().downtimes.push(downtime);
         Ok(())
+    }
+
+    /// Returns the requests of the company's keys as a chart.
+    pub async fn usage(&self, caller: &Principal) -> Result<String, KeyringError> {
+        chart::chart(&self.keyring, &caller.tenant().parse()?).await
     }
 
     pub fn jobs(&self) -> Value {

@@ -71,6 +71,7 @@ fn routes(keyring: &Keyring, reports: &LeakReports) -> Routes<ActixHandler> {
             post(start_job).require(["operator.jobs"]).touches_no("machine"),
         )
         .route("/erp/orders/{order}", put(write_order).require(["erp"]).touches_no("machine"))
+        .route("/usage", get(usage).require(["reporting"]).touches_no("machine"))
         .route("/key", own_key(&holder))
         .route("/leaks/github", leak_reports(reports))
 }
@@ -111,6 +112,13 @@ async fn graphql(
     Json(request): Json<async_graphql::Request>,
 ) -> Json<async_graphql::Response> {
     Json(factory.query(caller, request).await)
+}
+
+async fn usage(caller: Principal, factory: Data<Factory>) -> (String, StatusCode) {
+    match factory.usage(&caller).await {
+        Ok(chart) => (chart, StatusCode::OK),
+        Err(_) => (String::new(), StatusCode::SERVICE_UNAVAILABLE),
+    }
 }
 
 async fn list_jobs(factory: Data<Factory>) -> Json<Value> {

@@ -74,6 +74,7 @@ fn routes(keyring: &Keyring, reports: &LeakReports) -> Routes<MethodRouter<Facto
             post(start_job).require(["operator.jobs"]).touches_no("machine"),
         )
         .route("/erp/orders/{order}", put(write_order).require(["erp"]).touches_no("machine"))
+        .route("/usage", get(usage).require(["reporting"]).touches_no("machine"))
         .route("/key", own_key(&holder))
         .route("/leaks/github", leak_reports(reports))
 }
@@ -116,6 +117,10 @@ async fn graphql(
     Json(request): Json<async_graphql::Request>,
 ) -> Json<async_graphql::Response> {
     Json(factory.query(caller, request).await)
+}
+
+async fn usage(caller: Principal, State(factory): State<Factory>) -> Result<String, StatusCode> {
+    factory.usage(&caller).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 async fn list_jobs(State(factory): State<Factory>) -> Json<Value> {

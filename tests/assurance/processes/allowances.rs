@@ -16,7 +16,7 @@ use crate::{
     databases::{Database, Folder},
     runtime,
     support::figures::{caught, none, scale},
-    support::server,
+    support::{forwarder::Forwarder, server},
     workers::{Worker, say, told},
 };
 
@@ -69,6 +69,49 @@ fn hold(database: &Database) {
 }
 
 #[test]
+fn hold_on_postgres_while_the_store_is_away() {
+    /// How often the store is away in a round.
+    const TIMES: u64 = 3;
+
+    let server = server::shared();
+    let (database, way) = (Database::on(server), Forwarder::to(server.port()));
+    let mut race = Race::through(&database, &database.through(way.port()), "");
+    let mut random = Random(12);
+    let rounds = scale(3, 100);
+    let (mut above, mut below, mut refused) = (0, 0, 0);
+    for round in 0..rounds {
+        race.begin(round);
+        for _ in 0..TIMES {
+            std::thread::sleep(random.millis(0, 8));
+            way.hold_up(true);
+            way.cut();
+            std::thread::sleep(random.millis(20, 60));
+            way.hold_up(false);
+        }
+        let (admitted, away) = race.finish();
+        above += usize::from(admitted > UNITS);
+        // What was on its way when the connection was cut is lost, of each process.
+        below += usize::from(admitted + TIMES * SPENDERS as u64 * LOST < UNITS);
+        refused += away;
+    }
+    println!("allowances while the store is away: {refused} requests refused for that");
+    none(
+        above,
+        &format!(
+            "of {rounds} allowances of {UNITS} units were exceeded by {SPENDERS} processes whose store was away {TIMES} times"
+        ),
+    );
+    none(
+        below,
+        &format!(
+            "of {rounds} allowances lost more than the slices on their way to a store that was away"
+        ),
+    );
+    assert_eq!((above, below), (0, 0));
+    assert!(refused > 0, "the store was not away");
+}
+
+#[test]
 fn a_store_that_reads_and_then_writes_is_caught() {
     let folder = Folder::new();
     let mut race = Race::new(&folder.database("keys.db"), READS_FIRST);
@@ -91,20 +134,27 @@ fn a_store_that_reads_and_then_writes_is_caught() {
 struct Race {
     runtime: Runtime,
     keyring: Keyring,
+    /// The database of the other processes.
     database: Database,
     fault: &'static str,
     spenders: Vec<Worker>,
+    token: String,
 }
 
 impl Race {
     fn new(database: &Database, fault: &'static str) -> Self {
+        Self::through(database, database, fault)
+    }
+
+    /// Like [`new`](Self::new), for processes that reach the database in another way.
+    fn through(database: &Database, way: &Database, fault: &'static str) -> Self {
         let runtime = runtime();
         let keyring = runtime.block_on(async {
             let store = database.open(None).await;
             keyring(&store, Limits::open(database, "").await)
         });
-        let database = database.clone();
-        let mut race = Self { runtime, keyring, database, fault, spenders: Vec::new() };
+        let (database, token) = (way.clone(), String::new());
+        let mut race = Self { runtime, keyring, database, fault, spenders: Vec::new(), token };
         race.spenders = (0..SPENDERS).map(|_| race.start()).collect();
         race
     }
@@ -112,35 +162,48 @@ impl Race {
     fn start(&self) -> Worker {
         let worker = Worker::start("spender", &self.database, None, &[self.fault]);
         assert_eq!(worker.hear().as_deref(), Some("ready"));
+        assert_eq!(worker.hear().as_deref(), Some(OPEN));
         worker
     }
 
     /// Lets all processes use the allowance of a new tenant up, and kills some of them meanwhile. Returns the units that
     /// were admitted, and the number of processes that were killed.
     fn run(&mut self, round: usize, kills: usize, random: &mut Random) -> (u64, u64) {
-        let request = NewKey::named("spent");
-        let id = format!("t{round}");
-        let created = self.keyring.create_tenant_with(&id, "free", request);
-        let (_, issued) = self.runtime.block_on(created).unwrap();
-        let token = issued.token.reveal().to_string();
         let mut fresh: Vec<Worker> = (0..kills).map(|_| self.start()).collect();
-        for spender in &mut self.spenders {
-            spender.tell(&token);
-        }
+        self.begin(round);
         let mut admitted = 0;
         for _ in 0..kills {
             std::thread::sleep(random.millis(0, 10));
             let victim = usize::try_from(random.below(SPENDERS as u64)).unwrap();
             let mut next = fresh.pop().unwrap();
-            next.tell(&token);
+            next.tell(&self.token);
             let killed = std::mem::replace(&mut self.spenders[victim], next);
             admitted += sum(&killed.kill());
         }
-        for spender in &self.spenders {
-            admitted += sum(&spender.hear_until("done"));
+        (admitted + self.finish().0, kills as u64)
+    }
+
+    /// Lets all processes begin to use the allowance of a new tenant up.
+    fn begin(&mut self, round: usize) {
+        let request = NewKey::named("spent");
+        let id = format!("t{round}");
+        let created = self.keyring.create_tenant_with(&id, "free", request);
+        let (_, issued) = self.runtime.block_on(created).unwrap();
+        self.token = issued.token.reveal().to_string();
+        for spender in &mut self.spenders {
+            spender.tell(&self.token);
         }
+    }
+
+    /// Waits until the allowance is used up. Returns the units that were admitted, and the number of requests that were
+    /// refused because the store was away.
+    fn finish(&self) -> (u64, u64) {
+        let said: Vec<String> =
+            self.spenders.iter().flat_map(|spender| spender.hear_until("done")).collect();
+        let mut admitted = sum(&said);
+        let away = said.iter().filter(|line| *line == AWAY).count() as u64;
         // Everybody has returned what it held. The rest is used here.
-        let caller = self.runtime.block_on(self.keyring.verify(&token)).unwrap();
+        let caller = self.runtime.block_on(self.keyring.verify(&self.token)).unwrap();
         let verifier = self.keyring.verifier();
         self.runtime.block_on(async {
             while verifier.reserve(&caller, 1).await.is_ok() {
@@ -148,9 +211,15 @@ impl Race {
             }
             self.keyring.flush_uses().await.unwrap();
         });
-        (admitted, kills as u64)
+        (admitted, away)
     }
 }
+
+/// The line of a process that has opened its store of limits.
+const OPEN: &str = "open";
+
+/// The line of a process that refuses a request because the store is away.
+const AWAY: &str = "away";
 
 fn sum(lines: &[String]) -> u64 {
     lines.iter().filter_map(|line| line.parse::<u64>().ok()).sum()
@@ -160,8 +229,15 @@ fn sum(lines: &[String]) -> u64 {
 pub async fn spender(store: &AnyEventStore, database: &Database, arguments: &[&str]) {
     let [fault] = arguments else { panic!("{arguments:?}") };
     let keyring = keyring(store, Limits::open(database, fault).await);
+    say(OPEN);
     for token in told() {
-        let caller = keyring.verify(&token).await.unwrap();
+        let caller = loop {
+            match keyring.verify(&token).await {
+                Ok(caller) => break caller,
+                Err(error) if error.is_unavailable() => sleep(Duration::from_millis(10)).await,
+                Err(error) => panic!("{error:?}"),
+            }
+        };
         let verifier = keyring.verifier();
         for turn in 0.. {
             let units = 1 + turn % HEAVIEST;
@@ -169,11 +245,16 @@ pub async fn spender(store: &AnyEventStore, database: &Database, arguments: &[&s
                 Ok(reservation) if turn % 5 == 0 => reservation.refund(),
                 Ok(_) => say(&units.to_string()),
                 Err(VerifyError::UsedUp { .. }) => break,
-                Err(VerifyError::Unavailable(_)) => sleep(Duration::from_millis(10)).await,
+                Err(VerifyError::Unavailable(_)) => {
+                    say(AWAY);
+                    sleep(Duration::from_millis(10)).await;
+                }
                 Err(error) => panic!("{error:?}"),
             }
         }
-        keyring.flush_uses().await.unwrap();
+        while keyring.flush_uses().await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
         say("done");
     }
 }

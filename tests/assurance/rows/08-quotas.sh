@@ -17,6 +17,8 @@
 # figure: = 0 of * allowances of 1600 units on SQLite were exceeded by 8 processes, * of them killed
 # figure: = 0 of * allowances on PostgreSQL lost more than 53 units for each of * processes killed
 # figure: = 0 of * allowances on SQLite lost more than 53 units for each of * processes killed
+# figure: = 0 of * allowances of 1600 units were exceeded by 8 processes whose store was away 3 times
+# figure: = 0 of * allowances lost more than the slices on their way to a store that was away
 # figure: = 0 of * console requests dropped at every await on the memory store left a half, or a place taken
 # figure: = 0 of * console requests dropped at every await on PostgreSQL left a half, or a place taken
 # figure: = 0 of * console requests dropped at every await on SQLite left a half, or a place taken
