@@ -90,7 +90,7 @@ fn hold_on_postgres_while_the_store_is_away() {
         }
         let (admitted, away) = race.finish();
         above += usize::from(admitted > UNITS);
-        // What was on its way when the connection was cut is lost, of each process.
+        // Each process loses the slice that was on its way when the connection was cut.
         below += usize::from(admitted + TIMES * SPENDERS as u64 * LOST < UNITS);
         refused += away;
     }
