@@ -49,7 +49,8 @@ impl Accepted {
     /// combination of a pepper and a format that fits. The current pepper is first.
     #[cold]
     pub(crate) fn claims(&self, presented: &[u8], own: &TokenFormat) -> Vec<CheckedToken> {
-        if is_own(presented, own) {
+        // Without formats nothing needs to be compared.
+        if self.formats.is_empty() || is_own(presented, own) {
             return Vec::new();
         }
         let identities: Vec<_> =
