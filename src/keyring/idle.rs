@@ -64,18 +64,13 @@ impl Keyring {
         self.flush_uses().await?;
         let now = self.now();
         let filter = KeyFilter::all().unused_since(before(now, shortest));
-        let page = self.all_keys(&filter, after).await?;
+        let page = self.keys_of_tenants(&filter, after).await?;
         let mut disabled = Vec::new();
-        let mut tenant: Option<TenantRecord> = None;
-        for key in page.items {
-            if tenant.as_ref().is_none_or(|tenant| tenant.id != key.tenant) {
-                tenant = self.tenant_of_notice(&key).await?;
-            }
-            let Some(tenant) = &tenant else { continue };
-            if !self.is_idle(&key, tenant, warning, now) {
+        for (key, tenant) in page.items {
+            if !self.is_idle(&key, &tenant, warning, now) {
                 continue;
             }
-            let keys = self.tenant(tenant.id.clone());
+            let keys = self.tenant(tenant.id);
             match keys.edit(key.id, key.version, KeyEdit::new().enabled(false)).await {
                 Ok(key) => disabled.push(key),
                 Err(error @ KeyringError::Unavailable(_)) => return Err(error),

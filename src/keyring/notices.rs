@@ -112,18 +112,10 @@ impl Keyring {
                 None => return Ok(Page::only(Vec::new())),
             },
         };
-        let page = self.all_keys(&filter, after).await?;
+        let page = self.keys_of_tenants(&filter, after).await?;
         let mut notices = Vec::new();
-        let mut tenant: Option<TenantRecord> = None;
-        for key in page.items {
-            if tenant.as_ref().is_none_or(|tenant| tenant.id != key.tenant) {
-                tenant = self.tenant_of_notice(&key).await?;
-            }
-            if let Some(tenant) = &tenant
-                && let Some(notice) = self.claim_notice(due, key, tenant, now).await?
-            {
-                notices.push(notice);
-            }
+        for (key, tenant) in page.items {
+            notices.extend(self.claim_notice(due, key, tenant, now).await?);
         }
         Ok(Page { items: notices, next: page.next, broken: page.broken })
     }
@@ -162,11 +154,11 @@ impl Keyring {
         &self,
         due: Due,
         mut key: KeyRecord,
-        tenant: &TenantRecord,
+        tenant: TenantRecord,
         now: Timestamp,
     ) -> Result<Option<Notice>, KeyringError> {
-        let terms = self.policy().terms(tenant);
-        let state = KeyState::on_terms(&key, tenant, terms.as_ref(), now);
+        let terms = self.policy().terms(&tenant);
+        let state = KeyState::on_terms(&key, &tenant, terms.as_ref(), now);
         let about = match (due, state) {
             (Due::ExpiringWithin(time), KeyState::Active | KeyState::Expired { .. }) => {
                 let end = key.effective_expiry_on(terms.as_ref());
@@ -190,7 +182,7 @@ impl Keyring {
         let state = NoticeState::ClaimedUntil(until);
         key.notices.set(due.kind(), NoticeMark { about, state });
         match self.write_notices(key).await {
-            Ok(key) => Ok(Some(Notice { key, tenant: tenant.clone(), kind: due.kind(), about })),
+            Ok(key) => Ok(Some(Notice { key, tenant, kind: due.kind(), about })),
             // It was changed or deleted, or another node has claimed the notice.
             Err(KeyringError::Conflict | KeyringError::NoKey) => Ok(None),
             Err(error) => Err(error),
@@ -203,8 +195,28 @@ impl Keyring {
         Ok(key)
     }
 
+    /// Returns one page of the walk over all keys, each key with its tenant. Keys whose tenant is gone or cannot be read are
+    /// left out.
+    pub(super) async fn keys_of_tenants(
+        &self,
+        filter: &KeyFilter,
+        after: Option<&WalkCursor>,
+    ) -> Result<Page<(KeyRecord, TenantRecord), WalkCursor>, KeyringError> {
+        let page = self.all_keys(filter, after).await?;
+        let mut items = Vec::with_capacity(page.items.len());
+        // The keys of a tenant follow each other, so that it is read once.
+        let mut tenant: Option<TenantRecord> = None;
+        for key in page.items {
+            if tenant.as_ref().is_none_or(|tenant| tenant.id != key.tenant) {
+                tenant = self.tenant_of_notice(&key).await?;
+            }
+            items.extend(tenant.clone().map(|tenant| (key, tenant)));
+        }
+        Ok(Page { items, next: page.next, broken: page.broken })
+    }
+
     /// Returns the tenant of a key, or `None` if it is gone or cannot be read. The walk has reported it then.
-    pub(super) async fn tenant_of_notice(
+    async fn tenant_of_notice(
         &self,
         key: &KeyRecord,
     ) -> Result<Option<TenantRecord>, KeyringError> {
