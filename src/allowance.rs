@@ -57,10 +57,13 @@
 //! # Slices
 //!
 //! A node leases a slice of the units from the store, and serves requests from it without the store. When a slice is used
-//! up, one request leases the next one, and the other requests of the tenant wait for it. A slice has the units that one
-//! request needs at first, doubles while slices are used up within a second, and has at most a 64th of the allowance
-//! and an eighth of what is left. So when little is left, each request leases its own units. [`Keyring::flush_uses`] and
+//! up, one request leases the next one, and the other requests of the tenant wait for it. [`Keyring::flush_uses`] and
 //! `Verifier::flush_limits` return what a node has not used.
+//!
+//! The first request of a tenant leases its own units, and so does one that comes 20 seconds after the one before or later.
+//! Otherwise a slice has at least 32 units, or a 1,024th of what is left if that is less. It doubles while slices are used up
+//! within a second, and has at most a 64th of the allowance and an eighth of what is left. So when little is left, each request
+//! leases its own units.
 //!
 //! # Bounds
 //!
@@ -79,7 +82,8 @@
 //!
 //! # Memory
 //!
-//! A node remembers each tenant that has used an allowance since the last flush, with less than 500 bytes.
+//! A node remembers each tenant that has used an allowance since the last flush, or in the 20 seconds before it, with less than
+//! 500 bytes.
 //!
 //! [`Keyring::flush_uses`]: https://docs.rs/keyway/latest/keyway/struct.Keyring.html#method.flush_uses
 

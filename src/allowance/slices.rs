@@ -12,8 +12,15 @@ use crate::{
 /// A slice that is used up within this time, in milliseconds, makes the next one twice as large.
 const SHORT: u64 = 1_000;
 
-/// After this time, in milliseconds, slices begin again with the units of one request.
+/// A slice that lasts longer than this time, in milliseconds, is followed by one of the [first size](Slice::first_size).
 const LONG: u64 = 10_000;
+
+/// A request that comes later than this time after the one before, in milliseconds, leases only its own units. The
+/// rest of a larger slice would be returned unused.
+const QUIET: u64 = 20_000;
+
+/// The most units of a slice that follows a pause.
+const FIRST: u64 = 32;
 
 /// The time in milliseconds for which an allowance that was used up is not asked for again.
 const REFUSED_FOR: u64 = 1_000;
@@ -68,6 +75,8 @@ struct Slice {
     used: u64,
     /// The units of the last lease that was asked for, and the uptime of the response.
     last: Option<(u64, u64)>,
+    /// The uptime of the last request that took units.
+    taken_at: u64,
     /// The uptime at which the store had fewer units than were asked for.
     refused_at: Option<u64>,
 }
@@ -81,6 +90,7 @@ impl Slice {
             owed: 0,
             used: 0,
             last: None,
+            taken_at: 0,
             refused_at: None,
         }
     }
@@ -92,14 +102,33 @@ impl Slice {
     /// Returns the units to lease for a request that needs `units` and is waiting for them.
     fn want(&self, units: u64, uptime: u64) -> u64 {
         let needed = units.saturating_sub(self.units).saturating_add(self.owed);
-        let limit = self.allowance.units;
-        let most = (limit / 64).min(limit.saturating_sub(self.used) / 8);
-        let next = self.last.map_or(0, |(size, at)| match uptime.saturating_sub(at) {
-            0..SHORT => size.saturating_mul(2),
-            SHORT..LONG => size,
+        let most = (self.allowance.units / 64).min(self.left() / 8);
+        let next = match self.last {
+            Some((size, at)) if !self.is_quiet(uptime) => {
+                self.first_size().max(match uptime.saturating_sub(at) {
+                    0..SHORT => size.saturating_mul(2),
+                    SHORT..LONG => size,
+                    _ => 0,
+                })
+            }
             _ => 0,
-        });
+        };
         needed.max(next.min(most))
+    }
+
+    /// Returns the units that were left when the store was last asked.
+    fn left(&self) -> u64 {
+        self.allowance.units.saturating_sub(self.used)
+    }
+
+    /// Returns the units of a slice that follows a pause. They are few against what is left, so that other nodes lack
+    /// none of them.
+    fn first_size(&self) -> u64 {
+        (self.left() / 1_024).min(FIRST)
+    }
+
+    fn is_quiet(&self, uptime: u64) -> bool {
+        uptime.saturating_sub(self.taken_at) >= QUIET
     }
 
     /// Adds units that this node may use. They pay for what is owed first.
@@ -160,6 +189,7 @@ impl Slices {
         let mut counted = [None; Allowance::MAX];
         for (slice, counted) in self.0.iter_mut().zip(&mut counted) {
             slice.units -= units;
+            slice.taken_at = moment.uptime;
             *counted = Some(slice.window);
         }
         Take::Taken(counted)
@@ -242,10 +272,12 @@ impl Slices {
         self.in_window(window).map_or(0, |slice| core::mem::take(&mut slice.units))
     }
 
-    /// Returns whether nothing is held or owed in a window that has not ended at `now`.
-    pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
-        let is_idle = |slice: &Slice| slice.units == 0 && slice.owed == 0;
-        self.0.iter().all(|slice| is_idle(slice) || !slice.window.contains(now))
+    /// Returns whether nothing is held, owed or known to be useful in a window that has not ended.
+    pub(crate) fn is_idle(&self, moment: Moment) -> bool {
+        let is_idle = |slice: &Slice| {
+            slice.units == 0 && slice.owed == 0 && slice.is_quiet(moment.uptime)
+        };
+        self.0.iter().all(|slice| is_idle(slice) || !slice.window.contains(moment.now))
     }
 
     fn in_window(&mut self, window: Window) -> Option<&mut Slice> {
@@ -292,10 +324,14 @@ mod tests {
             sizes.push(lease(&mut slices, &mut used, 1, 0));
             while matches!(slices.take(1, moment(0)), Take::Taken(_)) {}
         }
-        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 100, 100, 100]);
-        // After a pause of ten seconds the node begins again.
-        assert_eq!(lease(&mut slices, &mut used, 1, 20_000), 1);
-        assert!(matches!(slices.take(1, moment(20_000)), Take::Taken(_)));
+        assert_eq!(sizes, [1, 6, 12, 24, 48, 96, 100, 100, 100, 100]);
+        // A slice that lasts ten seconds is followed by a small one.
+        assert_eq!(lease(&mut slices, &mut used, 1, 19_999), 5);
+        while matches!(slices.take(1, moment(19_999)), Take::Taken(_)) {}
+        // After a pause of the tenant the node begins again.
+        assert_eq!(lease(&mut slices, &mut used, 1, 39_999), 1);
+        assert!(matches!(slices.take(1, moment(39_999)), Take::Taken(_)));
+        slices.0[0].taken_at = 20_000;
         for (before, size) in [(LIMIT - 80, 10), (LIMIT - 8, 1), (LIMIT - 3, 1)] {
             slices.0[0].used = before;
             slices.0[0].last = Some((64, 20_000));
@@ -303,6 +339,32 @@ mod tests {
         }
         // A request always gets what it needs.
         assert_eq!(slices.0[0].want(7, 20_000), 7);
+    }
+
+    #[test]
+    fn slow_tenant_leases_for_the_requests_of_a_minute() {
+        const MANY: u64 = 1 << 20;
+        let mut slices = slices(&[Allowance::per_month(MANY)]);
+        let (mut used, mut leases) = (0, Vec::new());
+        // A request each eight seconds. Each minute returns what is left.
+        for second in (0..180).step_by(8) {
+            let millis = second * 1_000;
+            if slices.take(1, moment(millis)) == Take::Short {
+                leases.push((second, lease(&mut slices, &mut used, 1, millis)));
+                assert!(matches!(slices.take(1, moment(millis)), Take::Taken(_)));
+            }
+            if second % 60 >= 52 {
+                let window = slices.0[0].window;
+                used -= slices.take_unused(window);
+                assert!(!slices.is_idle(moment(millis)));
+            }
+        }
+        assert_eq!(leases, [(0, 1), (8, 32), (64, 32), (120, 32)]);
+        // With a request each 20 seconds, most of a larger slice would be returned.
+        let window = slices.0[0].window;
+        slices.take_unused(window);
+        assert!(slices.is_idle(moment(196_000)));
+        assert_eq!(lease(&mut slices, &mut used, 1, 196_000), 1);
     }
 
     #[test]
@@ -377,7 +439,7 @@ mod tests {
         slices.settle(&counted, 7, 0);
         slices.add(late, Leased { granted: 9, used: 9 }, 1_000);
         assert_eq!((slices.0[0].units, slices.0[0].owed), (0, 0));
-        assert!(slices.is_idle(moment(1_000).now));
+        assert!(slices.is_idle(Moment { now: moment(1_000).now, uptime: QUIET }));
     }
 
     #[test]

@@ -148,17 +148,18 @@ impl Leases {
         Ok(())
     }
 
-    /// Leases what was used without a lease, returns what is not used, and forgets tenants that hold nothing.
+    /// Leases what was used without a lease, returns what is not used, and forgets tenants that hold nothing and had no
+    /// request lately.
     ///
     /// INVARIANT: units leave their slice before they are returned, and a return is never repeated. Otherwise units that the
     /// store has got back could be used here as well.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
-        let now = self.clock.moment().now;
+        let moment = self.clock.moment();
         for part in &self.parts {
             let tenants: Vec<Arc<Tenant>> =
                 part.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
             for tenant in tenants {
-                let windows = tenant.slices().windows(now);
+                let windows = tenant.slices().windows(moment.now);
                 for window in windows {
                     let debt = tenant.slices().debt(window);
                     if let Some(debt) = debt {
@@ -173,7 +174,7 @@ impl Leases {
             // A tenant that a request or a reservation has found keeps its slices.
             part.write()
                 .unwrap_or_else(PoisonError::into_inner)
-                .retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.slices().is_idle(now));
+                .retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.slices().is_idle(moment));
         }
         Ok(())
     }

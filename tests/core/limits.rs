@@ -356,8 +356,8 @@ fn reservation_of_a_former_window_stays() {
 fn requests_below_a_slice_do_not_reach_the_store() {
     let node = Node::new(&[Allowance::per_month(64_000)]);
     assert_eq!(node.admitted(1_000), 1_000);
-    // Slices double: 1, 2, 4 and so on up to 512.
-    assert_eq!(node.limits.take_leases(), 10);
+    // Slices double after the first one: 1, 32, 64, 128, 256, 512 and 1,000.
+    assert_eq!(node.limits.take_leases(), 7);
     assert_eq!(node.admitted(10_000), 10_000);
     let leases = node.limits.take_leases();
     assert!((9..=12).contains(&leases), "{leases}");
@@ -384,7 +384,7 @@ fn flush_returns_what_another_node_then_uses() {
     let other = node.world.another_node_with(policy, |b| b.shared_limits(store, WhenAway::Refuse));
     assert_eq!(node.admitted(100), 100);
     // The last slice is used in part.
-    assert_eq!(node.used(), [127]);
+    assert_eq!(node.used(), [187]);
     let reserve = |units| block_on(other.keyring.verifier().reserve(&node.caller, units));
     assert!(reserve(6_300).is_err());
     node.flush();
