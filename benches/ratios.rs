@@ -48,7 +48,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use keyway::{
     KeyId, KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Policy, Principal, ScopeCatalog, Tier,
     Timestamp, VerifyError,
+    allowance::{Allowance, WhenAway},
     grant::{Networks, ResourceDeclaration, Resources},
+    keyring::KeyringBuilder,
     lowlevel::{Authority, ResolvedKey, decide},
     operations::{Needs, Operations},
     record::TenantRecord,
@@ -103,12 +105,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let authority = Arc::new(Authority::new(policy(), "live", &pepper().into()).unwrap());
-        let keyring = Keyring::builder(policy(), pepper())
-            .environment("live")
-            .store(MemoryStore::new())
-            .max_staleness(Duration::from_secs(86_400))
-            .build()
-            .unwrap();
+        let keyring = builder(policy()).build().unwrap();
         let first = NewKey::named("ERP nightly sync").scopes(["reporting"]);
         let created = keyring.create_tenant_with("acme", "advanced", first);
         let (acme, issued) = pollster::block_on(created).unwrap();
@@ -207,6 +204,16 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.case("verify_counted", 1.02, 500, floor, || {
         drop(black_box(verify(&counting, black_box(&counted)).unwrap()));
     });
+    // The same floor for a keyring that also has allowances. What a guard then takes from a slice is a case of its own.
+    let (shared, of_shared) = shared();
+    report.case("verify_shared", 1.02, 500, floor, || {
+        drop(black_box(verify(&shared, black_box(&of_shared)).unwrap()));
+    });
+    let caller = verify(&shared, &of_shared).unwrap();
+    let reserve = || drop(black_box(ready(shared.verifier().reserve(&caller, 1)).unwrap()));
+    // Slices grow, so that the measured reservations need no lease.
+    (0..100_000).for_each(|_| reserve());
+    report.case("reserve", 1.0, 500, two_compressions, reserve);
     report.case("require", 0.05, 5_000, two_compressions, || {
         assert!(black_box(&principal).require(black_box(&requirement)).is_ok());
     });
@@ -253,17 +260,37 @@ fn hot_cases(world: &World, report: &mut Report) {
         drop(black_box(verify(&counting, black_box(&counted)).unwrap()));
     }
     report.limit("alloc", "verify_counted", region.change().allocations, 0);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..1_000 {
+        drop(black_box(verify(&shared, black_box(&of_shared)).unwrap()));
+        reserve();
+    }
+    report.limit("alloc", "verify_shared", region.change().allocations, 0);
 }
 
 /// Returns a keyring that counts requests for the usage, and the token of a key that it has cached.
 fn counting() -> (Keyring, String) {
-    let keyring = Keyring::builder(policy(), pepper())
+    cached(builder(policy()).usage(MemoryStore::new()))
+}
+
+/// Returns a keyring that counts requests for the usage and in an allowance, and the token of a key that it has cached.
+fn shared() -> (Keyring, String) {
+    let scopes = policy().catalog().clone();
+    let tier = Tier::new("advanced", 5).allowance(Allowance::per_month(1 << 50));
+    let policy = Policy::new("mm", scopes, [tier]).unwrap();
+    let limits = MemoryStore::new();
+    cached(builder(policy).usage(MemoryStore::new()).shared_limits(limits, WhenAway::Refuse))
+}
+
+fn builder(policy: Policy) -> KeyringBuilder {
+    Keyring::builder(policy, pepper())
         .environment("live")
         .store(MemoryStore::new())
-        .usage(MemoryStore::new())
         .max_staleness(Duration::from_secs(86_400))
-        .build()
-        .unwrap();
+}
+
+fn cached(builder: KeyringBuilder) -> (Keyring, String) {
+    let keyring = builder.build().unwrap();
     let request = NewKey::named("ERP nightly sync").scopes(["reporting"]);
     let created = pollster::block_on(keyring.create_tenant_with("acme", "advanced", request));
     let token = String::clone(&created.unwrap().1.token.reveal());
@@ -277,12 +304,8 @@ fn limited() -> (Verifier, [String; 2]) {
     let scopes = [ScopeDeclaration::new("reporting", "a scope")];
     let kinds = [ResourceDeclaration::new("machine", "a machine")];
     let catalog = ScopeCatalog::new(scopes).unwrap().with_resources(kinds).unwrap();
-    let keyring = Keyring::builder(Policy::new("mm", catalog, Tier::built_in()).unwrap(), pepper())
-        .environment("live")
-        .store(MemoryStore::new())
-        .max_staleness(Duration::from_secs(86_400))
-        .build()
-        .unwrap();
+    let policy = Policy::new("mm", catalog, Tier::built_in()).unwrap();
+    let keyring = builder(policy).build().unwrap();
     let (acme, _) = pollster::block_on(keyring.create_tenant("acme", "advanced")).unwrap();
     let networks = (0..15).map(|net| format!("10.{}.0.0/16", 2 * net));
     let networks = Networks::only(networks.chain(["192.0.2.0/24".into()])).unwrap();

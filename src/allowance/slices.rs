@@ -274,9 +274,8 @@ impl Slices {
 
     /// Returns whether nothing is held, owed or known to be useful in a window that has not ended.
     pub(crate) fn is_idle(&self, moment: Moment) -> bool {
-        let is_idle = |slice: &Slice| {
-            slice.units == 0 && slice.owed == 0 && slice.is_quiet(moment.uptime)
-        };
+        let is_idle =
+            |slice: &Slice| slice.units == 0 && slice.owed == 0 && slice.is_quiet(moment.uptime);
         self.0.iter().all(|slice| is_idle(slice) || !slice.window.contains(moment.now))
     }
 

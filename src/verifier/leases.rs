@@ -172,9 +172,9 @@ impl Leases {
                 }
             }
             // A tenant that a request or a reservation has found keeps its slices.
-            part.write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.slices().is_idle(moment));
+            part.write().unwrap_or_else(PoisonError::into_inner).retain(|_, tenant| {
+                Arc::strong_count(tenant) > 1 || !tenant.slices().is_idle(moment)
+            });
         }
         Ok(())
     }

@@ -168,13 +168,13 @@ fn cut_connections(fault: &str, cuts: usize) -> Cut {
     Cut { wrong: usize::from(found.is_wrong), acknowledged: found.acknowledged, failed }
 }
 
-struct Found {
-    is_wrong: bool,
+pub struct Found {
+    pub is_wrong: bool,
     acknowledged: u64,
 }
 
 /// Compares the stored counts of a tenant with what its worker has said.
-fn check(database: &Database, tenant: &str, said: &[String]) -> Found {
+pub fn check(database: &Database, tenant: &str, said: &[String]) -> Found {
     let last = |word: &str| {
         let mut totals =
             said.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());

@@ -24,6 +24,8 @@
 # quick figure: >= 12 system calls at which a counting process was killed
 # figure: = 0 keys with a wrong count of * requests, with * flushes whose connection was cut
 # figure: > 0 flushes that failed since their connection was cut
+# figure: = 0 of * disk images have a wrong count of * requests
+# control: > 0 of * disk images have a wrong count when it is written behind
 # control: > 0 keys with a wrong count when the usage is written behind
 # control: > 0 keys with a wrong count when a repeated flush has a new number
 # control: > 0 losses in * operations when the store writes behind
@@ -33,7 +35,8 @@
 # control: > 0 of * kills at system calls lose something when the store writes behind
 #
 # Each tenant is also checked to have the event of each change that was made, and no other. A power cut is
-# replayed: writes that strace reports and that were not synced are left out of the file. The planted faults
+# replayed: writes that strace reports and that were not synced are left out of the file. Both changes and flushes of usage
+# are cut off. The planted faults
 # are a store that writes after it acknowledges, a server without synchronous commits, SQLite with
 # `synchronous` at `NORMAL`, events that are written after their changes, and a node that gives a repeated
 # flush a new number.
