@@ -105,9 +105,7 @@ impl Events {
         max_age: Duration,
         undelivered: bool,
     ) -> Result<u64, KeyringError> {
-        let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
-        let now = self.engine.clock.moment().now.as_millis();
-        let before = Timestamp::saturating_from_millis(now.saturating_sub(age));
+        let before = self.engine.clock.moment().now.saturating_sub(max_age);
         self.store.purge_events(before, undelivered).await.map_err(KeyringError::Unavailable)
     }
 }

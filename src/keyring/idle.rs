@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Keyring, KeyringError, Page, WalkCursor, notices::before};
+use super::{Keyring, KeyringError, Page, WalkCursor};
 use crate::{
     authority::KeyEdit,
     decision::KeyState,
@@ -63,7 +63,7 @@ impl Keyring {
         let Some(shortest) = self.shortest_idle() else { return Ok(Page::only(Vec::new())) };
         self.flush_uses().await?;
         let now = self.now();
-        let filter = KeyFilter::all().unused_since(before(now, shortest));
+        let filter = KeyFilter::all().unused_since(now.saturating_sub(shortest));
         let page = self.keys_of_tenants(&filter, after).await?;
         let mut disabled = Vec::new();
         for (key, tenant) in page.items {
@@ -100,6 +100,6 @@ impl Keyring {
         let notice = key.notices.of(NoticeKind::Idle);
         let sent =
             notice.filter(|mark| mark.about == key.idle_since()).and_then(NoticeMark::sent_at);
-        is_active && is_over && sent.is_some_and(|at| at <= before(now, warning))
+        is_active && is_over && sent.is_some_and(|at| at <= now.saturating_sub(warning))
     }
 }

@@ -8,7 +8,6 @@ use crate::{
     allowance::{Allowance, Window},
     record::TenantId,
     store::LimitStore as _,
-    time::Timestamp,
     verifier::Engine,
 };
 
@@ -84,9 +83,7 @@ impl SharedLimits {
     pub async fn purge(&self, days: u32) -> Result<u64, KeyringError> {
         let Some(leases) = self.engine().limits() else { return Ok(0) };
         let days = Duration::from_secs(u64::from(days.max(1)) * 86_400);
-        let millis = i64::try_from(days.as_millis()).unwrap_or(i64::MAX);
-        let now = self.engine().clock.moment().now.as_millis();
-        let ended = Timestamp::saturating_from_millis(now.saturating_sub(millis));
+        let ended = self.engine().clock.moment().now.saturating_sub(days);
         leases.store().purge_windows(ended).await.map_err(KeyringError::Unavailable)
     }
 

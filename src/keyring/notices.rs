@@ -104,10 +104,11 @@ impl Keyring {
             Due::ExpiringWithin(time) => {
                 KeyFilter::all().expiring_before(now.checked_add(time).unwrap_or(Timestamp::MAX))
             }
-            Due::UnusedFor(time) => KeyFilter::all().unused_since(before(now, time)),
+            Due::UnusedFor(time) => KeyFilter::all().unused_since(now.saturating_sub(time)),
             Due::IdleWithin(time) => match self.shortest_idle() {
                 Some(shortest) => {
-                    KeyFilter::all().unused_since(before(now, shortest.saturating_sub(time)))
+                    let unused = shortest.saturating_sub(time);
+                    KeyFilter::all().unused_since(now.saturating_sub(unused))
                 }
                 None => return Ok(Page::only(Vec::new())),
             },
@@ -162,14 +163,14 @@ impl Keyring {
         let about = match (due, state) {
             (Due::ExpiringWithin(time), KeyState::Active | KeyState::Expired { .. }) => {
                 let end = key.effective_expiry_on(terms.as_ref());
-                end.filter(|end| *end > before(now, time))
+                end.filter(|end| *end > now.saturating_sub(time))
             }
             (Due::UnusedFor(_), KeyState::Active) => {
                 Some(key.last_used().unwrap_or(key.created_at))
             }
             (Due::IdleWithin(time), KeyState::Active) => terms
                 .and_then(|terms| key.idle_until(&terms))
-                .filter(|end| before(*end, time) <= now)
+                .filter(|end| end.saturating_sub(time) <= now)
                 .map(|_| key.idle_since()),
             _ => None,
         };
@@ -230,9 +231,4 @@ impl Keyring {
             Err(error) => Err(error),
         }
     }
-}
-
-pub(super) fn before(now: Timestamp, time: Duration) -> Timestamp {
-    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::saturating_from_millis(now.as_millis().saturating_sub(millis))
 }

@@ -121,9 +121,8 @@ impl AuditTable {
     ///
     /// [`StoreError::Unavailable`]. The portions before it stay deleted.
     pub async fn prune(&self, max_age: Duration, max_of_key: u32) -> Result<u64, StoreError> {
-        let age = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
-        let before = SystemClock.moment().now.as_millis().saturating_sub(age);
-        let old = self.prune_before(queue::first_number(before)).await?;
+        let before = SystemClock.moment().now.saturating_sub(max_age);
+        let old = self.prune_before(queue::first_number(before.as_millis())).await?;
         let many = if max_of_key == u32::MAX { 0 } else { self.prune_keys(max_of_key).await? };
         Ok(old + many)
     }

@@ -43,6 +43,13 @@ impl Timestamp {
         Self::from_millis(self.0.checked_add(millis)?)
     }
 
+    /// Returns this time minus `duration` (rounded down to a millisecond), or [`MIN`](Self::MIN) before that.
+    #[must_use]
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::saturating_from_millis(self.0.saturating_sub(millis))
+    }
+
     /// Returns the time from `earlier` to this one, or zero if `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         // Both are within a range whose width fits an `i64`.

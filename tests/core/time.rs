@@ -160,6 +160,19 @@ fn sum_past_the_end_is_none() {
 }
 
 #[test]
+fn difference_before_the_beginning_is_the_beginning() {
+    let (first, last) = (Timestamp::MIN, Timestamp::MAX);
+    let whole = last.saturating_since(first);
+    let milli = Duration::from_millis(1);
+    assert_eq!(last.saturating_sub(whole), first);
+    assert_eq!(last.saturating_sub(whole - milli), first.checked_add(milli).unwrap());
+    for long in [whole + milli, Duration::MAX] {
+        assert_eq!(last.saturating_sub(long), first);
+    }
+    assert_eq!(last.saturating_sub(Duration::from_micros(999)), last);
+}
+
+#[test]
 fn the_time_since_something_later_is_zero() {
     let (zero, one) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
     let (zero, one) = (zero.unwrap(), one.unwrap());

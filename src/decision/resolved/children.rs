@@ -125,8 +125,6 @@ impl ResolvedKey {
 
 /// Returns the time from which a child with these caveats is valid at the earliest: its end must be near enough.
 fn begin(caveats: &Caveats, longest: Duration) -> Timestamp {
-    let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
-    let end = caveats.expires_at.as_millis();
-    let begin = Timestamp::saturating_from_millis(end.saturating_sub(longest));
+    let begin = caveats.expires_at.saturating_sub(longest);
     caveats.not_before.map_or(begin, |not_before| not_before.max(begin))
 }
