@@ -199,7 +199,7 @@ impl Keyring {
         done: Result<T, KeyringError>,
     ) -> Result<T, KeyringError> {
         if let Err(error) = &done
-            && self.engine().is_audited()
+            && self.engine().reports_changes()
             && !error.is_tampered()
         {
             let (refusal, detail) = (error.refusal(), error.to_string());

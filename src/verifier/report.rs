@@ -227,7 +227,7 @@ impl Engine {
     }
 
     /// Returns whether anything receives the events of changes: an audit sink, or a store of events.
-    pub(crate) fn is_audited(&self) -> bool {
+    pub(crate) fn reports_changes(&self) -> bool {
         self.audit.is_some() || self.events.is_some()
     }
 }
