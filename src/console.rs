@@ -287,14 +287,14 @@ impl Console {
     /// [`Events`](crate::keyring::Events) are a trail that has every change, made or refused, by any process.
     /// [`RecentEvents`] and `store::AuditTable` have refused requests as well, and may lose events in a crash.
     pub fn audit_trail(mut self, trail: impl AuditTrail) -> Self {
-        // `RecentEvents` lacks the versions of other processes, and a table those of a process that crashed.
+        // `RecentEvents` lacks the changes of other processes, and a table those of a process that crashed.
         let known = [
             TypeId::of::<RecentEvents>(),
             #[cfg(any(feature = "sqlite", feature = "postgres"))]
             TypeId::of::<crate::store::AuditTable>(),
         ];
-        let has_all_versions = known.contains(&trail.type_id());
-        self.trail = Some(AnyTrail::new(trail, has_all_versions));
+        let has_all_changes = known.contains(&trail.type_id());
+        self.trail = Some(AnyTrail::new(trail, has_all_changes));
         self
     }
 

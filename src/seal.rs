@@ -44,8 +44,14 @@ impl Seals {
         record.set_seal(seal);
     }
 
-    /// Seals a changed key as its next version. Returns the number of the version that it replaces.
+    /// Seals a changed key as its next version, and counts the change. Returns the number of the version that it replaces.
     pub(crate) fn next_key(&self, record: &mut KeyRecord) -> u64 {
+        record.changes = record.changes.saturating_add(1);
+        self.next_key_version(record)
+    }
+
+    /// Seals a key as its next version. Returns the number of the version that it replaces.
+    pub(crate) fn next_key_version(&self, record: &mut KeyRecord) -> u64 {
         let replaces = record.version;
         record.version = replaces.saturating_add(1);
         self.seal_key(record);

@@ -61,7 +61,8 @@ impl Authority {
         if changed == *key {
             return Ok(None);
         }
-        self.seals.next_key(&mut changed);
+        changed.leaks = changed.leaks.saturating_add(1);
+        self.seals.next_key_version(&mut changed);
         Ok(Some(changed))
     }
 }

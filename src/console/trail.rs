@@ -78,9 +78,9 @@ impl TrailEvent {
 #[derive(Clone)]
 pub(super) struct AnyTrail {
     pub(super) read: Read,
-    /// Whether each version of a key is one event of a known kind, so that a key with more versions than
+    /// Whether each reported change of a key is one event of a known kind, so that a key with more changes than
     /// events has lost some.
-    pub(super) has_all_versions: bool,
+    pub(super) has_all_changes: bool,
 }
 
 /// [`AuditTrail::of_key`].
@@ -88,12 +88,12 @@ type Read = Arc<dyn Fn(TenantId, KeyId, usize) -> Reading + Send + Sync>;
 type Reading = BoxFuture<'static, Result<TrailPage, TrailError>>;
 
 impl AnyTrail {
-    pub(super) fn new(trail: impl AuditTrail, has_all_versions: bool) -> Self {
+    pub(super) fn new(trail: impl AuditTrail, has_all_changes: bool) -> Self {
         let trail = Arc::new(trail);
         let read = move |tenant, key, limit| -> Reading {
             let trail = Arc::clone(&trail);
             Box::pin(async move { trail.of_key(&tenant, key, limit).await })
         };
-        Self { read: Arc::new(read), has_all_versions }
+        Self { read: Arc::new(read), has_all_changes }
     }
 }

@@ -191,7 +191,7 @@ impl Keyring {
     }
 
     async fn write_notices(&self, mut key: KeyRecord) -> Result<KeyRecord, KeyringError> {
-        let replaces = self.authority().seals().next_key(&mut key);
+        let replaces = self.authority().seals().next_key_version(&mut key);
         self.update_key(&key, replaces, None).await?;
         Ok(key)
     }

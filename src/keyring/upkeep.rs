@@ -172,7 +172,7 @@ impl Keyring {
         let seals = self.authority().seals();
         match task {
             Task::Reseal if !seals.is_current(key.seal()) => {
-                let replaces = seals.next_key(&mut key);
+                let replaces = seals.next_key_version(&mut key);
                 count(self.update_key(&key, replaces, None).await, so_far)
             }
             Task::PurgeExpired(age)

@@ -40,6 +40,11 @@ pub struct KeyRecord {
     pub(crate) rotated_at: Option<Timestamp>,
     pub(crate) lifetime_from: Timestamp,
     pub(crate) version: u64,
+    /// The number of changes that are audit events, without the responses to leaks. Marks of notices and new seals raise the
+    /// version and are no events.
+    pub(crate) changes: u64,
+    /// The number of responses to leaks that changed the key. There may be more reports, since each is an event.
+    pub(crate) leaks: u64,
     pub(crate) masked: String,
     pub(crate) imported: bool,
     /// Whether the tenant lets the holder derive children.
@@ -120,6 +125,8 @@ impl KeyRecord {
             rotated_at: None,
             lifetime_from: created_at,
             version: 1,
+            changes: 0,
+            leaks: 0,
             masked: String::new(),
             imported: false,
             children: false,
@@ -256,7 +263,8 @@ impl KeyRecord {
         self.older.iter().map(|older| older.until).max()
     }
 
-    /// Returns the version of the record. It starts at 1 and increases by 1 with each change.
+    /// Returns the version of the record. It starts at 1 and increases by 1 with each change. Marks of notices and new seals
+    /// are changes as well.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -389,6 +397,8 @@ impl KeyRecord {
         writer.option(self.rotated_at, Writer::time);
         writer.time(self.lifetime_from);
         writer.u64(self.version);
+        writer.u64(self.changes);
+        writer.u64(self.leaks);
         writer.str(&self.masked);
         writer.bool(self.imported);
         writer.bool(self.children);
@@ -432,6 +442,8 @@ impl KeyRecord {
             rotated_at: reader.option(Reader::time)?,
             lifetime_from: reader.time()?,
             version: reader.u64()?,
+            changes: reader.u64()?,
+            leaks: reader.u64()?,
             masked: reader.string()?,
             imported: reader.bool()?,
             children: reader.bool()?,

@@ -11,8 +11,10 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use keyway::{
-    GracePeriod, KeyEdit, KeyId, Keyring, NewKey, SqliteStore, TenantKeys, Timestamp,
+    GracePeriod, KeyEdit, KeyId, Keyring, NewKey, Pepper, Peppers, SqliteStore, TenantKeys,
+    Timestamp,
     console::{Admin, AuditTrail, Console, TrailPage},
+    keyring::Due,
     store::{AnyStore, AuditTable, StoreError},
     time::{Clock as _, ManualClock, SystemClock},
 };
@@ -107,6 +109,19 @@ fn kinds(page: &TrailPage) -> Vec<&str> {
     page.events.iter().map(|event| &*event.kind).collect()
 }
 
+/// Returns the history of a key of `acme` as the console shows it.
+async fn shown(keyring: &Keyring, audit: &AuditTable, id: KeyId) -> serde_json::Value {
+    let everything = keyring.policy().catalog().all();
+    let who = move |_: Parts| async move {
+        Ok::<_, Response>(Admin::of_tenant(tenant_id("acme"), everything, "anna"))
+    };
+    let console: Router = Console::new(keyring, who).audit_trail(audit.clone()).router();
+    let request = Request::get(format!("/api/keys/{id}/events")).body(Body::empty()).unwrap();
+    let response = console.oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&body).unwrap()
+}
+
 /// Runs a test on both engines.
 macro_rules! on_both {
     ($($name:ident)*) => {
@@ -129,6 +144,7 @@ macro_rules! on_both {
 on_both! {
     history_outlasts_a_restart
     console_shows_what_every_process_did
+    history_with_notices_and_new_seals_stays_complete
     history_of_a_key_has_nothing_of_other_tenants
     outage_delays_events_and_writes_each_once
     lost_events_are_counted_and_reported
@@ -179,19 +195,42 @@ async fn console_shows_what_every_process_did(database: Database) {
     other.tenant(acme.id().clone()).disable(id).await.unwrap();
     elsewhere.flush().await.unwrap();
 
-    let everything = keyring.policy().catalog().all();
-    let who = move |_: Parts| async move {
-        Ok::<_, Response>(Admin::of_tenant(tenant_id("acme"), everything, "anna"))
-    };
-    let console: Router = Console::new(&keyring, who).audit_trail(audit.clone()).router();
-    let request = Request::get(format!("/api/keys/{id}/events")).body(Body::empty()).unwrap();
-    let response = console.oneshot(request).await.unwrap();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let body = shown(&keyring, &audit, id).await;
     assert_eq!(body["complete"], true, "{body}");
     assert_eq!(body["items"][0]["kind"], "key_edited", "{body}");
     assert_eq!(body["items"][0]["actor"], "olga");
     assert_eq!(body["items"][1]["kind"], "key_issued");
+}
+
+async fn history_with_notices_and_new_seals_stays_complete(database: Database) {
+    let (store, audit) = database.open().await;
+    let keyring = keyring(store.clone(), &audit);
+    let (acme, issued) = keyring.create_tenant("acme", "lite").await.unwrap();
+    let id = issued.key.id();
+    let due = Due::ExpiringWithin(2 * DAY);
+    let expiry = KeyEdit::new().expires_at(SystemClock.moment().now.checked_add(DAY));
+    acme.edit(id, 1, expiry).await.unwrap();
+    for notice in keyring.claim_notices(due, None).await.unwrap().items {
+        keyring.confirm_notice(&notice).await.unwrap();
+    }
+    assert_eq!(acme.find(id).await.unwrap().version(), 4);
+    let body = shown(&keyring, &audit, id).await;
+    assert_eq!(
+        (&body["complete"], &body["items"][1]["kind"]),
+        (&true.into(), &"key_issued".into())
+    );
+
+    let newer = Pepper::from_bytes(&[9; 32]).unwrap().in_slot(9).unwrap();
+    let peppers = Peppers::new(newer).retiring(pepper()).unwrap();
+    let renewed = Keyring::builder(policy(), peppers).environment("live").store(store);
+    let renewed = renewed.build().unwrap();
+    renewed.reseal(None, |_| {}).await.unwrap();
+    assert_eq!(renewed.tenant(acme.id().clone()).find(id).await.unwrap().version(), 5);
+    assert_eq!(shown(&renewed, &audit, id).await["complete"], true);
+
+    // A process that crashes before it has written its event loses it.
+    renewed.tenant(acme.id().clone()).disable(id).await.unwrap();
+    assert_eq!(shown(&renewed, &audit, id).await["complete"], false);
 }
 
 async fn history_of_a_key_has_nothing_of_other_tenants(database: Database) {

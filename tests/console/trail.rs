@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use keyway::console::RecentEvents;
+use keyway::{Keyring, LeakResponse, Pepper, Peppers, console::RecentEvents, keyring::Due};
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Place, console, mount},
-    support::{World, block_on, policy},
+    support::{World, block_on, pepper, policy},
 };
 
 fn kinds(page: &Value) -> Vec<String> {
@@ -93,6 +93,65 @@ fn history_without_changes_of_another_process_is_incomplete() {
     assert_eq!(elsewhere.rotate("acme", &id, 1, "r").status, 200);
     assert_eq!(complete(), false);
     client.change("acme", &id, 2, &json!({ "name": "b" }));
+    assert_eq!(complete(), false);
+}
+
+/// A notice and a new seal raise the version of a key, and are no events.
+#[test]
+fn history_with_notices_and_new_seals_stays_complete() {
+    let trail = RecentEvents::new(100);
+    let world = World::with(policy(), |builder| builder.audit(trail.clone()));
+    block_on(world.keyring.create_empty_tenant("acme", "advanced")).unwrap();
+    let shown_by =
+        |keyring: &Keyring| Client::of(mount(console(keyring).audit_trail(trail.clone())));
+    let client = shown_by(&world.keyring);
+    let (id, _) = client.key("acme", "a");
+    let path = format!("/api/keys/{id}");
+    let history = |client: &Client| {
+        let version = client.get("acme", &path).json()["version"].clone();
+        let page = client.get("acme", &format!("{path}/events")).json();
+        assert_eq!(kinds(&page), ["key_issued"]);
+        (version, page["complete"].clone())
+    };
+    world.clock.advance(Duration::from_secs(3_600));
+    let due = Due::UnusedFor(Duration::from_secs(60));
+    for notice in block_on(world.keyring.claim_notices(due, None)).unwrap().items {
+        block_on(world.keyring.confirm_notice(&notice)).unwrap();
+    }
+    assert_eq!(history(&client), (json!(3), json!(true)));
+
+    let newer = Pepper::from_bytes(&[9; 32]).unwrap().in_slot(9).unwrap();
+    let peppers = Peppers::new(newer).retiring(pepper()).unwrap();
+    let builder = Keyring::builder(policy(), peppers).environment("live");
+    let renewed = builder.store(world.store.memory().clone()).build().unwrap();
+    block_on(renewed.reseal(None, |_| {})).unwrap();
+    let client = shown_by(&renewed);
+    assert_eq!(history(&client), (json!(4), json!(true)));
+
+    // The event of this change is not in the trail.
+    assert_eq!(client.change("acme", &id, 4, &json!({ "name": "b" })).status, 200);
+    assert_eq!(history(&client), (json!(5), json!(false)));
+}
+
+/// A report that changed nothing is an event. It does not take the place of a change whose event is missing.
+#[test]
+fn repeated_leak_reports_hide_no_missing_change() {
+    let Place { world, client } = Place::with_tenants();
+    let (id, token) = client.key("acme", "a");
+    let complete =
+        || client.get("acme", &format!("/api/keys/{id}/events")).json()["complete"].clone();
+    let report = |keyring: &Keyring, response| {
+        block_on(keyring.report_leak(&token, "seen", response)).unwrap();
+    };
+    for _ in 0..3 {
+        report(&world.keyring, LeakResponse::ReportOnly);
+    }
+    assert_eq!(complete(), true);
+    let elsewhere = world.another_node().keyring;
+    report(&elsewhere, LeakResponse::Suspend);
+    assert_eq!(complete(), true);
+    let elsewhere = Client::of(mount(console(&elsewhere)));
+    assert_eq!(elsewhere.change("acme", &id, 2, &json!({ "name": "b" })).status, 200);
     assert_eq!(complete(), false);
 }
 

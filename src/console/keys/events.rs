@@ -17,15 +17,9 @@ use crate::token::KeyId;
 /// The maximum number of events in a response.
 const MAX: usize = 200;
 
-/// The kinds of events that increase the version of a key.
-const CHANGES: [&str; 6] = [
-    "key_edited",
-    "key_rotated",
-    "grace_period_ended",
-    "key_suspended",
-    "key_resumed",
-    "leak_reported",
-];
+/// The kinds of events that the record of a key counts as changes.
+const CHANGES: [&str; 5] =
+    ["key_edited", "key_rotated", "grace_period_ended", "key_suspended", "key_resumed"];
 
 #[derive(Serialize)]
 struct EventsView {
@@ -42,12 +36,16 @@ pub(in super::super) async fn key_events(admin: TenantAdmin, Path(id): Path<KeyI
     };
     let read = (trail.read)(admin.keys.id().clone(), id, MAX).await;
     let TrailPage { events: mut items, complete } = read.map_err(|_| problem::unavailable())?;
-    // `RecentEvents` misses changes by other processes and writes whose response was lost. The version counts
-    // them, so a version that is ahead of the events shows that some are missing.
+    // `RecentEvents` misses changes by other processes and writes whose response was lost. The record counts
+    // them, so a count that is ahead of the events shows that some are missing. The reports of leaks are compared
+    // apart: a report that changed nothing is an event too, and would take the place of a missing change.
     let is_behind = || {
-        let changes = items.iter().filter(|event| CHANGES.contains(&&*event.kind)).count();
-        trail.has_all_versions
-            && u64::try_from(changes).is_ok_and(|changes| 1 + changes < key.version())
+        let lacks = |kinds: &[&str], count| {
+            let events = items.iter().filter(|event| kinds.contains(&&*event.kind)).count();
+            u64::try_from(events).is_ok_and(|events| events < count)
+        };
+        trail.has_all_changes
+            && (lacks(&CHANGES, key.changes) || lacks(&["leak_reported"], key.leaks))
     };
     let complete = complete && items.len() <= MAX && !is_behind();
     items.truncate(MAX);
