@@ -1,6 +1,9 @@
 //! The usage in memory.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use super::MemoryStore;
 use crate::{
@@ -56,28 +59,19 @@ impl UsageTable {
 }
 
 impl Rows {
-    /// Returns the counts of a span by period and key.
-    fn in_span(&self, span: Span) -> BTreeMap<(Day, KeyId), Counts> {
+    /// Returns the counts of a span, each with its period and key. A period and key may come several times.
+    fn in_span(&self, span: Span) -> impl Iterator<Item = (Day, KeyId, Counts)> {
         let Span { from, to, period } = span;
-        let mut found = BTreeMap::new();
-        if from > to {
-            return found;
-        }
-        let end = (to, KeyId::GREATEST);
-        for (&(day, key), &counts) in self.days.range((from, KeyId::LEAST)..=end) {
-            let day = match period {
-                Period::Day => day,
-                Period::Month => day.first_of_month(),
-            };
-            add(&mut found, day, key, counts);
-        }
-        if period == Period::Month {
-            for (&(month, key), &counts) in self.months.range((from, KeyId::LEAST)..=end) {
-                add(&mut found, month, key, counts);
-            }
-        }
-        found.retain(|_, counts| *counts != Counts::ZERO);
-        found
+        let months = (period == Period::Month).then_some(&self.months);
+        // A map has no range that ends before it begins.
+        let tables = (from <= to).then_some([Some(&self.days), months]);
+        let tables = tables.into_iter().flatten().flatten();
+        let rows =
+            tables.flat_map(move |rows| rows.range((from, KeyId::LEAST)..=(to, KeyId::GREATEST)));
+        rows.map(move |(&(day, key), &counts)| match period {
+            Period::Day => (day, key, counts),
+            Period::Month => (day.first_of_month(), key, counts),
+        })
     }
 }
 
@@ -98,11 +92,16 @@ impl UsageStore for MemoryStore {
         keys: &[KeyId],
         span: Span,
     ) -> Result<Vec<KeyUsage>, StoreError> {
-        let tables = self.tables();
-        let rows = tables.usage.tenants.get(tenant).map(|rows| rows.in_span(span));
-        let rows = rows.into_iter().flatten().filter(|((_, key), _)| keys.contains(key));
+        let keys: BTreeSet<KeyId> = keys.iter().copied().collect();
+        let mut sums = BTreeMap::new();
+        if let Some(rows) = self.tables().usage.tenants.get(tenant) {
+            for (day, key, counts) in rows.in_span(span).filter(|(_, key, _)| keys.contains(key)) {
+                add(&mut sums, day, key, counts);
+            }
+        }
+        sums.retain(|_, counts| *counts != Counts::ZERO);
         let row = |((day, key), counts)| KeyUsage { tenant: tenant.clone(), key, day, counts };
-        Ok(rows.map(row).collect())
+        Ok(sums.into_iter().map(row).collect())
     }
 
     async fn tenant_usage(
@@ -110,16 +109,15 @@ impl UsageStore for MemoryStore {
         tenant: &TenantId,
         span: Span,
     ) -> Result<Vec<DayUsage>, StoreError> {
-        let tables = self.tables();
-        let mut days: Vec<DayUsage> = Vec::new();
-        let rows = tables.usage.tenants.get(tenant).map(|rows| rows.in_span(span));
-        for ((day, _), counts) in rows.into_iter().flatten() {
-            match days.last_mut() {
-                Some(last) if last.day == day => last.counts = last.counts.plus(counts),
-                _ => days.push(DayUsage { day, counts }),
+        let mut sums: BTreeMap<Day, Counts> = BTreeMap::new();
+        if let Some(rows) = self.tables().usage.tenants.get(tenant) {
+            for (day, _, counts) in rows.in_span(span) {
+                let sum = sums.entry(day).or_default();
+                *sum = sum.plus(counts);
             }
         }
-        Ok(days)
+        sums.retain(|_, counts| *counts != Counts::ZERO);
+        Ok(sums.into_iter().map(|(day, counts)| DayUsage { day, counts }).collect())
     }
 
     async fn roll_up_usage(&self, days: Day, months: Day) -> Result<u64, StoreError> {
