@@ -88,11 +88,13 @@ use core::{future::Future, num::NonZeroUsize, pin::Pin, time::Duration};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use self::audit_table::AuditTable;
 #[cfg(feature = "std")]
+pub use self::copy::{copy_limits, copy_usage};
+#[cfg(feature = "std")]
 pub use self::events::{AnyEventStore, EventStore};
 #[cfg(feature = "std")]
 pub(crate) use self::filter::TenantFacts;
 #[cfg(feature = "std")]
-pub use self::limits::{Leased, LimitStore};
+pub use self::limits::{Leased, LimitStore, UsedWindow};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresBuilder, PostgresError, PostgresFeed, PostgresReplica, sqlx};
 #[cfg(feature = "sqlite")]

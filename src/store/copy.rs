@@ -1,8 +1,15 @@
-//! Copies all records from one store to another.
+//! Copies what is in one store to another.
+
+#[cfg(feature = "std")]
+mod limits;
+#[cfg(feature = "std")]
+mod usage;
 
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::num::NonZeroUsize;
 
+#[cfg(feature = "std")]
+pub use self::{limits::copy_limits, usage::copy_usage};
 use super::{BrokenRow, KeyCursor, KeyQuery, KeyStore, KeyUse, StoreError};
 use crate::{
     record::{KeyRecord, TenantId, TenantRecord},
@@ -26,7 +33,7 @@ pub struct Copied {
     pub only_there: Vec<TenantId>,
 }
 
-/// The reason why [`copy`] stopped. Call it again after the cause is gone.
+/// The reason why a copy stopped. Call the function again after the cause is gone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -54,10 +61,26 @@ pub enum CopyError {
     /// [marker](super::KeyLookup::marker). Its keyring would treat the copied records as tampered.
     #[error("the other store belongs to another issuer, environment or pepper")]
     OtherOwner,
+    /// The target store has usage of this tenant that the source store does not have, or has not kept what was copied. The
+    /// source may have rolled up or deleted usage since an earlier copy, or a node has counted in the target.
+    #[error("the usage of tenant `{0}` differs in the other store; copy into an empty store")]
+    UsageDiffers(TenantId),
+    /// The target store has fewer used units of an allowance of this tenant than the source store, although they were
+    /// copied. The tenant would get the difference again.
+    #[error("tenant `{0}` has fewer used units in the other store after they were copied")]
+    FewerUnits(TenantId),
 }
 
 /// Copies all tenants and keys from `from` to `to`, with their last uses. Use it to move from one database to
-/// another.
+/// another, together with the functions for what else the store has:
+///
+/// | in the store | |
+/// |---|---|
+/// | tenants, keys and last uses | `copy` |
+/// | [usage](https://docs.rs/keyway/latest/keyway/store/trait.UsageStore.html) | [`copy_usage`](https://docs.rs/keyway/latest/keyway/store/fn.copy_usage.html) |
+/// | used units of [allowances](https://docs.rs/keyway/latest/keyway/store/trait.LimitStore.html) | [`copy_limits`](https://docs.rs/keyway/latest/keyway/store/fn.copy_limits.html) |
+/// | [durable events](crate::event) | are not copied, see below |
+/// | the table of audit events | is not copied |
 ///
 /// Records are copied byte for byte, so every token and every seal stays valid under the same peppers. Stop
 /// everything that writes to either store first, because changes made during the copy may be missed.
@@ -72,14 +95,32 @@ pub enum CopyError {
 /// a request that is repeated with the idempotency text of a deleted key issues a new key, and a deleted
 /// imported key can be imported again.
 ///
+/// # Durable events
+///
+/// Events are not copied. The events of the target store begin with the first change there, and the numbers of each tenant
+/// begin at 1 again. Receivers that recognize repetitions by the number of an event have to forget the numbers, or use its
+/// [id](crate::event::Event::id).
+///
+/// Before the copy, deliver what is not delivered, after everything is stopped that changes keys: call
+/// [`Events::next`](https://docs.rs/keyway/latest/keyway/keyring/struct.Events.html#method.next) until
+/// [`has_undelivered_events`](https://docs.rs/keyway/latest/keyway/store/trait.EventStore.html#tymethod.has_undelivered_events)
+/// returns `false`. Events that are not delivered are lost with the source store. If the history of a tenant is needed, keep
+/// the source store, or write out what
+/// [`Events::of_tenant`](https://docs.rs/keyway/latest/keyway/keyring/struct.Events.html#method.of_tenant) returns.
+///
 /// ```
-/// use keyway::{MemoryStore, store::copy};
+/// use keyway::{MemoryStore, store::{EventStore, copy, copy_limits, copy_usage}};
 ///
 /// # pollster::block_on(async {
 /// let (from, to) = (MemoryStore::new(), MemoryStore::new());
+/// if from.has_undelivered_events().await? {
+///     return Err("deliver the events first".into());
+/// }
 /// let copied = copy(&from, &to).await?;
 /// assert!(copied.broken.is_empty());
-/// # Ok::<(), keyway::store::CopyError>(())
+/// copy_usage(&from, &to).await?;
+/// copy_limits(&from, &to).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
 ///

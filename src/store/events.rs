@@ -101,6 +101,15 @@ pub trait EventStore: KeyStore {
         before: Timestamp,
         undelivered: bool,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Returns whether any sequence has an event that is not delivered, also if it must not be claimed now.
+    ///
+    /// Events are not [copied](super::copy()) to another store, so ask this before the store is given up.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    fn has_undelivered_events(&self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Returns events by their sequence, in the order of the sequences. With one order, two transactions never wait for each
@@ -139,6 +148,7 @@ trait DynEventStore: Send + Sync {
         limit: NonZeroUsize,
     ) -> Answer<'a, Vec<StoredEvent>>;
     fn purge_events(&self, before: Timestamp, undelivered: bool) -> Answer<'_, u64>;
+    fn has_undelivered_events(&self) -> Answer<'_, bool>;
 }
 
 impl<S: EventStore> DynEventStore for S {
@@ -177,6 +187,10 @@ impl<S: EventStore> DynEventStore for S {
 
     fn purge_events(&self, before: Timestamp, undelivered: bool) -> Answer<'_, u64> {
         Box::pin(EventStore::purge_events(self, before, undelivered))
+    }
+
+    fn has_undelivered_events(&self) -> Answer<'_, bool> {
+        Box::pin(EventStore::has_undelivered_events(self))
     }
 }
 
@@ -258,6 +272,10 @@ impl EventStore for AnyEventStore {
 
     async fn purge_events(&self, before: Timestamp, undelivered: bool) -> Result<u64, StoreError> {
         self.events.purge_events(before, undelivered).await
+    }
+
+    async fn has_undelivered_events(&self) -> Result<bool, StoreError> {
+        self.events.has_undelivered_events().await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The store of what is used of allowances.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, future::Future, pin::Pin};
+use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin};
 
 use super::StoreError;
 use crate::{record::TenantId, tier::Window, time::Timestamp};
@@ -80,6 +80,33 @@ pub trait LimitStore: Send + Sync + 'static {
         &self,
         tenant: &TenantId,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the windows of all tenants that end after `ended` and follow `after`, in ascending order of the end, then of
+    /// the tenant, then of the number of the period. There are `limit` of them, or as many as are left.
+    ///
+    /// [`copy_limits`](super::copy_limits()) reads a store with it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], also if a row cannot be read. A tenant whose row was left out would get its whole
+    /// allowance again.
+    fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> impl Future<Output = Result<Vec<UsedWindow>, StoreError>> + Send;
+}
+
+/// The units of a tenant in one window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedWindow {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The window.
+    pub window: Window,
+    /// The units that are used or leased.
+    pub used: u64,
 }
 
 /// The result of a lease.
@@ -115,6 +142,12 @@ trait DynLimitStore: Send + Sync {
     ) -> Answer<'a, Vec<u64>>;
     fn purge_windows(&self, ended: Timestamp) -> Answer<'_, u64>;
     fn delete_windows<'a>(&'a self, tenant: &'a TenantId) -> Answer<'a, ()>;
+    fn used_windows<'a>(
+        &'a self,
+        ended: Timestamp,
+        after: Option<&'a UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Answer<'a, Vec<UsedWindow>>;
 }
 
 impl<S: LimitStore> DynLimitStore for S {
@@ -151,6 +184,15 @@ impl<S: LimitStore> DynLimitStore for S {
 
     fn delete_windows<'a>(&'a self, tenant: &'a TenantId) -> Answer<'a, ()> {
         Box::pin(LimitStore::delete_windows(self, tenant))
+    }
+
+    fn used_windows<'a>(
+        &'a self,
+        ended: Timestamp,
+        after: Option<&'a UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Answer<'a, Vec<UsedWindow>> {
+        Box::pin(LimitStore::used_windows(self, ended, after, limit))
     }
 }
 
@@ -198,6 +240,15 @@ impl LimitStore for AnyLimitStore {
 
     async fn delete_windows(&self, tenant: &TenantId) -> Result<(), StoreError> {
         DynLimitStore::delete_windows(&*self.0, tenant).await
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        DynLimitStore::used_windows(&*self.0, ended, after, limit).await
     }
 }
 

@@ -1,13 +1,13 @@
 //! The store of usage.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, future::Future, pin::Pin};
+use core::{fmt, future::Future, num::NonZeroUsize, pin::Pin};
 
 use super::StoreError;
 use crate::{
     record::TenantId,
     token::KeyId,
-    usage::{Day, DayUsage, KeyUsage, Span, UsageFlush},
+    usage::{Day, DayUsage, KeyUsage, Period, Span, UsageFlush},
 };
 
 /// Stores how often keys were used. It is apart from [`KeyStore`](super::KeyStore), so a store of keys without it loses
@@ -78,6 +78,37 @@ pub trait UsageStore: Send + Sync + 'static {
         &self,
         tenant: &TenantId,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the rows of all tenants that follow `after`, in ascending order of the tenant, then of the day, then of the
+    /// key. There are `limit` of them, or as many as are left. With [`Period::Day`] these are the days, and with
+    /// [`Period::Month`] the counts that were rolled up into months, without the days that are still stored.
+    ///
+    /// [`copy_usage`](super::copy_usage()) reads a store with it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], also if a row cannot be read. A row that was left out would be lost with the store.
+    fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> impl Future<Output = Result<Vec<KeyUsage>, StoreError>> + Send;
+
+    /// Raises the counts of these rows of days or months to at least those that are given. Each count is raised for itself,
+    /// and a row that is not stored is added. So a repeated call changes nothing. There are at most 10,000 rows, each for
+    /// another key and day.
+    ///
+    /// [`copy_usage`](super::copy_usage()) writes to a store with it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    fn raise_usage(
+        &self,
+        period: Period,
+        rows: &[KeyUsage],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -94,6 +125,13 @@ trait DynUsageStore: Send + Sync {
     fn tenant_usage<'a>(&'a self, tenant: &'a TenantId, span: Span) -> Answer<'a, Vec<DayUsage>>;
     fn roll_up_usage(&self, days: Day, months: Day) -> Answer<'_, u64>;
     fn delete_usage<'a>(&'a self, tenant: &'a TenantId) -> Answer<'a, ()>;
+    fn usage_rows<'a>(
+        &'a self,
+        period: Period,
+        after: Option<&'a KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Answer<'a, Vec<KeyUsage>>;
+    fn raise_usage<'a>(&'a self, period: Period, rows: &'a [KeyUsage]) -> Answer<'a, ()>;
 }
 
 impl<S: UsageStore> DynUsageStore for S {
@@ -120,6 +158,19 @@ impl<S: UsageStore> DynUsageStore for S {
 
     fn delete_usage<'a>(&'a self, tenant: &'a TenantId) -> Answer<'a, ()> {
         Box::pin(UsageStore::delete_usage(self, tenant))
+    }
+
+    fn usage_rows<'a>(
+        &'a self,
+        period: Period,
+        after: Option<&'a KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Answer<'a, Vec<KeyUsage>> {
+        Box::pin(UsageStore::usage_rows(self, period, after, limit))
+    }
+
+    fn raise_usage<'a>(&'a self, period: Period, rows: &'a [KeyUsage]) -> Answer<'a, ()> {
+        Box::pin(UsageStore::raise_usage(self, period, rows))
     }
 }
 
@@ -161,6 +212,19 @@ impl UsageStore for AnyUsageStore {
 
     async fn delete_usage(&self, tenant: &TenantId) -> Result<(), StoreError> {
         DynUsageStore::delete_usage(&*self.0, tenant).await
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        DynUsageStore::usage_rows(&*self.0, period, after, limit).await
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        DynUsageStore::raise_usage(&*self.0, period, rows).await
     }
 }
 

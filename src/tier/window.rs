@@ -61,6 +61,13 @@ impl Window {
         self.period.number()
     }
 
+    /// Returns the window of this period that ends at `end`, if there is one.
+    pub(crate) fn ending(period: Period, end: Timestamp) -> Option<Self> {
+        let last = Timestamp::saturating_from_millis(end.as_millis().saturating_sub(1));
+        let window = Self::of(period, last);
+        (window.end == end).then_some(window)
+    }
+
     pub(crate) fn contains(self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }
@@ -136,6 +143,18 @@ mod tests {
             assert!(window.contains(at.parse().unwrap()));
             assert!(!window.contains(window.end()));
         }
+    }
+
+    #[test]
+    fn window_is_found_by_its_end() {
+        for period in [Period::Month, Period::Seconds(7), Period::Seconds(u32::MAX)] {
+            for at in [Timestamp::MIN, "2028-02-29T12:00:00Z".parse().unwrap(), Timestamp::MAX] {
+                let window = Window::of(period, at);
+                assert_eq!(Window::ending(period, window.end()), Some(window));
+            }
+        }
+        let no_month = "2028-02-29T00:00:00Z".parse().unwrap();
+        assert_eq!(Window::ending(Period::Month, no_month), None);
     }
 
     #[test]

@@ -25,6 +25,15 @@ impl Counts {
         }
     }
 
+    /// Returns the larger one of each count.
+    pub(crate) fn most(self, other: Self) -> Self {
+        Self {
+            admitted: self.admitted.max(other.admitted),
+            forbidden: self.forbidden.max(other.forbidden),
+            limited: self.limited.max(other.limited),
+        }
+    }
+
     /// Returns the number of all requests, or the largest number if it does not fit.
     pub fn total(self) -> u64 {
         self.admitted.saturating_add(self.forbidden).saturating_add(self.limited)

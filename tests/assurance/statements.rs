@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -22,7 +23,7 @@ use keyway::{
     allowance::{Allowance, WhenAway},
     keyring::KeyringBuilder,
     store::{StoreError, UsageStore},
-    usage::{Day, DayUsage, KeyUsage, Span, UsageFlush},
+    usage::{Day, DayUsage, KeyUsage, Period, Span, UsageFlush},
 };
 
 const REQUESTS: u64 = 1_000_000;
@@ -69,6 +70,19 @@ impl UsageStore for Counted {
 
     async fn delete_usage(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.0.delete_usage(tenant).await
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        self.0.usage_rows(period, after, limit).await
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        self.0.raise_usage(period, rows).await
     }
 }
 

@@ -43,6 +43,7 @@ mod child_vectors;
 mod children_audit;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod copy;
 mod corpus;
 mod dead_tokens;
 mod decision;

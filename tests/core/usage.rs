@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, pending},
+    num::NonZeroUsize,
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -16,7 +17,7 @@ use crate::support::{DAY, HOUR, World, block_on, overheard::RevealKnown as _, po
 use keyway::{
     IssuedKey, KeyId, MemoryStore, NewKey, TenantId, TenantKeys, VerifyError,
     store::{StoreError, UsageStore},
-    usage::{Counts, Day, DayUsage, KeyUsage, Span, UsageFlush},
+    usage::{Counts, Day, DayUsage, KeyUsage, Period, Span, UsageFlush},
 };
 
 /// A store of usage with a list of faults for the next flushes.
@@ -75,6 +76,19 @@ impl UsageStore for Rehearsed {
 
     async fn delete_usage(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.store.delete_usage(tenant).await
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        self.store.usage_rows(period, after, limit).await
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        self.store.raise_usage(period, rows).await
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use crate::support::{block_on, overheard::RevealKnown as _, pepper, policy, server, tenant_id};
+use crate::support::{
+    block_on,
+    moves::{moves_limits, moves_usage},
+    overheard::RevealKnown as _,
+    pepper, policy, server, tenant_id,
+};
 use keyway::{
     KeyRecord, Keyring, MemoryStore, NewKey, Pepper, Peppers, SqliteStore, Timestamp,
     store::{AnyStore, CopyError, KeyStore, KeyUse, copy},
@@ -162,5 +167,24 @@ fn copy_from_sqlite_to_postgres_moves_everything() {
         let builder = PostgresStore::builder().schema(server::fresh_schema()).max_connections(4);
         let to = builder.connect(&server.url()).await.unwrap();
         moves_everything(from, AnyStore::new(to)).await;
+    });
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn copy_between_sqlite_and_postgres_moves_usage_and_units() {
+    use keyway::PostgresStore;
+    let server = server::shared();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(async {
+        let sqlite = || async { SqliteStore::in_memory().await.unwrap() };
+        let postgres = || async {
+            let builder = PostgresStore::builder().schema(server::fresh_schema());
+            builder.max_connections(4).connect(&server.url()).await.unwrap()
+        };
+        moves_usage(sqlite().await, postgres().await).await;
+        moves_usage(postgres().await, sqlite().await).await;
+        moves_limits(sqlite().await, postgres().await).await;
+        moves_limits(postgres().await, sqlite().await).await;
     });
 }

@@ -52,11 +52,13 @@ pub(super) async fn use_all_events(store: &PostgresStore) {
     assert_eq!(store.events_of(Some(&acme), None, None, limit(9)).await.unwrap().len(), 1);
     assert!(store.events_of(Some(&acme), Some(key), None, limit(9)).await.unwrap().is_empty());
     for _ in 0..2 {
+        assert!(store.has_undelivered_events().await.unwrap());
         let claim = store.claim_events(Timestamp::MAX, LEASE, limit(9)).await.unwrap().unwrap();
         let last = claim.events.last().unwrap().number;
         store.settle_events(claim.tenant.as_ref(), claim.number, last, now).await.unwrap();
     }
     assert!(store.claim_events(Timestamp::MAX, LEASE, limit(9)).await.unwrap().is_none());
+    assert!(!store.has_undelivered_events().await.unwrap());
     assert_eq!(store.purge_events(Timestamp::MAX, false).await.unwrap(), 2);
 }
 

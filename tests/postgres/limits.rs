@@ -1,9 +1,11 @@
 //! The statements for allowances, which find their rows by an index.
 
+use std::num::NonZeroUsize;
+
 use keyway::{
     PostgresStore, Timestamp,
     allowance::{Period, Window},
-    store::LimitStore,
+    store::{LimitStore, UsedWindow},
 };
 
 use crate::support::{
@@ -22,6 +24,10 @@ pub(super) async fn use_limits(store: &PostgresStore) {
     }
     store.return_units(&acme, window, 4).await.unwrap();
     assert_eq!(store.used_units(&acme, &[window]).await.unwrap(), [6]);
+    for after in [None, Some(UsedWindow { tenant: acme.clone(), window, used: 6 })] {
+        let page = store.used_windows(Timestamp::MIN, after.as_ref(), NonZeroUsize::MIN).await;
+        assert_eq!(page.unwrap().len(), usize::from(after.is_none()));
+    }
     assert_eq!(store.purge_windows(window.end()).await.unwrap(), 1);
     store.delete_windows(&acme).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! The usage in PostgreSQL, beyond the conformance suite: several pools, roles and failing statements.
 
 use std::{
+    num::NonZeroUsize,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -8,7 +9,7 @@ use std::{
 use keyway::{
     KeyId, PostgresStore,
     store::{StoreError, UsageStore},
-    usage::{Counts, Day, KeyUsage, Span, UsageFlush},
+    usage::{Counts, Day, KeyUsage, Period, Span, UsageFlush},
 };
 
 use super::{
@@ -56,6 +57,14 @@ pub(super) async fn use_everything(store: &PostgresStore, key: KeyId) {
             assert_eq!(store.tenant_usage(&acme, span).await.unwrap().len(), 1);
         }
         assert_eq!(store.roll_up_usage(today.plus(1), Day::MIN).await.unwrap(), 1);
+    }
+    assert_eq!(admitted(store).await, 2);
+    for period in [Period::Month, Period::Day] {
+        let rows = store.usage_rows(period, None, NonZeroUsize::MIN).await.unwrap();
+        assert_eq!(rows.len(), usize::from(period == Period::Month));
+        store.raise_usage(period, &rows).await.unwrap();
+        let rest = store.usage_rows(period, rows.first(), NonZeroUsize::MIN).await.unwrap();
+        assert!(rest.is_empty());
     }
     assert_eq!(admitted(store).await, 2);
     assert_eq!(store.roll_up_usage(today, today.plus(1)).await.unwrap(), 1);

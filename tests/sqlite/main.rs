@@ -10,6 +10,7 @@
 )]
 
 mod conformance;
+mod copy;
 mod feed;
 mod files;
 mod guide;

@@ -1,14 +1,17 @@
 //! A store of limits with faults that a test switches on and off.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use keyway::{
     MemoryStore, TenantId, Timestamp,
     allowance::Window,
-    store::{Leased, LimitStore, StoreError},
+    store::{Leased, LimitStore, StoreError, UsedWindow},
 };
 
 use super::pause;
@@ -129,5 +132,15 @@ impl LimitStore for FaultyLimits {
     async fn delete_windows(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.check()?;
         self.0.memory.delete_windows(tenant).await
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        self.check()?;
+        self.0.memory.used_windows(ended, after, limit).await
     }
 }

@@ -17,6 +17,7 @@ mod faulty_store;
 pub mod figures;
 pub mod forwarder;
 pub mod limit_store;
+pub mod moves;
 pub mod overheard;
 pub mod pure;
 pub mod random;

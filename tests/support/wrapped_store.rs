@@ -342,4 +342,9 @@ impl<S: EventStore + Clone, F: Faults> EventStore for Wrapped<S, F> {
         let call = Call::read("purge_events", format!("{before} {undelivered}"));
         self.faults.read(call, 0, self.store.purge_events(before, undelivered)).await
     }
+
+    async fn has_undelivered_events(&self) -> Result<bool, StoreError> {
+        let call = Call::read("has_undelivered_events", String::new());
+        self.faults.read(call, false, self.store.has_undelivered_events()).await
+    }
 }

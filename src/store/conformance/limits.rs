@@ -4,6 +4,7 @@ mod leases;
 mod windows;
 
 use alloc::{boxed::Box, format, vec::Vec};
+use core::num::NonZeroUsize;
 
 use super::{
     Clause,
@@ -11,8 +12,9 @@ use super::{
     issuer::tenant_id,
 };
 use crate::{
-    store::{Leased, LimitStore},
+    store::{Leased, LimitStore, UsedWindow},
     tier::{Period, Window},
+    time::Timestamp,
 };
 
 /// Returns every clause of the contract of stores of limits.
@@ -75,6 +77,21 @@ impl<'s, S: LimitStore> Stage<'s, S> {
     async fn used(&self, tenant: &str, windows: &[Window]) -> Vec<u64> {
         let used = self.store.used_units(&tenant_id(tenant), windows).await;
         done(format_args!("reading {} windows of {tenant:?}", windows.len()), used)
+    }
+
+    /// Reads the windows that end after `ended` in pages of this length. It gives up on a store whose pages have no end.
+    async fn pages(&self, ended: Timestamp, length: usize) -> Vec<UsedWindow> {
+        let limit = made(NonZeroUsize::new(length).ok_or("a length is not zero"));
+        let mut windows: Vec<UsedWindow> = Vec::new();
+        loop {
+            let page = self.store.used_windows(ended, windows.last(), limit).await;
+            let page = done(format_args!("reading {limit} windows"), page);
+            let full = page.len() == length;
+            windows.extend(page);
+            if !full || windows.len() > 1_000 {
+                return windows;
+            }
+        }
     }
 
     async fn expect_used(&self, when: &str, tenant: &str, windows: &[Window], used: &[u64]) {

@@ -168,6 +168,7 @@ macro_rules! __event_clauses {
             claims::delivered_events_stay_delivered
             claims::tenants_take_turns
             claims::a_dropped_claim_loses_no_event
+            claims::undelivered_events_are_known
             reads::the_newest_events_come_first
             reads::events_of_a_key_are_those_of_its_tenant
             purges::a_purge_deletes_old_delivered_events
@@ -200,6 +201,7 @@ macro_rules! __limit_clauses {
             windows::a_purge_deletes_what_has_ended
             windows::a_large_purge_is_whole
             windows::deleting_windows_leaves_other_tenants
+            windows::windows_of_all_tenants_are_read_in_pages
         }
     };
 }
@@ -245,6 +247,10 @@ macro_rules! __usage_clauses {
             roll_ups::a_dropped_roll_up_loses_no_count
             roll_ups::deleting_usage_leaves_other_tenants
             roll_ups::usage_of_a_large_tenant_is_deleted_whole
+            copies::rows_of_all_tenants_are_read_in_pages
+            copies::rows_of_months_are_apart_from_their_days
+            copies::raised_counts_are_the_larger_ones
+            copies::a_large_raise_is_whole
         }
     };
 }

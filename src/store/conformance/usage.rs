@@ -1,5 +1,6 @@
 //! The contract of [`UsageStore`] as a test suite.
 
+mod copies;
 mod flushes;
 mod reads;
 mod roll_ups;

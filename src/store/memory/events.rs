@@ -125,4 +125,10 @@ impl EventStore for MemoryStore {
         }
         Ok(deleted)
     }
+
+    async fn has_undelivered_events(&self) -> Result<bool, StoreError> {
+        let tables = self.tables();
+        let mut sequences = tables.events.0.values();
+        Ok(sequences.any(|sequence| sequence.delivered < sequence.last))
+    }
 }

@@ -1,12 +1,13 @@
 //! The used units of allowances in memory.
 
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::num::NonZeroUsize;
 
 use super::MemoryStore;
 use crate::{
     record::TenantId,
-    store::{Leased, LimitStore, StoreError},
-    tier::Window,
+    store::{Leased, LimitStore, StoreError, UsedWindow},
+    tier::{Period, Window},
     time::Timestamp,
 };
 
@@ -73,5 +74,30 @@ impl LimitStore for MemoryStore {
     async fn delete_windows(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.tables().limits.remove(tenant);
         Ok(())
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        let tables = self.tables();
+        let after = after.map(|after| (after.window.end(), &after.tenant, after.window.number()));
+        let mut rows: Vec<_> = tables
+            .limits
+            .iter()
+            .flat_map(|(tenant, windows)| {
+                windows.iter().map(move |(&(end, number), used)| ((end, tenant, number), *used))
+            })
+            .filter(|(place, _)| place.0 > ended && after.is_none_or(|after| *place > after))
+            .collect();
+        rows.sort_unstable();
+        let rows = rows.into_iter().filter_map(|((end, tenant, number), used)| {
+            // Each window was stored as one, so it has this end.
+            let window = Window::ending(Period::from_number(number), end)?;
+            Some(UsedWindow { tenant: tenant.clone(), window, used })
+        });
+        Ok(rows.take(limit.get()).collect())
     }
 }

@@ -4,6 +4,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::{num::NonZeroUsize, ops::Bound};
 
 use super::MemoryStore;
 use crate::{
@@ -59,6 +60,13 @@ impl UsageTable {
 }
 
 impl Rows {
+    fn table(&self, period: Period) -> &BTreeMap<(Day, KeyId), Counts> {
+        match period {
+            Period::Day => &self.days,
+            Period::Month => &self.months,
+        }
+    }
+
     /// Returns the counts of a span, each with its period and key. A period and key may come several times.
     fn in_span(&self, span: Span) -> impl Iterator<Item = (Day, KeyId, Counts)> {
         let Span { from, to, period } = span;
@@ -126,6 +134,38 @@ impl UsageStore for MemoryStore {
 
     async fn delete_usage(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.tables().usage.tenants.remove(tenant);
+        Ok(())
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        let tables = self.tables();
+        let first = after.map_or(Bound::Unbounded, |after| Bound::Included(&after.tenant));
+        let tenants = tables.usage.tenants.range::<TenantId, _>((first, Bound::Unbounded));
+        let rows = tenants.flat_map(|(tenant, rows)| {
+            let after = after.filter(|after| after.tenant == *tenant);
+            let first = after.map_or(Bound::Unbounded, |row| Bound::Excluded((row.day, row.key)));
+            let rows = rows.table(period).range((first, Bound::Unbounded));
+            rows.map(|(&(day, key), &counts)| KeyUsage { tenant: tenant.clone(), key, day, counts })
+        });
+        Ok(rows.take(limit.get()).collect())
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for row in rows {
+            let stored = tables.usage.tenants.entry(row.tenant.clone()).or_default();
+            let table = match period {
+                Period::Day => &mut stored.days,
+                Period::Month => &mut stored.months,
+            };
+            let counts = table.entry((row.day, row.key)).or_default();
+            *counts = counts.most(row.counts);
+        }
         Ok(())
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct EventStatements {
     oldest: Statement,
     delete: Statement,
     pass: Statement,
+    undelivered: Statement,
 }
 
 impl EventStatements {
@@ -112,6 +113,10 @@ impl EventStatements {
             )),
             pass: Statement::new(format!(
                 "UPDATE {p}event_sequences SET delivered=GREATEST(delivered, $2) WHERE tenant = $1"
+            )),
+            undelivered: Statement::new(format!(
+                "SELECT EXISTS (SELECT 1 FROM {p}event_sequences s WHERE s.delivered < s.last) \
+                 WHERE {ON_PRIMARY}"
             )),
         }
     }
@@ -271,6 +276,14 @@ impl EventStore for PostgresStore {
                 None => return Ok(deleted),
             }
         }
+    }
+
+    async fn has_undelivered_events(&self) -> Result<bool, StoreError> {
+        let Inner { pool, events: statements, time_limit, .. } = &*self.0;
+        attempt!(Read in Turn::Page, *time_limit, pool, connection => {
+            let row = statements.undelivered.query(pool).fetch_one(connection).await?;
+            Ok(row.try_get(0)?)
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The used units of allowances in a [`PostgresStore`].
 
 use alloc::{format, vec::Vec};
+use core::num::NonZeroUsize;
 
 use sqlx::Row as _;
 
@@ -14,10 +15,10 @@ use super::{
 use crate::{
     record::TenantId,
     store::{
-        Leased, LimitStore, StoreError,
+        Leased, LimitStore, StoreError, UsedWindow,
         sql::{
             self,
-            limits::{Place, column, number},
+            limits::{Place, column, number, start, used_window},
         },
     },
     tier::Window,
@@ -29,6 +30,7 @@ pub(super) struct LimitStatements {
     lease: Statement,
     give_back: Statement,
     used: Statement,
+    page: Statement,
     purge: Statement,
     delete: Statement,
 }
@@ -58,6 +60,11 @@ impl LimitStatements {
                  CAST($3 AS pg_catalog.int8[])) WITH ORDINALITY AS w (ends_at, period, at) \
                  JOIN {table} l ON l.tenant = $1 AND l.ends_at = w.ends_at AND l.period = w.period \
                  WHERE {ON_PRIMARY}"
+            )),
+            page: Statement::new(format!(
+                "SELECT l.tenant, l.ends_at, l.period, l.used FROM {table} l \
+                 WHERE {ON_PRIMARY} AND (l.ends_at, l.tenant, l.period) > ($1, $2, $3) \
+                 ORDER BY l.ends_at, l.tenant, l.period LIMIT $4"
             )),
             purge: Statement::new(format!(
                 "DELETE FROM {table} l USING (SELECT o.tenant, o.ends_at, o.period FROM {table} o \
@@ -150,6 +157,26 @@ impl LimitStore for PostgresStore {
         attempt!(Write in Turn::Row(tenant), *time_limit, pool, connection => {
             limits.delete.query(pool).bind(tenant).execute(connection).await?;
             Ok(())
+        })
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        let Inner { pool, limits, time_limit, .. } = &*self.0;
+        let (end, tenant, period) = start(ended, after);
+        let limit = sql::limit(limit.get());
+        attempt!(Read in Turn::Page, *time_limit, pool, connection => {
+            let select = limits.page.query(pool).bind(end).bind(&tenant).bind(period);
+            let mut windows = Vec::new();
+            for row in select.bind(limit).fetch_all(connection).await? {
+                let place = Place { ends_at: row.try_get(1)?, period: row.try_get(2)? };
+                windows.push(used_window(row.try_get(0)?, place, row.try_get(3)?)?);
+            }
+            Ok(windows)
         })
     }
 }

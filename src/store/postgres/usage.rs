@@ -1,6 +1,7 @@
 //! The usage in a [`PostgresStore`].
 
 use alloc::{format, string::String, vec::Vec};
+use core::num::NonZeroUsize;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
@@ -18,7 +19,7 @@ use crate::{
         StoreError, UsageStore,
         sql::{
             self,
-            usage::{Place, Sums, UsageRows, counts, distinct, number},
+            usage::{Place, Sums, UsageRows, counts, distinct, number, start, usage_row},
         },
     },
     token::KeyId,
@@ -45,6 +46,8 @@ pub(super) struct UsageStatements {
 #[derive(Debug)]
 struct Table {
     add: Statement,
+    raise: Statement,
+    page: Statement,
     lock_before: Statement,
     lock_of_tenant: Statement,
     delete: Statement,
@@ -81,6 +84,15 @@ impl UsageStatements {
     }
 }
 
+impl UsageStatements {
+    fn table(&self, period: Period) -> &Table {
+        match period {
+            Period::Day => &self.days,
+            Period::Month => &self.months,
+        }
+    }
+}
+
 impl Table {
     fn new(table: &str) -> Self {
         // `LEAST` leaves room for what is added. A sum that does not fit would be an error.
@@ -90,7 +102,21 @@ impl Table {
                  + excluded.{column}"
             )
         };
-        let sums = ["admitted", "forbidden", "limited"].map(sum).join(", ");
+        let most = |column: &str| format!("{column}=GREATEST(u.{column}, excluded.{column})");
+        // With several arguments `unnest` is part of the grammar, and no name. It keeps the order of the rows.
+        let insert = |counts: [String; 3]| {
+            Statement::new(format!(
+                "INSERT INTO {table} AS u (day, tenant, key_id, admitted, forbidden, limited) \
+                 SELECT e.day, e.tenant, e.key_id, e.admitted, e.forbidden, e.limited \
+                 FROM unnest(CAST($1 AS pg_catalog.int4[]), CAST($2 AS pg_catalog.bytea[]), \
+                 CAST($3 AS pg_catalog.bytea[]), CAST($4 AS pg_catalog.int8[]), \
+                 CAST($5 AS pg_catalog.int8[]), CAST($6 AS pg_catalog.int8[])) \
+                 AS e (day, tenant, key_id, admitted, forbidden, limited) \
+                 ON CONFLICT (tenant, day, key_id) DO UPDATE SET {}",
+                counts.join(", ")
+            ))
+        };
+        let outcomes = ["admitted", "forbidden", "limited"];
         let locked = |condition: &str| {
             Statement::new(format!(
                 "SELECT u.day, u.tenant, u.key_id, u.admitted, u.forbidden, u.limited \
@@ -99,15 +125,12 @@ impl Table {
             ))
         };
         Self {
-            // With several arguments `unnest` is part of the grammar, and no name. It keeps the order of the rows.
-            add: Statement::new(format!(
-                "INSERT INTO {table} AS u (day, tenant, key_id, admitted, forbidden, limited) \
-                 SELECT e.day, e.tenant, e.key_id, e.admitted, e.forbidden, e.limited \
-                 FROM unnest(CAST($1 AS pg_catalog.int4[]), CAST($2 AS pg_catalog.bytea[]), \
-                 CAST($3 AS pg_catalog.bytea[]), CAST($4 AS pg_catalog.int8[]), \
-                 CAST($5 AS pg_catalog.int8[]), CAST($6 AS pg_catalog.int8[])) \
-                 AS e (day, tenant, key_id, admitted, forbidden, limited) \
-                 ON CONFLICT (tenant, day, key_id) DO UPDATE SET {sums}"
+            add: insert(outcomes.map(sum)),
+            raise: insert(outcomes.map(most)),
+            page: Statement::new(format!(
+                "SELECT u.day, u.tenant, u.key_id, u.admitted, u.forbidden, u.limited \
+                 FROM {table} u WHERE {ON_PRIMARY} AND (u.tenant, u.day, u.key_id) > ($1, $2, $3) \
+                 ORDER BY u.tenant, u.day, u.key_id LIMIT $4"
             )),
             lock_before: locked("u.day <"),
             lock_of_tenant: locked("u.tenant ="),
@@ -196,7 +219,7 @@ impl UsageStore for PostgresStore {
     async fn add_usage(&self, flush: &UsageFlush) -> Result<(), StoreError> {
         let Inner { pool, usage, time_limit, .. } = &*self.0;
         let node = flush.node.to_be_bytes();
-        let rows = UsageRows::of(flush);
+        let rows = UsageRows::of(&flush.rows);
         attempt!(Transaction in TURN, *time_limit, pool, connection => {
             let advanced = usage.advance.query(pool)
                 .bind(&node[..])
@@ -206,7 +229,7 @@ impl UsageStore for PostgresStore {
             if advanced.await?.rows_affected() == 0 {
                 return Ok(());
             }
-            add(connection, pool, &usage.days, &rows).await
+            write(connection, pool, &usage.days.add, &rows).await
         })
     }
 
@@ -276,7 +299,7 @@ impl UsageStore for PostgresStore {
                 let before = usage.days.lock_before.query(pool).bind(days.number());
                 let before = before.bind(sql::limit(sql::PORTION)).fetch_all(&mut *connection);
                 let rows = take(&before.await?, connection, pool, &usage.days).await?;
-                add(connection, pool, &usage.months, &rows.to_months()).await?;
+                write(connection, pool, &usage.months.add, &rows.to_months()).await?;
                 Ok(rows.len())
             })?;
             deleted += rolled as u64;
@@ -319,19 +342,45 @@ impl UsageStore for PostgresStore {
         }
         Ok(())
     }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        let Inner { pool, usage, time_limit, .. } = &*self.0;
+        let (tenant, day, key) = start(after);
+        let limit = sql::limit(limit.get());
+        attempt!(Read in Turn::Page, *time_limit, pool, connection => {
+            let select = usage.table(period).page.query(pool).bind(&tenant).bind(day).bind(&key);
+            let rows = select.bind(limit).fetch_all(connection).await?;
+            let row = |row| Ok(usage_row(&place(row)?, counts_from(row, 3)?)?);
+            rows.iter().map(row).collect()
+        })
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        let Inner { pool, usage, time_limit, .. } = &*self.0;
+        let rows = UsageRows::of(rows);
+        attempt!(Write in TURN, *time_limit, pool, connection => {
+            write(connection, pool, &usage.table(period).raise, &rows).await
+        })
+    }
 }
 
-async fn add(
+/// Runs a statement with all of the rows.
+async fn write(
     connection: &mut PgConnection,
     pool: &Pool,
-    table: &Table,
+    statement: &Statement,
     rows: &UsageRows,
 ) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());
     }
     let Columns { days, tenants, keys, counts: [admitted, forbidden, limited] } = Columns::of(rows);
-    let insert = table.add.query(pool).bind(&days).bind(&tenants).bind(&keys);
+    let insert = statement.query(pool).bind(&days).bind(&tenants).bind(&keys);
     let insert = insert.bind(&admitted).bind(&forbidden).bind(&limited);
     insert.execute(connection).await?;
     Ok(())
@@ -346,8 +395,7 @@ async fn take(
 ) -> Result<UsageRows, Failure> {
     let mut rows = UsageRows::default();
     for row in locked {
-        let place = Place { day: row.try_get(0)?, tenant: row.try_get(1)?, key: row.try_get(2)? };
-        rows.add(place, counts_from(row, 3)?);
+        rows.add(place(row)?, counts_from(row, 3)?);
     }
     if rows.is_empty() {
         return Ok(rows);
@@ -359,6 +407,10 @@ async fn take(
         return Err(StoreError::unavailable("a row of the usage cannot be deleted").into());
     }
     Ok(rows)
+}
+
+fn place(row: &PgRow) -> Result<Place, sqlx::Error> {
+    Ok(Place { day: row.try_get(0)?, tenant: row.try_get(1)?, key: row.try_get(2)? })
 }
 
 /// Returns the days before and after a span. [`Statement`] qualifies only the operators that exclude a bound.

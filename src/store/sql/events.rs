@@ -48,8 +48,7 @@ pub(in crate::store) fn tenant_of(sequence: &[u8]) -> Option<Option<TenantId>> {
     if sequence.is_empty() {
         return Some(None);
     }
-    let id = str::from_utf8(sequence).ok()?;
-    TenantId::stored(id).ok().map(Some)
+    super::usage::tenant_of(sequence).map(Some)
 }
 
 /// Converts a number for SQL. No sequence has so many events that it does not fit.

@@ -10,7 +10,14 @@
 //!
 //! The primary key is `tenant`, `ends_at`, `period`. An index over `ends_at` finds the windows that are purged.
 
-use crate::tier::Window;
+use alloc::vec::Vec;
+
+use super::usage::{blob, tenant_of};
+use crate::{
+    store::{StoreError, UsedWindow},
+    tier::{Period, Window},
+    time::Timestamp,
+};
 
 /// The columns of a window.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +29,31 @@ pub(in crate::store) struct Place {
 impl Place {
     pub(in crate::store) fn of(window: Window) -> Self {
         Self { ends_at: window.end().as_millis(), period: window.number().into() }
+    }
+}
+
+/// Returns the end, the tenant and the period after which a page of windows begins. No tenant has an empty id, so without
+/// `after` it begins with the first window that ends after `ended`.
+pub(in crate::store) fn start(ended: Timestamp, after: Option<&UsedWindow>) -> (i64, Vec<u8>, i64) {
+    after.map_or((ended.as_millis() + 1, Vec::new(), 0), |after| {
+        let Place { ends_at, period } = Place::of(after.window);
+        (ends_at, blob(&after.tenant), period)
+    })
+}
+
+/// Returns a row with all of its columns.
+pub(in crate::store) fn used_window(
+    tenant: &[u8],
+    Place { ends_at, period }: Place,
+    used: i64,
+) -> Result<UsedWindow, StoreError> {
+    let window = || {
+        let end = Timestamp::from_millis(ends_at)?;
+        Window::ending(Period::from_number(u32::try_from(period).ok()?), end)
+    };
+    match (tenant_of(tenant), window()) {
+        (Some(tenant), Some(window)) => Ok(UsedWindow { tenant, window, used: number(used) }),
+        _ => Err(StoreError::unavailable("a row of the limits cannot be read")),
     }
 }
 

@@ -7,7 +7,8 @@
 //! | `key_id` | 16 bytes |
 //! | `admitted`, `forbidden`, `limited` | the counts, from 0 to 2^63 - 1 |
 //!
-//! The primary key is `tenant`, `day`, `key_id`: a page reads keys of one tenant, and a sum reads days of one tenant.
+//! The primary key is `tenant`, `day`, `key_id`: a page reads keys of one tenant, a sum reads days of one tenant, and a copy
+//! reads all rows in its order.
 //! An index over `day`, `tenant`, `key_id` finds the days that are rolled up.
 //!
 //! | `usage_nodes` | |
@@ -21,11 +22,11 @@ use alloc::{
     vec::Vec,
 };
 
-#[cfg(feature = "sqlite")]
-use crate::record::TenantId;
 use crate::{
+    record::TenantId,
+    store::StoreError,
     token::KeyId,
-    usage::{Counts, Day, Period, UsageFlush},
+    usage::{Counts, Day, KeyUsage, Period, UsageFlush},
 };
 
 /// The place of a row in its table.
@@ -43,9 +44,9 @@ pub(in crate::store) struct Place {
 pub(in crate::store) struct UsageRows(BTreeMap<Place, Counts>);
 
 impl UsageRows {
-    pub(in crate::store) fn of(flush: &UsageFlush) -> Self {
+    pub(in crate::store) fn of(usage: &[KeyUsage]) -> Self {
         let mut rows = Self::default();
-        for row in &flush.rows {
+        for row in usage {
             let place = Place {
                 day: row.day.number(),
                 tenant: row.tenant.as_str().as_bytes().to_vec(),
@@ -137,8 +138,34 @@ pub(in crate::store) fn distinct(keys: &[KeyId]) -> Vec<KeyId> {
     keys.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// Returns the tenant, the day and the key after which a page of rows begins. No tenant has an empty id, so it begins with
+/// the first row without `after`.
+pub(in crate::store) fn start(after: Option<&KeyUsage>) -> (Vec<u8>, i32, Vec<u8>) {
+    after.map_or((Vec::new(), i32::MIN, Vec::new()), |row| {
+        (blob(&row.tenant), row.day.number(), row.key.as_bytes().to_vec())
+    })
+}
+
+/// Returns a row with all of its columns.
+pub(in crate::store) fn usage_row(
+    Place { day, tenant, key }: &Place,
+    counts: Counts,
+) -> Result<KeyUsage, StoreError> {
+    let tenant = tenant_of(tenant);
+    let key = <&[u8; 16]>::try_from(&**key).ok().copied().and_then(KeyId::from_bytes);
+    let row = (tenant, key, Day::from_number(*day));
+    let (Some(tenant), Some(key), Some(day)) = row else {
+        return Err(StoreError::unavailable("a row of the usage cannot be read"));
+    };
+    Ok(KeyUsage { tenant, key, day, counts })
+}
+
+/// Returns the tenant of a column, or `None` if another program wrote an id that no tenant can have.
+pub(in crate::store) fn tenant_of(column: &[u8]) -> Option<TenantId> {
+    TenantId::stored(str::from_utf8(column).ok()?).ok()
+}
+
 /// Returns the id of a tenant as its column holds it.
-#[cfg(feature = "sqlite")]
 pub(in crate::store) fn blob(tenant: &TenantId) -> Vec<u8> {
     tenant.as_str().as_bytes().to_vec()
 }

@@ -83,6 +83,8 @@ const DELETE: &str = "DELETE FROM keyway_events WHERE tenant = ?1 AND number <= 
 const PASS: &str =
     "UPDATE keyway_event_sequences SET delivered = max(delivered, ?2) WHERE tenant = ?1";
 
+const UNDELIVERED: &str = "SELECT 1 FROM keyway_event_sequences WHERE delivered < last LIMIT 1";
+
 /// Adds the events in this transaction.
 pub(super) fn add(transaction: &Transaction<'_>, events: &[Event]) -> Result<(), StoreError> {
     for (tenant, events) in by_sequence(events) {
@@ -195,6 +197,10 @@ impl EventStore for SqliteStore {
                 None => return Ok(deleted),
             }
         }
+    }
+
+    async fn has_undelivered_events(&self) -> Result<bool, StoreError> {
+        self.read(|connection, _| Ok(value(connection, UNDELIVERED, ())?.is_some())).await
     }
 }
 

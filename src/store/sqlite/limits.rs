@@ -1,18 +1,19 @@
 //! The used units of allowances in a [`SqliteStore`].
 
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 
 use super::{
     SqliteStore,
-    statements::{execute, unavailable, value},
+    statements::{execute, for_each, unavailable, value},
 };
 use crate::{
     record::TenantId,
     store::{
-        Leased, LimitStore, StoreError,
+        Leased, LimitStore, StoreError, UsedWindow,
         sql::{
             self,
-            limits::{Place, column, number},
+            limits::{Place, column, number, start, used_window},
             usage::blob,
         },
     },
@@ -35,6 +36,9 @@ const USED: &str =
 const PURGE: &str = "DELETE FROM keyway_limits WHERE (tenant, ends_at, period) IN \
      (SELECT tenant, ends_at, period FROM keyway_limits WHERE ends_at <= ?1 \
      ORDER BY ends_at, tenant, period LIMIT ?2)";
+
+const PAGE: &str = "SELECT tenant, ends_at, period, used FROM keyway_limits \
+     WHERE (ends_at, tenant, period) > (?1, ?2, ?3) ORDER BY ends_at, tenant, period LIMIT ?4";
 
 const DELETE: &str = "DELETE FROM keyway_limits WHERE tenant = ?1";
 
@@ -94,5 +98,27 @@ impl LimitStore for SqliteStore {
     async fn delete_windows(&self, tenant: &TenantId) -> Result<(), StoreError> {
         let tenant = blob(tenant);
         self.write(move |transaction, _| execute(transaction, DELETE, [tenant]).map(drop)).await
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        let (end, tenant, period) = start(ended, after);
+        let arguments = (end, tenant, period, sql::limit(limit.get()));
+        self.read(move |connection, _| {
+            let mut windows = Vec::new();
+            for_each(connection, PAGE, arguments, |row| {
+                let read = || Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+                let columns: rusqlite::Result<(Vec<u8>, _, _, _)> = read();
+                let (tenant, ends_at, period, used) = columns.map_err(unavailable)?;
+                windows.push(used_window(&tenant, Place { ends_at, period }, used)?);
+                Ok(true)
+            })?;
+            Ok(windows)
+        })
+        .await
     }
 }

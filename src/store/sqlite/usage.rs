@@ -1,6 +1,7 @@
 //! The usage in a [`SqliteStore`].
 
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
@@ -14,7 +15,7 @@ use crate::{
         StoreError, UsageStore,
         sql::{
             self,
-            usage::{Place, Sums, UsageRows, blob, counts, distinct, number},
+            usage::{Place, Sums, UsageRows, blob, counts, distinct, number, start, usage_row},
         },
     },
     token::KeyId,
@@ -24,6 +25,9 @@ use crate::{
 /// The statements for a table of usage.
 struct Table {
     add: &'static str,
+    raise: &'static str,
+    /// Finds the rows of all tenants after one of them.
+    page: &'static str,
     /// Finds the first day in a span on which any key of a tenant was used.
     next_day: &'static str,
     of_key: &'static str,
@@ -44,6 +48,20 @@ macro_rules! table {
                  admitted = min(u.admitted, 9223372036854775807 - excluded.admitted) + excluded.admitted, \
                  forbidden = min(u.forbidden, 9223372036854775807 - excluded.forbidden) + excluded.forbidden, \
                  limited = min(u.limited, 9223372036854775807 - excluded.limited) + excluded.limited"
+            ),
+            raise: concat!(
+                "INSERT INTO ",
+                $name,
+                " AS u (tenant, day, key_id, admitted, forbidden, limited) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (tenant, day, key_id) DO UPDATE SET \
+                 admitted = max(u.admitted, excluded.admitted), \
+                 forbidden = max(u.forbidden, excluded.forbidden), \
+                 limited = max(u.limited, excluded.limited)"
+            ),
+            page: concat!(
+                "SELECT day, tenant, key_id, admitted, forbidden, limited FROM ",
+                $name,
+                " WHERE (tenant, day, key_id) > (?1, ?2, ?3) ORDER BY tenant, day, key_id LIMIT ?4"
             ),
             next_day: concat!(
                 "SELECT day FROM ",
@@ -91,6 +109,13 @@ macro_rules! sums {
     };
 }
 
+fn table(period: Period) -> &'static Table {
+    match period {
+        Period::Day => &DAYS,
+        Period::Month => &MONTHS,
+    }
+}
+
 const SUMS_OF_DAYS: &str = sums!("keyway_usage_days");
 
 /// One statement, so that a roll-up between two reads hides or repeats no count.
@@ -107,12 +132,12 @@ const FORGET_NODES: &str = "DELETE FROM keyway_usage_nodes WHERE day < ?1";
 impl UsageStore for SqliteStore {
     async fn add_usage(&self, flush: &UsageFlush) -> Result<(), StoreError> {
         let node = (flush.node.to_be_bytes(), number(flush), flush.day.number());
-        let rows = UsageRows::of(flush);
+        let rows = UsageRows::of(&flush.rows);
         self.write(move |transaction, _| {
             if change(transaction, ADVANCE, node)? == 0 {
                 return Ok(());
             }
-            add(transaction, &DAYS, &rows)
+            write(transaction, DAYS.add, &rows)
         })
         .await
     }
@@ -155,7 +180,7 @@ impl UsageStore for SqliteStore {
             .in_portions(move |transaction| {
                 let before = (days.number(), sql::limit(sql::PORTION));
                 let rows = take(transaction, &DAYS, DAYS.before, before)?;
-                add(transaction, &MONTHS, &rows.to_months())?;
+                write(transaction, MONTHS.add, &rows.to_months())?;
                 Ok(rows.len())
             })
             .await?;
@@ -181,6 +206,31 @@ impl UsageStore for SqliteStore {
             .await?;
         }
         Ok(())
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        let (tenant, day, key) = start(after);
+        let arguments = (tenant, day, key, sql::limit(limit.get()));
+        self.read(move |connection, _| {
+            let mut rows = Vec::new();
+            for_each(connection, table(period).page, arguments, |row| {
+                let counts = counts_from(row, 3).map_err(unavailable)?;
+                rows.push(usage_row(&place(row).map_err(unavailable)?, counts)?);
+                Ok(true)
+            })?;
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        let rows = UsageRows::of(rows);
+        self.write(move |transaction, _| write(transaction, table(period).raise, &rows)).await
     }
 }
 
@@ -213,8 +263,9 @@ fn change(
     statement.execute(arguments).map_err(unavailable)
 }
 
-fn add(connection: &Connection, table: &Table, rows: &UsageRows) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(table.add).map_err(unavailable)?;
+/// Runs a statement with each of the rows.
+fn write(connection: &Connection, statement: &str, rows: &UsageRows) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(statement).map_err(unavailable)?;
     for (Place { day, tenant, key }, [admitted, forbidden, limited]) in rows.iter() {
         let row = (tenant, day, key, admitted, forbidden, limited);
         statement.execute(row).map_err(unavailable)?;
@@ -307,6 +358,7 @@ mod tests {
             let store = SqliteStore::in_memory().await.unwrap();
             for table in [&DAYS, &MONTHS] {
                 for (statement, parameters) in [
+                    (table.page, 4),
                     (table.next_day, 3),
                     (table.of_key, 3),
                     (table.before, 2),

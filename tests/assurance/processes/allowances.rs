@@ -5,11 +5,11 @@ use keyway::{
     Keyring, NewKey, Pepper, Policy, PostgresStore, ScopeCatalog, SqliteStore, TenantId, Tier,
     Timestamp, VerifyError,
     allowance::{Allowance, WhenAway, Window},
-    store::{AnyEventStore, Leased, LimitStore, StoreError},
+    store::{AnyEventStore, Leased, LimitStore, StoreError, UsedWindow},
 };
 use tokio::{runtime::Runtime, time::sleep};
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     Random,
@@ -350,5 +350,14 @@ impl LimitStore for Limits {
 
     async fn delete_windows(&self, tenant: &TenantId) -> Result<(), StoreError> {
         forward!(self, delete_windows(tenant))
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        forward!(self, used_windows(ended, after, limit))
     }
 }

@@ -4,13 +4,13 @@
 //! start. A flush that fails is repeated until it succeeds. So a key whose worker was killed has the last total that was
 //! acknowledged, or the last one that was tried.
 
-use std::{sync::Arc, thread::sleep, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread::sleep, time::Duration};
 
 use keyway::{
     KeyId, Keyring, PostgresStore, SqliteStore, TenantId,
     keyring::KeyringBuilder,
     store::{AnyEventStore, StoreError, UsageStore},
-    usage::{Day, DayUsage, KeyUsage, Span, UsageFlush},
+    usage::{Day, DayUsage, KeyUsage, Period, Span, UsageFlush},
 };
 use tokio::sync::Mutex;
 
@@ -303,5 +303,18 @@ impl<S: UsageStore> UsageStore for Faulty<S> {
 
     async fn delete_usage(&self, tenant: &TenantId) -> Result<(), StoreError> {
         self.store.delete_usage(tenant).await
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        self.store.usage_rows(period, after, limit).await
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        self.store.raise_usage(period, rows).await
     }
 }

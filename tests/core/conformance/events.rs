@@ -86,6 +86,9 @@ faults! {
     DeliversTheFuture => delivered_events_stay_delivered;
     PrefersTheFirstTenant => tenants_take_turns;
     MarksBeforeItReads => a_dropped_claim_loses_no_event;
+    KnowsWhatIsClaimable => undelivered_events_are_known;
+    KnowsEventsOfTenantsOnly => undelivered_events_are_known;
+    KnowsDeliveredEvents => undelivered_events_are_known;
     ReadsTheOldest => the_newest_events_come_first;
     IncludesTheBound => the_newest_events_come_first;
     HidesDeliveredEvents => the_newest_events_come_first;
@@ -498,6 +501,17 @@ impl EventStore for Planted {
         }
         events.truncate(limit.get());
         Ok(events)
+    }
+
+    async fn has_undelivered_events(&self) -> Answer<bool> {
+        let sequences = self.sequences();
+        let mut sequences = sequences.iter();
+        Ok(sequences.any(|(id, sequence)| match self.fault {
+            Some(KnowsWhatIsClaimable) => self.is_claimable(sequence, Timestamp::MIN),
+            Some(KnowsEventsOfTenantsOnly) => id.is_some() && sequence.delivered < sequence.last,
+            Some(KnowsDeliveredEvents) => !sequence.events.is_empty(),
+            _ => sequence.delivered < sequence.last,
+        }))
     }
 
     async fn purge_events(&self, before: Timestamp, undelivered: bool) -> Answer<u64> {

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
     sync::{Mutex, MutexGuard},
 };
 
 use keyway::{
     TenantId, Timestamp,
-    allowance::Window,
+    allowance::{Period, Window},
     store::{
-        Leased, LimitStore, StoreError,
+        Leased, LimitStore, StoreError, UsedWindow,
         conformance::{Clause, limit_clauses},
     },
 };
@@ -54,6 +55,10 @@ faults! {
     PurgesOnePortion => a_large_purge_is_whole;
     DeletesByPrefix => deleting_windows_leaves_other_tenants;
     DeletesNothing => deleting_windows_leaves_other_tenants;
+    ReadsByTheTenant => windows_of_all_tenants_are_read_in_pages;
+    ReadsTheEnded => windows_of_all_tenants_are_read_in_pages;
+    RepeatsTheLastWindow => windows_of_all_tenants_are_read_in_pages;
+    SkipsWindowsOfOneEnd => windows_of_all_tenants_are_read_in_pages;
 }
 
 type Place = (String, Timestamp, u32);
@@ -197,6 +202,38 @@ impl LimitStore for Planted {
         };
         self.used().retain(|(name, ..), _| !is_it(name));
         Ok(())
+    }
+
+    async fn used_windows(
+        &self,
+        ended: Timestamp,
+        after: Option<&UsedWindow>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<UsedWindow>, StoreError> {
+        let window = |((tenant, end, number), used): (&Place, &i128)| {
+            let period = if *number == 0 { Period::Month } else { Period::Seconds(*number) };
+            let last = Timestamp::saturating_from_millis(end.as_millis() - 1);
+            UsedWindow {
+                tenant: tenant.parse().unwrap(),
+                window: Window::of(period, last),
+                used: u64::try_from((*used).max(0)).unwrap(),
+            }
+        };
+        let mut windows: Vec<UsedWindow> = self.used().iter().map(window).collect();
+        windows.retain(|used| {
+            used.window.end() > ended || self.has(ReadsTheEnded) && used.window.end() == ended
+        });
+        if !self.has(ReadsByTheTenant) {
+            windows
+                .sort_by_key(|used| (used.window.end(), used.tenant.clone(), used.window.number()));
+        }
+        let start = after.and_then(|after| windows.iter().position(|used| used == after));
+        let start = start.map_or(0, |last| last + usize::from(!self.has(RepeatsTheLastWindow)));
+        let skipped = after.filter(|_| self.has(SkipsWindowsOfOneEnd));
+        let windows = windows.into_iter().skip(start);
+        let windows = windows
+            .filter(|used| skipped.is_none_or(|skipped| used.window.end() != skipped.window.end()));
+        Ok(windows.take(limit.get()).collect())
     }
 }
 

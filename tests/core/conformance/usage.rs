@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
     sync::{Mutex, MutexGuard},
 };
 
@@ -78,6 +79,14 @@ faults! {
     KeepsMonthsOfDeletedTenants =>
         usage_of_a_large_tenant_is_deleted_whole,
         deleting_usage_leaves_other_tenants;
+    ReadsRowsByTheDay => rows_of_all_tenants_are_read_in_pages;
+    RepeatsTheLastRow => rows_of_all_tenants_are_read_in_pages;
+    SkipsRowsOfTheLastTenant => rows_of_all_tenants_are_read_in_pages;
+    ReadsDaysAsMonths => rows_of_months_are_apart_from_their_days;
+    RaisesByAdding => raised_counts_are_the_larger_ones;
+    RaisesByReplacing => raised_counts_are_the_larger_ones;
+    RaisesDaysOnly => raised_counts_are_the_larger_ones;
+    RaisesOnePortion => a_large_raise_is_whole;
 }
 
 type Place = (String, Day, KeyId);
@@ -381,6 +390,57 @@ impl UsageStore for Planted {
         }
         if self.has(ForgetsNodesOfDeletedTenants) {
             tables.nodes.clear();
+        }
+        Ok(())
+    }
+
+    async fn usage_rows(
+        &self,
+        period: Period,
+        after: Option<&KeyUsage>,
+        limit: NonZeroUsize,
+    ) -> Result<Vec<KeyUsage>, StoreError> {
+        let tables = self.tables();
+        let rows = match period {
+            Period::Month if !self.has(ReadsDaysAsMonths) => &tables.months,
+            _ => &tables.days,
+        };
+        let row = |((tenant, day, key), counts): (&Place, &Counts)| KeyUsage {
+            tenant: tenant.parse().unwrap(),
+            key: *key,
+            day: *day,
+            counts: *counts,
+        };
+        let mut rows: Vec<KeyUsage> = rows.iter().map(row).collect();
+        if self.has(ReadsRowsByTheDay) {
+            rows.sort_by_key(|row| row.day);
+        }
+        let start = after.and_then(|after| rows.iter().position(|row| row == after));
+        let start = start.map_or(0, |last| last + usize::from(!self.has(RepeatsTheLastRow)));
+        let skipped = after.filter(|_| self.has(SkipsRowsOfTheLastTenant));
+        let rows = rows.into_iter().skip(start);
+        let rows = rows.filter(|row| skipped.is_none_or(|skipped| row.tenant != skipped.tenant));
+        Ok(rows.take(limit.get()).collect())
+    }
+
+    async fn raise_usage(&self, period: Period, rows: &[KeyUsage]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let table = match period {
+            Period::Month if !self.has(RaisesDaysOnly) => &mut tables.months,
+            _ => &mut tables.days,
+        };
+        let most = if self.has(RaisesOnePortion) { PORTION } else { usize::MAX };
+        for row in rows.iter().take(most) {
+            let stored = table.entry(self.place(row)).or_default();
+            *stored = match self.fault {
+                Some(RaisesByAdding) => stored.plus(row.counts),
+                Some(RaisesByReplacing) => row.counts,
+                _ => Counts {
+                    admitted: stored.admitted.max(row.counts.admitted),
+                    forbidden: stored.forbidden.max(row.counts.forbidden),
+                    limited: stored.limited.max(row.counts.limited),
+                },
+            };
         }
         Ok(())
     }

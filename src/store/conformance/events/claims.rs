@@ -216,3 +216,28 @@ pub(super) async fn a_dropped_claim_loses_no_event<S: EventStore>(store: &S) {
         }
     }
 }
+
+/// The store knows whether any event is not delivered, also if it is claimed, waits to be claimed again, or has no tenant.
+pub(super) async fn undelivered_events_are_known<S: EventStore>(store: &S) {
+    let stage = Stage::new(store);
+    let expect = async |when: &str, expected: bool| {
+        let found = done(when, store.has_undelivered_events().await);
+        same(format_args!("{when}, whether an event is undelivered"), &found, &expected);
+    };
+    expect("in an empty store", false).await;
+    for tenant in [Some("acme"), None] {
+        stage.add(&(0..3).map(|number| event(tenant, number)).collect::<Vec<_>>()).await;
+        expect("after events", true).await;
+        let claim = stage.claim_some("after events", second(0), all()).await;
+        expect("while they are claimed", true).await;
+        stage.settle(&claim, 2, second(1_000)).await;
+        expect("while one waits", true).await;
+        let claim = stage.claim_some("after the wait", second(1_000), all()).await;
+        stage.settle(&claim, 3, second(1_000)).await;
+        expect("after they are delivered", false).await;
+    }
+    stage.add_to("other", 0..1).await;
+    expect("after another event", true).await;
+    stage.purge(second(1), true).await;
+    expect("after it is purged", false).await;
+}

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Stage, month, window};
 use crate::{
     store::{
-        LimitStore,
+        LimitStore, UsedWindow,
         conformance::{
             expect::{done, made, same},
             issuer::tenant_id,
@@ -120,6 +120,46 @@ pub(super) async fn deleting_windows_leaves_other_tenants<S: LimitStore>(store: 
         stage.expect_used("after a deletion", "acme", &[month(), minute], &[0, 0]).await;
         for tenant in ["acme-2", "acm"] {
             stage.expect_used("after a deletion", tenant, &[month(), minute], &[5, 5]).await;
+        }
+    }
+}
+
+/// Pages of any length have the windows of all tenants that end after the given time, once each, in ascending order of the
+/// end, then of the tenant, then of the number of the period.
+pub(super) async fn windows_of_all_tenants_are_read_in_pages<S: LimitStore>(store: &S) {
+    let stage = Stage::new(store);
+    same("the windows of an empty store", &stage.pages(Timestamp::MIN, 5).await, &Vec::new());
+    let windows = [
+        window(Period::Month, "1969-11-30T12:00:00Z"),
+        window(Period::Seconds(60), "2026-11-30T12:00:00Z"),
+        window(Period::Seconds(60), "2026-11-30T12:01:00Z"),
+        // These end with the month.
+        month(),
+        window(Period::Seconds(43_200), "2026-11-30T12:00:00Z"),
+        window(Period::Seconds(86_400), "2026-11-30T12:00:00Z"),
+        window(Period::Month, "9999-12-31T00:00:00Z"),
+    ];
+    let mut used = Vec::new();
+    for (window, units) in windows.into_iter().zip(1..) {
+        for tenant in ["acme-2", "acme", "Acme", "acm"] {
+            stage.lease(tenant, window, units, 1_000).await;
+            used.push(UsedWindow { tenant: tenant_id(tenant), window, used: units });
+        }
+    }
+    // The units of a lease are not those that are used.
+    stage.lease("acme", month(), 100, 1_000).await;
+    for used in &mut used {
+        if used.tenant == tenant_id("acme") && used.window == month() {
+            used.used += 100;
+        }
+    }
+    used.sort_by_key(|used| (used.window.end(), used.tenant.clone(), used.window.number()));
+    let [first, second, ..] = windows;
+    for ended in [Timestamp::MIN, first.end(), second.start(), second.end(), month().end()] {
+        let left: Vec<_> = used.iter().filter(|used| used.window.end() > ended).cloned().collect();
+        for length in [1, 3, 4, 28, 100] {
+            let found = stage.pages(ended, length).await;
+            same(format_args!("the windows after {ended} in pages of {length}"), &found, &left);
         }
     }
 }
