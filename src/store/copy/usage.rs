@@ -19,8 +19,8 @@ const PAGE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 /// Stop everything that writes to either store first. After an error or a crash, call `copy_usage` again: counts are raised
 /// to those of the source store and never added, so nothing counts twice.
 ///
-/// Call it before the first node counts in the target store. Counts that the target has beside those of the source are
-/// reported and not mixed with them.
+/// Call it before the first node counts in the target store. A count there that is smaller than that of the source is taken
+/// for a part of it, and replaced. A larger one, or a row that the source does not have, is an error.
 ///
 /// ```
 /// use keyway::{MemoryStore, store::copy_usage};
@@ -65,8 +65,8 @@ pub async fn copy_usage(from: &impl UsageStore, to: &impl UsageStore) -> Result<
 
 /// Returns the tenant of the first row that is not the same in both lists.
 fn difference<'r>(page: &'r [KeyUsage], there: &'r [KeyUsage]) -> Option<&'r TenantId> {
-    let rows = (0..page.len().max(there.len())).map(|at| (page.get(at), there.get(at)));
-    let different = rows.into_iter().find(|(row, there)| row.map(kept) != there.map(kept));
+    let mut rows = (0..page.len().max(there.len())).map(|at| (page.get(at), there.get(at)));
+    let different = rows.find(|(row, there)| row.map(kept) != there.map(kept));
     // The rows are in order. So the first one of both is missing in the other list, or has other counts there.
     different.and_then(|(row, there)| row.into_iter().chain(there).map(|row| &row.tenant).min())
 }
