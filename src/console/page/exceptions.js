@@ -1,3 +1,4 @@
+import { allowanceRows, MOST } from './allowances.js';
 import { call, tenantPath } from './api.js';
 import { announce, day, h, notice } from './dom.js';
 import { checked, fault, field, openDialog, radios } from './forms.js';
@@ -8,7 +9,8 @@ const DAY = 86_400;
 
 /** The limits that an exception can replace, each with the API's word for no limit. */
 const LIMITS = {
-	keys: null, rate: 'unlimited', tenant_rate: 'unlimited', max_lifetime_seconds: 'unlimited', scopes: 'all',
+	keys: null, rate: 'unlimited', tenant_rate: 'unlimited', allowances: 'unlimited', max_lifetime_seconds: 'unlimited',
+	scopes: 'all',
 };
 
 function textOf(name, limit) {
@@ -16,12 +18,12 @@ function textOf(name, limit) {
 	if (name === 'scopes') return limit.join(', ') || t('key.no_scopes');
 	if (name === 'max_lifetime_seconds') return span(limit);
 	if (name === 'keys') return limit;
-	if (name === 'allowances') return limit === 'unlimited' ? t('limit.unlimited') : limit.map(allowanceText).join(', ');
+	if (name === 'allowances') return limit.map(allowanceText).join(', ');
 	return tn('limit.rate', limit.requests, { requests: limit.requests, span: span(limit.per_seconds) });
 }
 
 /** Returns the exceptions that are set, as texts. */
-export const exceptionTexts = (exceptions) => [...Object.keys(LIMITS), 'allowances'].filter((name) => name in exceptions)
+export const exceptionTexts = (exceptions) => Object.keys(LIMITS).filter((name) => name in exceptions)
 	.map((name) => t('action.of', { action: t(`field.${name}`), name: textOf(name, exceptions[name]) }));
 
 /** Creates the controls of a value of the limit `name`. `held` is the value that is set, if any. */
@@ -51,11 +53,13 @@ function valueOf(name, held, catalogue) {
 function limitField(name, { held, given, catalogue }) {
 	const word = LIMITS[name];
 	const isValue = held !== undefined && held !== word;
-	const value = valueOf(name, isValue ? held : undefined, catalogue);
+	// A list of allowances replaces all of the tier's, and so begins with them.
+	const value = name === 'allowances' ? allowanceRows([held, given].find(Array.isArray))
+		: valueOf(name, isValue ? held : undefined, catalogue);
 	const node = radios(`limit-${name}`, [
 		['tier', t('limit.tier', { limit: given === undefined ? '?' : textOf(name, given) })],
 		...(word ? [[word, t(`limit.${word}`)]] : []),
-		['value', t(name === 'scopes' ? 'resource.only' : 'limit.value')],
+		['value', t(['allowances', 'scopes'].includes(name) ? 'resource.only' : 'limit.value')],
 	], held === undefined ? 'tier' : isValue ? 'value' : word);
 	const radio = node.querySelector('[value=value]');
 	radio.parentElement.append(h('div.values', { input: () => radio.click() }, value.nodes));
@@ -64,19 +68,19 @@ function limitField(name, { held, given, catalogue }) {
 		if (chosen === 'value') return value.read();
 		return chosen === 'tier' ? undefined : chosen;
 	};
-	return { node: field(name, node), read };
+	return { node: field(name, node, name === 'allowances' && t('hint.allowances', { most: MOST })), read };
 }
 
 /** Opens the form for the exceptions of a tenant. They are saved only after their effect was shown. */
 export function exceptionsDialog({ tenant, session, onSaved, onConflict }) {
 	const { id, version, tier, exceptions } = tenant;
 	const given = session.tiers.find(({ name }) => name === tier)?.limits ?? {};
-	const fields = Object.keys(LIMITS).map((name) => [name,
+	// Without a store of limits the service refuses allowances, so there is a field only to take them away.
+	const names = Object.keys(LIMITS).filter((name) => name !== 'allowances' || session.allowances || name in exceptions);
+	const fields = names.map((name) => [name,
 		limitField(name, { held: exceptions[name], given: given[name], catalogue: session.scopes })]);
 	const preview = h('div', { role: 'status', id: 'exceptions-preview' });
-	// The form has no field for allowances, and must not take them away.
-	const { allowances } = exceptions;
-	const read = () => ({ ...Object.fromEntries(fields.map(([name, limit]) => [name, limit.read()])), allowances });
+	const read = () => Object.fromEntries(fields.map(([name, limit]) => [name, limit.read()]));
 	// The body whose effect is shown.
 	let shown;
 

@@ -85,10 +85,11 @@ function showAtField(form, problem) {
 	const place = [...form.querySelectorAll('[data-field]')].find((each) => each.dataset.field === shown);
 	if (!place) return false;
 	// A list or a value that is chosen comes before the radio buttons beside it.
-	const controls = [`[name="resource-${resource}-list"]`, ':checked ~ textarea', ':checked ~ .values input:enabled',
+	const controls = [`[name="resource-${resource}-list"]`, ':checked ~ textarea',
+		':checked ~ .values :is(input, select):enabled',
 		'textarea', 'input:enabled, select']
 		.map((each) => [...place.querySelectorAll(each)]).find(({ length }) => length) ?? [];
-	const faulty = controls.filter((each) => scopes.includes(each.value));
+	const faulty = controls.filter((each) => scopes.includes(each.value) || each.matches(':invalid'));
 	const marked = faulty.length ? faulty : controls;
 	place.querySelector('.error').append(explain(problem), scopes.length ? ` (${scopes.join(', ')})` : '');
 	// `aria-invalid` is for a group of radio buttons, not for one of them.
@@ -124,4 +125,4 @@ export const radios = (name, options, selected) => h('div.choices', options.map(
 export const checked = (root, name) => root.querySelector(`[name="${name}"]:checked`)?.value ?? '';
 
 /** Returns a problem that the page itself has found. */
-export const fault = (field, key) => new Problem('here', { field, detail: t(key) });
+export const fault = (field, key, values) => new Problem('here', { field, detail: t(key, values) });

@@ -107,7 +107,7 @@ export function tenantView({ place, session, onProblem }) {
 		h('div.lead', h('p', t('lead'), ' ', tenant.owner && rich('lead.member', { owner: tenant.owner })),
 			button('create', { look: 'primary', 'aria-describedby': 'quota' }, create)),
 		alerts,
-		session.allowances ? allowanceList('allowances') : '',
+		session.allowances ? allowanceList('allowances').node : '',
 		usage ? usage.node : '',
 		h('section',
 			h('h2.hidden', t('field.keys')),

@@ -73,13 +73,17 @@ function tenantKeys({ id, session, onProblem }) {
 		card: (key) => keyCard(key, !session.without.includes('suspensions') && suspension(key, key.name,
 			tenantPath(id, `/keys/${key.id}/suspension`), { list, onProblem })),
 	});
-	const allowances = session.allowances ? allowanceList(tenantPath(id, '/allowances')) : '';
-	node.firstChild.after(about, allowances, usage ? usage.node : '');
+	const allowances = session.allowances && allowanceList(tenantPath(id, '/allowances'));
+	node.firstChild.after(about, allowances ? allowances.node : '', usage ? usage.node : '');
 
 	function describeTenant(tenant) {
 		const { tier, held, allowed, exceptions } = tenant;
 		const set = exceptionTexts(exceptions);
-		const edit = () => exceptionsDialog({ tenant, session, onSaved: () => list.load(), onConflict: raced(list, id) });
+		const onSaved = () => {
+			list.load();
+			if (allowances) allowances.load();
+		};
+		const edit = () => exceptionsDialog({ tenant, session, onSaved, onConflict: raced(list, id) });
 		const restore = about.contains(document.activeElement) && rememberFocus();
 		about.replaceChildren(h('div.lead',
 			h('div', h('p', h('strong', tn('quota', allowed, { held, allowed })), ' ', rich('quota.tier', { tier })),

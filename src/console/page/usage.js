@@ -110,7 +110,7 @@ export function allowanceList(path) {
 		}
 	}
 	load();
-	return node;
+	return { node, load };
 }
 
 /** Creates the link to the file for spreadsheets. */

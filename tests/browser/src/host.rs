@@ -57,6 +57,9 @@ pub const BRIEF: &str = "brief";
 /// A tier beside `lite` and `advanced`, for as many keys as anybody wants.
 pub const HUGE: &str = "huge";
 
+/// A tier below the others with two allowances, if there is a store of limits.
+pub const METERED: &str = "metered";
+
 /// The kind of resource.
 const MACHINE: &str = "machine";
 /// The machines of `acme`.
@@ -124,12 +127,21 @@ impl<S: KeyStore + Clone> Host<S> {
         Self::over_with(store, policy(), |console| console, |router| router)
     }
 
-    /// As [`over`](Self::over), with usage in another store, and with allowances in a third one.
+    /// As [`over`](Self::over), with usage in another store, and with allowances in a third one, which the tier
+    /// [`METERED`] has.
     pub fn over_with_usage(store: S, usage: impl UsageStore) -> Self {
         let limits = MemoryStore::new();
         let count =
             |builder: KeyringBuilder| builder.usage(usage).shared_limits(limits, WhenAway::Refuse);
-        Self::built(store, policy(), count, |console| console, |router| router)
+        let mut policy = policy_json();
+        let tiers = policy["tiers"].as_array_mut().unwrap();
+        let mut metered = tiers[0].clone();
+        metered["name"] = json!(METERED);
+        metered["allowances"] =
+            json!([{ "units": 500, "per": "month" }, { "units": 9, "per_seconds": 60 }]);
+        tiers.insert(0, metered);
+        let policy = serde_json::from_value(policy).unwrap();
+        Self::built(store, policy, count, |console| console, |router| router)
     }
 
     fn over_with(

@@ -13,24 +13,24 @@ use crate::{
     visit::{Visit, browse},
 };
 
-const OPEN: &str = "[data-action=exceptions]";
-const SAVE: &str = "#exceptions [type=submit]";
-const PREVIEW: &str = "#exceptions-preview";
+pub const OPEN: &str = "[data-action=exceptions]";
+pub const SAVE: &str = "#exceptions [type=submit]";
+pub const PREVIEW: &str = "#exceptions-preview";
 const KEYS: &str = "#exceptions [name=keys-number]";
 
-async fn acme(visit: &Visit) -> TenantRecord {
+pub async fn acme(visit: &Visit) -> TenantRecord {
     visit.host.keyring.find_tenant(&"acme".parse().unwrap()).await.unwrap()
 }
 
 /// Opens the form of the exceptions of `acme`.
-async fn open(visit: &Visit) -> &Page {
+pub async fn open(visit: &Visit) -> &Page {
     let page = visit.open_at(OLGA, &format!("{MOUNT}#tenant=acme")).await;
     page.press(OPEN).await;
     page
 }
 
 /// Asks for the effect and waits until it has a text.
-async fn preview(page: &Page, text: &str) {
+pub async fn preview(page: &Page, text: &str) {
     page.shows(SAVE, "Show the effect").await;
     page.press(SAVE).await;
     page.shows(PREVIEW, text).await;
@@ -38,7 +38,7 @@ async fn preview(page: &Page, text: &str) {
 }
 
 /// Chooses `tier`, `value`, or the word for no limit.
-async fn choose(page: &Page, limit: &str, choice: &str) {
+pub async fn choose(page: &Page, limit: &str, choice: &str) {
     page.press(&format!("#exceptions [name=limit-{limit}][value={choice}]")).await;
 }
 

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use keyway_browser_tests::host::ANNA;
+use keyway::{allowance::Allowance, record::Exceptions};
+use keyway_browser_tests::host::{ANNA, Host, MOUNT, OLGA};
 
-use crate::{page::Page, verbs::card, visit::browse};
+use crate::{
+    exceptions::{OPEN, SAVE, acme},
+    page::Page,
+    verbs::card,
+    visit::{browse, browse_at},
+};
 
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
@@ -172,5 +178,33 @@ fn what_happened_is_said_to_who_cannot_see_it() {
         ] {
             assert_eq!(page.label(&format!("{card} [data-action={action}]")).await, name);
         }
+    });
+}
+
+#[test]
+fn allowances_are_added_removed_and_saved_without_a_pointer() {
+    browse_at(Host::start_with_usage, async |visit| {
+        let page = visit.open_at(OLGA, &format!("{MOUNT}#tenant=acme")).await;
+        tab_to(page, OPEN).await;
+        page.keys(&[ENTER]).await;
+        tab_to(page, "#exceptions [name=allowances-units]").await;
+        page.keys(&["5"]).await;
+        page.visible("#exceptions [name=limit-allowances][value=value]:checked").await;
+        tab_to(page, "#exceptions [data-action=add-allowance]").await;
+        page.keys(&[SPACE]).await;
+        let second = "#exceptions [role=group]:nth-child(2)";
+        page.focused(&format!("{second} [name=allowances-units]")).await;
+        tab_to(page, &format!("{second} [data-action=remove]")).await;
+        page.keys(&[SPACE]).await;
+        page.focused("#exceptions [data-action=add-allowance]").await;
+        page.gone(second).await;
+        tab_to(page, SAVE).await;
+        page.keys(&[ENTER]).await;
+        page.shows(SAVE, "Save changes").await;
+        page.keys(&[ENTER]).await;
+        page.closed().await;
+        page.focused(OPEN).await;
+        let five = Exceptions::new().allowances([Allowance::per_month(5)]);
+        assert_eq!(acme(visit).await.exceptions(), &five);
     });
 }

@@ -1,6 +1,7 @@
 //! The console in a real browser, which `KEYWAY_BROWSER` names. `tests/console.sh` installs what the tests need,
 //! and skips what a browser cannot do.
 
+mod allowances;
 mod axe;
 mod children;
 mod commands;

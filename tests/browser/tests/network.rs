@@ -35,7 +35,10 @@ fn a_first_load_is_what_is_needed_and_no_more() {
             let mut expected: Vec<String> = files
                 .filter(|name| name != "index.html")
                 // Only an operator's page needs these.
-                .filter(|name| !["exceptions.js", "operator.js"].contains(&&**name) || who == OLGA)
+                .filter(|name| {
+                    !["allowances.js", "exceptions.js", "operator.js"].contains(&&**name)
+                        || who == OLGA
+                })
                 .chain(["theme.css", "api/session", list].map(String::from))
                 .collect();
             expected.sort_unstable();

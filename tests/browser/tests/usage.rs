@@ -1,7 +1,6 @@
 //! The charts of usage, and the tables with the same numbers.
 
-use keyway::{allowance::Allowance, record::Exceptions};
-use keyway_browser_tests::host::{ANNA, Host, MOUNT, OLGA};
+use keyway_browser_tests::host::{ANNA, Host, OLGA};
 
 use crate::{
     axe,
@@ -92,42 +91,6 @@ fn file_has_the_requests_of_the_tenant() {
         for expected in [",\"Weekly report\",3,0,0", ",\"Gateway\",0,2,0"] {
             assert!(rows.iter().any(|row| row.ends_with(expected)), "{rows:?}");
         }
-    });
-}
-
-#[test]
-fn page_shows_what_is_left_of_allowances() {
-    browse_at(Host::start_with_usage, async |visit| {
-        let acme = visit.host.keyring.find_tenant(&"acme".parse().unwrap()).await.unwrap();
-        let allowances = [Allowance::per_month(1_000), Allowance::per_seconds(60, 3_600)];
-        let some = Exceptions::new().allowances(allowances);
-        visit.host.keyring.set_exceptions(acme.id(), acme.version(), some.clone()).await.unwrap();
-        let (_, token) = visit.host.issue("Weekly report", &["reporting"]).await;
-        for _ in 0..3 {
-            assert_eq!(visit.host.call(&token), 200);
-        }
-        visit.host.keyring.flush_uses().await.unwrap();
-        let page = visit.open(ANNA).await;
-        page.shows("#allowances", "997 left of 1,000 units per month, until ").await;
-        page.shows("#allowances", "57 left of 60 units in 1 hour, until ").await;
-        axe::check(page, "list with allowances").await;
-
-        // The form of the exceptions has no field for allowances, and keeps them.
-        let page = visit.open_at(OLGA, &format!("{MOUNT}#tenant=acme")).await;
-        page.shows("#allowances", "997 left of 1,000 units per month, until ").await;
-        page.shows(
-            "#about li",
-            "Allowance over all nodes: 1,000 units per month, 60 units in 1 hour",
-        )
-        .await;
-        page.press("[data-action=exceptions]").await;
-        page.fill("#exceptions [name=keys-number]", "7").await;
-        page.press("#exceptions [type=submit]").await;
-        page.shows("#exceptions-preview", "No key loses anything.").await;
-        page.press("#exceptions [type=submit]").await;
-        page.closed().await;
-        let acme = visit.host.keyring.find_tenant(acme.id()).await.unwrap();
-        assert_eq!(acme.exceptions(), &some.keys(7));
     });
 }
 
