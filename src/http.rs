@@ -18,7 +18,7 @@
 //! | malformed, foreign, forged, unknown, wrong secret | 401 | `… error="invalid_token"`, one body for all |
 //! | proven, but disabled, suspended, expired, not yet valid | 401 | `… error="invalid_token"`, and the body names the state |
 //! | proven, but a scope is missing | 403 | `… error="insufficient_scope", scope="…"` |
-//! | over the rate of its tier | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy` |
+//! | over a rate or an allowance | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy` |
 //! | the key cannot be verified at present | 503 | `Retry-After` |
 //!
 //! Two endpoints need no guard. [`OwnKey`] lets the holder of a key read, delete and, if the

@@ -1,4 +1,4 @@
-//! The requests of a company's keys, as a chart of text.
+//! The requests of a company's keys as a chart of text, and what is left of its allowances.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use keyway::{
     usage::{Counts, Span},
 };
 
-/// Returns a line for each key of the tenant, with a mark for each request of the last 30 days.
+/// Returns a line for each key of the tenant, with a mark for each request of the last 30 days, and a line for each
+/// allowance.
 pub async fn chart(keyring: &Keyring, tenant: &TenantId) -> Result<String, KeyringError> {
     let Some(usage) = keyring.usage() else { return Ok(String::new()) };
     // Requests are counted in memory, and reach the store with a flush.
@@ -27,8 +28,16 @@ pub async fn chart(keyring: &Keyring, tenant: &TenantId) -> Result<String, Keyri
             |mark: &str, count: u64| mark.repeat(usize::try_from(count.min(40)).unwrap_or(40));
         let bar = marks("█", admitted) + &marks("░", forbidden + limited);
         // Writing to a text cannot fail.
-        let _ =
-            writeln!(chart, "{:<18} {bar} {admitted} admitted, {forbidden} forbidden", key.name());
+        let _ = writeln!(
+            chart,
+            "{:<18} {bar} {admitted} admitted, {forbidden} forbidden, {limited} above a limit",
+            key.name()
+        );
+    }
+    if let Some(limits) = keyring.limits() {
+        for state in limits.of_tenant(tenant).await? {
+            let _ = writeln!(chart, "{} left of {}", state.left(), state.allowance);
+        }
     }
     Ok(chart)
 }

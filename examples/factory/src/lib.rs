@@ -15,7 +15,8 @@ use std::{
 use async_graphql::{Context, EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
 use keyway::{
     ConfigError, Guard, Keyring, KeyringError, LeakResponse, NewKey, Pepper, Policy, Principal,
-    SqliteStore,
+    SqliteStore, Tier,
+    allowance::{Allowance, WhenAway},
     grant::{Networks, ResourceKind, Resources},
     http::{
         Response, describe_metrics,
@@ -40,6 +41,10 @@ use tracing_subscriber::{
 /// processes.
 pub async fn open_keyring(folder: &Path) -> Result<Keyring, Box<dyn Error>> {
     let policy: Policy = serde_json::from_str(include_str!("../../machinemetrics.json"))?;
+    // A tier below those of the file. Its allowance holds over all nodes of the service.
+    let trial = Tier::new("trial", 1).scopes(["reporting"]).allowance(Allowance::per_month(15));
+    let tiers = [trial].into_iter().chain(policy.tiers().iter().cloned());
+    let policy = Policy::new(policy.issuer(), policy.catalog().clone(), tiers)?;
     // A service reads its own from the environment: Pepper::from_env("KEYWAY_PEPPER")?
     let pepper = Pepper::from_base64("bm90IGEgc2VjcmV0LCBvbmx5IHRoZSBleGFtcGxlIG9mIG9uZSE=")?;
     let store = SqliteStore::open(folder.join("keys.db")).await?;
@@ -47,6 +52,7 @@ pub async fn open_keyring(folder: &Path) -> Result<Keyring, Box<dyn Error>> {
         .environment("live")
         .store(store.clone())
         .usage(store.clone())
+        .shared_limits(store.clone(), WhenAway::Refuse)
         .open()
         .await?;
     // Changes of other processes take effect in milliseconds, and keys that nobody changed are not read again.
@@ -113,6 +119,9 @@ pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn
     let dashboard = issue(dashboard).await?;
     let erp = issue(key("ERP nightly sync", "erp")).await?;
     let office = issue(key("Office display", "reporting").networks(office)).await?;
+    let trial = key("Trial", "reporting").resources("machine", Resources::All);
+    let (_, trial) = keyring.create_tenant_with("globex", "trial", trial).await?;
+    let trial = format!("-H 'Authorization: Bearer {}'", *trial.token.reveal());
     let json = "-H 'content-type: application/json'";
 
     println!("# reports");
@@ -159,6 +168,10 @@ pub async fn print_calls(keyring: &Keyring, address: &str) -> Result<(), Box<dyn
     println!("curl -i {address}/leaks/github --data-raw '[]'  # 403");
     println!("# the requests of all keys, as a chart");
     println!("curl {reporting} {address}/usage  # 200");
+    println!("# a trial with 15 units per month: a report takes 10, and any other request takes 1");
+    println!("curl {trial} {address}/reports/production  # 200");
+    println!("curl -i {trial} {address}/reports/production  # 429");
+    println!("curl {trial} {address}/usage  # 200");
     println!("# the operators");
     println!("curl {address}/health  # 200");
     println!("curl {address}/metrics  # 200");
@@ -277,7 +290,7 @@ impl Factory {
         Ok(())
     }
 
-    /// Returns the requests of the company's keys as a chart.
+    /// Returns the requests of the company's keys as a chart, and what is left of its allowances.
     pub async fn usage(&self, caller: &Principal) -> Result<String, KeyringError> {
         chart::chart(&self.keyring, &caller.tenant().parse()?).await
     }

@@ -58,7 +58,7 @@ fn routes(keyring: &Keyring, reports: &LeakReports) -> Routes<MethodRouter<Facto
     // The clients connect directly. Behind a load balancer the address is in one of its headers.
     let guard = Guard::new(keyring).client_address(ClientAddress::socket());
     let holder = OwnKey::new(keyring, &guard);
-    let report = get(report_today).post(report).require(["reporting"]);
+    let report = get(report_today).post(report).require(["reporting"]).weight(10);
     let status = get(status).require(["reporting"]);
     let downtime = post(write_downtime).require(["operator.downtime"]);
     Routes::new(guard)
