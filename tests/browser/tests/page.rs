@@ -156,8 +156,8 @@ impl Page {
     }
 
     pub async fn choose(&self, selector: &str, value: &str) {
-        let option =
-            "return [...element.options].find((each) => each.value === arguments[1]) ?? null";
+        let option = "element.scrollIntoView({ block: 'nearest' }); \
+            return [...element.options].find((each) => each.value === arguments[1]) ?? null";
         self.visible_element(selector, option, value).await.click().await.unwrap();
     }
 
