@@ -121,8 +121,8 @@ impl Slice {
         self.allowance.units.saturating_sub(self.used)
     }
 
-    /// Returns the units of a slice that follows a pause. They are few against what is left, so that other nodes lack
-    /// none of them.
+    /// Returns the units of a slice that follows a pause. A node that uses them slowly withholds little of what is left from
+    /// the others.
     fn first_size(&self) -> u64 {
         (self.left() / 1_024).min(FIRST)
     }
