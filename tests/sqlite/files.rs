@@ -25,7 +25,7 @@ use keyway::{
         EventStore as _, KeyLookup as _, KeyQuery, KeyStore as _, KeyUse, SqliteError, StoreError,
         UsageStore as _,
     },
-    usage::{Day, Span, UsageFlush},
+    usage::{Day, Period, Span, UsageFlush},
     verifier::Freshness,
 };
 use tempfile::TempDir;
@@ -723,11 +723,14 @@ async fn every_operation(
         ("tenant_usage", store.tenant_usage(acme, span).await.map(drop)),
         ("roll_up_usage", store.roll_up_usage(Day::MIN, Day::MIN).await.map(drop)),
         ("delete_usage", store.delete_usage(acme).await),
+        ("usage_rows", store.usage_rows(Period::Day, None, limit).await.map(drop)),
+        ("raise_usage", store.raise_usage(Period::Day, &[]).await),
         ("add_events", store.add_events(&[event]).await),
         ("claim_events", store.claim_events(Timestamp::MAX, Duration::ZERO, limit).await.map(drop)),
         ("settle_events", store.settle_events(None, 1, 1, Timestamp::MIN).await),
         ("events_of", store.events_of(None, None, None, limit).await.map(drop)),
         ("purge_events", store.purge_events(Timestamp::MAX, true).await.map(drop)),
+        ("has_undelivered_events", store.has_undelivered_events().await.map(drop)),
     ]
 }
 
