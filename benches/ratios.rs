@@ -209,8 +209,8 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.case("verify_shared", 1.02, 500, floor, || {
         drop(black_box(verify(&shared, black_box(&of_shared)).unwrap()));
     });
-    let caller = verify(&shared, &of_shared).unwrap();
-    let reserve = || drop(black_box(ready(shared.verifier().reserve(&caller, 1)).unwrap()));
+    let metered = verify(&shared, &of_shared).unwrap();
+    let reserve = || drop(black_box(ready(shared.verifier().reserve(&metered, 1)).unwrap()));
     // Slices grow, so that the measured reservations need no lease.
     (0..100_000).for_each(|_| reserve());
     report.case("reserve", 1.0, 500, two_compressions, reserve);
