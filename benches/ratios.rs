@@ -204,7 +204,7 @@ fn hot_cases(world: &World, report: &mut Report) {
     report.case("verify_counted", 1.02, 500, floor, || {
         drop(black_box(verify(&counting, black_box(&counted)).unwrap()));
     });
-    // The same floor for a keyring that also has allowances. What a guard then takes from a slice is a case of its own.
+    // The same floor for a keyring that also has allowances. Units are taken apart from the verification.
     let (shared, of_shared) = shared();
     report.case("verify_shared", 1.02, 500, floor, || {
         drop(black_box(verify(&shared, black_box(&of_shared)).unwrap()));
