@@ -46,7 +46,7 @@
 //!
 //! # What is counted
 //!
-//! Every guard counts the requests that it admits, each with the weight of its route, after the [rates](crate::rate).
+//! Every guard counts the requests that it admits, each with the weight of its route or operation, after the [rates](crate::rate).
 //! `Verifier::reserve` does so for applications without HTTP, and for costs that are known only after a request. A request
 //! counts in all allowances of its tenant or in none. A request that an allowance refuses has counted in the rates.
 //! A weight above all units of an allowance is always refused.

@@ -330,6 +330,9 @@ pub enum ConfigError {
     /// An operation says two things about this kind of resource, or something although it needs no key.
     #[error("what it says about `{}` contradicts itself, or it needs no key", .0.escape_debug())]
     ContradictoryNeeds(String),
+    /// An operation has a weight that is zero, or a second one, or one although it needs no key.
+    #[error("its weight is zero, is there twice, or belongs to an operation that needs no key")]
+    OperationWeight,
     /// A guard takes operations by the path of the request, and these touch resources whose ids it cannot know.
     #[cfg(feature = "tower")]
     #[error(

@@ -49,7 +49,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::fmt;
+use core::{fmt, num::NonZeroU32};
 
 use self::needs::Access;
 #[cfg(feature = "tower")]
@@ -103,11 +103,12 @@ impl Operations {
                 continue;
             }
             let within = |error: ConfigError| error.within(alloc::format!("operation `{name}`"));
-            let (access, rules) = needs.resolve(self.policy.catalog()).map_err(within)?;
+            let (access, rules, weight) = needs.resolve(self.policy.catalog()).map_err(within)?;
             if let Some(kind) = rules.unstated {
                 unstated.push(alloc::format!("{name} ({kind})"));
             }
-            operations.insert(name.into_boxed_str(), Operation { access, rules: rules.stated });
+            let operation = Operation { access, rules: rules.stated, weight };
+            operations.insert(name.into_boxed_str(), operation);
         }
         wrong.extend(names.into_iter().filter(|name| !operations.contains_key(&**name)));
         if !wrong.is_empty() {
@@ -130,6 +131,8 @@ struct Operation {
     access: Access,
     /// One for each kind that the policy declares.
     rules: Vec<(ResourceKind, Rule)>,
+    /// `None` if nothing was said.
+    weight: Option<NonZeroU32>,
 }
 
 impl OperationTable {
@@ -197,6 +200,16 @@ impl OperationTable {
         permitted.map(|(name, _)| name)
     }
 
+    /// Returns the [weight](Needs::weight) of the operation `name`, which is 1 if none was declared, or `None` if there is no
+    /// such operation.
+    ///
+    /// A service whose requests have several calls counts each call that it has checked, by
+    /// [`Verifier::count_weighted`](https://docs.rs/keyway/latest/keyway/verifier/struct.Verifier.html#method.count_weighted)
+    /// and [`Verifier::reserve`](https://docs.rs/keyway/latest/keyway/verifier/struct.Verifier.html#method.reserve).
+    pub fn weight(&self, name: &str) -> Option<NonZeroU32> {
+        self.0.get(name).map(|operation| operation.weight.unwrap_or(NonZeroU32::MIN))
+    }
+
     /// Returns the names of all operations, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|(name, _)| name)
@@ -217,7 +230,7 @@ fn permits_operation(_: &Principal, _: &str) -> bool {
 impl fmt::Display for OperationTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.names().map(|name| name.chars().count()).max().unwrap_or_default();
-        for (name, Operation { access, rules }) in self.0.iter() {
+        for (name, Operation { access, rules, weight }) in self.0.iter() {
             write!(f, "{name:<width$}  {access}")?;
             for (kind, rule) in rules {
                 match rule {
@@ -225,6 +238,9 @@ impl fmt::Display for OperationTable {
                     Rule::Handler => write!(f, ", on {} as the handler checks", kind.name())?,
                     Rule::Untouched => {}
                 }
+            }
+            if let Some(weight) = weight {
+                write!(f, ", counts {weight}")?;
             }
             writeln!(f)?;
         }

@@ -269,7 +269,12 @@ impl Slices {
 
     /// Takes out the units of a window that are not used, for the store.
     pub(crate) fn take_unused(&mut self, window: Window) -> u64 {
-        self.in_window(window).map_or(0, |slice| core::mem::take(&mut slice.units))
+        let Some(slice) = self.in_window(window) else { return 0 };
+        if slice.units > 0 {
+            // The store has these units again, also if it had none when it was last asked.
+            slice.refused_at = None;
+        }
+        core::mem::take(&mut slice.units)
     }
 
     /// Returns whether nothing is held, owed or known to be useful in a window that has not ended.

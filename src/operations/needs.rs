@@ -1,7 +1,7 @@
 //! The declaration of an operation.
 
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, num::NonZeroU32};
 
 use crate::{
     config::ConfigError,
@@ -9,7 +9,7 @@ use crate::{
     scope::{Requirement, ScopeCatalog},
 };
 
-/// The needs of an operation: a key with scopes, and statements on the resources that it touches.
+/// The needs of an operation: a key with scopes, statements on the resources that it touches, and a weight.
 ///
 /// If the policy declares kinds of resources, an operation that needs a key must say something about each kind:
 /// [`resource`](Self::resource), [`handler_checks`](Self::handler_checks) or [`touches_no`](Self::touches_no).
@@ -18,6 +18,7 @@ use crate::{
 pub struct Needs {
     scopes: Scopes,
     resources: Vec<(String, Rule)>,
+    weights: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub(super) struct Rules {
 
 impl Needs {
     fn new(scopes: Scopes) -> Self {
-        Self { scopes, resources: Vec::new() }
+        Self { scopes, resources: Vec::new(), weights: Vec::new() }
     }
 
     /// Needs an active key with all of `scopes`.
@@ -96,12 +97,26 @@ impl Needs {
         self.state(kind.into(), Rule::Untouched)
     }
 
+    /// Counts one call as `weight` against the [rate](crate::rate) and the [allowances](crate::allowance), for a costly
+    /// operation. It is at least 1, and a call counts as 1 without it.
+    ///
+    /// [`Guard::operations`](https://docs.rs/keyway/latest/keyway/http/struct.Guard.html#method.operations) counts it. Where
+    /// one request has the calls of several operations, each call is counted by
+    /// [`OperationTable::weight`](super::OperationTable::weight).
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weights.push(weight);
+        self
+    }
+
     fn state(mut self, kind: String, rule: Rule) -> Self {
         self.resources.push((kind, rule));
         self
     }
 
-    pub(super) fn resolve(self, catalog: &ScopeCatalog) -> Result<(Access, Rules), ConfigError> {
+    pub(super) fn resolve(
+        self,
+        catalog: &ScopeCatalog,
+    ) -> Result<(Access, Rules, Option<NonZeroU32>), ConfigError> {
         let access = match &self.scopes {
             Scopes::Public => Access::Nothing,
             Scopes::None => Access::Key(catalog.require_none()),
@@ -117,11 +132,16 @@ impl Needs {
             }
             stated.push((handle, rule));
         }
+        let weight = match (&*self.weights, &access) {
+            ([], _) => None,
+            ([weight], Access::Key(_)) if *weight > 0 => NonZeroU32::new(*weight),
+            _ => return Err(ConfigError::OperationWeight),
+        };
         let is_stated = |name: &str| stated.iter().any(|(kind, _)| kind.name() == name);
         let needs_key = matches!(access, Access::Key(_));
         let unstated = catalog.resources().map(|(name, _)| name).find(|name| !is_stated(name));
         let unstated = unstated.filter(|_| needs_key).map(Into::into);
-        Ok((access, Rules { stated, unstated }))
+        Ok((access, Rules { stated, unstated }, weight))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The rows of a table, for a guard that finds the operation of a request by its path, and for the streams of operations.
 
+#[cfg(feature = "tower")]
+use core::num::NonZeroU32;
+
 use super::{Access, Operation, OperationTable, Rule};
 use crate::{grant::ResourceKind, scope::Requirement};
 
@@ -9,6 +12,9 @@ pub(crate) struct OperationRow<'t> {
     pub(crate) requirement: Option<&'t Requirement>,
     /// One for each kind that the policy declares.
     pub(crate) rules: &'t [(ResourceKind, Rule)],
+    /// `None` if nothing was said.
+    #[cfg(feature = "tower")]
+    pub(crate) weight: Option<NonZeroU32>,
 }
 
 impl<'t> OperationRow<'t> {
@@ -17,7 +23,12 @@ impl<'t> OperationRow<'t> {
             Access::Nothing => None,
             Access::Key(requirement) => Some(requirement),
         };
-        Self { requirement, rules: &operation.rules }
+        Self {
+            requirement,
+            rules: &operation.rules,
+            #[cfg(feature = "tower")]
+            weight: operation.weight,
+        }
     }
 }
 

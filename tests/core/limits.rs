@@ -397,6 +397,18 @@ fn flush_returns_what_another_node_then_uses() {
 }
 
 #[test]
+fn units_that_a_flush_returns_can_be_leased_at_once() {
+    let node = Node::new(&[Allowance::per_month(10)]);
+    // The store has ten units and not eleven, so the node holds them and asks for no more within a second.
+    let first = node.reserve(5).unwrap();
+    assert!(node.reserve(6).is_err());
+    first.refund();
+    node.flush();
+    assert_eq!(node.used(), [0]);
+    assert!(node.reserve(6).is_ok());
+}
+
+#[test]
 fn node_that_is_killed_loses_one_slice_at_most() {
     let allowance = [Allowance::per_month(6_400)];
     let node = Node::new(&allowance);

@@ -116,6 +116,22 @@ fn each_call_gets_the_verdict_of_its_operation() {
 }
 
 #[test]
+fn weights_of_operations_are_declared_once_for_keys() {
+    let build =
+        |needs: Needs| Operations::new(&policy()).operation("report", needs).build(["report"]);
+    let any = || Needs::any_key().touches_no("machine");
+    let weight = |needs| build(needs).unwrap().weight("report").unwrap().get();
+    assert_eq!([weight(any()), weight(any().weight(1)), weight(any().weight(50))], [1, 1, 50]);
+    assert_eq!(weight(Needs::nothing()), 1);
+    assert_eq!(table().weight("planted"), None);
+    assert_eq!(build(any().weight(50)).unwrap().to_string(), "report  any key, counts 50\n");
+    for needs in [any().weight(0), any().weight(2).weight(2), Needs::nothing().weight(2)] {
+        let text = "operation `report`: its weight is zero, is there twice, or belongs to an operation that needs no key";
+        assert_eq!(build(needs).unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
 fn list_has_only_what_the_caller_may_call() {
     let (world, table) = (World::with(policy(), |builder| builder), table());
     let names = |caller| table.permitted(caller).collect::<Vec<_>>().join(" ");

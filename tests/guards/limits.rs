@@ -6,6 +6,7 @@ use keyway::{
     Guard, MemoryStore, NewKey, Policy, Tier, VerifyError,
     allowance::{Allowance, WhenAway},
     http::{Reason, Response},
+    operations::{Needs, Operations},
     rate::Rate,
     usage::{Counts, Span},
 };
@@ -133,6 +134,38 @@ fn weight_of_a_route_counts() {
     assert_eq!(field(&answer, "ratelimit"), Some("\"month\";r=2;t=2678400"));
     assert_eq!(node.statuses(&light, 3), [200, 200, 429]);
     assert_eq!(node.used(), [10]);
+}
+
+#[test]
+fn weight_of_an_operation_counts() {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let node = Node::new(free(Allowance::per_month(20)), WhenAway::Refuse);
+    let names = ["/m.M/Get", "/m.M/Report", "/m.M/Health"];
+    let table = Operations::new(node.world.keyring.policy())
+        .operation("/m.M/Get", Needs::any_key())
+        .operation("/m.M/Report", Needs::any_key().weight(10))
+        .operation("/m.M/Health", Needs::nothing())
+        .build(names)
+        .unwrap();
+    let call = |guard: Guard, path: &str| {
+        let handler = service_fn(async |_: http::Request<()>| {
+            Ok::<_, core::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let value = format!("Bearer {}", node.token);
+        let request = http::Request::post(path).header("authorization", value).body(()).unwrap();
+        let guarded = guard.operations(&table).unwrap().layer(handler);
+        block_on(guarded.oneshot(request)).unwrap().status().as_u16()
+    };
+    assert_eq!([call(node.guard(), "/m.M/Get"), call(node.guard(), "/m.M/Report")], [200, 200]);
+    assert_eq!(node.used(), [11]);
+    assert_eq!(call(node.guard(), "/m.M/Report"), 429);
+    assert_eq!(call(node.guard(), "/m.M/Health"), 200);
+    assert_eq!(node.used(), [11]);
+    // An operation without a weight has that of the guard, and its own one goes before it.
+    assert_eq!(call(node.guard().weight(3), "/m.M/Get"), 200);
+    assert_eq!(node.used(), [14]);
+    assert_eq!(call(node.guard().weight(3), "/m.M/Report"), 429);
 }
 
 #[test]

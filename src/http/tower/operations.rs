@@ -36,6 +36,8 @@ impl Guard {
     ///   [leaves the check to its handler](crate::operations::Needs::handler_checks). The handler calls
     ///   [`OperationTable::check`] with the ids of each message, or
     ///   [`Principal::permit`](crate::Principal::permit).
+    /// - A request counts with the [weight](crate::operations::Needs::weight) of its operation, or with that of this guard if
+    ///   the operation has none.
     /// - If this guard accepts [children](https://docs.rs/keyway/latest/keyway/children/index.html), the audience of a child may name operations. Such a child is
     ///   admitted for these operations and no others.
     ///
@@ -120,6 +122,10 @@ impl Guard {
             rules.add(kind, rule);
         }
         let guard = self.for_access(Access::Required(requirement.clone()), rules);
+        let guard = match row.weight {
+            Some(weight) => guard.map(|guard| guard.weight(weight.get())),
+            None => guard,
+        };
         #[cfg(feature = "children")]
         let guard = guard.map(|guard| guard.for_operation_children(name));
         Ok(guard)
