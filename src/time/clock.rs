@@ -1,10 +1,10 @@
 //! The clock of the operating system, and a clock for tests.
 
 use alloc::sync::Arc;
-use core::{
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
-    time::Duration,
-};
+#[cfg(target_os = "linux")]
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Clock, Moment, Timestamp};
 
@@ -83,12 +83,12 @@ impl Clock for SystemClock {
 /// # Ok::<(), keyway::record::InvalidField>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<(AtomicI64, AtomicU64)>);
+pub struct ManualClock(Arc<Mutex<Moment>>);
 
 impl ManualClock {
     /// Creates a clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new((AtomicI64::new(now.0), AtomicU64::new(0))))
+        Self(Arc::new(Mutex::new(Moment { now, uptime: 0 })))
     }
 
     /// Lets `duration` pass: both the time of day and the uptime grow.
@@ -96,24 +96,26 @@ impl ManualClock {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let signed = i64::try_from(millis).unwrap_or(i64::MAX);
         // Saturates, so that a test may go to either end of the range.
-        let (now, uptime) = &*self.0;
-        let later =
-            Timestamp::saturating_from_millis(now.load(Ordering::SeqCst).saturating_add(signed));
-        now.store(later.0, Ordering::SeqCst);
-        uptime.store(uptime.load(Ordering::SeqCst).saturating_add(millis), Ordering::SeqCst);
+        let mut moment = self.lock();
+        let later = moment.now.as_millis().saturating_add(signed);
+        moment.now = Timestamp::saturating_from_millis(later);
+        moment.uptime = moment.uptime.saturating_add(millis);
     }
 
     /// Sets the time of day, forward or back, as an administrator would. The uptime does not change.
     pub fn set(&self, now: Timestamp) {
-        self.0.0.store(now.0, Ordering::SeqCst);
+        self.lock().now = now;
+    }
+
+    /// INVARIANT: both times change under one lock. Another thread that saw one of them without the other would find that
+    /// the time of day has run ahead, as after a pause of the machine, and would read every cached key again.
+    fn lock(&self) -> MutexGuard<'_, Moment> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for ManualClock {
     fn moment(&self) -> Moment {
-        Moment {
-            now: Timestamp::saturating_from_millis(self.0.0.load(Ordering::SeqCst)),
-            uptime: self.0.1.load(Ordering::SeqCst),
-        }
+        *self.lock()
     }
 }

@@ -211,6 +211,23 @@ fn setting_a_manual_clock_back_leaves_its_uptime() {
 }
 
 #[test]
+fn manual_clock_shows_both_times_of_one_moment() {
+    let clock = ManualClock::at(Timestamp::from_millis(0).unwrap());
+    let reader = std::thread::spawn({
+        let clock = clock.clone();
+        move || {
+            let moments = std::iter::repeat_with(|| clock.moment());
+            let mut seen = moments.take_while(|moment| moment.uptime < 200_000_000);
+            seen.all(|moment| moment.now.as_millis().cast_unsigned() == moment.uptime)
+        }
+    });
+    for _ in 0..200_000 {
+        clock.advance(Duration::from_secs(1));
+    }
+    assert!(reader.join().unwrap(), "one of the times was read without the other");
+}
+
+#[test]
 fn the_system_clock_agrees_with_the_standard_library() {
     let clock = SystemClock.moment().now.as_millis();
     let std = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
