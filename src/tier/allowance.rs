@@ -144,6 +144,8 @@ pub(crate) fn what_is_lower(lower: &[Allowance], higher: &[Allowance]) -> Option
 
 #[cfg(feature = "serde")]
 mod document {
+    use serde::{Deserialize, Deserializer};
+
     use crate::tier::allowance::{Allowance, Period};
 
     /// The form of an allowance in a file.
@@ -151,10 +153,19 @@ mod document {
     #[serde(rename = "Allowance", deny_unknown_fields)]
     pub(super) struct Document {
         units: u64,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
         per: Option<Month>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
         per_seconds: Option<u32>,
+    }
+
+    /// Deserializes a value that may be left out, but must not be `null`.
+    fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        T::deserialize(deserializer).map(Some)
     }
 
     #[derive(serde::Deserialize, serde::Serialize)]

@@ -86,6 +86,8 @@ fn exceptions_of_allowances_are_set_and_shown() {
         json!([{ "units": 0, "per": "month" }]),
         json!([{ "units": 1, "per": "month" }, { "units": 2, "per": "month" }]),
         json!([{ "units": 1_u64 << 53, "per": "month" }]),
+        json!([{ "units": 1, "per": "month", "per_seconds": null }]),
+        json!([{ "units": 1 }]),
     ] {
         let answer = put(2, json!({ "allowances": refused }));
         assert_eq!((answer.status, &answer.json()["field"]), (422, &json!("allowances")));

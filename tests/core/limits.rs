@@ -121,6 +121,8 @@ fn allowances_are_read_from_a_policy() {
         (r#"[{ "units": 1, "per_seconds": 0 }]"#, "at least 1 second"),
         (r#"[{ "units": 1 }]"#, "either `per`"),
         (r#"[{ "units": 1, "per": "month", "per_seconds": 60 }]"#, "either `per`"),
+        (r#"[{ "units": 1, "per": "month", "per_seconds": null }]"#, "null"),
+        (r#"[{ "units": 1, "per": null, "per_seconds": 60 }]"#, "expected"),
         (r#"[{ "units": 1, "per": "day" }]"#, "unknown variant"),
         (r#"[{ "units": 1, "per": "month", "more": 1 }]"#, "unknown field"),
         (

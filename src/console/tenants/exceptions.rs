@@ -31,7 +31,7 @@ pub(in super::super) struct ExceptionsBody {
     rate: Option<Option<Rate>>,
     #[serde(deserialize_with = "limit")]
     tenant_rate: Option<Option<Rate>>,
-    #[serde(deserialize_with = "limit")]
+    #[serde(deserialize_with = "allowances")]
     allowances: Option<Option<Vec<Allowance>>>,
     #[serde(deserialize_with = "limit")]
     max_lifetime_seconds: Option<Option<u64>>,
@@ -59,6 +59,32 @@ fn limit<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(Option::<Limit<T>>::deserialize(deserializer)?.map(|limit| match limit {
         Limit::Word(Word::Unlimited) => None,
         Limit::Value(value) => Some(value),
+    }))
+}
+
+/// Deserializes a list of allowances, or `"unlimited"`, which is the inner `None`.
+fn allowances<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Vec<Allowance>>>, D::Error> {
+    #[derive(Deserialize)]
+    enum Word {
+        #[serde(rename = "unlimited")]
+        Unlimited,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "write a list of allowances, each with `units` and either `per`: `month` or `per_seconds`, or write `unlimited`"
+    )]
+    enum Allowances {
+        Word(Word),
+        Only(Vec<Allowance>),
+    }
+
+    Ok(Option::<Allowances>::deserialize(deserializer)?.map(|allowances| match allowances {
+        Allowances::Word(Word::Unlimited) => None,
+        Allowances::Only(list) => Some(list),
     }))
 }
 
