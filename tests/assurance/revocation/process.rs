@@ -1,6 +1,7 @@
 //! A node in another process, which runs this test program again.
 
 use std::{
+    collections::VecDeque,
     env,
     io::{BufRead, BufReader, Read, Write, stdin, stdout},
     process::{Child, Command, Stdio},
@@ -25,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Process {
     child: Child,
     said: Receiver<(Instant, String)>,
+    /// Lines that were read and not used.
+    unused: VecDeque<(Instant, String)>,
 }
 
 /// A change of a process's result.
@@ -61,7 +64,7 @@ impl Process {
                 }
             }
         });
-        Self { child, said }
+        Self { child, said, unused: VecDeque::new() }
     }
 
     /// Waits until the process prints `answer`. The process prints each change of its result.
@@ -75,21 +78,35 @@ impl Process {
     }
 
     /// Waits for the first request after a pause of at least `pause`. Returns whether it was accepted.
+    ///
+    /// A process that was stopped during a request prints the change of that request's result before. This line is kept for
+    /// [`says`](Self::says).
     pub(super) fn accepts_after(&mut self, pause: Duration) -> bool {
-        self.hear(pause, |_, line| {
-            let (millis, answer) = line.strip_prefix(WOKE)?.split_once(' ')?;
-            let lasted = Duration::from_millis(millis.parse().ok()?);
-            (lasted >= pause).then_some(answer == format!("{:?}", Answer::Yes))
-        })
+        let mut before = VecDeque::new();
+        let is_accepted = self.hear(pause, |at, line| {
+            let woke = || {
+                let (millis, answer) = line.strip_prefix(WOKE)?.split_once(' ')?;
+                let lasted = Duration::from_millis(millis.parse().ok()?);
+                (lasted >= pause).then_some(answer == format!("{:?}", Answer::Yes))
+            };
+            woke().or_else(|| {
+                before.push_back((at, line.to_owned()));
+                None
+            })
+        });
+        before.append(&mut self.unused);
+        self.unused = before;
+        is_accepted
     }
 
     /// Waits for a line that `read` understands.
-    fn hear<T>(&mut self, within: Duration, read: impl Fn(Instant, &str) -> Option<T>) -> T {
+    fn hear<T>(&mut self, within: Duration, mut read: impl FnMut(Instant, &str) -> Option<T>) -> T {
         // The process may still be starting.
         let deadline = Instant::now() + within + Duration::from_secs(10);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let (at, line) = self.said.recv_timeout(left).unwrap();
+            let unused = self.unused.pop_front();
+            let (at, line) = unused.unwrap_or_else(|| self.said.recv_timeout(left).unwrap());
             if let Some(found) = read(at, &line) {
                 return found;
             }
