@@ -92,6 +92,8 @@ fn exceptions_of_allowances_are_set_and_shown() {
         let answer = put(2, json!({ "allowances": refused }));
         assert_eq!((answer.status, &answer.json()["field"]), (422, &json!("allowances")));
     }
+    let answer = put(2, json!({ "allowances": [{ "units": 1 }] }));
+    assert!(answer.json()["detail"].as_str().unwrap().starts_with("write a list of allowances"));
     assert_eq!(put(2, json!({ "allowances": "unlimited" })).status, 200);
     assert_eq!(get(&client, "acme", "/api/allowances")["items"], json!([]));
 }

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{
     super::{
@@ -66,26 +66,8 @@ fn limit<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 fn allowances<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<Vec<Allowance>>>, D::Error> {
-    #[derive(Deserialize)]
-    enum Word {
-        #[serde(rename = "unlimited")]
-        Unlimited,
-    }
-
-    #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "write a list of allowances, each with `units` and either `per`: `month` or `per_seconds`, or write `unlimited`"
-    )]
-    enum Allowances {
-        Word(Word),
-        Only(Vec<Allowance>),
-    }
-
-    Ok(Option::<Allowances>::deserialize(deserializer)?.map(|allowances| match allowances {
-        Allowances::Word(Word::Unlimited) => None,
-        Allowances::Only(list) => Some(list),
-    }))
+    let detail = "write a list of allowances, each with `units` and either `per`: `month` or `per_seconds`, or write `unlimited`";
+    limit(deserializer).map_err(|_| D::Error::custom(detail))
 }
 
 /// Deserializes a list of scopes, or `"all"`, which is the inner `None`.
